@@ -1,0 +1,1 @@
+//! The running agent: puts the rooms together, starts and stops them.

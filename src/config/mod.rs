@@ -1,0 +1,7 @@
+//! The configuration: what the agent is told to do, checked and complete.
+//!
+//! [`model`] holds the resolved configuration the rest of the program works with: every default filled
+//! in, every name valid, every reference resolved. How it is found, merged, read from TOML and explained
+//! to a person when it is wrong is the business of the other files of this room.
+
+pub mod model;

@@ -1,0 +1,1 @@
+//! From spool to Kafka: readers, routing, windows, positions.

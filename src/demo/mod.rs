@@ -1,0 +1,1 @@
+//! `spoolway demo`: the main job end to end, and the control that proves the proof.

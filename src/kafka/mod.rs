@@ -1,0 +1,1 @@
+//! The Kafka protocol client: batches, connections, metadata, the idempotent producer, a small consumer.

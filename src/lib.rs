@@ -1,0 +1,29 @@
+//! Spoolway: a zero-loss Kafka relay for edge hosts.
+//!
+//! The rooms, in the order an event passes them:
+//!
+//! ```text
+//! source ──► shape ──► spool (lane) ──► deliver ──► kafka
+//! ```
+//! Rooms to the left never import rooms to the right. What everybody needs stands at the root: [`ids`],
+//! [`event`], [`intake`], [`config`]'s model, [`metrics`], [`status`].
+
+pub mod admin;
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod deliver;
+pub mod demo;
+pub mod disk;
+pub mod event;
+pub mod ids;
+pub mod intake;
+pub mod kafka;
+pub mod logs;
+pub mod metrics;
+pub mod shape;
+pub mod source;
+pub mod spool;
+pub mod state;
+pub mod status;
+pub mod target;

@@ -1,0 +1,3 @@
+//! The `spoolway` binary.
+
+fn main() {}

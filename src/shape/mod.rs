@@ -1,0 +1,1 @@
+//! What happens to events between source and spool: routing check, stream limits, size limits.

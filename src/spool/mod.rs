@@ -1,0 +1,1 @@
+//! The durable log: lanes of segments of self-standing blocks.

@@ -1,0 +1,1 @@
+//! What stands on disk beside the log: positions, totals, the delivery ledger.

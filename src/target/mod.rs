@@ -1,0 +1,1 @@
+//! A small real Kafka-protocol server for the demo and the tests.
