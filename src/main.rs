@@ -1,3 +1,7 @@
-//! The `spoolway` binary.
+//! The `spoolway` binary; everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    spoolway::cli::main()
+}

@@ -1,1 +1,20 @@
 //! The command line: one file a command.
+//!
+//! What it promises: exit codes are those of the contract ([`Exit`]); what a command was asked for goes to
+//! standard output and nothing else does; problems go to standard error, as one message that names the
+//! thing, the cause and the remedy.
+//!
+//! Each command is a `…Args` (what clap reads) and a function `run(args, &General) -> Outcome`.
+
+pub mod arguments;
+pub mod check;
+pub mod demo;
+pub mod exit;
+pub mod output;
+pub mod pipe;
+pub mod run;
+pub mod spool;
+pub mod status;
+
+pub use arguments::{Cli, Command, ConfigFiles, General, main};
+pub use exit::{Exit, Failure, Outcome};

@@ -1,0 +1,140 @@
+//! What the command line may say, and the way from there to the command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{Exit, Outcome, check, demo, pipe, run, spool, status};
+use crate::logs;
+
+/// A zero-loss Kafka relay: takes events, keeps them on disk, brings them to Kafka.
+#[derive(Debug, Parser)]
+#[command(
+    name = "spoolway",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 failed while running, 2 usage or configuration, 3 damage or loss found."
+)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub general: General,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct General {
+    /// How log lines on standard error look.
+    #[arg(
+        long,
+        global = true,
+        env = "SPOOLWAY_LOG_FORMAT",
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT",
+        help_heading = "Logging"
+    )]
+    pub log_format: logs::Format,
+    /// error, warn, info, debug, trace or off; or by module, as in "info,spoolway::kafka=debug".
+    #[arg(
+        long,
+        global = true,
+        env = "SPOOLWAY_LOG",
+        default_value = "info",
+        value_name = "LEVEL",
+        help_heading = "Logging"
+    )]
+    pub log_level: logs::Level,
+}
+
+impl General {
+    /// Turns logging on; each command that logs calls it once, first.
+    pub fn start_logs(&self) {
+        logs::init(self.log_format, &self.log_level);
+    }
+}
+
+/// Where the configuration is, for the commands that need one.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigFiles {
+    /// Configuration file; may be given several times. Default: $SPOOLWAY_CONFIG, else
+    /// /etc/spoolway/spoolway.toml. conf.d/*.toml beside each file is read too.
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent in the foreground, with logs on standard error.
+    Run(run::RunArgs),
+    /// Bring lines of standard input to a topic, through a durable spool, without a configuration.
+    Pipe(pipe::PipeArgs),
+    /// Show the main job end to end, with faults, and prove that nothing was lost.
+    Demo(demo::DemoArgs),
+    /// Check the configuration and name every problem in it.
+    Check(check::CheckArgs),
+    /// Say what a running agent is doing.
+    Status(status::StatusArgs),
+    /// Look into a spool, whether its agent runs or not.
+    Spool(spool::SpoolArgs),
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match dispatch(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(cli: Cli) -> Outcome {
+    let general = cli.general;
+    match cli.command {
+        Command::Run(args) => run::run(args, &general),
+        Command::Pipe(args) => pipe::run(args, &general),
+        Command::Demo(args) => demo::run(args, &general),
+        Command::Check(args) => check::run(args, &general),
+        Command::Status(args) => status::run(args, &general),
+        Command::Spool(args) => spool::run(args, &general),
+    }
+}
+
+/// Help and version are answers, everything else is wrong usage; clap prints either to its right stream.
+fn usage(error: &clap::Error) -> ExitCode {
+    let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+    match error.print() {
+        Ok(()) => exit.into(),
+        Err(_) => Exit::Failed.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn log_options_stand_before_or_after_the_command() {
+        for line in [["spoolway", "--log-format", "json", "run"], ["spoolway", "run", "--log-format", "json"]]
+        {
+            assert_eq!(Cli::try_parse_from(line).unwrap().general.log_format, logs::Format::Json);
+        }
+    }
+}
