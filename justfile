@@ -1,0 +1,34 @@
+# The habits of this project. `just` alone lists them.
+
+default:
+    @just --list --unsorted
+
+# What CI asks of the code: format and lints, warnings as errors
+check:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+
+# Every test; the ones on a real Kafka are ignored, with the reason, where Java or Maven is missing
+test:
+    cargo test
+
+# Only the end-to-end tests on a real Kafka; here a missing Java or Maven is a failure
+test-kafka *filter:
+    SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- {{filter}}
+
+# The program proving itself, with nothing else installed
+demo:
+    cargo run --release -- demo
+
+# Feed a parser hostile bytes (needs a nightly toolchain and `cargo install cargo-fuzz`)
+fuzz target="event" seconds="60":
+    mkdir -p fuzz/corpus/{{target}}
+    cargo +nightly fuzz run {{target}} fuzz/corpus/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}}
+
+# Bans, licences and sources of dependencies (needs `cargo install cargo-deny`)
+deny:
+    cargo deny check bans licenses sources
+
+# All of CI
+ci:
+    bash .ci/run
