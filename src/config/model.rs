@@ -179,6 +179,8 @@ pub struct Destination {
     pub name: DestinationName,
     /// `host:port` of brokers to begin with; IPv6 hosts in brackets.
     pub bootstrap: Vec<HostPort>,
+    /// What may become of what was in flight when the agent was killed.
+    pub delivery: Delivery,
     /// `client_id` in every request (default `spoolway`).
     pub client_id: String,
     /// Of record batches.
@@ -204,6 +206,16 @@ pub struct Destination {
     pub required: bool,
     /// `address_map`: replaces addresses that brokers advertise.
     pub address_map: Vec<(HostPort, HostPort)>,
+}
+
+/// `destination.delivery`. In both, nothing is lost, and nothing is doubled while the agent lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// What was in flight at a kill is settled from the journal, which this version does not have: it
+    /// sends it again, and says so at the start.
+    ExactlyOnce,
+    /// What was in flight at a kill is sent again and may be there twice.
+    AtLeastOnce,
 }
 
 /// A host name or address, and a port.
