@@ -1,1 +1,23 @@
-//! The file seam: everything the spool and the state files do to the disk goes through `Fs`, so that tests can be the disk.
+//! The file seam: everything the spool and the state files do to a disk goes through [`Fs`] and [`File`].
+//!
+//! **Promises.** Nothing here hides an error, retries a failed sync, or follows a symbolic link at a file's
+//! name. Static dispatch: the trait costs nothing, and a test (later: a simulated disk that keeps live and
+//! durable bytes apart) can stand in for [`RealFs`].
+//!
+//! **How.** [`RealFs`] is the operating system. [`Slots`] keeps one small value in a preallocated file of
+//! checksummed slots, so that it can be saved with no byte free on the disk.
+//!
+//! **On failure** the caller gets the `io::Error` ([`Slots`]: a [`DiskError`] with operation and path). What it
+//! means is decided by the room that called.
+
+mod error;
+#[cfg(test)]
+pub(crate) mod faulty;
+mod fs;
+mod real;
+mod slots;
+
+pub use error::DiskError;
+pub use fs::{Entry, EntryKind, File, Fs, Space};
+pub use real::{RealFile, RealFs, RealLock};
+pub use slots::Slots;

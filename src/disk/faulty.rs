@@ -1,0 +1,140 @@
+//! A disk for tests that counts what is done to it and fails on demand.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use super::{Entry, File, Fs, RealFile, RealFs, RealLock, Space};
+
+/// What can be counted and made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Op {
+    Create,
+    Write,
+    Allocate,
+    SyncData,
+    SyncDir,
+    Remove,
+    Read,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    counts: HashMap<Op, u64>,
+    failures: HashMap<Op, u64>,
+    error: Option<i32>,
+    space: Option<Space>,
+}
+
+/// [`RealFs`] with counters and switches.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Faulty(Arc<Mutex<State>>);
+
+impl Faulty {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next `times` calls of `op` fail with EIO (or what [`Faulty::error`] said).
+    pub(crate) fn fail_next(&self, op: Op, times: u64) {
+        self.0.lock().unwrap().failures.insert(op, times);
+    }
+
+    /// Which error number failures carry.
+    pub(crate) fn error(&self, errno: rustix::io::Errno) {
+        self.0.lock().unwrap().error = Some(errno.raw_os_error());
+    }
+
+    /// How often `op` was called.
+    pub(crate) fn count(&self, op: Op) -> u64 {
+        self.0.lock().unwrap().counts.get(&op).copied().unwrap_or(0)
+    }
+
+    /// What `space` answers from now on.
+    pub(crate) fn set_space(&self, space: Option<Space>) {
+        self.0.lock().unwrap().space = space;
+    }
+
+    fn enter(&self, op: Op) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        *state.counts.entry(op).or_default() += 1;
+        let errno = state.error.unwrap_or(rustix::io::Errno::IO.raw_os_error());
+        match state.failures.get_mut(&op) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                Err(io::Error::from_raw_os_error(errno))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A file of [`Faulty`].
+#[derive(Debug)]
+pub(crate) struct FaultyFile(RealFile, Faulty);
+
+impl Fs for Faulty {
+    type File = FaultyFile;
+    type Lock = RealLock;
+
+    fn create(&self, path: &Path) -> io::Result<FaultyFile> {
+        self.enter(Op::Create)?;
+        Ok(FaultyFile(RealFs.create(path)?, self.clone()))
+    }
+    fn open(&self, path: &Path) -> io::Result<FaultyFile> {
+        Ok(FaultyFile(RealFs.open(path)?, self.clone()))
+    }
+    fn open_read(&self, path: &Path) -> io::Result<FaultyFile> {
+        Ok(FaultyFile(RealFs.open_read(path)?, self.clone()))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFs.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.enter(Op::Remove)?;
+        RealFs.remove(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealFs.create_dir(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        RealFs.list(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.enter(Op::SyncDir)?;
+        RealFs.sync_dir(path)
+    }
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let space = self.0.lock().unwrap().space;
+        space.map_or_else(|| RealFs.space(path), Ok)
+    }
+    fn lock(&self, path: &Path) -> io::Result<RealLock> {
+        RealFs.lock(path)
+    }
+}
+
+impl File for FaultyFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.1.enter(Op::Read)?;
+        self.0.read_at(buf, offset)
+    }
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.1.enter(Op::Write)?;
+        self.0.write_at(data, offset)
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.1.enter(Op::Allocate)?;
+        self.0.allocate(len)
+    }
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.truncate(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.1.enter(Op::SyncData)?;
+        self.0.sync_data()
+    }
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+}

@@ -1,0 +1,161 @@
+//! The traits: what a disk can do.
+
+use std::io;
+use std::path::Path;
+
+/// What stands at a name in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file: the only kind that is ever opened.
+    File,
+    /// A directory.
+    Directory,
+    /// A FIFO, socket, device or symbolic link.
+    Other,
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, if it is UTF-8; others cannot be ours and are left out of listings.
+    pub name: String,
+    /// What stands there.
+    pub kind: EntryKind,
+    /// Size in bytes; of files.
+    pub len: u64,
+}
+
+/// Room on a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What this process may still use (without root's reserve).
+    pub available: u64,
+    /// Size of the file system.
+    pub total: u64,
+}
+
+/// A file system. Cheap to clone; every clone is the same disk.
+pub trait Fs: Clone + Send + Sync + 'static {
+    /// An open file of it.
+    type File: File;
+    /// A lock held until dropped.
+    type Lock: Send + Sync + 'static;
+
+    /// Makes a new file, open for reading and writing, mode 0600. The name is durable after
+    /// [`Fs::sync_dir`] of its directory.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, or what the file system says.
+    fn create(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Opens a regular file for reading and writing.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidInput` when it is not a regular file; or what the file system says.
+    fn open(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// As [`Fs::open`].
+    fn open_read(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Gives a file another name, replacing what has it. Durable after [`Fs::sync_dir`].
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Deletes a file. Durable after [`Fs::sync_dir`].
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a directory and those above it, mode 0700; one that exists is well. Syncs the directory that
+    /// holds each one it made.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Names in a directory, sorted.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// What the file system says; then nothing is known about the names' durability.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Room on the file system that holds `path`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// Takes an exclusive lock on the file at `path`, making it if need be, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process (or another opening) holds it.
+    fn lock(&self, path: &Path) -> io::Result<Self::Lock>;
+}
+
+/// An open file. All offsets in bytes from its start.
+pub trait File: Send + Sync + 'static {
+    /// Reads at most `buf.len()` bytes; 0 means the end of the file.
+    ///
+    /// # Errors
+    /// What the file system says; an interrupted call is repeated.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `data`. After an error any part of it may have been written.
+    ///
+    /// # Errors
+    /// What the file system says; an interrupted call is repeated.
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Reserves disk blocks for the first `len` bytes, growing the file to `len` with zeros. A file system that
+    /// cannot reserve grows the file without.
+    ///
+    /// # Errors
+    /// `StorageFull` and the like; then nothing has changed that matters.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Cuts the file to `len` bytes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// Makes the file's bytes, and the size needed to read them, durable.
+    ///
+    /// # Errors
+    /// DURABILITY: after an error the kernel may have dropped the bytes and a second call may say "done"
+    /// (Rebello et al., ATC 2020), so a caller never calls this again on the same bytes.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Size in bytes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Reads until `buf` is full or the file ends; returns how much was read.
+    ///
+    /// # Errors
+    /// As [`File::read_at`].
+    fn read_full_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.read_at(rest, offset.saturating_add(done as u64))? {
+                0 => break,
+                n => done += n,
+            }
+        }
+        Ok(done)
+    }
+}

@@ -1,0 +1,217 @@
+//! The disk of the operating system.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Entry, EntryKind, File, Fs, Space};
+
+/// The operating system's file systems.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealFs;
+
+/// An open file of [`RealFs`].
+#[derive(Debug)]
+pub struct RealFile(fs::File);
+
+/// An exclusive `flock`, released when dropped or when the process dies.
+#[derive(Debug)]
+pub struct RealLock {
+    _file: fs::File,
+}
+
+/// Never follow a link, never hang on a FIFO, never leak into a child.
+fn flags() -> OFlags {
+    OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK
+}
+
+fn open(path: &Path, more: OFlags) -> io::Result<fs::File> {
+    let fd = rustix::fs::open(path, flags() | more, Mode::RUSR | Mode::WUSR)?;
+    Ok(fs::File::from(fd))
+}
+
+fn open_regular(path: &Path, more: OFlags) -> io::Result<RealFile> {
+    let file = open(path, more)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(RealFile(file))
+}
+
+fn entry(entry: &fs::DirEntry) -> io::Result<Option<Entry>> {
+    let Ok(name) = entry.file_name().into_string() else { return Ok(None) };
+    let file_type = entry.file_type()?;
+    let kind = match file_type {
+        t if t.is_file() => EntryKind::File,
+        t if t.is_dir() => EntryKind::Directory,
+        t if t.is_fifo() || t.is_socket() => EntryKind::Other,
+        _ => EntryKind::Other,
+    };
+    let len = match entry.metadata() {
+        Ok(metadata) => metadata.len(),
+        // Deleted between the listing and now: not there.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    Ok(Some(Entry { name, kind, len }))
+}
+
+/// The directory that holds `path`; `.` for a bare name.
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+impl Fs for RealFs {
+    type File = RealFile;
+    type Lock = RealLock;
+
+    fn create(&self, path: &Path) -> io::Result<RealFile> {
+        open(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL).map(RealFile)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<RealFile> {
+        open_regular(path, OFlags::RDWR)
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<RealFile> {
+        open_regular(path, OFlags::RDONLY)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let above = parent(path);
+        self.create_dir(&above)?;
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(e) => Err(e),
+            Ok(()) => self.sync_dir(&above),
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for found in fs::read_dir(path)? {
+            entries.extend(entry(&found?)?);
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(rustix::fs::fsync(&fd)?)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(Space {
+            available: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<RealLock> {
+        let file = open(path, OFlags::RDWR | OFlags::CREATE)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(RealLock { _file: file }),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+impl File for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match self.0.read_at(buf, offset) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        loop {
+            match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) if self.size()? < len => return self.0.set_len(len),
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        // Not std's sync_data: that repeats an interrupted call, and a sync is never repeated.
+        Ok(rustix::fs::fdatasync(&self.0)?)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifo_and_a_link_are_not_opened_and_do_not_hang() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert_eq!(RealFs.open_read(&fifo).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&fifo, &link).unwrap();
+        assert!(RealFs.open_read(&link).is_err());
+        let kinds: Vec<_> = RealFs.list(dir.path()).unwrap().into_iter().map(|e| e.kind).collect();
+        assert_eq!(kinds, [EntryKind::Other, EntryKind::Other]);
+    }
+
+    #[test]
+    fn a_second_lock_is_refused_until_the_first_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        let first = RealFs.lock(&path).unwrap();
+        assert_eq!(RealFs.lock(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        assert!(RealFs.lock(&path).is_ok());
+    }
+
+    #[test]
+    fn allocated_bytes_read_as_zeros() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealFs.create(&dir.path().join("f")).unwrap();
+        file.write_at(b"abc", 0).unwrap();
+        file.allocate(10_000).unwrap();
+        let mut buf = vec![1; 20_000];
+        assert_eq!(file.read_full_at(&mut buf, 0).unwrap(), 10_000);
+        assert_eq!(&buf[..4], b"abc\0");
+        assert!(buf[3..10_000].iter().all(|b| *b == 0));
+    }
+}

@@ -1,0 +1,369 @@
+//! One small value in a preallocated file of checksummed slots.
+//!
+//! ```text
+//! file = 3 slots of equal size, a multiple of 4096
+//! slot = magic "SWSL" · crc u32 · generation u64 · length u32 · reserved u32 (0) · value · anything
+//! ```
+//! Little-endian; `crc` is CRC-32/ISO-HDLC over generation, length, reserved and value. The value with the
+//! highest generation among the slots whose checksum holds is the current one.
+//!
+//! INVARIANT: a save never writes over the slot that was last made durable, nor over the one saved last. So a
+//! kill in mid-save leaves the save before it, and a power cut at any moment leaves the last one synced. With
+//! two slots only one of the two could be had, hence three.
+//!
+//! DURABILITY: after a failed sync, what was saved since the last good one counts as not durable, whatever a
+//! later sync says; the next save writes its slot afresh, which a later sync then covers.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{DiskError, File, Fs};
+
+const MAGIC: &[u8; 4] = b"SWSL";
+const HEADER: usize = 24;
+const PAGE: u64 = 4096;
+const COUNT: u64 = 3;
+/// No file of slots holds values larger than this: a damaged length must not make us allocate more.
+const MAX_SLOT: u64 = 64 << 20;
+
+/// A value that can be replaced, atomically, with no byte free on the disk.
+#[derive(Debug)]
+pub struct Slots<F: Fs> {
+    file: F::File,
+    path: PathBuf,
+    slot_size: u64,
+    generation: u64,
+    /// Slot of the last save that a sync has covered.
+    durable: Option<u64>,
+    /// Slot of the last save.
+    saved: Option<u64>,
+    damaged: bool,
+    buffer: Vec<u8>,
+}
+
+impl<F: Fs> Slots<F> {
+    /// Opens the file at `path`, making it with room for values of `capacity` bytes, and returns the newest
+    /// value it holds. A file with less room is replaced by a larger one. What is there but is no file of slots
+    /// is renamed to `<name>.aside-<n>`; see [`Slots::damaged`].
+    ///
+    /// # Errors
+    /// When the disk refuses to open, make or read the file.
+    pub fn open(fs: &F, path: &Path, capacity: usize) -> Result<(Self, Option<Vec<u8>>), DiskError> {
+        let wanted = slot_size(capacity);
+        let mut damaged = false;
+        match fs.open(path) {
+            Ok(file) => {
+                let found = read_all::<F>(&file).map_err(DiskError::io("read", path))?;
+                if found.slot_size >= wanted {
+                    return Ok(Self::of_found(file, path, &found));
+                }
+                if let Some((_, _, value)) = found.newest() {
+                    return Self::enlarge(fs, path, wanted, value);
+                }
+                damaged = true;
+                set_aside(fs, path)?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) if is_no_file(&e) => {
+                damaged = true;
+                set_aside(fs, path)?;
+            }
+            Err(e) => return Err(DiskError::io("open", path)(e)),
+        }
+        let file = make(fs, path, wanted)?;
+        sync_parent(fs, path)?;
+        Ok((Self::fresh(file, path, wanted, damaged), None))
+    }
+
+    fn fresh(file: F::File, path: &Path, slot_size: u64, damaged: bool) -> Self {
+        let path = path.to_owned();
+        Self { file, path, slot_size, generation: 0, durable: None, saved: None, damaged, buffer: Vec::new() }
+    }
+
+    fn of_found(file: F::File, path: &Path, found: &Found) -> (Self, Option<Vec<u8>>) {
+        let mut slots = Self::fresh(file, path, found.slot_size, found.damaged);
+        let Some((index, generation, value)) = found.newest() else { return (slots, None) };
+        slots.generation = *generation;
+        slots.saved = Some(*index);
+        // Read from the page cache it may not be durable yet; the one before it is kept until the next sync.
+        slots.durable = found.second();
+        (slots, Some(value.clone()))
+    }
+
+    fn enlarge(fs: &F, path: &Path, size: u64, value: &[u8]) -> Result<(Self, Option<Vec<u8>>), DiskError> {
+        let new = with_suffix(path, ".new");
+        let file = make(fs, &new, size)?;
+        let mut slots = Self::fresh(file, &new, size, false);
+        slots.save(value)?;
+        slots.sync()?;
+        fs.rename(&new, path).map_err(DiskError::io("rename", &new))?;
+        sync_parent(fs, path)?;
+        path.clone_into(&mut slots.path);
+        Ok((slots, Some(value.to_vec())))
+    }
+
+    /// Whether the file held something when it was opened, and no slot of it was whole.
+    #[must_use]
+    pub fn damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// Bytes of the largest value that fits.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        usize::try_from(self.slot_size).unwrap_or(usize::MAX).saturating_sub(HEADER)
+    }
+
+    /// Replaces the value. Survives the death of this process; a power cut only after [`Slots::sync`].
+    ///
+    /// # Errors
+    /// [`DiskError::TooLarge`], or when the disk refuses; then the value before it stands.
+    pub fn save(&mut self, value: &[u8]) -> Result<(), DiskError> {
+        if value.len() > self.capacity() {
+            let (size, capacity) = (value.len(), self.capacity());
+            return Err(DiskError::TooLarge { size, capacity, path: self.path.clone() });
+        }
+        let generation = self.generation.saturating_add(1);
+        encode(&mut self.buffer, generation, value);
+        let index = self.free();
+        self.file
+            .write_at(&self.buffer, index * self.slot_size)
+            .map_err(DiskError::io("write", &self.path))?;
+        self.generation = generation;
+        self.saved = Some(index);
+        Ok(())
+    }
+
+    /// Makes the last save durable.
+    ///
+    /// # Errors
+    /// When the disk refuses; then the last save that was durable still is, and the next save starts afresh.
+    pub fn sync(&mut self) -> Result<(), DiskError> {
+        match self.file.sync_data() {
+            Ok(()) => {
+                self.durable = self.saved;
+                Ok(())
+            }
+            Err(e) => {
+                self.saved = self.durable;
+                Err(DiskError::io("sync", &self.path)(e))
+            }
+        }
+    }
+
+    /// A slot that is neither the last durable nor the last saved one.
+    fn free(&self) -> u64 {
+        (0..COUNT).find(|i| Some(*i) != self.durable && Some(*i) != self.saved).unwrap_or(0)
+    }
+}
+
+struct Found {
+    slot_size: u64,
+    /// Index, generation and value of each whole slot, newest first.
+    whole: Vec<(u64, u64, Vec<u8>)>,
+    damaged: bool,
+}
+
+impl Found {
+    fn newest(&self) -> Option<&(u64, u64, Vec<u8>)> {
+        self.whole.first()
+    }
+
+    fn second(&self) -> Option<u64> {
+        self.whole.get(1).map(|(index, _, _)| *index)
+    }
+}
+
+fn read_all<F: Fs>(file: &F::File) -> io::Result<Found> {
+    let slot_size = (file.size()? / COUNT / PAGE * PAGE).min(MAX_SLOT);
+    let mut found = Found { slot_size, whole: Vec::new(), damaged: false };
+    let mut slot = vec![0; usize::try_from(slot_size).unwrap_or(0)];
+    let mut nonzero = slot_size == 0;
+    for index in 0..COUNT {
+        slot.fill(0);
+        file.read_full_at(&mut slot, index * slot_size)?;
+        nonzero |= slot.iter().any(|b| *b != 0);
+        if let Some((generation, value)) = decode(&slot) {
+            found.whole.push((index, generation, value.to_vec()));
+        }
+    }
+    found.whole.sort_by_key(|(_, generation, _)| std::cmp::Reverse(*generation));
+    found.damaged = nonzero && found.whole.is_empty();
+    Ok(found)
+}
+
+fn slot_size(capacity: usize) -> u64 {
+    ((capacity + HEADER) as u64).next_multiple_of(PAGE).min(MAX_SLOT)
+}
+
+fn encode(out: &mut Vec<u8>, generation: u64, value: &[u8]) {
+    out.clear();
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&generation.to_le_bytes());
+    out.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(value);
+    let crc = crc32fast::hash(out.get(8..).unwrap_or_default()).to_le_bytes();
+    if let Some(field) = out.get_mut(4..8) {
+        field.copy_from_slice(&crc);
+    }
+}
+
+fn decode(slot: &[u8]) -> Option<(u64, &[u8])> {
+    let rest = slot.strip_prefix(MAGIC)?;
+    let (crc, covered) = rest.split_first_chunk::<4>()?;
+    let (generation, rest) = covered.split_first_chunk::<8>()?;
+    let (len, rest) = rest.split_first_chunk::<4>()?;
+    let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+    let value = rest.get(4..)?.get(..len)?;
+    let sound = crc32fast::hash(covered.get(..16 + len)?) == u32::from_le_bytes(*crc);
+    sound.then_some((u64::from_le_bytes(*generation), value))
+}
+
+/// Written with real zeros, not only reserved: a save then changes nothing but the bytes of its slot.
+fn make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError> {
+    let new = with_suffix(path, ".making");
+    match fs.remove(&new) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(DiskError::io("remove", &new)(e)),
+        _ => {}
+    }
+    let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
+    let zeros = vec![0; usize::try_from(slot_size * COUNT).unwrap_or(0)];
+    file.write_at(&zeros, 0).map_err(DiskError::io("write", &new))?;
+    file.sync_data().map_err(DiskError::io("sync", &new))?;
+    fs.rename(&new, path).map_err(DiskError::io("rename", &new))?;
+    Ok(file)
+}
+
+fn sync_parent<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    fs.sync_dir(parent).map_err(DiskError::io("sync", parent))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn is_no_file(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
+    matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory)
+        || number(Errno::LOOP)
+        || number(Errno::NXIO)
+}
+
+fn set_aside<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let names = fs.list(parent).map_err(DiskError::io("list", parent))?;
+    let taken = |aside: &Path| names.iter().any(|e| aside.file_name().is_some_and(|n| n == e.name.as_str()));
+    let aside = (1..).map(|n: u32| with_suffix(path, &format!(".aside-{n}"))).find(|aside| !taken(aside));
+    let aside = aside.unwrap_or_else(|| with_suffix(path, ".aside"));
+    tracing::error!(path = %path.display(), aside = %aside.display(), "a damaged state file was set aside");
+    fs.rename(path, &aside).map_err(DiskError::io("set aside", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealFs;
+    use crate::disk::faulty::{Faulty, Op};
+
+    fn reopen(path: &Path) -> (Slots<RealFs>, Option<Vec<u8>>) {
+        Slots::open(&RealFs, path, 100).unwrap()
+    }
+
+    #[test]
+    fn the_last_value_saved_is_the_one_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        let (mut slots, value) = reopen(&path);
+        assert_eq!((value, slots.damaged()), (None, false));
+        for i in 0..10u8 {
+            slots.save(&[i; 50]).unwrap();
+            assert_eq!(reopen(&path).1, Some(vec![i; 50]));
+        }
+        assert!(matches!(slots.save(&[0; 5000]), Err(DiskError::TooLarge { .. })));
+        assert_eq!(reopen(&path).1, Some(vec![9; 50]));
+    }
+
+    #[test]
+    fn a_torn_save_leaves_the_one_before_it_and_the_last_synced_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        let (mut slots, _) = reopen(&path);
+        slots.save(b"synced").unwrap();
+        slots.sync().unwrap();
+        slots.save(b"saved").unwrap();
+        let before = std::fs::read(&path).unwrap();
+        slots.save(b"torn").unwrap();
+        let after = std::fs::read(&path).unwrap();
+        let changed: Vec<_> = (0..before.len()).filter(|i| before[*i] != after[*i]).collect();
+        // Whatever part of the last save reached the disk, "saved" or "torn" is read.
+        for cut in 0..changed.len() {
+            let mut bytes = before.clone();
+            changed[..cut].iter().for_each(|i| bytes[*i] = after[*i]);
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(reopen(&path).1.as_deref(), Some(&b"saved"[..]), "cut after {cut}");
+        }
+        // And if both unsynced saves are lost, the synced one.
+        let (mut slots, _) = reopen(&dir.path().join("other"));
+        slots.save(b"synced").unwrap();
+        slots.sync().unwrap();
+        let durable = slots.durable.unwrap();
+        for _ in 0..5 {
+            slots.save(b"unsynced").unwrap();
+            assert_ne!(slots.saved.unwrap(), durable);
+        }
+    }
+
+    #[test]
+    fn damage_in_every_slot_is_told_and_does_not_stop_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        let (mut slots, _) = reopen(&path);
+        slots.save(b"value").unwrap();
+        std::fs::write(&path, vec![7; 3 * 4096]).unwrap();
+        let (mut slots, value) = reopen(&path);
+        assert_eq!((value, slots.damaged()), (None, true));
+        slots.save(b"again").unwrap();
+        assert_eq!(reopen(&path).1.as_deref(), Some(&b"again"[..]));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(reopen(&path).1, None);
+        std::fs::write(&path, b"short").unwrap();
+        assert_eq!(reopen(&path).1, None);
+    }
+
+    #[test]
+    fn more_capacity_keeps_the_value() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        reopen(&path).0.save(b"value").unwrap();
+        let (mut slots, value) = Slots::open(&RealFs, &path, 100_000).unwrap();
+        assert_eq!(value.as_deref(), Some(&b"value"[..]));
+        slots.save(&[3; 100_000]).unwrap();
+        assert_eq!(reopen(&path).1, Some(vec![3; 100_000]));
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_slot_that_was_durable_is_spared() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        let fs = Faulty::new();
+        let (mut slots, _) = Slots::open(&fs, &path, 100).unwrap();
+        slots.save(b"one").unwrap();
+        slots.sync().unwrap();
+        let durable = slots.durable;
+        slots.save(b"two").unwrap();
+        fs.fail_next(Op::SyncData, 1);
+        assert!(slots.sync().is_err());
+        assert_eq!(slots.durable, durable);
+        slots.save(b"three").unwrap();
+        assert_ne!(slots.saved, durable);
+        slots.sync().unwrap();
+        assert_eq!(reopen(&path).1.as_deref(), Some(&b"three"[..]));
+    }
+}
