@@ -205,7 +205,7 @@ impl<'a> HeadersRef<'a> {
     }
 
     /// Name and value of each, in order, duplicates included.
-    pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + Clone {
         let mut rest = self.bytes;
         (0..self.count).map_while(move |_| read_header(&mut rest).ok())
     }

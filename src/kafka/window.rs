@@ -1,0 +1,90 @@
+//! What is handed to the producer, and what comes back.
+
+use std::sync::Arc;
+
+use super::batch::Batch;
+use super::topology::Topology;
+use crate::ids::TopicName;
+
+/// Events that are sent together, as one batch to one partition. Its set of events never changes while its
+/// outcome is unknown.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// The caller's name for it, given back with the outcome. Unique among unsettled windows.
+    pub id: u64,
+    /// Where to.
+    pub topic: TopicName,
+    /// Partition of the topic, counted from 0.
+    pub partition: i32,
+    /// The records.
+    pub batch: Batch,
+}
+
+/// What became of a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The destination holds it, replicated as `acks=all` demands.
+    Acked {
+        /// Offset of its first record; -1 when the broker said "duplicate" without an offset.
+        offset: i64,
+        /// An earlier send had an unknown outcome. The broker's own deduplication covers that, unless
+        /// `may_be_doubled` is set as well.
+        doubtful: bool,
+        /// The partition's identity had to be renewed while the outcome of an earlier send was unknown, so
+        /// the window may stand in the log twice.
+        may_be_doubled: bool,
+    },
+    /// A broker refused it for good, and no send of it had an unknown outcome: nothing of it was appended.
+    /// The same bytes would be refused again.
+    Refused {
+        /// Kafka's error code.
+        code: i16,
+        /// What it means, in plain words, with what the broker added.
+        message: String,
+        /// Index in the batch of the first record at fault, where the broker says it (Produce 8).
+        record: Option<u32>,
+    },
+    /// Certainly not appended, and it can't be sent for now: the topic or partition is missing, forbidden or
+    /// has no leader. Send the same events again once [`Observer::topology`] shows a change, or after a while.
+    Deferred {
+        /// Kafka's error code.
+        code: i16,
+        /// What it means, in plain words.
+        message: String,
+    },
+}
+
+/// Whether the destination answers, and the last thing that went wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkState {
+    /// A broker has answered within the last 20 seconds.
+    pub up: bool,
+    /// What went wrong last. With `up` set: something that does not concern the whole link, such as a
+    /// partition with too few replicas in sync.
+    pub error: Option<LinkError>,
+}
+
+/// Something that went wrong on the way to a destination, worded for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkError {
+    /// Kafka's error code, if a broker said it.
+    pub code: Option<i16>,
+    /// What happened, and to what.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// Whoever wants to hear from a [`Producer`](super::Producer). Called on the producer's task: must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// A window's outcome; exactly once for each window, unless the producer was closed before.
+    fn settled(&self, window: u64, outcome: Outcome);
+
+    /// Something about the tracked topics has changed.
+    fn topology(&self, topology: Arc<Topology>);
+
+    /// The link went up or down, or something went wrong (again: the same error is reported each time it
+    /// occurs, at the pace of the backoff).
+    fn link(&self, state: LinkState);
+}
