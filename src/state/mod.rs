@@ -1,1 +1,3 @@
 //! What stands on disk beside the log: positions, totals, the delivery ledger.
+
+pub mod ledger;

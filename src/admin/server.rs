@@ -1,0 +1,230 @@
+//! Listening, and what clients may do.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::model::Admin;
+use crate::metrics::Metrics;
+
+use super::answer::Answers;
+use super::facts::Facts;
+use super::gauges::Gauges;
+use super::route::Scope;
+
+/// Bounds on what clients may do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Connections at a time to one address; further ones wait in the kernel's backlog.
+    pub(super) connections: usize,
+    /// From a connection's first byte or its last answer to the end of the next request's headers. Also how
+    /// long an idle connection is kept.
+    pub(super) head: Duration,
+    /// After this a connection ends with the answer it is at.
+    pub(super) life: Duration,
+    /// How long that last answer may take to be taken.
+    pub(super) grace: Duration,
+}
+
+impl Limits {
+    pub(super) const DEFAULT: Limits = Limits {
+        connections: 64,
+        head: Duration::from_secs(30),
+        life: Duration::from_secs(300),
+        grace: Duration::from_secs(5),
+    };
+}
+
+/// Bytes of a request's line and headers, and how many headers: a request to this server needs neither.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// How long to leave accept alone after it failed for lack of descriptors or memory, which nothing tells
+/// the end of.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// An address that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{key} = \"{address}\": can't listen there: {source}; {remedy}")]
+#[non_exhaustive]
+pub struct BindError {
+    /// `admin.listen` or `admin.metrics_listen`.
+    pub key: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+    /// What to do.
+    pub remedy: &'static str,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl BindError {
+    fn new(key: &'static str, address: SocketAddr, source: io::Error) -> Self {
+        let remedy = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program has this port (perhaps another spoolway): stop it or choose another port"
+            }
+            io::ErrorKind::AddrNotAvailable => "this host has no such address: choose one of its own",
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege (CAP_NET_BIND_SERVICE): choose a higher one"
+            }
+            _ => "choose another address, or \"off\"",
+        };
+        Self { key, address, remedy, source }
+    }
+}
+
+/// The running server. It ends with its token; dropping the value changes nothing.
+#[derive(Debug)]
+pub struct Server {
+    admin: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// Binds the configured addresses and serves on the current tokio runtime until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// [`BindError`] for the first address that can't be opened; then nothing is served.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(
+        config: &Admin,
+        facts: Arc<dyn Facts>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Result<Server, BindError> {
+        Self::start_with(config, facts, metrics, stop, Limits::DEFAULT)
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "the token is the server's to keep, as the others are")]
+    pub(super) fn start_with(
+        config: &Admin,
+        facts: Arc<dyn Facts>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+        limits: Limits,
+    ) -> Result<Server, BindError> {
+        let admin = config.listen.map(|at| bind("admin.listen", at)).transpose()?;
+        let metrics_only = config.metrics_listen.map(|at| bind("admin.metrics_listen", at)).transpose()?;
+        let answers =
+            Arc::new(Answers { facts, metrics, gauges: Gauges::default(), max_lag: config.ready_max_lag });
+        let tasks = TaskTracker::new();
+        let serve = |(listener, address), scope| {
+            let door = Door {
+                scope,
+                limits,
+                answers: Arc::clone(&answers),
+                stop: stop.clone(),
+                tasks: tasks.clone(),
+            };
+            tasks.spawn(door.serve(listener));
+            address
+        };
+        let admin = admin.map(|bound| serve(bound, Scope::All));
+        let metrics = metrics_only.map(|bound| serve(bound, Scope::Metrics));
+        tasks.close();
+        Ok(Server { admin, metrics, tasks })
+    }
+
+    /// Where everything is served, with the port that was given for port 0.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Where `/metrics` alone is served.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// Resolves when the token was cancelled and the last connection has ended, at most some seconds later.
+    pub async fn stopped(&self) {
+        self.tasks.wait().await;
+    }
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let open = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let bound = listener.local_addr()?;
+        Ok((TcpListener::from_std(listener)?, bound))
+    };
+    open().map_err(|source| BindError::new(key, address, source))
+}
+
+/// One listening address.
+#[derive(Clone)]
+struct Door {
+    scope: Scope,
+    limits: Limits,
+    answers: Arc<Answers>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Door {
+    async fn serve(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(self.limits.connections));
+        let stop = self.stop.clone();
+        let accepting = async {
+            // The semaphore is never closed, so this ends with `stop` alone.
+            while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let door = self.clone();
+                        self.tasks.spawn(async move {
+                            door.connection(stream).await;
+                            drop(place);
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the admin server can't accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        stop.run_until_cancelled(accepting).await;
+    }
+
+    /// Serves one connection to its end; what goes wrong on it is the client's affair.
+    async fn connection(self, stream: TcpStream) {
+        let over_loopback = stream.local_addr().is_ok_and(|at| at.ip().to_canonical().is_loopback());
+        let service = service_fn(|request| {
+            let answers = Arc::clone(&self.answers);
+            async move { Ok::<_, Infallible>(answers.answer(&request, self.scope, over_loopback).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = &mut connection => Some(ended),
+            () = self.stop.cancelled() => None,
+            () = tokio::time::sleep(self.limits.life) => None,
+        };
+        if ended.is_none() {
+            connection.as_mut().graceful_shutdown();
+            // Either way the connection is over: closed by itself, or dropped here.
+            let _over = tokio::time::timeout(self.limits.grace, connection).await;
+        }
+    }
+}
