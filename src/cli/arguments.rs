@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Exit, Outcome, check, demo, pipe, run, spool, status};
+use super::{Exit, Failure, Outcome, check, demo, pipe, run, spool, status};
+use crate::config::{self, Environment, Loaded};
 use crate::logs;
 
 /// A zero-loss Kafka relay: takes events, keeps them on disk, brings them to Kafka.
@@ -69,6 +70,20 @@ pub struct ConfigFiles {
     pub files: Vec<PathBuf>,
 }
 
+impl ConfigFiles {
+    /// Finds, reads and checks the configuration.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 2; everything that is wrong has been printed to standard error.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        let lookup = |name: &str| std::env::var(name).ok();
+        config::load(&self.files, &Environment::Lookup(&lookup)).map_err(|report| {
+            anstream::eprintln!("{}", report.render());
+            Failure::quiet(Exit::Usage)
+        })
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -105,7 +120,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Run(args) => run::run(args, &general),
         Command::Pipe(args) => pipe::run(args, &general),
         Command::Demo(args) => demo::run(args, &general),
-        Command::Check(args) => check::run(args, &general),
+        Command::Check(args) => check::run(&args, &general),
         Command::Status(args) => status::run(args, &general),
         Command::Spool(args) => spool::run(args, &general),
     }

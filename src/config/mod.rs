@@ -4,12 +4,30 @@
 //! in, every name valid, every reference resolved. How it is found, merged, read from TOML and explained
 //! to a person when it is wrong is the business of the other files of this room.
 
+mod check;
 mod defaults;
+mod effective;
+mod find;
+mod load;
 pub mod model;
 mod nearest;
+mod read;
+mod reading;
+mod report;
 mod routes;
+mod scalar;
+mod section;
 mod template;
+mod text;
+mod tree;
+mod words;
 
+pub use effective::Effective;
+pub use find::{DEFAULT_FILE, VARIABLE};
+pub use load::{Loaded, load, load_text};
 pub use nearest::nearest;
+pub use reading::Environment;
+pub use report::{Report, Row, Severity};
 pub use routes::{Pattern, PatternError, RouteTable};
+pub use scalar::parse_host_port;
 pub use template::TemplateError;

@@ -1,0 +1,57 @@
+//! `[admin]`
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::model::Admin;
+use crate::config::scalar::{self, Scalar, Wrong, quoted, show_duration};
+use crate::config::section::{Section, bounds, within};
+use crate::config::text::Place;
+
+/// The admin settings, and where the addresses stand.
+pub(in crate::config) struct ReadAdmin {
+    pub(in crate::config) admin: Admin,
+    pub(in crate::config) listen: Place,
+    pub(in crate::config) metrics_listen: Place,
+}
+
+const OFF: &str = "off";
+
+pub(in crate::config) fn admin(section: Section<'_>) -> ReadAdmin {
+    let default = Admin::default();
+    let listen = section.value("listen", default.listen, |s| or_off(s, scalar::listen), show_address);
+    let insecure = section.flag("insecure", false);
+    if let Some(listen) = listen {
+        section.check_loopback("listen", listen, insecure);
+    }
+    let ready_max_lag = section.value(
+        "ready_max_lag",
+        default.ready_max_lag,
+        |s| or_off(s, max_lag),
+        |lag| quoted(&lag.map_or_else(|| OFF.to_owned(), show_duration)),
+    );
+    // Metrics hold no events and change nothing, so they may leave the host (interface.md).
+    let metrics_listen =
+        section.value("metrics_listen", default.metrics_listen, |s| or_off(s, scalar::listen), show_address);
+    let places = (section.place_of("listen"), section.place_of("metrics_listen"));
+    section.finish();
+    let admin = Admin { listen, ready_max_lag, metrics_listen };
+    ReadAdmin { admin, listen: places.0, metrics_listen: places.1 }
+}
+
+fn or_off<T>(scalar: &Scalar, read: impl Fn(&Scalar) -> Result<T, Wrong>) -> Result<Option<T>, Wrong> {
+    if scalar.as_text() == Some(OFF) {
+        return Ok(None);
+    }
+    read(scalar).map(Some).map_err(|(what, help)| (what, format!("{help}; or \"off\"")))
+}
+
+fn max_lag(scalar: &Scalar) -> Result<Duration, Wrong> {
+    let lag =
+        bounds(Duration::from_secs(1)..=Duration::from_hours(24 * 30), "beyond it the agent is not ready");
+    within(scalar::duration(scalar)?, &lag, |d| show_duration(*d))
+}
+
+fn show_address(address: &Option<SocketAddr>) -> String {
+    quoted(&address.map_or_else(|| OFF.to_owned(), |a| a.to_string()))
+}

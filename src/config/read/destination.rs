@@ -1,0 +1,128 @@
+//! `[[destination]]`
+
+use std::time::Duration;
+
+use crate::config::model::{Delivery, Destination, HostPort, KafkaCompression, Partitioner, TimestampPolicy};
+use crate::config::scalar::{self, Scalar, Wrong, quoted};
+use crate::config::section::{Section, bounds};
+use crate::config::text::Place;
+use crate::ids::DestinationName;
+
+/// A destination, and where its name stands. The name is there even if the rest can't be used.
+pub(in crate::config) struct ReadDestination {
+    pub(in crate::config) name: DestinationName,
+    pub(in crate::config) place: Place,
+    pub(in crate::config) delivery: Place,
+    pub(in crate::config) destination: Option<Destination>,
+}
+
+const DELIVERY: [(&str, Delivery); 2] =
+    [("exactly-once", Delivery::ExactlyOnce), ("at-least-once", Delivery::AtLeastOnce)];
+
+const COMPRESSION: [(&str, KafkaCompression); 5] = [
+    ("none", KafkaCompression::None),
+    ("gzip", KafkaCompression::Gzip),
+    ("snappy", KafkaCompression::Snappy),
+    ("lz4", KafkaCompression::Lz4),
+    ("zstd", KafkaCompression::Zstd),
+];
+
+const PARTITIONER: [(&str, Partitioner); 2] =
+    [("java", Partitioner::Java), ("consistent_random", Partitioner::ConsistentRandom)];
+
+const TIMESTAMP: [(&str, TimestampPolicy); 3] =
+    [("event", TimestampPolicy::Event), ("send", TimestampPolicy::Send), ("auto", TimestampPolicy::Auto)];
+
+/// `None` when not even its name can be used.
+pub(in crate::config) fn destination(section: Section<'_>) -> Option<ReadDestination> {
+    let placeholder = DestinationName::new("placeholder").ok()?;
+    let name = section.required("name", "\"home\"", placeholder.clone(), read_name, |n| quoted(n.as_str()));
+    let bootstrap = bootstrap(&section);
+    let settings =
+        settings(&section, Destination::new(name.clone().unwrap_or(placeholder), bootstrap.clone()));
+    let (place, delivery) = (section.place_of("name"), section.place_of("delivery"));
+    section.finish();
+    let destination = if bootstrap.is_empty() { None } else { Some(settings) };
+    Some(ReadDestination { name: name?, place, delivery, destination })
+}
+
+fn read_name(scalar: &Scalar) -> Result<DestinationName, Wrong> {
+    let text = scalar::text(scalar)?;
+    DestinationName::new(&text).map_err(|e| (format!("can't be {}", quoted(&text)), e.to_string()))
+}
+
+fn bootstrap(section: &Section<'_>) -> Vec<HostPort> {
+    let mut brokers = vec![];
+    for (scalar, place) in section.texts("bootstrap", "[\"127.0.0.1:9092\"]", true).unwrap_or_default() {
+        match read_broker(&scalar) {
+            Ok(broker) => brokers.push(broker),
+            Err(wrong) => section.wrong("bootstrap", &place, wrong),
+        }
+    }
+    section.show_list("bootstrap", brokers.iter().map(HostPort::to_string));
+    brokers
+}
+
+fn read_broker(scalar: &Scalar) -> Result<HostPort, Wrong> {
+    if *scalar == Scalar::Placeholder {
+        return Ok(HostPort { host: "placeholder".to_owned(), port: 9092 });
+    }
+    scalar::host_port(&scalar::text(scalar)?)
+}
+
+fn settings(section: &Section<'_>, default: Destination) -> Destination {
+    let request = bounds(
+        Duration::from_millis(100)..=Duration::from_mins(10),
+        "shorter ones give up on slow brokers, longer ones notice a dead one late",
+    );
+    Destination {
+        delivery: section.choice("delivery", &DELIVERY, default.delivery),
+        client_id: section.text("client_id", default.client_id),
+        compression: section.choice("compression", &COMPRESSION, default.compression),
+        partitioner: section.choice("partitioner", &PARTITIONER, default.partitioner),
+        timestamp: section.choice("timestamp", &TIMESTAMP, default.timestamp),
+        timestamp_max_age: section.duration(
+            "timestamp_max_age",
+            default.timestamp_max_age,
+            &bounds(
+                Duration::from_mins(1)..=Duration::from_hours(24 * 30),
+                "brokers forget a producer after a day",
+            ),
+        ),
+        linger: section.duration(
+            "linger",
+            default.linger,
+            &bounds(Duration::ZERO..=Duration::from_secs(10), "every event may be this much later"),
+        ),
+        batch_size: section.memory(
+            "batch_size",
+            default.batch_size,
+            &bounds(
+                1 << 10..=16 << 20,
+                "brokers refuse batches beyond message.max.bytes, 1 MiB unless raised",
+            ),
+        ),
+        request_timeout: section.duration("request_timeout", default.request_timeout, &request),
+        connect_timeout: section.duration("connect_timeout", default.connect_timeout, &request),
+        header: section.flag("header", default.header),
+        required: section.flag("required", default.required),
+        address_map: address_map(section),
+        name: default.name,
+        bootstrap: default.bootstrap,
+    }
+}
+
+fn address_map(section: &Section<'_>) -> Vec<(HostPort, HostPort)> {
+    let mut map = vec![];
+    for (entry, scalar) in section.pairs("address_map") {
+        let advertised = scalar::host_port(&entry.key);
+        let reached = read_broker(&scalar);
+        match (advertised, reached) {
+            (Ok(advertised), Ok(reached)) => map.push((advertised, reached)),
+            (Err(wrong), _) => section.wrong("address_map", &entry.key_place, wrong),
+            (_, Err(wrong)) => section.wrong("address_map", &entry.value.place, wrong),
+        }
+    }
+    section.show_pairs("address_map", map.iter().map(|(a, b)| (a.to_string(), b.to_string())));
+    map
+}

@@ -1,0 +1,107 @@
+//! `[spool]`
+
+use std::time::Duration;
+
+use crate::config::model::{Spool, SpoolCompression, Sync, WhenFull};
+use crate::config::scalar::{self, Scalar, Wrong, quoted, show_duration, show_size};
+use crate::config::section::{Section, bounds};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+pub(in crate::config) fn spool(section: Section<'_>) -> Spool {
+    let default = Spool::default();
+    let segment =
+        bounds(MIB..=GIB, "smaller ones cost a file every moment, larger ones keep delivered events long");
+    let size = |s: &Scalar| scalar::size(s).map(Some);
+    let spool = Spool {
+        segment_size: section.size("segment_size", default.segment_size, &segment),
+        max_size: section.optional("max_size", size, |n| quoted(&show_size(n.unwrap_or_default()))).flatten(),
+        max_event_size: section.memory(
+            "max_event_size",
+            default.max_event_size,
+            &bounds(
+                KIB..=16 * MIB,
+                "an event is held in memory, and Kafka's own limit is 1 MiB unless raised",
+            ),
+        ),
+        reserve: section.size(
+            "reserve",
+            default.reserve,
+            &bounds(0..=1 << 50, "what is left free on the file system"),
+        ),
+        when_full: section.choice("when_full", &WHEN_FULL, default.when_full),
+        sync: section.value("sync", default.sync, sync, show_sync),
+        commit_delay: section.duration(
+            "commit_delay",
+            default.commit_delay,
+            &bounds(Duration::ZERO..=Duration::from_secs(1), "senders wait this long for their answer"),
+        ),
+        compression: section.choice("compression", &COMPRESSION, default.compression),
+        retain_delivered: section.duration(
+            "retain_delivered",
+            default.retain_delivered,
+            &bounds(Duration::ZERO..=Duration::from_hours(24 * 3650), "ten years should do"),
+        ),
+        max_streams: section.count(
+            "max_streams",
+            default.max_streams,
+            &bounds(1..=100_000, "what is kept for each stream is held in memory"),
+        ),
+    };
+    check_sizes(&section, &spool);
+    section.finish();
+    spool
+}
+
+const WHEN_FULL: [(&str, WhenFull); 3] =
+    [("block", WhenFull::Block), ("reject", WhenFull::Reject), ("drop_oldest", WhenFull::DropOldest)];
+
+const COMPRESSION: [(&str, SpoolCompression); 2] =
+    [("lz4", SpoolCompression::Lz4), ("none", SpoolCompression::None)];
+
+fn sync(scalar: &Scalar) -> Result<Sync, Wrong> {
+    let help = "\"always\", or an interval from \"10ms\" to \"1m\"".to_owned();
+    match scalar.as_text().map(str::trim) {
+        Some("always") => return Ok(Sync::Always),
+        Some(word) if word.starts_with(char::is_alphabetic) => {
+            return Err((format!("can't be {}", quoted(word)), help));
+        }
+        _ => {}
+    }
+    let interval = scalar::duration(scalar)?;
+    if interval < Duration::from_millis(10) || interval > Duration::from_mins(1) {
+        return Err((format!("is {}, which is not within 10ms to 1m", show_duration(interval)), help));
+    }
+    Ok(Sync::Interval(interval))
+}
+
+fn show_sync(sync: &Sync) -> String {
+    match sync {
+        Sync::Always => quoted("always"),
+        Sync::Interval(interval) => quoted(&show_duration(*interval)),
+    }
+}
+
+/// An event must fit a segment with room to spare, and a lane must hold a segment beside the one that is
+/// being written, else nothing could ever be deleted.
+fn check_sizes(section: &Section<'_>, spool: &Spool) {
+    let half = spool.segment_size / 2;
+    if spool.max_event_size as u64 > half {
+        let key = if section.has("max_event_size") { "max_event_size" } else { "segment_size" };
+        let what = format!(
+            "does not fit: spool.max_event_size is {}, and half of spool.segment_size is {}",
+            show_size(spool.max_event_size as u64),
+            show_size(half)
+        );
+        let help = "make segments larger or the largest event smaller".to_owned();
+        section.wrong(key, &section.place_of(key), (what, help));
+    }
+    let least = spool.segment_size.saturating_mul(2);
+    if spool.max_size.is_some_and(|max| max < least) {
+        let what = format!("is less than two segments, which are {}", show_size(least));
+        let help = "make it larger, or spool.segment_size smaller".to_owned();
+        section.wrong("max_size", &section.place_of("max_size"), (what, help));
+    }
+}

@@ -1,0 +1,145 @@
+//! What all sections need while a configuration is read: the files, the outside world, and the places
+//! where findings and effective values are collected.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use super::effective::Effective;
+use super::report::Problem;
+use super::scalar::Scalar;
+use super::text::{Place, Text};
+use super::tree::{Data, Table, Value};
+
+/// Largest file that a `{ file = "…" }` may name.
+const MAX_VALUE_FILE: u64 = 64 * 1024;
+
+/// Where `{ env = "…" }` and `{ file = "…" }` get their values.
+pub enum Environment<'a> {
+    /// From this function and from the disk.
+    Lookup(&'a dyn Fn(&str) -> Option<String>),
+    /// From nowhere: placeholders stand in (`check --no-environment`).
+    Absent,
+}
+
+pub(super) struct Reading<'a> {
+    pub(super) files: &'a [Text],
+    pub(super) environment: &'a Environment<'a>,
+    pub(super) problems: RefCell<Vec<Problem>>,
+    pub(super) effective: RefCell<Effective>,
+}
+
+/// The only keys of a reference.
+const REFERENCE_KEYS: [&str; 3] = ["env", "default", "file"];
+
+impl Reading<'_> {
+    pub(super) fn problem(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// A path as written, relative to the folder of the file it is written in.
+    pub(super) fn path(&self, place: &Place, written: &str) -> PathBuf {
+        let folder = self.files.get(place.file).and_then(|file| file.path.parent());
+        folder.unwrap_or(Path::new("")).join(written)
+    }
+
+    /// The single value that stands here, looked up if it is a reference. `None` when that failed, which
+    /// has been reported.
+    pub(super) fn resolve(&self, name: &str, value: &Value) -> Option<Scalar> {
+        match &value.data {
+            Data::Text(text) => Some(Scalar::Text(text.clone())),
+            Data::Integer(Some(n)) => Some(Scalar::Integer(*n)),
+            Data::Integer(None) => Some(Scalar::Other("a number of more than 64 bits")),
+            Data::Boolean(value) => Some(Scalar::Boolean(*value)),
+            Data::Table(table) => self.reference(name, table, &value.place),
+            other => Some(Scalar::Other(other.kind())),
+        }
+    }
+
+    fn reference(&self, name: &str, table: &Table, place: &Place) -> Option<Scalar> {
+        if let Some(stranger) = table.0.iter().find(|e| !REFERENCE_KEYS.contains(&e.key.as_str())) {
+            self.problem(
+                Problem::at(&stranger.key_place, format!("`{name}` is a table with the unknown key `{}`", stranger.key))
+                    .help("a value is either written here, or { env = \"NAME\", default = … }, or { file = \"PATH\" }"),
+            );
+            return None;
+        }
+        match (self.inner(table, "env"), self.inner(table, "file")) {
+            (Some((variable, place)), None) => self.variable(name, &variable, &place, table.get("default")),
+            (None, Some((file, place))) if table.get("default").is_none() => self.file(name, &file, &place),
+            _ => {
+                self.problem(
+                    Problem::at(place, format!("`{name}` must name either a variable or a file"))
+                        .help("{ env = \"NAME\" }, { env = \"NAME\", default = … } or { file = \"PATH\" }"),
+                );
+                None
+            }
+        }
+    }
+
+    fn inner(&self, table: &Table, key: &str) -> Option<(String, Place)> {
+        let entry = table.get(key)?;
+        match &entry.value.data {
+            Data::Text(text) => Some((text.clone(), entry.value.place.clone())),
+            _ => None,
+        }
+    }
+
+    fn variable(
+        &self,
+        name: &str,
+        variable: &str,
+        place: &Place,
+        default: Option<&super::tree::Entry>,
+    ) -> Option<Scalar> {
+        let found = match self.environment {
+            Environment::Lookup(lookup) => lookup(variable).map(Scalar::Outside),
+            Environment::Absent if default.is_none() => Some(Scalar::Placeholder),
+            Environment::Absent => None,
+        };
+        match (found, default) {
+            (Some(found), _) => Some(found),
+            (None, Some(default)) if !matches!(default.value.data, Data::Table(_)) => {
+                self.resolve(name, &default.value)
+            }
+            (None, _) => {
+                self.problem(
+                    Problem::at(place, format!("the environment variable {variable} of `{name}` is not set"))
+                        .help(format!(
+                            "set it, or say what holds without it: {{ env = \"{variable}\", default = … }}"
+                        )),
+                );
+                None
+            }
+        }
+    }
+
+    fn file(&self, name: &str, file: &str, place: &Place) -> Option<Scalar> {
+        if matches!(self.environment, Environment::Absent) {
+            return Some(Scalar::Placeholder);
+        }
+        let path = self.path(place, file);
+        match read_value(&path) {
+            Ok(text) => Some(Scalar::Outside(text)),
+            Err(cause) => {
+                self.problem(Problem::at(
+                    place,
+                    format!("the file {} of `{name}` can't be read: {cause}", path.display()),
+                ));
+                None
+            }
+        }
+    }
+}
+
+/// A file's text without the line end that editors put there.
+fn read_value(path: &Path) -> Result<String, String> {
+    use std::io::Read;
+    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    let mut text = String::new();
+    file.take(MAX_VALUE_FILE + 1).read_to_string(&mut text).map_err(|e| e.to_string())?;
+    if text.len() as u64 > MAX_VALUE_FILE {
+        return Err("it has more than 64 KiB".to_owned());
+    }
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
