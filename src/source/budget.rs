@@ -1,0 +1,132 @@
+//! How many bytes from senders are held in memory at once, over all sources.
+//!
+//! INVARIANT: whoever waits here is never waiting for somebody who waits here too. When the shared part is
+//! used up, one holder at a time may overdraw it up to its own limits; it finishes, gives everything back,
+//! and the next one goes on. So the memory held is at most the budget and one largest request.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+const UNIT: usize = 1024;
+
+/// The bytes to share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Budget {
+    shared: Arc<Semaphore>,
+    overdraft: Arc<Semaphore>,
+}
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self { shared: Arc::new(Semaphore::new(units(bytes))), overdraft: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// A holder that holds nothing yet.
+    pub(super) fn holder(&self) -> Held {
+        Held { budget: self.clone(), permits: None, overdraft: None }
+    }
+}
+
+fn units(bytes: usize) -> usize {
+    bytes.div_ceil(UNIT)
+}
+
+/// What one request or connection holds; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    budget: Budget,
+    permits: Option<OwnedSemaphorePermit>,
+    overdraft: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// Waits until `bytes` in all are held. Dropping the future leaves what was held before.
+    pub(super) async fn cover(&mut self, bytes: usize) {
+        if self.try_cover(bytes) {
+            return;
+        }
+        let missing = u32::try_from(self.missing(bytes)).unwrap_or(u32::MAX);
+        tokio::select! {
+            biased;
+            got = Arc::clone(&self.budget.shared).acquire_many_owned(missing) => self.add(got.ok()),
+            got = Arc::clone(&self.budget.overdraft).acquire_owned() => self.overdraft = got.ok(),
+        }
+    }
+
+    /// Takes `bytes` in all if they are free now.
+    pub(super) fn try_cover(&mut self, bytes: usize) -> bool {
+        let missing = self.missing(bytes);
+        if missing == 0 {
+            return true;
+        }
+        let Ok(missing) = u32::try_from(missing) else { return false };
+        let got = Arc::clone(&self.budget.shared).try_acquire_many_owned(missing).ok();
+        let done = got.is_some();
+        self.add(got);
+        done
+    }
+
+    /// Gives back all but `bytes`.
+    pub(super) fn keep(&mut self, bytes: usize) {
+        let surplus = self.held().saturating_sub(units(bytes));
+        if surplus > 0 {
+            drop(self.permits.as_mut().and_then(|p| p.split(surplus)));
+        }
+    }
+
+    /// Moves all but `bytes` to a new holder.
+    pub(super) fn split_but(&mut self, bytes: usize) -> Held {
+        let surplus = self.held().saturating_sub(units(bytes));
+        let permits = self.permits.as_mut().and_then(|p| p.split(surplus));
+        Held { budget: self.budget.clone(), permits, overdraft: self.overdraft.take() }
+    }
+
+    fn held(&self) -> usize {
+        self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    fn missing(&self, bytes: usize) -> usize {
+        if self.overdraft.is_some() { 0 } else { units(bytes).saturating_sub(self.held()) }
+    }
+
+    fn add(&mut self, more: Option<OwnedSemaphorePermit>) {
+        let Some(more) = more else { return };
+        match &mut self.permits {
+            Some(permits) => permits.merge(more),
+            none => *none = Some(more),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_is_dropped_is_given_back() {
+        let budget = Budget::new(10 * UNIT);
+        let mut first = budget.holder();
+        assert!(first.try_cover(10 * UNIT));
+        assert!(!budget.holder().try_cover(1));
+        first.keep(4 * UNIT);
+        assert!(budget.holder().try_cover(6 * UNIT));
+        drop(first);
+        assert!(budget.holder().try_cover(10 * UNIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_holder_may_overdraw_and_the_next_waits_for_it() {
+        let budget = Budget::new(4 * UNIT);
+        let (mut first, mut second) = (budget.holder(), budget.holder());
+        first.cover(2 * UNIT).await;
+        second.cover(2 * UNIT).await;
+        // Both want more than there is: without the overdraft they would wait for each other forever.
+        first.cover(9 * UNIT).await;
+        first.cover(100 * UNIT).await;
+        assert!(tokio::time::timeout(Duration::from_secs(1), second.cover(3 * UNIT)).await.is_err());
+        drop(first);
+        second.cover(3 * UNIT).await;
+    }
+}

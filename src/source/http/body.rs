@@ -1,0 +1,124 @@
+//! Receiving a body: within its size, its time, and the memory all senders share.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::answer::Refusal;
+use crate::source::budget::Held;
+
+/// What is left of a refused body is read for this long, so that the sender sees the answer.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// Why a request got no further.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The sender can be told.
+    Refused(Refusal),
+    /// The sender is gone.
+    Gone(hyper::Error),
+    /// The append was begun and its outcome is not known: no answer.
+    Unknown(String),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Failure::Refused(refusal)
+    }
+}
+
+/// A body that is being received.
+pub(super) struct Reception<'a> {
+    body: &'a mut Incoming,
+    held: &'a mut Held,
+    deadline: Instant,
+    limit: usize,
+    received: usize,
+}
+
+impl<'a> Reception<'a> {
+    pub(super) fn new(body: &'a mut Incoming, held: &'a mut Held, time: Duration, limit: usize) -> Self {
+        Self { body, held, deadline: Instant::now() + time, limit, received: 0 }
+    }
+
+    /// The next piece, or `None` at the end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let frame = timeout_at(self.deadline, self.body.frame()).await.map_err(|_| late())?;
+            let Some(frame) = frame.transpose().map_err(broken)? else { return Ok(None) };
+            // Trailers carry nothing for us.
+            let Ok(data) = frame.into_data() else { continue };
+            self.received += data.len();
+            if self.received > self.limit {
+                return Err(Refusal::body_too_large(self.limit).into());
+            }
+            return Ok(Some(data));
+        }
+    }
+
+    /// Waits until `bytes` in all may be held.
+    pub(super) async fn hold(&mut self, bytes: usize) -> Result<(), Failure> {
+        if self.held.try_cover(bytes) {
+            return Ok(());
+        }
+        timeout_at(self.deadline, self.held.cover(bytes)).await.map_err(|_| {
+            let message = "other senders' requests use up the memory for request bodies; try again";
+            Refusal::unavailable("busy", message).into()
+        })
+    }
+
+    /// The whole body; copied only when it comes in several pieces. `length` is what was announced.
+    pub(super) async fn whole(&mut self, length: Option<usize>) -> Result<Bytes, Failure> {
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        self.hold(first.len()).await?;
+        if self.body.is_end_stream() {
+            return Ok(first);
+        }
+        // Announced is not sent: room is made as bytes come, and at most doubles.
+        let mut whole = BytesMut::with_capacity(length.unwrap_or(0).min(first.len() * 2).max(first.len()));
+        whole.extend_from_slice(&first);
+        drop(first);
+        while let Some(chunk) = self.chunk().await? {
+            self.hold(whole.len() + chunk.len()).await?;
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+}
+
+/// Reads on for a moment and throws away; whether the end was reached.
+pub(super) async fn discard(body: &mut Incoming, limit: usize) -> bool {
+    let mut left = limit;
+    let rest = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let len = frame.data_ref().map_or(0, Bytes::len);
+            left = left.saturating_sub(len);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    timeout(DISCARD_TIME, rest).await.is_ok() && body.is_end_stream()
+}
+
+fn late() -> Failure {
+    let message = "the body did not come within body_timeout";
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message).into()
+}
+
+fn broken(error: hyper::Error) -> Failure {
+    use std::error::Error;
+    let io = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let gone = error.is_incomplete_message()
+        || io.is_some_and(|cause| {
+            !matches!(cause.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData)
+        });
+    if gone {
+        return Failure::Gone(error);
+    }
+    Refusal::bad_request("malformed_body", format!("the body's framing is broken: {error}")).into()
+}

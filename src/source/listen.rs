@@ -1,0 +1,121 @@
+//! Listening: bind first, then take connections, never more than the limit.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::tally::Tally;
+
+/// Connections that the kernel holds while the limit is reached (and no more than `net.core.somaxconn`).
+pub(super) const BACKLOG: u32 = 1024;
+/// How long connections may take to end after the stop was asked for.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+/// Pause after a failed accept that the connection is not to blame for (no descriptor, no memory).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Something that connections come from.
+pub(super) trait Accept: Send + 'static {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// Waits for the next one.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = TcpListener::accept(self).await?;
+        // An answer is one write; without this it could wait for the peer's delayed acknowledgement.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+impl Accept for UnixListener {
+    type Io = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        UnixListener::accept(self).await.map(|(stream, _)| stream)
+    }
+}
+
+/// Binds a TCP listener. Port 0 takes a free port.
+pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of an earlier process in TIME_WAIT must not keep a restarted agent from its port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// What the connections of one listener share.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    pub(super) tally: Arc<Tally>,
+    pub(super) max_connections: usize,
+    pub(super) tracker: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+impl Door {
+    /// Takes connections until the stop, each in a task of its own; those in hand get [`GRACE`] to end.
+    pub(super) async fn serve<L, F, Fut>(self, listener: L, connection: F)
+    where
+        L: Accept,
+        F: Fn(L::Io) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let places = Arc::new(Semaphore::new(self.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+        while let Some(Ok(place)) = self.unless_stopped(Arc::clone(&places).acquire_owned()).await {
+            let Some(accepted) = self.unless_stopped(listener.accept()).await else { return };
+            match accepted {
+                Ok(io) => {
+                    let (work, counted) = (connection(io), self.tally.connected());
+                    let stop = self.stop.clone();
+                    self.tracker.spawn(async move {
+                        let _held = (place, counted);
+                        within_grace(&stop, work).await;
+                    });
+                }
+                Err(error) => self.accept_failed(&error).await,
+            }
+        }
+    }
+
+    async fn accept_failed(&self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput) {
+            tracing::debug!(source = self.tally.name(), %error, "a connection ended before it was taken");
+            return;
+        }
+        tracing::warn!(source = self.tally.name(), %error, "can't take connections for now; trying on");
+        // Nothing tells when a descriptor is free again.
+        self.unless_stopped(tokio::time::sleep(ACCEPT_PAUSE)).await;
+    }
+
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            done = work => Some(done),
+        }
+    }
+}
+
+/// Runs `work` to its end, or until [`GRACE`] after the stop; `None` means it was cut off.
+pub(super) async fn within_grace<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => None,
+    }
+}

@@ -1,0 +1,280 @@
+//! All sources of the agent: bound together, served together, stopped together.
+
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::budget::Budget;
+use super::error::{BindError, EndError};
+use super::http;
+use super::listen::{self, Accept, Door, within_grace};
+use super::pump::{End, Pump};
+use super::stdin;
+use super::tally::Tally;
+use super::unix::{self, SocketFile};
+use crate::config::model::{ConnectionLimits, HttpLimits, Source, SourceKind, Spool};
+use crate::ids::StreamName;
+use crate::intake::Intake;
+use crate::metrics::Metrics;
+use crate::status;
+
+/// Bytes from senders in memory at once, over all sources; one request or line may pass it.
+const BUDGET: usize = 16 * 1024 * 1024;
+
+/// How standard input ended; `None` while it has not.
+type StdinEnd = Option<Result<(), EndError>>;
+
+/// The running sources.
+#[derive(Debug)]
+pub struct Sources {
+    tallies: Vec<Arc<Tally>>,
+    tracker: TaskTracker,
+    stdin: Option<watch::Receiver<StdinEnd>>,
+    listening: bool,
+}
+
+impl Sources {
+    /// Binds every source, then serves them until `stop` is cancelled. `spool` gives the limits that are
+    /// checked at the door: `max_event_size` and `max_streams`. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`] of the first source that can't begin; nothing has been served then.
+    pub fn start<I: Intake>(
+        sources: &[Source],
+        spool: &Spool,
+        intake: &Arc<I>,
+        metrics: &Arc<Metrics>,
+        stop: &CancellationToken,
+    ) -> Result<Sources, BindError> {
+        let bound = sources.iter().map(Bound::new).collect::<Result<Vec<_>, _>>()?;
+        one_stdin(sources)?;
+        let (ended, stdin_end) = watch::channel(None);
+        let mut all = Start {
+            spool,
+            intake,
+            metrics,
+            stop,
+            budget: Budget::new(BUDGET),
+            tracker: TaskTracker::new(),
+            tallies: Vec::new(),
+            ended: Some(ended),
+        };
+        let mut listening = false;
+        let mut stdin = None;
+        for (source, bound) in sources.iter().zip(bound) {
+            match bound {
+                Bound::Stdin => stdin = Some(stdin_end.clone()),
+                _ => listening = true,
+            }
+            all.one(source, bound)?;
+        }
+        all.tracker.close();
+        Ok(Sources { tallies: all.tallies, tracker: all.tracker, stdin, listening })
+    }
+
+    /// A row for `/status` each, in the order of the configuration.
+    #[must_use]
+    pub fn status(&self) -> Vec<status::Source> {
+        self.tallies.iter().map(|tally| tally.row()).collect()
+    }
+
+    /// Resolves when no further event can come: standard input, being the only source, has ended and all of
+    /// it is accepted. Never resolves while something listens.
+    ///
+    /// # Errors
+    /// [`EndError`] when standard input ended otherwise than by its end.
+    pub async fn finished(&self) -> Result<(), EndError> {
+        let Some(mut stdin) = self.stdin.clone().filter(|_| !self.listening) else {
+            return std::future::pending().await;
+        };
+        match stdin.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or(Ok(())),
+            // The task was cut off after the stop's grace.
+            Err(_) => Err(EndError::Read("cut off by the stop".to_owned())),
+        }
+    }
+
+    /// After the stop: resolves when every connection is closed, at most 5 s later.
+    pub async fn stopped(&self) {
+        self.tracker.wait().await;
+    }
+}
+
+fn one_stdin(sources: &[Source]) -> Result<(), BindError> {
+    let mut names = sources.iter().filter(|s| matches!(s.kind, SourceKind::Stdin { .. })).map(|s| &s.name);
+    match (names.next(), names.next()) {
+        (Some(first), Some(second)) => {
+            Err(BindError::StdinTwice { source_name: second.clone(), other: first.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A source that is bound and not yet served.
+enum Bound {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+    Stdin,
+}
+
+impl Bound {
+    fn new(source: &Source) -> Result<Self, BindError> {
+        match &source.kind {
+            SourceKind::Tcp { listen, .. } | SourceKind::Http { listen, .. } => {
+                listen::bind_tcp(*listen).map(Bound::Tcp).map_err(|cause| BindError::Address {
+                    source_name: source.name.clone(),
+                    address: *listen,
+                    cause,
+                })
+            }
+            SourceKind::Unix { path, .. } => {
+                let (listener, file) = unix::bind(&source.name, path)?;
+                Ok(Bound::Unix(listener, file))
+            }
+            SourceKind::Stdin { .. } => Ok(Bound::Stdin),
+        }
+    }
+
+    fn address(&self, kind: &SourceKind) -> Option<String> {
+        match (self, kind) {
+            (Bound::Tcp(listener), _) => listener.local_addr().ok().map(|address| address.to_string()),
+            (_, SourceKind::Unix { path, .. }) => Some(path.display().to_string()),
+            _ => None,
+        }
+    }
+}
+
+fn kind_name(kind: &SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Stdin { .. } => "stdin",
+        SourceKind::Tcp { .. } => "tcp",
+        SourceKind::Unix { .. } => "unix",
+        SourceKind::Http { .. } => "http",
+    }
+}
+
+/// What all sources are started with.
+struct Start<'a, I> {
+    spool: &'a Spool,
+    intake: &'a Arc<I>,
+    metrics: &'a Arc<Metrics>,
+    stop: &'a CancellationToken,
+    budget: Budget,
+    tracker: TaskTracker,
+    tallies: Vec<Arc<Tally>>,
+    ended: Option<watch::Sender<StdinEnd>>,
+}
+
+impl<I: Intake> Start<'_, I> {
+    fn one(&mut self, source: &Source, bound: Bound) -> Result<(), BindError> {
+        let kind = kind_name(&source.kind);
+        let address = bound.address(&source.kind);
+        tracing::info!(source = source.name, kind, address = address.as_deref(), "source ready");
+        let tally = Tally::new(&source.name, kind, address, self.spool.max_streams, Arc::clone(self.metrics));
+        self.tallies.push(Arc::clone(&tally));
+        match (bound, &source.kind) {
+            (Bound::Tcp(listener), SourceKind::Http { limits, http, .. }) => {
+                self.http(listener, tally, source, limits, http);
+            }
+            (Bound::Tcp(listener), SourceKind::Tcp { stream, limits, .. }) => {
+                self.lines(listener, None, tally, stream, limits);
+            }
+            (Bound::Unix(listener, file), SourceKind::Unix { stream, limits, .. }) => {
+                self.lines(listener, Some(file), tally, stream, limits);
+            }
+            (Bound::Stdin, SourceKind::Stdin { stream }) => self.stdin(tally, stream)?,
+            // `Bound::new` made the one from the other.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn pump(&self, tally: Arc<Tally>, stream: &StreamName, limits: Option<&ConnectionLimits>) -> Pump<I> {
+        Pump {
+            intake: Arc::clone(self.intake),
+            tally,
+            stream: stream.clone(),
+            budget: self.budget.clone(),
+            max_event_size: self.spool.max_event_size,
+            idle: limits.map(|limits| limits.idle_timeout),
+            stop: self.stop.clone(),
+        }
+    }
+
+    fn door(&self, tally: Arc<Tally>, limits: &ConnectionLimits) -> Door {
+        let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
+        Door { tally, max_connections: limits.max_connections, tracker, stop }
+    }
+
+    fn lines(
+        &self,
+        listener: impl Accept,
+        file: Option<SocketFile>,
+        tally: Arc<Tally>,
+        stream: &StreamName,
+        limits: &ConnectionLimits,
+    ) {
+        let door = self.door(Arc::clone(&tally), limits);
+        let pump = Arc::new(self.pump(tally, stream, Some(limits)));
+        let serve = door.serve(listener, move |io| {
+            let pump = Arc::clone(&pump);
+            async move {
+                let end = pump.run(io, &pump.stop).await;
+                tracing::debug!(source = pump.tally.name(), ?end, "connection closed");
+            }
+        });
+        self.tracker.spawn(async move {
+            serve.await;
+            drop(file);
+        });
+    }
+
+    fn http(
+        &self,
+        listener: TcpListener,
+        tally: Arc<Tally>,
+        source: &Source,
+        limits: &ConnectionLimits,
+        http: &HttpLimits,
+    ) {
+        let door = self.door(Arc::clone(&tally), limits);
+        let service = Arc::new(http::Service {
+            intake: Arc::clone(self.intake),
+            tally,
+            budget: self.budget.clone(),
+            decoders: http::decoders(),
+            ack: source.ack,
+            limits: http.clone(),
+            idle_timeout: limits.idle_timeout,
+            max_event_size: self.spool.max_event_size,
+            stop: self.stop.clone(),
+        });
+        self.tracker.spawn(door.serve(listener, move |io| http::drive(io, Arc::clone(&service))));
+    }
+
+    fn stdin(&mut self, tally: Arc<Tally>, stream: &StreamName) -> Result<(), BindError> {
+        let feed = stdin::start(std::io::stdin(), self.stop)
+            .map_err(|cause| BindError::Thread { source_name: tally.name().to_owned(), cause })?;
+        let (pump, ended) = (self.pump(tally, stream, None), self.ended.take());
+        self.tracker.spawn(async move {
+            // The feed ends by itself after a stop, when what was read before has been given.
+            let end = within_grace(&pump.stop, pump.run(feed, &CancellationToken::new())).await;
+            if let (Some(ended), Some(end)) = (ended, end) {
+                ended.send_replace(Some(stdin_end(end, pump.stop.is_cancelled())));
+            }
+        });
+        Ok(())
+    }
+}
+
+fn stdin_end(end: End, stopped: bool) -> Result<(), EndError> {
+    match end {
+        End::Eof | End::Idle | End::Stopped => Ok(()),
+        End::Failed(_) if stopped => Ok(()),
+        End::Failed(error) => Err(EndError::Read(error.to_string())),
+        End::NotAccepted(count) => Err(EndError::NotAccepted(count)),
+    }
+}
