@@ -25,11 +25,14 @@
 pub mod backoff;
 pub mod batch;
 pub mod codec;
+pub mod connection;
+pub mod errors;
 pub mod header;
 pub mod partitioner;
 pub mod producer;
 pub mod topology;
 pub mod window;
+pub mod wire;
 
 pub use batch::{Batch, BatchError, BatchReader, RecordBatch, RecordRef, RecordsBuilder, Stamp};
 pub use header::{Counter, RecordHeader};
