@@ -140,7 +140,7 @@ fn the_oracle_reads_our_produce_request() {
     let batch = builder.seal(crate::config::model::KafkaCompression::None);
     let me = Identity { producer_id: 5, epoch: 0, base_sequence: 8 };
     for version in [7, 8] {
-        let mut request = ProduceRequest::new(version, 10_000, 100);
+        let mut request = ProduceRequest::new("me", version, 10_000, 100);
         request.topic("a", 2);
         request.partition(0, &batch, me, 0);
         request.partition(3, &batch, me, 0);
