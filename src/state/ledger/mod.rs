@@ -13,11 +13,19 @@
 //! [`SledLedger`] keeps it in `sled`, with what `docs/decisions/` says about it: opened on first need in a
 //! thread of its own, closed again when idle, every call under `catch_unwind`.
 
+mod aside;
+mod codec;
 mod hash;
+mod keeper;
 mod row;
+mod sled_ledger;
+mod store;
+#[cfg(test)]
+mod tests;
 
 pub use hash::EventSum;
 pub use row::{Key, Page, Query, Row};
+pub use sled_ledger::SledLedger;
 
 /// Rows beyond this many are removed, oldest first: at 64 MiB a segment, the trace of 6 TiB.
 pub const MAX_ROWS: usize = 100_000;

@@ -1,0 +1,247 @@
+//! The ledger's thread: the only one that touches the store.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use super::LedgerError;
+use super::aside::set_aside;
+use super::row::{Page, Query, Row};
+use super::store::{Fault, Store};
+
+/// What the thread is asked.
+pub(super) enum Command {
+    Record(Row),
+    Page(Query, SyncSender<Result<Page, LedgerError>>),
+    Flush(SyncSender<Result<(), LedgerError>>),
+    Close(SyncSender<()>),
+}
+
+pub(super) type Opener = Box<dyn FnMut(&Path) -> Result<Box<dyn Store>, Fault> + Send>;
+
+/// Bounds and patience.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Rows that wait in memory for the disk; beyond, the oldest are given up.
+    pub(super) waiting: usize,
+    /// How often stores may break in one run; then the ledger stays closed until the next.
+    pub(super) breaks: u32,
+    /// After this long without a command the store is closed, which gives its memory back.
+    pub(super) idle: Duration,
+    /// How soon rows that wait are tried again.
+    pub(super) retry: Duration,
+}
+
+impl Patience {
+    pub(super) const DEFAULT: Patience =
+        Patience { waiting: 1024, breaks: 3, idle: Duration::from_secs(30), retry: Duration::from_secs(30) };
+}
+
+/// The thread's state.
+pub(super) struct Keeper {
+    pub(super) dir: PathBuf,
+    pub(super) open: Opener,
+    pub(super) patience: Patience,
+    pub(super) missed: Arc<AtomicU64>,
+    store: Option<Box<dyn Store>>,
+    waiting: VecDeque<Row>,
+    breaks: u32,
+    in_trouble: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(dir: PathBuf, open: Opener, patience: Patience, missed: Arc<AtomicU64>) -> Self {
+        Self {
+            dir,
+            open,
+            patience,
+            missed,
+            store: None,
+            waiting: VecDeque::new(),
+            breaks: 0,
+            in_trouble: false,
+        }
+    }
+
+    /// Serves until it is told to close or nobody can tell it anything any more.
+    pub(super) fn run(mut self, commands: Receiver<Command>) {
+        loop {
+            match commands.recv_timeout(self.next_wake()) {
+                Ok(command) => {
+                    if let Some(closed) = self.serve(command, &commands) {
+                        // First, so that whoever hears that it is closed is refused from then on.
+                        drop(commands);
+                        self.close_store();
+                        // Whoever waited for it may be gone by now.
+                        let _gone = closed.send(());
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if self.waiting.is_empty() => self.close_store(),
+                // Its failure was logged and leads to the next try.
+                Err(RecvTimeoutError::Timeout) => drop(self.note_trouble()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    drop(self.note_trouble());
+                    self.close_store();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Duration {
+        const FOREVER: Duration = Duration::from_secs(1 << 30);
+        match (self.waiting.is_empty(), self.store.is_some()) {
+            (false, _) => self.patience.retry,
+            (true, true) => self.patience.idle,
+            (true, false) => FOREVER,
+        }
+    }
+
+    /// Does one command; a run of rows that wait in the queue shares one sync.
+    fn serve(&mut self, first: Command, commands: &Receiver<Command>) -> Option<SyncSender<()>> {
+        let mut next = Some(first);
+        while let Some(Command::Record(row)) = next {
+            self.hold(row);
+            next = commands.try_recv().ok();
+        }
+        let settled = self.note_trouble();
+        // An answer nobody waits for any more is no loss.
+        match next {
+            Some(Command::Page(query, reply)) => drop(reply.send(settled.and_then(|()| self.page(&query)))),
+            Some(Command::Flush(reply)) => drop(reply.send(settled)),
+            Some(Command::Close(reply)) => return Some(reply),
+            Some(Command::Record(_)) | None => {}
+        }
+        None
+    }
+
+    fn hold(&mut self, row: Row) {
+        if self.waiting.len() >= self.patience.waiting && self.waiting.pop_front().is_some() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.waiting.push_back(row);
+    }
+
+    /// Settles, and says so when that begins or ends to fail.
+    fn note_trouble(&mut self) -> Result<(), LedgerError> {
+        let settled = self.settle();
+        match &settled {
+            Err(error) if !self.in_trouble => {
+                tracing::error!(%error, waiting = self.waiting.len(), "delivery ledger: rows can't be written; delivery goes on");
+            }
+            Ok(()) if self.in_trouble => {
+                tracing::info!(
+                    missed = self.missed.load(Ordering::Relaxed),
+                    "delivery ledger: rows are written again"
+                );
+            }
+            _ => {}
+        }
+        self.in_trouble = settled.is_err();
+        settled
+    }
+
+    /// Makes every row that waits durable.
+    fn settle(&mut self) -> Result<(), LedgerError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.waiting);
+        let settled = self.with_store(|store| {
+            store.put(&mut rows.iter())?;
+            store.sync()
+        });
+        if settled.is_err() {
+            self.waiting = rows;
+        }
+        settled
+    }
+
+    fn page(&mut self, query: &Query) -> Result<Page, LedgerError> {
+        // Nothing was ever noted down: no reason to make a store.
+        if self.store.is_none() && !self.dir.exists() {
+            return Ok(Page::default());
+        }
+        self.with_store(|store| store.page(query))
+    }
+
+    /// Does `work` on the store, opened if need be; one that breaks is set aside and `work` is done on the
+    /// next.
+    fn with_store<T>(
+        &mut self,
+        mut work: impl FnMut(&mut dyn Store) -> Result<T, Fault>,
+    ) -> Result<T, LedgerError> {
+        loop {
+            if self.breaks > self.patience.breaks {
+                return Err(LedgerError::Closed(format!(
+                    "its store broke {} times since the start; restart the agent to try again",
+                    self.breaks
+                )));
+            }
+            let done = match self.opened() {
+                Ok(store) => guarded(|| work(store)),
+                Err(fault) => Err(fault),
+            };
+            match done {
+                Ok(value) => return Ok(value),
+                Err(Fault::Disk(cause)) => {
+                    self.close_store();
+                    return Err(LedgerError::Disk { path: self.dir.clone(), cause });
+                }
+                Err(Fault::Broken(cause)) => self.replace(&cause)?,
+            }
+        }
+    }
+
+    fn opened(&mut self) -> Result<&mut dyn Store, Fault> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => guarded(|| (self.open)(&self.dir))?,
+        };
+        Ok(self.store.insert(store).as_mut())
+    }
+
+    fn replace(&mut self, cause: &str) -> Result<(), LedgerError> {
+        self.breaks += 1;
+        // INVARIANT: a broken store is never dropped. sled's destructors flush and unwrap; a panic in one
+        // while another unwinds aborts the process. What leaks is bounded by `Patience::breaks`.
+        std::mem::forget(self.store.take());
+        match set_aside(&self.dir) {
+            Ok(aside) => {
+                tracing::error!(%cause, aside = %aside.display(), "delivery ledger: set aside and begun anew; nothing else depends on it");
+                Ok(())
+            }
+            Err(error) => Err(LedgerError::Disk {
+                path: self.dir.clone(),
+                cause: format!("{cause}; and it can't be set aside: {error}"),
+            }),
+        }
+    }
+
+    fn close_store(&mut self) {
+        let store = self.store.take();
+        if let Err(Fault::Broken(cause) | Fault::Disk(cause)) = guarded(|| {
+            drop(store);
+            Ok(())
+        }) {
+            tracing::error!(%cause, "delivery ledger: closing failed; rows written since the last flush may be gone");
+        }
+    }
+}
+
+/// Runs code of the store; a panic there is a broken store, not a dead thread.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic
+            .downcast_ref::<&str>()
+            .map(|s| (*s).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(Fault::Broken(format!("panicked: {said}")))
+    })
+}

@@ -1,0 +1,207 @@
+//! What the ledger's thread needs of a store, and `sled` as one.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::codec;
+use super::row::{Page, Query, Row};
+
+/// Why a store could not do it, and so what is done about it.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// For now, and no fault of what is stored (full, read-only, no descriptors, locked): keep the
+    /// directory, try again later.
+    Disk(String),
+    /// What is stored, or the store's code, is not to be trusted any more: set the directory aside.
+    Broken(String),
+}
+
+/// Rows on disk.
+pub(super) trait Store: Send {
+    /// Puts rows in, replacing those with the same key.
+    fn put(&mut self, rows: &mut dyn Iterator<Item = &Row>) -> Result<(), Fault>;
+    /// Makes what was put durable.
+    fn sync(&mut self) -> Result<(), Fault>;
+    /// Reads a page.
+    fn page(&self, query: &Query) -> Result<Page, Fault>;
+}
+
+/// One tree of small values.
+pub(super) struct SledStore {
+    db: sled::Db,
+    dir: PathBuf,
+    /// Our own handle on sled's data file, to sync it with.
+    data: File,
+    rows: usize,
+    max_rows: usize,
+}
+
+/// sled keeps this in its `conf` file and refuses to open with another value: changing it sets every ledger
+/// out there aside.
+const SEGMENT: usize = 64 * 1024;
+const CACHE: u64 = 2 * 1024 * 1024;
+
+/// sled's lock on its data file is sometimes let go a moment after its last handle was dropped, by a
+/// thread of its pool. Nothing tells when, so opening is tried again this often.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+impl SledStore {
+    /// Opens or makes the store in `dir`.
+    pub(super) fn open(dir: &Path, max_rows: usize) -> Result<Self, Fault> {
+        make(dir).map_err(|e| fault_of_io(&e))?;
+        remove_unfinished_snapshots(dir).map_err(|e| fault_of_io(&e))?;
+        let db = open_locked(dir)?;
+        let data = File::open(dir.join("db")).map_err(|e| fault_of_io(&e))?;
+        let rows = db.len();
+        Ok(Self { db, dir: dir.to_owned(), data, rows, max_rows })
+    }
+
+    /// Removes the oldest rows when there are a twentieth too many, so that it is done rarely.
+    fn trim(&mut self) -> Result<(), Fault> {
+        if self.rows <= self.max_rows + self.max_rows / 20 {
+            return Ok(());
+        }
+        let mut all = Vec::with_capacity(self.rows);
+        for entry in self.db.iter() {
+            let (key, value) = entry.map_err(|e| fault_of_sled(&e))?;
+            // What can't be read counts as oldest: it must not fill the ledger for ever.
+            let at = codec::decode(&key, &value).map_or(i64::MIN, |row| row.finished_at);
+            all.push((at, key));
+        }
+        all.sort_unstable();
+        let surplus = all.len().saturating_sub(self.max_rows);
+        for (_, key) in all.iter().take(surplus) {
+            self.db.remove(key).map_err(|e| fault_of_sled(&e))?;
+        }
+        self.rows = all.len() - surplus;
+        Ok(())
+    }
+}
+
+impl Store for SledStore {
+    fn put(&mut self, rows: &mut dyn Iterator<Item = &Row>) -> Result<(), Fault> {
+        for row in rows {
+            let before = self
+                .db
+                .insert(codec::encode_key(&row.key), codec::encode_value(row))
+                .map_err(|e| fault_of_sled(&e))?;
+            self.rows += usize::from(before.is_none());
+        }
+        self.trim()
+    }
+
+    fn sync(&mut self) -> Result<(), Fault> {
+        self.db.flush().map_err(|e| fault_of_sled(&e))?;
+        // DURABILITY: sled 0.34's flush() only calls sync_file_range (seen with strace); the data file and
+        // the directory are synced here.
+        self.data.sync_all().map_err(|e| fault_of_io(&e))?;
+        sync_dir(&self.dir).map_err(|e| fault_of_io(&e))
+    }
+
+    fn page(&self, query: &Query) -> Result<Page, Fault> {
+        use std::ops::Bound;
+        let start = match &query.after {
+            Some(key) => Bound::Excluded(codec::encode_key(key)),
+            None => Bound::Unbounded,
+        };
+        let mut page = Page::default();
+        for entry in self.db.range((start, Bound::Unbounded)) {
+            let (key, value) = entry.map_err(|e| fault_of_sled(&e))?;
+            match codec::decode(&key, &value) {
+                None => page.unreadable += 1,
+                Some(row) if !query.takes(&row.key) => {}
+                Some(_) if page.rows.len() >= query.limit => {
+                    page.next = page.rows.last().map(|row| row.key.clone());
+                    break;
+                }
+                Some(row) => page.rows.push(row),
+            }
+        }
+        Ok(page)
+    }
+}
+
+fn open_locked(dir: &Path) -> Result<sled::Db, Fault> {
+    let config = sled::Config::new()
+        .path(dir)
+        .mode(sled::Mode::LowSpace)
+        .cache_capacity(CACHE)
+        .segment_size(SEGMENT)
+        .flush_every_ms(None);
+    let mut tries = 1;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(e)) if is_lock(&e) && tries < LOCK_TRIES => {
+                tries += 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            opened => return opened.map_err(|e| fault_of_sled(&e)),
+        }
+    }
+}
+
+fn is_lock(error: &io::Error) -> bool {
+    // sled wraps the lock's error in a text of its own (config.rs, try_lock).
+    error.to_string().contains("could not acquire lock")
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => dir.parent().map_or(Ok(()), sync_dir),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// A snapshot that was being written when the process died keeps sled from opening: it skips names ending
+/// in `.in___motion` (config.rs, get_snapshot_files) but writes under names ending in `.generating`
+/// (snapshot.rs, write_snapshot). Such a file was never part of the store.
+fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn fault_of_sled(error: &sled::Error) -> Fault {
+    match error {
+        sled::Error::Io(e) => fault_of_io(e),
+        other => Fault::Broken(other.to_string()),
+    }
+}
+
+fn fault_of_io(error: &io::Error) -> Fault {
+    use io::ErrorKind as K;
+    let passing = matches!(
+        error.kind(),
+        K::StorageFull
+            | K::QuotaExceeded
+            | K::FileTooLarge
+            | K::ReadOnlyFilesystem
+            | K::PermissionDenied
+            | K::OutOfMemory
+    );
+    let no_descriptors = matches!(
+        error.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)
+    );
+    if passing || no_descriptors || is_lock(error) {
+        Fault::Disk(error.to_string())
+    } else {
+        Fault::Broken(error.to_string())
+    }
+}
