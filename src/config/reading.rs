@@ -9,6 +9,7 @@ use super::report::Problem;
 use super::scalar::Scalar;
 use super::text::{Place, Text};
 use super::tree::{Data, Table, Value};
+use super::words;
 
 /// Largest file that a `{ file = "…" }` may name.
 const MAX_VALUE_FILE: u64 = 64 * 1024;
@@ -57,10 +58,14 @@ impl Reading<'_> {
 
     fn reference(&self, name: &str, table: &Table, place: &Place) -> Option<Scalar> {
         if let Some(stranger) = table.0.iter().find(|e| !REFERENCE_KEYS.contains(&e.key.as_str())) {
-            self.problem(
-                Problem::at(&stranger.key_place, format!("`{name}` is a table with the unknown key `{}`", stranger.key))
-                    .help("a value is either written here, or { env = \"NAME\", default = … }, or { file = \"PATH\" }"),
-            );
+            let what = format!("`{name}` is a table with the unknown key `{}`", stranger.key);
+            // `bootstrap.servers = …` without quotes is a table `bootstrap` to TOML.
+            let dotted =
+                name.split_once('.').map(|(section, key)| (section, format!("{key}.{}", stranger.key)));
+            let other_word = dotted.and_then(|(section, word)| words::instead(section, &word));
+            self.problem(Problem::at(&stranger.key_place, what).help(other_word.unwrap_or(
+                "a value is either written here, or { env = \"NAME\", default = … }, or { file = \"PATH\" }",
+            )));
             return None;
         }
         match (self.inner(table, "env"), self.inner(table, "file")) {

@@ -375,3 +375,6 @@ fn split(scalar: Scalar, place: &Place) -> Vec<(Scalar, Place)> {
         _ => vec![(scalar, place.clone())],
     }
 }
+
+#[cfg(test)]
+mod tests;

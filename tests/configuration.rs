@@ -1,0 +1,428 @@
+//! The configuration as a person meets it: what `spoolway check` says, and what the reference says.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "clippy takes only the test functions for tests, not what they call"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use spoolway::config::{Effective, Environment, load_text};
+use tempfile::TempDir;
+
+/// A configuration with nothing wrong and nothing to note.
+const GOOD: &str = r#"
+[relay]
+data_dir = "data"
+[[source]]
+type = "http"
+listen = "127.0.0.1:8080"
+[[destination]]
+name = "home"
+bootstrap = ["127.0.0.1:9092"]
+delivery = "at-least-once"
+"#;
+
+/// What a run of `spoolway check` gave.
+struct Checked {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Checked {
+    #[track_caller]
+    fn says(&self, what: &str) -> &Self {
+        assert!(self.err.contains(what), "not said: {what}\n{}", self.err);
+        self
+    }
+
+    #[track_caller]
+    fn count(&self, count: usize) -> &Self {
+        let found =
+            self.err.lines().filter(|l| l.starts_with("error: `") || l.starts_with("error: ")).count();
+        assert_eq!(found, count + 1, "findings and the closing line\n{}", self.err);
+        assert_eq!(self.code, 2);
+        self
+    }
+}
+
+fn spoolway(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Checked {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spoolway"));
+    command.current_dir(dir).env_remove("SPOOLWAY_CONFIG").args(args).envs(env.iter().copied());
+    let output = command.output().unwrap();
+    Checked {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    dir
+}
+
+/// Runs `spoolway check` on one text.
+fn check(text: &str) -> Checked {
+    let dir = folder(&[("x.toml", text)]);
+    spoolway(dir.path(), &["check", "-c", "x.toml"], &[])
+}
+
+/// [`GOOD`] with something put in place of something else.
+fn changed(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    GOOD.replace(from, to)
+}
+
+#[test]
+fn a_good_configuration_is_summed_up_and_nothing_else_is_said() {
+    let checked = check(GOOD);
+    assert_eq!((checked.code, checked.err.as_str()), (0, ""));
+    assert!(checked.out.starts_with("OK: x.toml\n"), "{}", checked.out);
+    assert!(checked.out.contains("sources       http-127.0.0.1:8080\n"), "{}", checked.out);
+}
+
+#[test]
+fn a_mistyped_key_is_shown_where_it_stands_with_the_nearest_known_one() {
+    let checked = check(&changed("data_dir", "data_dri"));
+    checked.count(1).says("`relay.data_dri` is not a known key").says("--> x.toml:3:1");
+    checked.says("did you mean `data_dir`?").says("the configuration can't be used: 1 problem");
+}
+
+#[test]
+fn every_problem_is_told_at_once_in_the_order_of_the_file() {
+    let text = changed("listen = \"127.0.0.1:8080\"", "listen = \"0.0.0.0:8080\"\nidle_timeout = 5")
+        .replace("delivery = \"at-least-once\"", "compresion = \"lz5\"\nlinger = \"1h\"")
+        .replace("[relay]", "[spool]\nmax_streams = \"many\"\n[relay]");
+    let checked = check(&text);
+    checked.count(5);
+    let told: Vec<usize> =
+        ["spool.max_streams", "source.listen", "source.idle_timeout", "compresion", "linger"]
+            .iter()
+            .map(|what| checked.err.find(what).unwrap_or_else(|| panic!("{what}: {}", checked.err)))
+            .collect();
+    assert!(told.is_sorted(), "{}", checked.err);
+}
+
+#[test]
+fn words_of_other_tools_are_translated() {
+    for (word, help) in [
+        ("brokers", "the key is `bootstrap`"),
+        ("bootstrap_servers", "the key is `bootstrap`"),
+        ("\"bootstrap.servers\"", "the key is `bootstrap`"),
+        ("bootstrap.servers", "the key is `bootstrap`"),
+    ] {
+        check(&changed("bootstrap =", &format!("{word} ="))).count(1).says(help);
+    }
+    let with = |line: &str| check(&format!("{GOOD}{line}\n"));
+    with("acks = \"all\"").count(1).says("acks=all");
+    with("topic = \"x\"").count(1).says("[[route]]");
+    with("linger_ms = 5").count(1).says("`linger`, with a unit");
+    check(&changed("[relay]", "[relay]\npath = \"/x\"")).count(1).says("the key is `data_dir`");
+    check(&changed("type = \"http\"", "type = \"http\"\nstream = \"x\""))
+        .count(1)
+        .says("takes the stream from the URL");
+}
+
+#[test]
+fn what_only_a_later_version_has_is_refused_as_such() {
+    let with = |line: &str| check(&format!("{GOOD}{line}\n"));
+    for line in [
+        "tls = { ca = \"x\" }",
+        "sasl = { mechanism = \"PLAIN\" }",
+        "max_rate = \"1MB/s\"",
+        "in_doubt = \"hold\"",
+        "[[lane]]\nname = \"x\"",
+        "[[stream]]\nname = \"x\"\nkey = \".id\"",
+        "[[stream]]\nname = \"x\"\nlane = \"fast\"",
+        "[[route]]\nstreams = [\"*\"]\nto = \"home\"\ntopic = \"{.service}\"",
+    ] {
+        with(line).count(1).says("not in this version");
+    }
+    for kind in ["file", "syslog", "kafka_listener"] {
+        check(&changed("\"http\"", &format!("\"{kind}\""))).count(1).says("is not in this version");
+    }
+}
+
+#[test]
+fn values_of_the_wrong_kind_say_what_would_be_right() {
+    let spool = |line: &str| check(&changed("[relay]", &format!("[spool]\n{line}\n[relay]")));
+    spool("segment_size = true").count(1).says("must be a size, not true or false").says("\"64MiB\"");
+    spool("segment_size = \"64 potatoes\"").count(1).says("sizes are written");
+    spool("segment_size = \"2GiB\"").count(1).says("is 2GiB, which is not within 1MiB to 1GiB");
+    spool("commit_delay = 5").count(1).says("5 has no unit");
+    spool("when_full = \"dropoldest\"").count(1).says("did you mean \"drop_oldest\"?");
+    spool("max_event_size = \"8MiB\"\nsegment_size = \"8MiB\"")
+        .count(1)
+        .says("half of spool.segment_size is 4MiB");
+    spool("max_size = \"64MiB\"").count(1).says("less than two segments");
+    check(&changed("[\"127.0.0.1:9092\"]", "[\"kafka\"]")).count(1).says("add the port: \"kafka:9092\"");
+    check(&changed("[\"127.0.0.1:9092\"]", "[]")).count(1).says("is empty");
+    check(&changed("[\"127.0.0.1:9092\"]", "7")).count(1).says("must be an array, not a number");
+    check(&changed("\"127.0.0.1:8080\"", "\":8080\""))
+        .count(1)
+        .says("\"127.0.0.1:8080\" for this host alone");
+    check(&changed("[[source]]", "[source]")).count(1).says("must be written as [[source]]");
+    check(&changed("[relay]", "[[relay]]")).count(1).says("must be written as [relay]");
+}
+
+#[test]
+fn what_is_not_toml_is_shown_where_it_breaks() {
+    let checked = check(&changed("type = \"http\"", "type = \"http"));
+    checked.says("this is not TOML").says("--> x.toml:5:");
+    assert_eq!(checked.code, 2);
+}
+
+#[test]
+fn what_is_missing_is_named_with_an_example() {
+    check("").count(2).says("there is no source").says("there is no destination");
+    check(&changed("name = \"home\"\n", ""))
+        .count(1)
+        .says("`destination.name` is missing")
+        .says("name = \"home\"");
+    check(&changed("listen = \"127.0.0.1:8080\"\n", "")).count(1).says("`source.listen` is missing");
+    check(&changed("type = \"http\"\n", "")).count(1).says("`source.type` is missing");
+}
+
+#[test]
+fn several_destinations_need_routes_and_routes_need_destinations() {
+    let two = format!(
+        "{GOOD}[[destination]]\nname = \"away\"\nbootstrap = [\"a:1\"]\ndelivery = \"at-least-once\"\n"
+    );
+    check(&two).count(1).says("routes must say which stream goes where").says("to = \"away\"");
+    let route = "[[route]]\nstreams = [\"*\"]\n";
+    check(&format!("{GOOD}{route}to = \"hom\"\n"))
+        .count(1)
+        .says("no destination \"hom\"")
+        .says("did you mean \"home\"?");
+    let unreached = check(&format!("{two}{route}to = \"home\"\n"));
+    assert_eq!(unreached.code, 0);
+    unreached.says("note: no route goes to destination \"away\"");
+}
+
+#[test]
+fn a_source_whose_stream_no_route_takes_is_reported() {
+    let text =
+        changed("type = \"http\"\nlisten = \"127.0.0.1:8080\"", "type = \"stdin\"\nstream = \"order\"");
+    let text = format!("{text}[[route]]\nstreams = [\"orders\"]\nto = \"home\"\n");
+    check(&text).count(1).says("no route takes stream \"order\"").says("did you mean \"orders\"?");
+}
+
+#[test]
+fn two_of_what_can_only_be_once_are_shown_both() {
+    let more = |text: &str| check(&format!("{GOOD}{text}\n"));
+    more("[[source]]\ntype = \"tcp\"\nlisten = \"127.0.0.1:8080\"\nstream = \"x\"")
+        .count(1)
+        .says("two listeners want 127.0.0.1:8080")
+        .says("is taken here");
+    more("[admin]\nlisten = \"127.0.0.1:8080\"").count(1).says("two listeners want");
+    check(&changed("127.0.0.1:8080", "127.0.0.1:9674")).count(1).says("`admin.listen` is 127.0.0.1:9674");
+    more("[[source]]\ntype = \"stdin\"\nstream = \"x\"\n[[source]]\ntype = \"stdin\"\nstream = \"y\"\nname = \"z\"")
+        .count(1)
+        .says("standard input can't be read by two sources");
+    more("[[destination]]\nname = \"home\"\nbootstrap = [\"a:1\"]\n[[route]]\nstreams = [\"*\"]\nto = \"home\"")
+        .count(1)
+        .says("two destinations have the name \"home\"")
+        .says("first here");
+}
+
+#[test]
+fn an_address_open_to_other_hosts_must_be_meant() {
+    let open = changed("127.0.0.1:8080", "0.0.0.0:8080");
+    check(&open).count(1).says("add insecure = true");
+    assert_eq!(check(&open.replace("type = \"http\"", "type = \"http\"\ninsecure = true")).code, 0);
+    check(&format!("{GOOD}[admin]\nlisten = \"[::]:9674\"")).count(1).says("`admin.listen` would be open");
+    assert_eq!(check(&format!("{GOOD}[admin]\nmetrics_listen = \"0.0.0.0:9675\"")).code, 0);
+}
+
+#[test]
+fn files_are_merged_and_what_is_said_twice_names_both_places() {
+    let dir = folder(&[
+        ("x.toml", GOOD),
+        ("conf.d/10.toml", "[relay]\nid = \"edge\"\n[[source]]\ntype = \"stdin\"\nstream = \"x\"\n"),
+        ("conf.d/20.toml", "[spool]\nreserve = \"1MiB\"\n"),
+        ("conf.d/20.toml~", "this is no TOML"),
+    ]);
+    let checked = spoolway(dir.path(), &["check", "-c", "x.toml"], &[]);
+    assert_eq!(checked.code, 0, "{}", checked.err);
+    assert!(checked.out.starts_with("OK: x.toml, conf.d/10.toml, conf.d/20.toml\n"), "{}", checked.out);
+    assert!(checked.out.contains("http-127.0.0.1:8080, stdin"), "{}", checked.out);
+
+    fs::write(dir.path().join("conf.d/30.toml"), "[relay]\nid = \"other\"\n").unwrap();
+    let twice = spoolway(dir.path(), &["check", "-c", "x.toml"], &[]);
+    twice.count(1).says("`relay.id` is set twice").says("conf.d/10.toml:2:1").says("conf.d/30.toml:2:1");
+}
+
+#[test]
+fn the_configuration_is_found_by_option_then_variable() {
+    let dir = folder(&[("a.toml", GOOD), ("b.toml", "")]);
+    assert_eq!(spoolway(dir.path(), &["check"], &[("SPOOLWAY_CONFIG", "a.toml")]).code, 0);
+    assert_eq!(spoolway(dir.path(), &["check", "-c", "b.toml"], &[("SPOOLWAY_CONFIG", "a.toml")]).code, 2);
+    let absent = spoolway(dir.path(), &["check", "-c", "c.toml"], &[]);
+    absent.count(1).says("c.toml can't be read: No such file or directory");
+    if !Path::new("/etc/spoolway/spoolway.toml").exists() {
+        let nothing = spoolway(dir.path(), &["check"], &[]);
+        nothing.count(1).says("/etc/spoolway/spoolway.toml does not exist").says("$SPOOLWAY_CONFIG");
+    }
+}
+
+#[test]
+fn values_come_from_variables_and_files_when_asked_for() {
+    let text = changed("\"127.0.0.1:8080\"", "{ env = \"LISTEN\" }\nmax_connections = { file = \"n\" }")
+        .replace("[\"127.0.0.1:9092\"]", "{ env = \"BROKERS\", default = \"d:1\" }");
+    let dir = folder(&[("x.toml", text.as_str()), ("n", "7\n")]);
+    let args = ["check", "-c", "x.toml", "--print-effective"];
+
+    let set = spoolway(dir.path(), &args, &[("LISTEN", "127.0.0.1:1"), ("BROKERS", "a:1, b:2")]);
+    assert_eq!(set.code, 0, "{}", set.err);
+    for line in ["listen = \"127.0.0.1:1\"", "max_connections = 7", "bootstrap = [\"a:1\", \"b:2\"]"] {
+        assert!(set.out.contains(line), "{line}\n{}", set.out);
+    }
+    let missing = spoolway(dir.path(), &args, &[]);
+    missing.count(1).says("the environment variable LISTEN of `source.listen` is not set").says("x.toml:6:");
+    let wrong = spoolway(dir.path(), &args, &[("LISTEN", "nowhere")]);
+    wrong.count(1).says("`source.listen` must be an IP address and a port, not \"nowhere\"");
+    fs::remove_file(dir.path().join("n")).unwrap();
+    let wrong = spoolway(dir.path(), &args, &[("LISTEN", "127.0.0.1:1")]);
+    wrong.count(1).says("of `source.max_connections` can't be read: No such file");
+
+    let absent = spoolway(dir.path(), &["check", "-c", "x.toml", "--no-environment"], &[]);
+    assert_eq!(absent.code, 0, "{}", absent.err);
+}
+
+#[test]
+fn findings_are_there_for_programs_too() {
+    let dir = folder(&[("x.toml", &changed("data_dir", "data_dri"))]);
+    let checked = spoolway(dir.path(), &["check", "-c", "x.toml", "--json"], &[]);
+    assert_eq!(checked.code, 2);
+    let json: serde_json::Value = serde_json::from_str(&checked.out).unwrap();
+    assert_eq!(json["ok"], false);
+    let finding = &json["findings"][0];
+    assert_eq!((finding["line"].as_u64(), finding["column"].as_u64()), (Some(3), Some(1)));
+    assert_eq!(finding["file"], "x.toml");
+    assert_eq!(finding["severity"], "error");
+}
+
+#[test]
+fn exactly_once_is_accepted_with_a_note_of_what_this_version_gives() {
+    let checked = check(&changed("at-least-once", "exactly-once"));
+    assert_eq!(checked.code, 0);
+    checked.says("note: in this version, what is in flight when the agent is killed may be delivered twice");
+}
+
+// The reference.
+
+fn reference() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap()
+}
+
+/// The rows of the reference by section header (`[spool]`), as cells.
+fn tables() -> BTreeMap<String, Vec<Vec<String>>> {
+    let mut tables: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
+    let mut section = String::new();
+    for line in reference().lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            section = heading.trim_matches('`').to_owned();
+        } else if line.starts_with("| `") {
+            let cells = line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+            tables.entry(section.clone()).or_default().push(cells);
+        }
+    }
+    tables
+}
+
+fn word(cell: &str) -> Option<&str> {
+    cell.strip_prefix('`')?.strip_suffix('`')
+}
+
+fn effective(text: &str) -> Effective {
+    load_text("x.toml", text, &Environment::Absent).unwrap_or_else(|report| panic!("{report}")).effective
+}
+
+/// Keys of a section of the effective configuration, sorted.
+fn keys(effective: &Effective, section: &str) -> Vec<String> {
+    let mut keys: Vec<String> =
+        effective.keys().filter(|(header, _)| *header == section).map(|(_, key)| key.to_owned()).collect();
+    keys.sort();
+    keys
+}
+
+const SOURCES: [(&str, &str); 4] = [
+    ("http", "listen = \"127.0.0.1:1\""),
+    ("tcp", "listen = \"127.0.0.1:1\"\nstream = \"x\""),
+    ("unix", "path = \"s\"\nstream = \"x\""),
+    ("stdin", "stream = \"x\""),
+];
+
+fn with_source(kind: &str, keys: &str) -> String {
+    let source = format!("type = \"{kind}\"\n{keys}");
+    changed("type = \"http\"\nlisten = \"127.0.0.1:8080\"", &source)
+}
+
+#[test]
+fn the_reference_has_every_key_the_program_reads_and_no_other() {
+    let more = "[spool]\nmax_size = \"1GiB\"\n[[stream]]\nname = \"x\"\n[[route]]\nstreams = [\"*\"]\nto = \"home\"\n";
+    let read = effective(&format!("{GOOD}{more}"));
+    for (section, rows) in tables().into_iter().filter(|(section, _)| section != "[[source]]") {
+        let mut listed: Vec<&str> = rows.iter().map(|row| word(&row[0]).unwrap()).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, keys(&read, &section), "{section}");
+    }
+    let sections: Vec<String> = tables().into_keys().collect();
+    assert!(read.keys().all(|(header, _)| sections.iter().any(|s| s == header)), "{sections:?}");
+    for (kind, required) in SOURCES {
+        let rows = &tables()["[[source]]"];
+        let of_kind = rows.iter().filter(|row| row[1].split(", ").any(|k| k == kind));
+        let mut listed: Vec<&str> = of_kind.map(|row| word(&row[0]).unwrap()).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, keys(&effective(&with_source(kind, required)), "[[source]]"), "{kind}");
+    }
+}
+
+#[test]
+fn the_references_defaults_are_the_programs() {
+    // Whatever the reference gives as a literal default must stand in the effective configuration of a
+    // text that sets nothing but what is required.
+    let bare = GOOD.replace("data_dir = \"data\"\n", "").replace("delivery = \"at-least-once\"\n", "");
+    let more = "[[stream]]\nname = \"x\"\n[[route]]\nstreams = [\"*\"]\nto = \"home\"\n";
+    let printed = effective(&format!("{bare}{more}")).to_string();
+    let mut compared = 0;
+    for (section, rows) in tables() {
+        let block = printed.split("\n\n").find(|block| block.starts_with(&section)).unwrap();
+        for row in &rows {
+            let default = &row[row.len() - 3];
+            let (Some(key), Some(default)) = (word(&row[0]), word(default)) else { continue };
+            assert!(
+                block.lines().any(|line| line == format!("{key} = {default}")),
+                "{section} {key}\n{block}"
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "{compared}");
+}
+
+#[test]
+fn the_references_example_passes() {
+    let reference = reference();
+    let example = reference.split("## Example").nth(1).unwrap().split("```toml\n").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let checked = check(example);
+    assert_eq!(checked.code, 0, "{}", checked.err);
+}
+
+#[test]
+fn the_effective_configuration_is_a_configuration_with_the_same_effect() {
+    for (kind, required) in SOURCES {
+        let once = effective(&with_source(kind, required));
+        assert_eq!(once, effective(&once.to_string()), "{once}");
+    }
+}
