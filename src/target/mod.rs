@@ -1,1 +1,51 @@
-//! A small real Kafka-protocol server for the demo and the tests.
+//! A small Kafka in the process: a real protocol server to deliver to where there is none, and to break on
+//! purpose. `spoolway demo` runs on it, tests inject faults through [`Faults`], and a listener source can
+//! grow on its decoders.
+//!
+//! What it promises:
+//! - Record batches are kept byte for byte, with offsets of the log's own (`log`), and judged as a real
+//!   broker judges them: checksum, form, size (`batch`), duplicates, gaps and epochs (`producers`), also
+//!   after a restart. Answers are encoded by the codec crate, so other clients (rskafka, librdkafka, the
+//!   Java client) can be pointed at it.
+//! - Faults are deterministic: each strikes a counted number of times or until it is taken back, and
+//!   everything it causes can be awaited ([`Target::counts`], [`Target::died`]) instead of slept for.
+//! - Everything from outside is bounded: connections, frames, counts within a frame (`wire`), bytes of an
+//!   answer, bytes of a log, time without progress.
+//!
+//! How: one task a connection, which reads, decides and answers one request after the other. Requests come
+//! in through bounded decoders of our own (`request`), since the codec crate ends the process on a hostile
+//! count; the crate is the oracle of their tests. Appends are plain writes under the partition's lock.
+//!
+//! On failure: a request that can't be understood closes its connection; a log that can't be written refuses
+//! the batch with error 56. There is one copy of everything and nothing is replicated: `acks` of 1 and -1
+//! are the same, the high watermark is the end. There are no transactions, groups, quotas, or access rules.
+
+mod answer;
+mod api;
+mod batch;
+mod brokers;
+mod cluster;
+mod code;
+mod connection;
+mod faults;
+mod gate;
+mod listener;
+mod log;
+mod options;
+mod plan;
+mod producers;
+mod request;
+mod store;
+
+#[cfg(test)]
+mod tests;
+mod topics;
+mod wire;
+
+pub use batch::BatchHeader;
+pub use brokers::Target;
+pub use cluster::Counts;
+pub use code::Code;
+pub use faults::Faults;
+pub use options::{Storage, TargetError, TargetOptions};
+pub use plan::Death;

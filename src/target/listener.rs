@@ -1,0 +1,93 @@
+//! The ports: one a broker, kept across cuts and deaths.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::cluster::{Cluster, Node};
+use super::connection;
+use super::gate::until;
+use super::options::TargetError;
+
+/// A port that stays ours while nothing listens on it: a bound socket that never listens lets no other
+/// process have the port, refuses connections, and (`SO_REUSEADDR`) does not keep us from listening on it.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    _socket: TcpSocket,
+    pub(super) address: SocketAddr,
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+impl Reservation {
+    /// Reserves `port` of 127.0.0.1, or any free one for 0.
+    pub(super) fn take(port: u16) -> Result<Self, TargetError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let take = || bound(address).and_then(|s| Ok((s.local_addr()?, s)));
+        let (address, socket) = take().map_err(|source| TargetError::Listen { address, source })?;
+        Ok(Self { _socket: socket, address })
+    }
+}
+
+/// Listens on the node's port.
+pub(super) fn listen(node: &Node) -> Result<(), TargetError> {
+    let listener = bound(node.address).and_then(|socket| socket.listen(1024));
+    let listener = listener.map_err(|source| TargetError::Listen { address: node.address, source })?;
+    node.listener.send_replace(Some(Arc::new(listener)));
+    Ok(())
+}
+
+/// Accepts on whatever listener the node has, for as long as it is polled.
+pub(super) async fn accept_always(cluster: Arc<Cluster>, at: usize) {
+    let Some(node) = cluster.nodes.get(at) else { return };
+    let mut listeners = node.listener.subscribe();
+    loop {
+        let listener = match listeners.wait_for(Option::is_some).await {
+            Ok(listener) => listener.clone(),
+            Err(_) => return,
+        };
+        let Some(listener) = listener else { continue };
+        cluster.count(|c| c.listening += 1);
+        tokio::select! {
+            biased;
+            _ = listeners.changed() => {}
+            () = accept(&cluster, node, &listener) => {}
+        }
+        drop(listener);
+        cluster.count(|c| c.listening -= 1);
+    }
+}
+
+async fn accept(cluster: &Arc<Cluster>, node: &Node, listener: &TcpListener) {
+    loop {
+        until(&cluster.gate, |gate| !gate.stalled).await;
+        let Ok(slot) = Arc::clone(&node.slots).acquire_owned().await else { return };
+        let generation = cluster.gate.borrow().generation;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (cluster, id) = (Arc::clone(cluster), node.id);
+                tokio::spawn(async move {
+                    served(&cluster, id, stream, generation).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => tracing::debug!(%error, "target: a connection was not accepted"),
+        }
+    }
+}
+
+async fn served(cluster: &Cluster, node: i32, stream: TcpStream, generation: u64) {
+    cluster.count(|c| {
+        c.connections += 1;
+        c.accepted += 1;
+    });
+    connection::serve(cluster, node, stream, generation).await;
+    cluster.count(|c| c.connections -= 1);
+}
