@@ -30,15 +30,13 @@ pub(super) struct Patience {
     pub(super) waiting: usize,
     /// How often stores may break in one run; then the ledger stays closed until the next.
     pub(super) breaks: u32,
-    /// After this long without a command the store is closed, which gives its memory back.
-    pub(super) idle: Duration,
     /// How soon rows that wait are tried again.
     pub(super) retry: Duration,
 }
 
 impl Patience {
     pub(super) const DEFAULT: Patience =
-        Patience { waiting: 1024, breaks: 3, idle: Duration::from_secs(30), retry: Duration::from_secs(30) };
+        Patience { waiting: 1024, breaks: 3, retry: Duration::from_secs(30) };
 }
 
 /// The thread's state.
@@ -68,6 +66,9 @@ impl Keeper {
     }
 
     /// Serves until it is told to close or nobody can tell it anything any more.
+    ///
+    /// The store stays open once it is: sled keeps most of a closed one's memory, so that closing it when
+    /// idle and opening it again costs more than it gives back (measured, see docs/decisions).
     pub(super) fn run(mut self, commands: Receiver<Command>) {
         loop {
             match commands.recv_timeout(self.next_wake()) {
@@ -81,7 +82,6 @@ impl Keeper {
                         return;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if self.waiting.is_empty() => self.close_store(),
                 // Its failure was logged and leads to the next try.
                 Err(RecvTimeoutError::Timeout) => drop(self.note_trouble()),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -95,11 +95,7 @@ impl Keeper {
 
     fn next_wake(&self) -> Duration {
         const FOREVER: Duration = Duration::from_secs(1 << 30);
-        match (self.waiting.is_empty(), self.store.is_some()) {
-            (false, _) => self.patience.retry,
-            (true, true) => self.patience.idle,
-            (true, false) => FOREVER,
-        }
+        if self.waiting.is_empty() { FOREVER } else { self.patience.retry }
     }
 
     /// Does one command; a run of rows that wait in the queue shares one sync.

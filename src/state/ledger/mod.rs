@@ -11,7 +11,7 @@
 //! - it is bounded: at most [`MAX_ROWS`] rows, the oldest go first.
 //!
 //! [`SledLedger`] keeps it in `sled`, with what `docs/decisions/` says about it: opened on first need in a
-//! thread of its own, closed again when idle, every call under `catch_unwind`.
+//! thread of its own, every call under `catch_unwind`.
 
 mod aside;
 mod codec;
@@ -27,8 +27,9 @@ pub use hash::EventSum;
 pub use row::{Key, Page, Query, Row};
 pub use sled_ledger::SledLedger;
 
-/// Rows beyond this many are removed, oldest first: at 64 MiB a segment, the trace of 6 TiB.
-pub const MAX_ROWS: usize = 100_000;
+/// Rows beyond this many are removed, oldest first: at 64 MiB a segment, the trace of 640 GiB. It costs
+/// about 4 MB of memory, a hundred thousand would cost 30 (measured, see docs/decisions).
+pub const MAX_ROWS: usize = 10_000;
 
 /// Most rows of one [`Page`].
 pub const MAX_PAGE: usize = 1000;

@@ -20,8 +20,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// A [`Ledger`] in `sled`, in a directory of its own.
 ///
-/// Making one starts a thread and does no I/O; the store is opened with the first row or question and closed
-/// again after half a minute without one. Dropping it closes it.
+/// Making one starts a thread and does no I/O; the store is opened with the first row or question. Dropping
+/// it closes it.
 #[derive(Debug)]
 pub struct SledLedger {
     commands: SyncSender<Command>,

@@ -214,7 +214,6 @@ struct Script {
     faults: Vec<&'static str>,
     held: BTreeMap<Vec<u8>, Row>,
     opened: u32,
-    closed: u32,
     dropped_though_broken: bool,
 }
 
@@ -256,7 +255,6 @@ impl Store for Scripted {
 impl Drop for Scripted {
     fn drop(&mut self) {
         let mut script = self.script.lock().unwrap();
-        script.closed += 1;
         script.dropped_though_broken |= self.broken.get();
     }
 }
@@ -350,20 +348,6 @@ fn beyond_the_bound_the_oldest_waiting_rows_are_given_up_and_counted() {
     let page = ledger.page(&Query::default()).unwrap();
     assert_eq!(page.rows, rows(7..11));
     assert_eq!(page.missed, 6);
-}
-
-#[test]
-fn an_idle_store_is_closed_and_opened_again_when_needed() {
-    let (_home, dir) = home();
-    let patience = Patience { idle: Duration::from_millis(1), ..Patience::DEFAULT };
-    let (ledger, script) = scripted(&dir, vec![], patience);
-    let rows = rows(1..3);
-    for (n, row) in (1..).zip(&rows) {
-        ledger.record(row.clone()).unwrap();
-        until(|| script.lock().unwrap().closed == n);
-    }
-    assert_eq!(all(&ledger), rows);
-    assert_eq!(script.lock().unwrap().opened, 3);
 }
 
 #[test]
