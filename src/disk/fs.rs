@@ -35,7 +35,7 @@ pub struct Space {
 }
 
 /// A file system. Cheap to clone; every clone is the same disk.
-pub trait Fs: Clone + Send + Sync + 'static {
+pub trait Fs: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// An open file of it.
     type File: File;
     /// A lock held until dropped.
@@ -105,7 +105,7 @@ pub trait Fs: Clone + Send + Sync + 'static {
 }
 
 /// An open file. All offsets in bytes from its start.
-pub trait File: Send + Sync + 'static {
+pub trait File: std::fmt::Debug + Send + Sync + 'static {
     /// Reads at most `buf.len()` bytes; 0 means the end of the file.
     ///
     /// # Errors

@@ -1,0 +1,67 @@
+//! What can go wrong when a spool is opened or read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::disk::DiskError;
+
+/// A data directory or lane could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{} is in use by another spoolway process; stop that one or set another relay.data_dir", path.display())]
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// It was written by a newer version.
+    #[error(
+        "{} was written by a newer spoolway (unknown format bits {bits:#x}); run that version, or use another data_dir",
+        path.display()
+    )]
+    Newer {
+        /// The data directory.
+        path: PathBuf,
+        /// Format bits that this version does not know.
+        bits: u64,
+    },
+    /// It is not a data directory.
+    #[error("{} is not a spoolway data directory: it has no FORMAT file", path.display())]
+    NotASpool {
+        /// What was looked at.
+        path: PathBuf,
+    },
+    /// The disk refused.
+    #[error("cannot {operation} {}: {source}; check that relay.data_dir exists and can be written", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A state file of the lane could not be opened.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl OpenError {
+    pub(super) fn io<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| OpenError::Io { operation, path: path.to_owned(), source }
+    }
+}
+
+/// A segment could not be read. The reader has not moved: asking again tries again, and after a few times the
+/// unreadable part counts as damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {} at byte {offset}: {source}; check the disk's health", path.display())]
+pub struct ReadError {
+    /// The segment.
+    pub path: PathBuf,
+    /// Where in it.
+    pub offset: u64,
+    /// What the disk said.
+    pub source: io::Error,
+}

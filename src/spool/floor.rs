@@ -1,0 +1,65 @@
+//! What was deleted on purpose, durably: so that after a restart "dropped" and "delivered" are told from "lost".
+
+use std::path::Path;
+
+use crate::disk::{DiskError, Fs, Slots};
+use crate::ids::Seq;
+
+use super::names;
+use super::table::FloorMark;
+
+const VERSION: u8 = 1;
+const LEN: usize = 24;
+
+/// The file `floor` of a lane.
+#[derive(Debug)]
+pub(super) struct Floor<F: Fs> {
+    slots: Slots<F>,
+    mark: FloorMark,
+}
+
+impl<F: Fs> Floor<F> {
+    /// Opens it. A lost or damaged one means that what is missing counts as lost: never as delivered.
+    pub(super) fn open(fs: &F, lane_dir: &Path) -> Result<Self, DiskError> {
+        let (slots, value) = Slots::open(fs, &lane_dir.join(names::FLOOR), LEN)?;
+        let mark = value.and_then(|v| decode(&v)).unwrap_or_default();
+        Ok(Self { slots, mark })
+    }
+
+    pub(super) fn mark(&self) -> FloorMark {
+        self.mark
+    }
+
+    /// DURABILITY: before the files go.
+    pub(super) fn raise(&mut self, mark: FloorMark) -> Result<(), DiskError> {
+        let mark = FloorMark {
+            dropped: mark.dropped.max(self.mark.dropped),
+            released: mark.released.max(self.mark.released),
+        };
+        if mark != self.mark {
+            self.slots.save(&encode(mark))?;
+            self.slots.sync()?;
+            self.mark = mark;
+        }
+        Ok(())
+    }
+}
+
+fn encode(mark: FloorMark) -> Vec<u8> {
+    let mut out = vec![VERSION, 0, 0, 0, 0, 0, 0, 0];
+    out.extend_from_slice(&mark.dropped.0.to_le_bytes());
+    out.extend_from_slice(&mark.released.0.to_le_bytes());
+    out
+}
+
+/// Reads the value of a floor file.
+pub(super) fn decode(bytes: &[u8]) -> Option<FloorMark> {
+    let (head, rest) = bytes.split_first_chunk::<8>()?;
+    let (dropped, rest) = rest.split_first_chunk::<8>()?;
+    let (released, _) = rest.split_first_chunk::<8>()?;
+    let mark = FloorMark {
+        dropped: Seq(u64::from_le_bytes(*dropped)),
+        released: Seq(u64::from_le_bytes(*released)),
+    };
+    (head.first() == Some(&VERSION)).then_some(mark)
+}

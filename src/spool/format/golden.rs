@@ -1,0 +1,1 @@
+//! Holds the code to `spool-format.md`, once that exists.

@@ -1,0 +1,304 @@
+//! The helper thread of a lane: prepares the next segment, finishes closed ones, deletes what is not needed.
+//! Nothing of this stands in the way of a commit.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::disk::{File, Fs};
+use crate::ids::{SegmentId, Seq};
+
+use super::active::{Prepared, prepare};
+use super::floor::Floor;
+use super::host::Stamp;
+use super::shared::Shared;
+use super::table::{FloorMark, Segment};
+
+/// How often segments that are kept for replay are looked at.
+const RETAIN_CHECK: Duration = Duration::from_secs(1);
+
+enum Ahead<T> {
+    Nothing,
+    Wanted(SegmentId),
+    Working,
+    Done(std::io::Result<Prepared<T>>),
+}
+
+struct Wishes<T> {
+    ahead: Ahead<T>,
+    /// Closed segments: cut to this length, then sync.
+    closed: Vec<(Arc<T>, u64)>,
+    void: Vec<Segment>,
+    release: Seq,
+    released_changed: bool,
+    /// Room is needed: what is only kept for replay goes now.
+    pressure: bool,
+    drop_oldest: bool,
+    /// Room is being made: asking again means nothing until that is done.
+    making_room: bool,
+    stop: bool,
+}
+
+/// What the helper thread is asked for.
+pub(super) struct Janitor<F: Fs> {
+    wishes: Mutex<Wishes<F::File>>,
+    changed: Condvar,
+    allocation: u64,
+}
+
+impl<F: Fs> std::fmt::Debug for Janitor<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Janitor")
+    }
+}
+
+impl<F: Fs> Janitor<F> {
+    pub(super) fn new(allocation: u64, void: Vec<Segment>) -> Self {
+        let wishes = Wishes {
+            ahead: Ahead::Nothing,
+            closed: Vec::new(),
+            void,
+            release: Seq::NONE,
+            released_changed: false,
+            pressure: false,
+            drop_oldest: false,
+            making_room: false,
+            stop: false,
+        };
+        Self { wishes: Mutex::new(wishes), changed: Condvar::new(), allocation }
+    }
+
+    fn wish(&self, change: impl FnOnce(&mut Wishes<F::File>)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Asks for segment `id` to be made ready.
+    pub(super) fn prepare(&self, id: SegmentId) {
+        self.wish(|w| {
+            if matches!(w.ahead, Ahead::Nothing) {
+                w.ahead = Ahead::Wanted(id);
+            }
+        });
+    }
+
+    /// The file that was made ready, if one was asked for; waits for one that is being made.
+    pub(super) fn take_prepared(&self) -> Option<std::io::Result<Prepared<F::File>>> {
+        let mut wishes = self.lock();
+        while matches!(wishes.ahead, Ahead::Working) {
+            wishes = self.changed.wait(wishes).unwrap_or_else(PoisonError::into_inner);
+        }
+        match std::mem::replace(&mut wishes.ahead, Ahead::Nothing) {
+            Ahead::Done(done) => Some(done),
+            Ahead::Nothing | Ahead::Wanted(_) | Ahead::Working => None,
+        }
+    }
+
+    /// A segment was closed at byte `end`.
+    pub(super) fn closed(&self, file: Arc<F::File>, end: u64) {
+        self.wish(|w| w.closed.push((file, end)));
+    }
+
+    /// Every reader is durably past everything below `upto`.
+    pub(super) fn release(&self, upto: Seq) {
+        self.wish(|w| {
+            if upto > w.release {
+                w.release = upto;
+                w.released_changed = true;
+            }
+        });
+    }
+
+    /// The lane is full: what can go, goes; the oldest segment too, if so configured.
+    pub(super) fn make_room(&self, drop_oldest: bool) {
+        self.wish(|w| {
+            if !w.making_room {
+                w.pressure = true;
+                w.drop_oldest = drop_oldest;
+                w.making_room = true;
+            }
+        });
+    }
+
+    /// The thread ends when it has done what it was asked.
+    pub(super) fn stop(&self) {
+        self.wish(|w| w.stop = true);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wishes<F::File>> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread.
+    pub(super) fn run(&self, shared: &Shared<F>, floor: Floor<F>) {
+        let mut work = Work { shared, floor, released_at: BTreeMap::new(), retained: false };
+        loop {
+            let mut wishes = self.lock();
+            while !wishes.stop && !wishes.has_work() {
+                let patience = if work.retained { RETAIN_CHECK } else { Duration::from_secs(3600) };
+                let (again, timeout) =
+                    self.changed.wait_timeout(wishes, patience).unwrap_or_else(PoisonError::into_inner);
+                wishes = again;
+                if timeout.timed_out() {
+                    wishes.released_changed = true;
+                }
+            }
+            if wishes.stop && !wishes.has_work() {
+                break;
+            }
+            let todo = wishes.take();
+            drop(wishes);
+            work.finish(todo.closed);
+            work.remove_void(todo.void);
+            work.delete(todo.release, todo.pressure, todo.drop_oldest);
+            if todo.pressure {
+                self.lock().making_room = false;
+                shared.queue.nudge();
+            }
+            if let Some(id) = todo.prepare {
+                let data = &shared.data;
+                let done = prepare(data.fs(), &shared.dir, id, self.allocation);
+                self.wish(|w| w.ahead = Ahead::Done(done));
+            }
+        }
+    }
+}
+
+struct Todo<T> {
+    prepare: Option<SegmentId>,
+    closed: Vec<(Arc<T>, u64)>,
+    void: Vec<Segment>,
+    release: Seq,
+    pressure: bool,
+    drop_oldest: bool,
+}
+
+impl<T> Wishes<T> {
+    fn has_work(&self) -> bool {
+        matches!(self.ahead, Ahead::Wanted(_))
+            || !self.closed.is_empty()
+            || self.released_changed
+            || self.pressure
+            || self.drop_oldest
+    }
+
+    fn take(&mut self) -> Todo<T> {
+        let prepare = match self.ahead {
+            Ahead::Wanted(id) => {
+                self.ahead = Ahead::Working;
+                Some(id)
+            }
+            _ => None,
+        };
+        self.released_changed = false;
+        Todo {
+            prepare,
+            closed: std::mem::take(&mut self.closed),
+            void: std::mem::take(&mut self.void),
+            release: self.release,
+            pressure: std::mem::take(&mut self.pressure),
+            drop_oldest: std::mem::take(&mut self.drop_oldest),
+        }
+    }
+}
+
+struct Work<'a, F: Fs> {
+    shared: &'a Shared<F>,
+    floor: Floor<F>,
+    /// When a segment that is kept for replay was first seen to be released.
+    released_at: BTreeMap<SegmentId, Stamp>,
+    retained: bool,
+}
+
+impl<F: Fs> Work<'_, F> {
+    /// Gives back what was reserved and not used, and makes the seal durable. Neither is needed for what was
+    /// promised: the successor's header says where the segment ends.
+    fn finish(&self, closed: Vec<(Arc<F::File>, u64)>) {
+        for (file, end) in closed {
+            if let Err(e) = file.truncate(end).and_then(|()| file.sync_data()) {
+                self.shared.metrics.fsync_errors.inc();
+                tracing::warn!(lane = %self.shared.name, error = %e, "a closed segment could not be trimmed");
+            }
+        }
+    }
+
+    fn remove_void(&self, void: Vec<Segment>) {
+        for segment in void {
+            if let Err(e) = self.shared.data.fs().remove(&segment.path) {
+                tracing::warn!(path = %segment.path.display(), error = %e, "an unused segment could not be removed");
+            }
+        }
+    }
+
+    fn delete(&mut self, release: Seq, pressure: bool, drop_oldest: bool) {
+        let now = self.shared.data.host().now();
+        let mut freed = 0;
+        while let Some(victim) = self.released_victim(release, pressure, now) {
+            let mark = FloorMark { released: victim.end, dropped: Seq::NONE };
+            if !self.remove(&victim, mark) {
+                return;
+            }
+            freed += victim.bytes;
+        }
+        if drop_oldest && freed == 0 {
+            let table = self.shared.table();
+            let victim = table.segments.values().next().filter(|s| !table.is_last(s.id)).cloned();
+            drop(table);
+            if let Some(victim) = victim {
+                tracing::warn!(lane = %self.shared.name, segment = %victim.id, first = %victim.base,
+                    last = %victim.end.prev(), "the lane is full: its oldest segment is dropped");
+                let mark = FloorMark { dropped: victim.end, released: Seq::NONE };
+                freed += if self.remove(&victim, mark) { victim.bytes } else { 0 };
+            }
+        }
+        if freed > 0 {
+            self.shared.gauge_bytes();
+            self.shared.queue.nudge();
+        }
+    }
+
+    /// The first segment, if it may go: not the last one, every reader past it, kept long enough.
+    fn released_victim(&mut self, release: Seq, pressure: bool, now: Stamp) -> Option<Segment> {
+        let table = self.shared.table();
+        let retain = self.shared.settings.retain_delivered;
+        self.retained = false;
+        if !retain.is_zero() {
+            let released = |s: &&Segment| s.end <= release && !table.is_last(s.id);
+            for segment in table.segments.values().take_while(released) {
+                self.released_at.entry(segment.id).or_insert(now);
+                self.retained = true;
+            }
+        }
+        let first = table.segments.values().next()?;
+        let released = first.end <= release && !table.is_last(first.id);
+        let kept = self.released_at.get(&first.id).is_some_and(|since| now.since(*since) < retain);
+        (released && (pressure || !kept)).then(|| first.clone())
+    }
+
+    /// DURABILITY: the floor before the file, the directory after. The reader positions that allow it were
+    /// durable before `release` was called.
+    fn remove(&mut self, victim: &Segment, mark: FloorMark) -> bool {
+        let fs = self.shared.data.fs();
+        if let Err(e) = self.floor.raise(mark) {
+            tracing::error!(lane = %self.shared.name, error = %e, "no segment is deleted: its deletion can't be recorded");
+            return false;
+        }
+        let mut table = self.shared.table();
+        table.floor = self.floor.mark();
+        table.segments.remove(&victim.id);
+        drop(table);
+        self.released_at.remove(&victim.id);
+        if let Err(e) = fs.remove(&victim.path) {
+            tracing::error!(path = %victim.path.display(), error = %e, "a segment could not be deleted");
+            if e.kind() != std::io::ErrorKind::NotFound {
+                self.shared.table().segments.insert(victim.id, victim.clone());
+                return false;
+            }
+        }
+        if let Err(e) = fs.sync_dir(&self.shared.dir) {
+            // A segment that comes back after a power cut lies below the floor and is deleted again.
+            tracing::warn!(lane = %self.shared.name, error = %e, "a deletion may not be durable");
+        }
+        true
+    }
+}

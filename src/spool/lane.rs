@@ -1,0 +1,335 @@
+//! A lane: one independent log with its own writer, quota and readers.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::config::model::{Spool, WhenFull};
+use crate::disk::{Fs, RealFs};
+use crate::event::EventBatch;
+use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange, SpoolId, StreamName};
+use crate::intake::{AcceptError, Appended, Patience, Refused};
+use crate::metrics::Metrics;
+use crate::status;
+
+use super::active::ALLOCATION;
+use super::data_dir::DataDir;
+use super::error::OpenError;
+use super::floor::Floor;
+use super::gate::Gate;
+use super::janitor::Janitor;
+use super::names;
+use super::queue::{Answer, Request};
+use super::reader::Reader;
+use super::recover::{Recovered, recover};
+use super::shared::{LaneMetrics, Parts, Shared};
+use super::writer::{Start, Writer};
+
+/// Bytes that may wait for the writer.
+const QUEUE_BYTES: u32 = 8 << 20;
+/// What a request costs in the queue besides its bytes.
+const REQUEST_COST: usize = 256;
+const DEFAULT_LIMIT: u64 = 10 << 30;
+
+/// A handle to an open lane; clones are the same lane. When the last one is dropped the lane closes by itself;
+/// [`Lane::close`] waits for that.
+#[derive(Debug, Clone)]
+pub struct Lane<F: Fs = RealFs> {
+    handle: Arc<Handle<F>>,
+}
+
+#[derive(Debug)]
+struct Handle<F: Fs> {
+    shared: Arc<Shared<F>>,
+    janitor: Arc<Janitor<F>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl<F: Fs> Drop for Handle<F> {
+    fn drop(&mut self) {
+        self.shared.set_gate(Gate::Closed);
+        self.shared.queue.close();
+    }
+}
+
+impl<F: Fs> Lane<F> {
+    /// Opens lane `name`, making it if there is none, and starts its threads.
+    ///
+    /// `at_least` is the highest position of any reader known from elsewhere: events below it were durable. The
+    /// next number given out is at least this, so that a number is not used twice after a rolled-back tail, and
+    /// what is missing below it is reported as lost.
+    ///
+    /// # Errors
+    /// When the lane's directory or its files can't be made or listed, or a thread can't be started. Damage is
+    /// no error, and neither is a disk that can't be written: the lane then opens, is read, and refuses events
+    /// until it can.
+    #[expect(clippy::needless_pass_by_value, reason = "the handle every room is given")]
+    pub fn open(
+        data: &DataDir<F>,
+        name: LaneName,
+        settings: &Spool,
+        at_least: Seq,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
+        let fs = data.fs();
+        let dir = data.path().join(names::LANES).join(name.as_str());
+        fs.create_dir(&dir).map_err(OpenError::io("create", &dir))?;
+        let floor = Floor::open(fs, &dir)?;
+        let mut found = recover(fs, &dir, data.spool_id(), &name, at_least)?;
+        let next = start_above(&mut found, &floor, at_least);
+        let run = RunId(data.host().random().map_err(OpenError::io("draw a run id for", &dir))?);
+        let limit = quota(fs, settings, &dir);
+        let parts = Parts {
+            data: data.clone(),
+            dir,
+            settings: settings.clone(),
+            limit,
+            budget: usize::try_from(QUEUE_BYTES).unwrap_or(usize::MAX),
+            metrics: LaneMetrics::new(&metrics, &name, limit),
+            table: std::mem::take(&mut found.table),
+            durable: next.prev(),
+            run,
+            name,
+        };
+        let start = Start { next, run, predecessor: found.predecessor, next_segment: found.next_segment };
+        let shared = Arc::new(Shared::new(parts));
+        for hole in &found.holes {
+            shared.quarantine(*hole, found.predecessor.segment);
+        }
+        Self::start(shared, floor, start, std::mem::take(&mut found.void))
+    }
+
+    fn start(
+        shared: Arc<Shared<F>>,
+        floor: Floor<F>,
+        start: Start,
+        void: Vec<super::table::Segment>,
+    ) -> Result<Self, OpenError> {
+        let allocation = ALLOCATION.min(shared.settings.segment_size.next_multiple_of(4096)).max(4096);
+        let janitor = Arc::new(Janitor::new(allocation, void));
+        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&janitor), allocation, start);
+        let name = shared.name.clone();
+        let (janitor_shared, janitor_self) = (Arc::clone(&shared), Arc::clone(&janitor));
+        let threads = vec![
+            spawn(&shared.dir, format!("tidy-{name}"), move || janitor_self.run(&janitor_shared, floor))?,
+            spawn(&shared.dir, format!("spool-{name}"), move || writer.run())?,
+        ];
+        Ok(Self { handle: Arc::new(Handle { shared, janitor, threads: Mutex::new(threads) }) })
+    }
+
+    /// Appends all events of `batch`, or none; resolves when they are durable (`sync = "always"`).
+    ///
+    /// Dropping the future before the writer has begun with the batch withdraws it.
+    ///
+    /// # Errors
+    /// [`AcceptError::Refused`] when nothing of it was appended, [`AcceptError::Unknown`] when that can't be said.
+    pub async fn append(
+        &self,
+        stream: StreamName,
+        batch: EventBatch,
+        patience: Patience,
+    ) -> Result<Appended, AcceptError> {
+        let shared = &self.handle.shared;
+        let lane = shared.name.clone();
+        if batch.is_empty() {
+            let last = shared.durable();
+            return Ok(Appended { lane, first: last.next(), last });
+        }
+        let deadline = match patience {
+            Patience::For(time) => tokio::time::Instant::now().checked_add(time),
+            Patience::Forever => None,
+        };
+        let (mut stream, mut batch) = (stream, batch);
+        loop {
+            self.wait_for_open(deadline).await?;
+            let permit = self.budget(batch.as_bytes().len(), deadline).await?;
+            let (answer, answered) = oneshot::channel();
+            let request = Request { stream, batch, answer, at: Instant::now(), permit };
+            if shared.queue.push(request).is_err() {
+                return Err(Refused::ShuttingDown.into());
+            }
+            match answered.await {
+                Ok(Answer::Appended { first, last }) => return Ok(Appended { lane, first, last }),
+                Ok(Answer::Unknown(why)) => return Err(AcceptError::Unknown(why)),
+                Ok(Answer::NotBegun(s, b)) => (stream, batch) = (s, b),
+                Err(_) => return Err(AcceptError::Unknown("the lane's writer has ended".to_owned())),
+            }
+        }
+    }
+
+    /// Waits at the gate while the lane is full, as `when_full` and the caller's patience say.
+    async fn wait_for_open(&self, deadline: Option<tokio::time::Instant>) -> Result<(), Refused> {
+        let shared = &self.handle.shared;
+        if matches!(*shared.gate.borrow(), Gate::Open) {
+            return Ok(());
+        }
+        let mut gate = shared.gate.subscribe();
+        let waits = shared.settings.when_full != WhenFull::Reject;
+        let decided = gate.wait_for(|g| !(waits && matches!(g, Gate::Full(_))));
+        let decided = match deadline {
+            None => decided.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, decided).await {
+                Ok(decided) => decided,
+                Err(_) => return shared.gate.borrow().refusal().map_or(Ok(()), Err),
+            },
+        };
+        match decided {
+            Ok(gate) => gate.refusal().map_or(Ok(()), Err),
+            Err(_) => Err(Refused::ShuttingDown),
+        }
+    }
+
+    /// Takes room in the queue. Waiting for it is waiting for the disk, not for space: it has the same deadline.
+    async fn budget(
+        &self,
+        bytes: usize,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Result<OwnedSemaphorePermit, Refused> {
+        let cost = u32::try_from(bytes.saturating_add(REQUEST_COST)).unwrap_or(u32::MAX).min(QUEUE_BYTES);
+        let budget = Arc::clone(&self.handle.shared.budget);
+        if let Ok(permit) = Arc::clone(&budget).try_acquire_many_owned(cost) {
+            return Ok(permit);
+        }
+        let permit = budget.acquire_many_owned(cost);
+        let permit = match deadline {
+            None => permit.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, permit).await {
+                Ok(permit) => permit,
+                Err(_) => {
+                    return Err(Refused::Full(
+                        "the disk is too slow for what waits to be written".to_owned(),
+                    ));
+                }
+            },
+        };
+        permit.map_err(|_| Refused::ShuttingDown)
+    }
+
+    /// A reader that begins with number `from`. Blocking I/O, for a plain thread.
+    #[must_use]
+    pub fn reader(&self, from: Seq) -> Reader<F> {
+        Reader::new(Arc::clone(&self.handle.shared), from)
+    }
+
+    /// Has `watcher` called from the writer thread whenever the durable watermark has moved. It must not block.
+    pub fn on_durable(&self, watcher: Box<dyn Fn(Seq) + Send + Sync>) {
+        self.handle.shared.watch(watcher);
+    }
+
+    /// The newest durable event; [`Seq::NONE`] in a new lane.
+    #[must_use]
+    pub fn durable(&self) -> Seq {
+        self.handle.shared.durable()
+    }
+
+    /// The oldest event on disk, or the next one to come.
+    #[must_use]
+    pub fn first(&self) -> Seq {
+        let first = self.handle.shared.table().first_seq();
+        first.unwrap_or_else(|| self.durable().next())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &LaneName {
+        &self.handle.shared.name
+    }
+
+    /// The run under which numbers are given out now. A block says its own.
+    #[must_use]
+    pub fn run(&self) -> RunId {
+        self.handle.shared.run()
+    }
+
+    /// The data directory's identity.
+    #[must_use]
+    pub fn spool_id(&self) -> SpoolId {
+        self.handle.shared.data.spool_id()
+    }
+
+    /// Every reader is durably past everything below `upto`: segments that end there or before may be deleted.
+    pub fn release(&self, upto: Seq) {
+        self.handle.janitor.release(upto);
+    }
+
+    /// The segment that holds this event.
+    #[must_use]
+    pub fn segment_of(&self, seq: Seq) -> Option<SegmentId> {
+        self.handle.shared.table().holding(seq)
+    }
+
+    /// What it is doing, for `/status`.
+    #[must_use]
+    pub fn status(&self) -> status::Lane {
+        let shared = &self.handle.shared;
+        let gate = shared.gate.borrow().clone();
+        let (bytes, segments) = {
+            let table = shared.table();
+            (table.bytes(), table.segments.len() as u64)
+        };
+        status::Lane {
+            name: shared.name.clone(),
+            first_seq: self.first(),
+            durable_seq: self.durable(),
+            bytes,
+            limit_bytes: shared.limit,
+            segments,
+            quarantined_events: shared.quarantined(),
+            full: matches!(gate, Gate::Full(_)),
+            failing: match gate {
+                Gate::Failing(why) => Some(why.to_string()),
+                _ => None,
+            },
+        }
+    }
+
+    /// Takes no more events, writes and syncs what was taken, seals the segment, ends the threads. Blocking.
+    pub fn close(&self) {
+        self.handle.shared.set_gate(Gate::Closed);
+        self.handle.shared.queue.close();
+        let threads =
+            std::mem::take(&mut *self.handle.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads.into_iter().rev() {
+            if thread.join().is_err() {
+                tracing::error!(lane = %self.handle.shared.name, "a thread of the lane had panicked");
+            }
+        }
+    }
+}
+
+/// Numbers go on above everything that was ever given out; segments that were deleted on purpose and came back
+/// are put away.
+fn start_above<F: Fs>(found: &mut Recovered, floor: &Floor<F>, at_least: Seq) -> Seq {
+    let mark = floor.mark();
+    found.table.floor = mark;
+    let gone = mark.dropped.max(mark.released);
+    let end = found.predecessor.end;
+    let last = found.table.segments.last_key_value().map(|(id, _)| *id);
+    let back: Vec<SegmentId> =
+        found.table.segments.values().filter(|s| s.end <= gone && Some(s.id) != last).map(|s| s.id).collect();
+    found.void.extend(back.iter().filter_map(|id| found.table.segments.remove(id)));
+    found.holes.retain(|hole| hole.end > gone);
+    if !found.table.segments.is_empty() && at_least > end {
+        found.holes.push(SeqRange::new(end, at_least));
+    }
+    end.max(at_least).max(gone).max(Seq::FIRST)
+}
+
+/// The smaller of 10 GiB and half of the file system, unless it is configured.
+fn quota<F: Fs>(fs: &F, settings: &Spool, dir: &Path) -> u64 {
+    settings.max_size.unwrap_or_else(|| {
+        let total = fs.space(dir).map_or(u64::MAX, |space| space.total);
+        DEFAULT_LIMIT.min(total / 2)
+    })
+}
+
+fn spawn(
+    dir: &Path,
+    name: String,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new().name(name).spawn(body).map_err(OpenError::io("start a thread for", dir))
+}

@@ -1,0 +1,48 @@
+//! Names in a data directory. One place makes them and one reads them back.
+
+use crate::ids::SegmentId;
+
+/// The file that says who the directory is.
+pub(super) const FORMAT: &str = "FORMAT";
+/// The file that is locked.
+pub(super) const LOCK: &str = "LOCK";
+/// The directory of lanes.
+pub(super) const LANES: &str = "lanes";
+/// The file, in a lane, that says what was deleted and why.
+pub(super) const FLOOR: &str = "floor";
+const SUFFIX: &str = ".seg";
+const DIGITS: usize = 20;
+
+/// Name of a segment's file: 20 digits, so that names sort as numbers do.
+pub(super) fn segment(id: SegmentId) -> String {
+    format!("{:020}{SUFFIX}", id.0)
+}
+
+/// The segment a file's name stands for, if any.
+pub(super) fn parse_segment(name: &str) -> Option<SegmentId> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let all = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    let id = all.then(|| digits.parse().ok()).flatten()?;
+    (id > 0).then_some(SegmentId(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segments_name_reads_back_and_nothing_else_does() {
+        let id = SegmentId(u64::MAX);
+        assert_eq!(parse_segment(&segment(id)), Some(id));
+        assert_eq!(segment(SegmentId(7)), "00000000000000000007.seg");
+        for name in [
+            "7.seg",
+            "00000000000000000000.seg",
+            "99999999999999999999.seg",
+            "floor",
+            "0000000000000000000a.seg",
+        ] {
+            assert_eq!(parse_segment(name), None, "{name}");
+        }
+    }
+}

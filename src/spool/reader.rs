@@ -1,0 +1,286 @@
+//! Reading a lane, from any number on, as far as it is durable.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+
+use crate::disk::Fs;
+use crate::event::first_event_len;
+use crate::ids::{SegmentId, Seq, SeqRange, StreamName};
+
+use super::block::{Block, Hole, HoleCause, Item};
+use super::error::ReadError;
+use super::format::{DATA_START, Kind};
+use super::scan::resume;
+use super::shared::Shared;
+use super::table::{Segment, Table};
+use super::walk::{Identity, Sighting, Walker};
+
+/// After this many errors at one place what cannot be read counts as damaged.
+const PATIENCE: u32 = 3;
+/// Stream names remembered.
+const STREAMS: usize = 4096;
+
+/// Reads blocks in order. Blocking I/O: for a plain thread.
+///
+/// INVARIANT: never beyond the durable watermark, and nothing is passed over in silence: the ranges of the items
+/// follow each other without a gap.
+#[derive(Debug)]
+pub struct Reader<F: Fs> {
+    shared: Arc<Shared<F>>,
+    position: Seq,
+    current: Option<Current<F>>,
+    streams: HashMap<String, StreamName>,
+    failures: u32,
+}
+
+#[derive(Debug)]
+struct Current<F: Fs> {
+    id: SegmentId,
+    walker: Walker<F::File>,
+    offset: u64,
+    limit: u64,
+}
+
+/// What the table says of the place where the reader stands.
+enum Place {
+    /// Nothing durable is beyond.
+    Nowhere,
+    /// There are no bytes for these numbers.
+    Gap(Hole, SegmentId),
+    /// They stand in this segment.
+    In(Segment),
+}
+
+impl<F: Fs> Reader<F> {
+    pub(super) fn new(shared: Arc<Shared<F>>, from: Seq) -> Self {
+        let position = from.max(Seq::FIRST);
+        Self { shared, position, current: None, streams: HashMap::new(), failures: 0 }
+    }
+
+    /// Number of the next event it will give.
+    #[must_use]
+    pub fn position(&self) -> Seq {
+        self.position
+    }
+
+    /// The next block or hole; `None` when nothing durable is beyond the position.
+    ///
+    /// # Errors
+    /// When the disk can't be read. The position stays; asking again tries again.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would end where this one goes on later")]
+    pub fn next(&mut self) -> Result<Option<Item>, ReadError> {
+        self.next_where(|_, _| true)
+    }
+
+    /// [`Reader::next`], with blocks that `wanted` refuses left unread as [`Item::Skipped`].
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub fn next_where(
+        &mut self,
+        mut wanted: impl FnMut(&StreamName, SeqRange) -> bool,
+    ) -> Result<Option<Item>, ReadError> {
+        match self.step(&mut wanted) {
+            Ok(item) => {
+                self.failures = 0;
+                Ok(item)
+            }
+            Err(e) => {
+                self.failures += 1;
+                if self.failures >= PATIENCE
+                    && let Some(current) = &mut self.current
+                {
+                    current.walker.tolerant = true;
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        wanted: &mut impl FnMut(&StreamName, SeqRange) -> bool,
+    ) -> Result<Option<Item>, ReadError> {
+        loop {
+            let Some(current) = self.current.as_mut().filter(|c| c.offset < c.limit) else {
+                match self.advance()? {
+                    Step::Item(item) => return Ok(Some(item)),
+                    Step::End => return Ok(None),
+                    Step::Again => continue,
+                }
+            };
+            let Some(block) = current.walker.probe(current.offset, current.limit)? else {
+                let found = resume(&mut current.walker, current.offset, self.position, current.limit)?;
+                current.offset = found.map_or(current.limit, |b| b.offset);
+                continue;
+            };
+            if let Some(item) = self.take(&block, wanted)? {
+                return Ok(Some(item));
+            }
+        }
+    }
+
+    /// What a whole header at the reader's place means. `None`: nothing for the caller.
+    fn take(
+        &mut self,
+        block: &Sighting,
+        wanted: &mut impl FnMut(&StreamName, SeqRange) -> bool,
+    ) -> Result<Option<Item>, ReadError> {
+        let Some(current) = &mut self.current else { return Ok(None) };
+        let header = &block.header;
+        if header.count == 0 || header.end() <= self.position {
+            current.offset = block.next;
+            return Ok(None);
+        }
+        if header.first > self.position {
+            let hole = SeqRange::new(self.position, header.first);
+            let id = current.id;
+            return Ok(Some(self.hole(hole, HoleCause::Damaged, id)));
+        }
+        let range = SeqRange::new(self.position, header.end());
+        if header.kind == Kind::Events {
+            let stream = intern(&mut self.streams, current.walker.stream(block));
+            if stream.as_ref().is_some_and(|s| !wanted(s, range)) {
+                current.offset = block.next;
+                self.position = range.end;
+                return Ok(Some(Item::Skipped(range)));
+            }
+            let payload = current.walker.payload(block, current.limit)?;
+            let payload = payload.and_then(|p| trim(p, self.position.0 - header.first.0));
+            if let (Some(stream), Some(payload)) = (stream, payload) {
+                current.offset = block.next;
+                self.position = range.end;
+                return Ok(Some(Item::Block(Block {
+                    first: range.first,
+                    count: u32::try_from(range.len()).unwrap_or(u32::MAX),
+                    stream,
+                    time: header.time,
+                    run: header.run,
+                    segment: header.segment,
+                    payload,
+                })));
+            }
+        }
+        current.offset = block.next;
+        let id = current.id;
+        Ok(Some(self.hole(range, HoleCause::Damaged, id)))
+    }
+
+    fn hole(&mut self, range: SeqRange, cause: HoleCause, segment: SegmentId) -> Item {
+        if matches!(cause, HoleCause::Damaged | HoleCause::Missing) {
+            self.shared.quarantine(range, segment);
+        }
+        self.position = range.end;
+        Item::Hole(Hole { range, cause })
+    }
+
+    /// At the end of what is known: asks the table how it goes on.
+    fn advance(&mut self) -> Result<Step, ReadError> {
+        let durable = self.shared.durable();
+        let place = place(&self.shared.table(), self.position, durable);
+        match place {
+            Place::Nowhere => Ok(Step::End),
+            Place::Gap(hole, segment) => Ok(Step::Item(self.hole(hole.range, hole.cause, segment))),
+            Place::In(segment) => match &mut self.current {
+                Some(current) if current.id == segment.id && current.limit < segment.end_offset => {
+                    current.limit = segment.end_offset;
+                    Ok(Step::Again)
+                }
+                // It was read to its end, and these numbers did not come.
+                Some(current) if current.id == segment.id => Ok(Step::Item(self.rest_of(&segment))),
+                _ if !segment.readable => Ok(Step::Item(self.rest_of(&segment))),
+                _ => self.open(&segment),
+            },
+        }
+    }
+
+    fn rest_of(&mut self, segment: &Segment) -> Item {
+        let range = SeqRange::new(self.position, segment.end);
+        self.hole(range, HoleCause::Damaged, segment.id)
+    }
+
+    fn open(&mut self, segment: &Segment) -> Result<Step, ReadError> {
+        let file = match self.shared.data.fs().open_read(&segment.path) {
+            Ok(file) => file,
+            Err(e) => return self.cannot_open(segment, e),
+        };
+        let identity = Identity {
+            spool: self.shared.data.spool_id(),
+            lane: self.shared.name.clone(),
+            segment: segment.id,
+        };
+        let walker = Walker::new(file, segment.path.clone(), identity);
+        let (id, limit) = (segment.id, segment.end_offset);
+        self.current = Some(Current { id, walker, offset: DATA_START, limit });
+        Ok(Step::Again)
+    }
+
+    fn cannot_open(&mut self, segment: &Segment, source: io::Error) -> Result<Step, ReadError> {
+        if !self.shared.table().segments.contains_key(&segment.id) {
+            // Deleted on purpose between the look-up and now.
+            return Ok(Step::Again);
+        }
+        let gone = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput);
+        if !gone && self.failures < PATIENCE {
+            return Err(ReadError { path: segment.path.clone(), offset: 0, source });
+        }
+        let range = SeqRange::new(self.position, segment.end);
+        Ok(Step::Item(self.hole(range, HoleCause::Missing, segment.id)))
+    }
+}
+
+enum Step {
+    Item(Item),
+    End,
+    Again,
+}
+
+/// Pure: where number `position` stands.
+fn place(table: &Table, position: Seq, durable: Seq) -> Place {
+    if position > durable {
+        return Place::Nowhere;
+    }
+    let Some(segment) = table.segments.values().find(|s| s.end > position) else {
+        let last = table.segments.last_key_value().map_or(SegmentId(0), |(id, _)| *id);
+        return Place::Gap(gap(table, position, durable.next()), last);
+    };
+    if segment.base > position {
+        return Place::Gap(gap(table, position, segment.base), segment.id);
+    }
+    Place::In(segment.clone())
+}
+
+/// Why `position` and what follows up to `end` is in no segment.
+fn gap(table: &Table, position: Seq, end: Seq) -> Hole {
+    let below_all = table.first_seq().is_none_or(|first| end <= first);
+    let (cause, upto) = match table.floor {
+        floor if below_all && position < floor.released => (HoleCause::Released, floor.released),
+        floor if below_all && position < floor.dropped => (HoleCause::Dropped, floor.dropped),
+        _ => (HoleCause::Missing, end),
+    };
+    Hole { range: SeqRange::new(position, upto.min(end)), cause }
+}
+
+/// Leaves out the first `skip` events.
+fn trim(mut payload: Bytes, skip: u64) -> Option<Bytes> {
+    for _ in 0..skip {
+        let len = first_event_len(&payload).ok()?;
+        payload.advance(len);
+    }
+    Some(payload)
+}
+
+fn intern(streams: &mut HashMap<String, StreamName>, name: &str) -> Option<StreamName> {
+    if let Some(known) = streams.get(name) {
+        return Some(known.clone());
+    }
+    let stream = StreamName::new(name).ok()?;
+    if streams.len() >= STREAMS {
+        streams.clear();
+    }
+    streams.insert(name.to_owned(), stream.clone());
+    Some(stream)
+}

@@ -1,0 +1,304 @@
+//! From a directory of files to a [`Table`]: recovery. It reads only.
+//!
+//! INVARIANT: recovery writes nothing, so it can be repeated at will with the same result; its verdict becomes
+//! durable in the header of the next segment, with the first block that is appended.
+//!
+//! Every segment but the last has its end recorded by its successor, so only headers are read, and the last
+//! segment whole. Damage costs more reading, never the start.
+
+use std::io;
+use std::path::Path;
+
+use crate::disk::{EntryKind, File, Fs};
+use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
+
+use super::error::{OpenError, ReadError};
+use super::format::{BlockHeader, DATA_START, MAX_HEADER, Predecessor, SegmentHeader, Verdict};
+use super::names;
+use super::scan::scan;
+use super::table::{Segment, Table};
+use super::walk::{Identity, Walker};
+
+/// What a lane was found to hold.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) table: Table,
+    /// What the next segment's header has to say.
+    pub(super) predecessor: Predecessor,
+    /// The next segment number never used.
+    pub(super) next_segment: SegmentId,
+    /// Numbers found to be lost.
+    pub(super) holes: Vec<SeqRange>,
+    /// Files that belong to no chain of segments: prepared ahead and never used, or given up after a failed
+    /// write. Nothing in them counts.
+    pub(super) void: Vec<Segment>,
+}
+
+/// A file that may be a segment.
+#[derive(Debug)]
+struct Candidate {
+    id: SegmentId,
+    name_fits: bool,
+    path: std::path::PathBuf,
+    len: u64,
+    header: Option<SegmentHeader>,
+}
+
+/// Reads a lane's directory. `at_least`: every number below is known to have been durable.
+pub(super) fn recover<F: Fs>(
+    fs: &F,
+    dir: &Path,
+    spool: SpoolId,
+    lane: &LaneName,
+    at_least: Seq,
+) -> Result<Recovered, OpenError> {
+    let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
+    let mut highest = SegmentId(0);
+    let found = candidates(fs, dir, &identity, &mut highest)?;
+    let mut recovered = Recovered {
+        table: Table::default(),
+        predecessor: Predecessor::NONE,
+        next_segment: highest.next(),
+        holes: Vec::new(),
+        void: Vec::new(),
+    };
+    for (index, candidate) in found.iter().enumerate() {
+        let end = end_of(found.get(index + 1), candidate, at_least);
+        let previous = recovered.predecessor.end;
+        match end {
+            End::Void => recovered.void.push(void(candidate, previous)),
+            End::Recorded(recorded) => {
+                recovered.take(recorded_segment(candidate, recorded, previous), Vec::new());
+            }
+            End::Unknown { proof } => {
+                let (segment, holes) = scanned(fs, candidate, &identity, proof, previous);
+                recovered.take(segment, holes);
+            }
+        }
+    }
+    recovered.drop_blank_tail(&found);
+    Ok(recovered)
+}
+
+impl Recovered {
+    fn take(&mut self, segment: Segment, mut holes: Vec<SeqRange>) {
+        let gap = SeqRange::new(self.predecessor.end, segment.base);
+        if !gap.is_empty() && !self.table.segments.is_empty() {
+            self.holes.push(gap);
+        }
+        self.holes.append(&mut holes);
+        self.predecessor = Predecessor {
+            segment: segment.id,
+            end_offset: segment.end_offset,
+            end: segment.end,
+            verdict: segment.verdict,
+        };
+        self.table.segments.insert(segment.id, segment);
+    }
+
+    /// A last file without a header and without a whole block was prepared and never used, or its first sync
+    /// never came back: nothing in it was ever promised.
+    fn drop_blank_tail(&mut self, found: &[Candidate]) {
+        let Some(last) = found.last().filter(|c| c.header.is_none()) else { return };
+        let blank = |s: &Segment| s.end_offset <= DATA_START && s.end <= s.base;
+        if !self.table.segments.get(&last.id).is_some_and(blank) {
+            return;
+        }
+        self.void.extend(self.table.segments.remove(&last.id));
+        let last = self.table.segments.values().next_back();
+        self.predecessor = last.map_or(Predecessor::NONE, |s| Predecessor {
+            segment: s.id,
+            end_offset: s.end_offset,
+            end: s.end,
+            verdict: s.verdict,
+        });
+    }
+}
+
+enum End {
+    /// Its successor says that it does not count.
+    Void,
+    /// Its successor says where it ends.
+    Recorded(Predecessor),
+    /// It has to be read to find out; everything up to `proof` was durable once.
+    Unknown { proof: Seq },
+}
+
+/// Pure: what the file after it says of a segment's end.
+fn end_of(successor: Option<&Candidate>, candidate: &Candidate, at_least: Seq) -> End {
+    let Some(successor) = successor else { return End::Unknown { proof: at_least.prev() } };
+    match &successor.header {
+        Some(header) if header.predecessor.segment == candidate.id => End::Recorded(header.predecessor),
+        Some(header) if header.predecessor.segment < candidate.id => End::Void,
+        // The one between is missing, or the successor's header is: this one was closed all the same.
+        Some(_) | None => End::Unknown { proof: Seq::NONE },
+    }
+}
+
+fn void(candidate: &Candidate, base: Seq) -> Segment {
+    Segment {
+        id: candidate.id,
+        path: candidate.path.clone(),
+        base,
+        end: base,
+        end_offset: 0,
+        bytes: candidate.len,
+        created: candidate.header.as_ref().map(|h| h.created),
+        verdict: Verdict::Torn,
+        readable: false,
+    }
+}
+
+fn recorded_segment(candidate: &Candidate, recorded: Predecessor, previous: Seq) -> Segment {
+    let base = candidate.header.as_ref().map_or(previous, |h| h.base);
+    Segment {
+        base: base.min(recorded.end),
+        end: recorded.end,
+        end_offset: recorded.end_offset,
+        verdict: recorded.verdict,
+        readable: candidate.header.as_ref().is_none_or(SegmentHeader::is_readable),
+        ..void(candidate, base)
+    }
+}
+
+/// Reads a whole segment. One that cannot be opened or read is kept in the table, empty, so that its file stays.
+fn scanned<F: Fs>(
+    fs: &F,
+    candidate: &Candidate,
+    identity: &Identity,
+    proof: Seq,
+    previous: Seq,
+) -> (Segment, Vec<SeqRange>) {
+    let base = candidate.header.as_ref().map(|h| h.base);
+    let readable = candidate.header.as_ref().is_none_or(SegmentHeader::is_readable);
+    let mut segment = Segment { readable, ..void(candidate, base.unwrap_or(previous)) };
+    if !readable {
+        tracing::error!(path = %segment.path.display(), "a segment of a newer version is set aside unread");
+        segment.verdict = Verdict::Rotten;
+        return (segment, Vec::new());
+    }
+    let identity = Identity { segment: candidate.id, ..identity.clone() };
+    match scan_file(fs, &mut segment, identity, base, proof) {
+        Ok(holes) => (segment, holes),
+        Err(e) => {
+            tracing::error!(error = %e, "a segment cannot be read and is set aside");
+            segment.verdict = Verdict::Rotten;
+            (segment, Vec::new())
+        }
+    }
+}
+
+fn scan_file<F: Fs>(
+    fs: &F,
+    segment: &mut Segment,
+    identity: Identity,
+    base: Option<Seq>,
+    proof: Seq,
+) -> Result<Vec<SeqRange>, ReadError> {
+    let path = segment.path.clone();
+    let read_error = |source| ReadError { path: path.clone(), offset: 0, source };
+    let file = fs.open_read(&path).map_err(read_error)?;
+    let limit = file.size().map_err(read_error)?;
+    let mut walker = Walker::new(file, path.clone(), identity);
+    walker.tolerant = true;
+    if base.is_none()
+        && let Some(first) = walker.search(DATA_START, limit)?
+    {
+        segment.base = first.header.first;
+    }
+    let scan = scan(&mut walker, segment.base, proof, limit)?;
+    segment.end = scan.end;
+    segment.end_offset = scan.end_offset;
+    segment.verdict = scan.verdict;
+    // DURABILITY: what is read here may stand in the page cache alone, written by a process that was killed.
+    // It is shown to readers, so it has to be durable first. If the disk refuses, the events in question were
+    // never acknowledged under sync = "always"; they are kept, and the refusal is told.
+    if let Err(e) = walker.file().sync_data() {
+        tracing::error!(path = %path.display(), error = %e, "the last segment could not be synced at the start");
+    }
+    Ok(scan.holes)
+}
+
+/// Every file that may be a segment of this lane, in order of segment numbers, each number once.
+fn candidates<F: Fs>(
+    fs: &F,
+    dir: &Path,
+    identity: &Identity,
+    highest: &mut SegmentId,
+) -> Result<Vec<Candidate>, OpenError> {
+    let entries = match fs.list(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(OpenError::io("list", dir)(e)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let Some(id) = names::parse_segment(&entry.name) else { continue };
+        *highest = (*highest).max(id);
+        let path = dir.join(&entry.name);
+        if entry.kind != EntryKind::File {
+            tracing::error!(path = %path.display(), "not a file, though it has a segment's name: left alone");
+            continue;
+        }
+        match candidate(fs, &path, id, entry.len, identity) {
+            Ok(candidate) => found.extend(candidate),
+            Err(e) => {
+                tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened: left alone");
+            }
+        }
+    }
+    found.iter().for_each(|c| *highest = (*highest).max(c.id));
+    // A file under its own name comes before a copy under another.
+    found.sort_by_key(|c| (c.id, !c.name_fits));
+    found.dedup_by_key(|c| c.id);
+    Ok(found)
+}
+
+fn candidate<F: Fs>(
+    fs: &F,
+    path: &Path,
+    name: SegmentId,
+    len: u64,
+    identity: &Identity,
+) -> io::Result<Option<Candidate>> {
+    let file = fs.open_read(path)?;
+    let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
+    // An unreadable header is a damaged one; the blocks behind it speak for themselves.
+    let read = file.read_full_at(&mut area, 0).unwrap_or(0);
+    area.truncate(read);
+    let header = SegmentHeader::decode_area(&area);
+    let owner = header.as_ref().map(|h| (h.spool, h.lane.as_str(), h.segment));
+    let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
+    let owner = owner.or(block.map(|b| (b.spool, b.lane, b.segment)));
+    let id = match owner {
+        Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
+            tracing::error!(path = %path.display(), "a segment of another spool or lane: left alone");
+            return Ok(None);
+        }
+        Some((_, _, id)) => id,
+        None => name,
+    };
+    Ok(Some(Candidate { id, name_fits: id == name, path: path.to_owned(), len, header }))
+}
+
+/// The identity that the segments of a data directory carry, for when `FORMAT` is lost.
+pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Option<SpoolId>, OpenError> {
+    for lane in super::data_dir::lane_names(fs, data_dir)? {
+        let dir = data_dir.join(names::LANES).join(lane.as_str());
+        for entry in fs.list(&dir).map_err(OpenError::io("list", &dir))? {
+            if entry.kind != EntryKind::File || names::parse_segment(&entry.name).is_none() {
+                continue;
+            }
+            let Ok(file) = fs.open_read(&dir.join(&entry.name)) else { continue };
+            let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
+            let read = file.read_full_at(&mut area, 0).unwrap_or(0);
+            area.truncate(read);
+            let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
+            let id = SegmentHeader::decode_area(&area).map(|h| h.spool).or(block.map(|b| b.spool));
+            if id.is_some() {
+                return Ok(id);
+            }
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,134 @@
+//! Torn or rotten: where a segment ends that nobody closed, and what is missing before that.
+//!
+//! A bad block at X is **rot** when something durable proves that the event expected there was durable: a later
+//! block's `synced_through`, a reader's position, a later segment. It is **torn** otherwise: its bytes were never
+//! covered by a sync, nobody was told that they are kept, and the log ends there, whatever whole blocks the
+//! kernel happened to write behind it.
+
+use crate::disk::File;
+use crate::ids::{Seq, SeqRange};
+
+use super::error::ReadError;
+use super::format::{DATA_START, Kind, Verdict};
+use super::walk::{Sighting, Walker};
+
+/// Holes remembered one by one; further ones only widen the last.
+const MAX_HOLES: usize = 1000;
+
+/// What a segment was found to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scan {
+    /// Where its last good block ends.
+    pub(super) end_offset: u64,
+    /// The number after its last event.
+    pub(super) end: Seq,
+    /// How it came to its end.
+    pub(super) verdict: Verdict,
+    /// What is damaged inside of it.
+    pub(super) holes: Vec<SeqRange>,
+}
+
+/// What a bad block means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gap {
+    Torn,
+    Rot,
+}
+
+/// INVARIANT: an event up to `proof` was durable once; the log never ends before it without saying so.
+fn judge(expected: Seq, proof: Seq) -> Gap {
+    if expected <= proof { Gap::Rot } else { Gap::Torn }
+}
+
+/// Walks over a whole segment that begins with number `base`. `proof` is what is known from elsewhere to have
+/// been durable; `limit` is the file's length.
+pub(super) fn scan<T: File>(
+    walker: &mut Walker<T>,
+    base: Seq,
+    proof: Seq,
+    limit: u64,
+) -> Result<Scan, ReadError> {
+    let mut scan =
+        Scan { end_offset: DATA_START.min(limit), end: base, verdict: Verdict::Torn, holes: Vec::new() };
+    let mut proof = proof;
+    let mut looked_ahead = false;
+    loop {
+        if let Some(block) = good_block(walker, scan.end_offset, scan.end, limit)? {
+            scan.end = block.header.end();
+            scan.end_offset = block.next;
+            if block.header.kind == Kind::Seal {
+                scan.verdict = Verdict::Closed;
+                break;
+            }
+            continue;
+        }
+        if !looked_ahead {
+            proof = proof.max(proof_beyond(walker, scan.end_offset, limit)?);
+            looked_ahead = true;
+        }
+        if judge(scan.end, proof) == Gap::Torn {
+            break;
+        }
+        let Some(block) = resume(walker, scan.end_offset, scan.end, limit)? else { break };
+        note(&mut scan.holes, SeqRange::new(scan.end, block.header.first));
+        scan.end = block.header.first;
+        scan.end_offset = block.offset;
+    }
+    if scan.end <= proof || walker.unreadable > 0 || !scan.holes.is_empty() {
+        scan.verdict = Verdict::Rotten;
+    }
+    Ok(scan)
+}
+
+fn note(holes: &mut Vec<SeqRange>, hole: SeqRange) {
+    match holes.last_mut() {
+        _ if hole.is_empty() => {}
+        Some(last) if last.end == hole.first => last.end = hole.end,
+        _ => holes.push(hole),
+    }
+    if holes.len() > MAX_HOLES
+        && let (Some(last), Some(before)) = (holes.pop(), holes.last_mut())
+    {
+        before.end = last.end;
+    }
+}
+
+/// The block at `offset`, if it is whole and begins with number `expected`.
+fn good_block<T: File>(
+    walker: &mut Walker<T>,
+    offset: u64,
+    expected: Seq,
+    limit: u64,
+) -> Result<Option<Sighting>, ReadError> {
+    let Some(block) = walker.probe(offset, limit)? else { return Ok(None) };
+    let whole = block.header.first == expected && walker.stored(&block, limit)?.is_some();
+    Ok(whole.then_some(block))
+}
+
+/// The highest `synced_through` of any block behind `from`. A whole header is enough to be believed.
+fn proof_beyond<T: File>(walker: &mut Walker<T>, from: u64, limit: u64) -> Result<Seq, ReadError> {
+    let mut proof = Seq::NONE;
+    let mut at = from;
+    while let Some(block) = walker.search(at, limit)? {
+        proof = proof.max(block.header.synced_through);
+        at = block.next;
+    }
+    Ok(proof)
+}
+
+/// The next whole block behind the bad place at `offset` that goes on from `expected` or later.
+pub(super) fn resume<T: File>(
+    walker: &mut Walker<T>,
+    offset: u64,
+    expected: Seq,
+    limit: u64,
+) -> Result<Option<Sighting>, ReadError> {
+    let mut at = offset;
+    loop {
+        let Some(block) = walker.search(at, limit)? else { return Ok(None) };
+        at = block.next;
+        if block.header.first >= expected && walker.stored(&block, limit)?.is_some() {
+            return Ok(Some(block));
+        }
+    }
+}

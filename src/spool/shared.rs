@@ -1,0 +1,200 @@
+//! What the threads of a lane share.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::model::Spool;
+use crate::disk::Fs;
+use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange};
+use crate::metrics::{Lane as LaneLabel, Metrics};
+
+use super::data_dir::DataDir;
+use super::gate::Gate;
+use super::quarantine::Quarantine;
+use super::queue::Queue;
+use super::table::{Segment, Table};
+
+/// Called when the durable watermark has moved.
+pub(super) type Watcher = Box<dyn Fn(Seq) + Send + Sync>;
+
+/// Handles to the lane's metrics.
+#[derive(Debug)]
+pub(super) struct LaneMetrics {
+    pub(super) bytes: Gauge,
+    pub(super) full: Gauge,
+    pub(super) quarantined: Counter,
+    pub(super) fsync_errors: Counter,
+    pub(super) commit_seconds: Histogram,
+}
+
+impl LaneMetrics {
+    pub(super) fn new(metrics: &Metrics, lane: &LaneName, limit: u64) -> Self {
+        let label = LaneLabel { lane: lane.to_string() };
+        metrics.spool_limit_bytes.get_or_create(&label).set(i64::try_from(limit).unwrap_or(i64::MAX));
+        Self {
+            bytes: metrics.spool_bytes.get_or_create(&label).clone(),
+            full: metrics.spool_full.get_or_create(&label).clone(),
+            quarantined: metrics.quarantined.get_or_create(&label).clone(),
+            fsync_errors: metrics.fsync_errors.get_or_create(&label).clone(),
+            commit_seconds: metrics.commit_seconds.get_or_create(&label).clone(),
+        }
+    }
+}
+
+/// State of one lane.
+pub(super) struct Shared<F: Fs> {
+    pub(super) data: DataDir<F>,
+    pub(super) name: LaneName,
+    pub(super) dir: PathBuf,
+    pub(super) settings: Spool,
+    /// Quota in bytes.
+    pub(super) limit: u64,
+    pub(super) queue: Queue,
+    /// Bytes that may wait in the queue.
+    pub(super) budget: Arc<Semaphore>,
+    pub(super) gate: watch::Sender<Gate>,
+    pub(super) metrics: LaneMetrics,
+    table: Mutex<Table>,
+    durable: AtomicU64,
+    run: AtomicU64,
+    watchers: Mutex<Vec<Watcher>>,
+    quarantine: Mutex<Quarantine>,
+}
+
+impl<F: Fs> std::fmt::Debug for Shared<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane")
+            .field("name", &self.name)
+            .field("durable", &self.durable())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a new [`Shared`] is made of.
+pub(super) struct Parts<F: Fs> {
+    pub(super) data: DataDir<F>,
+    pub(super) name: LaneName,
+    pub(super) dir: PathBuf,
+    pub(super) settings: Spool,
+    pub(super) limit: u64,
+    pub(super) budget: usize,
+    pub(super) metrics: LaneMetrics,
+    pub(super) table: Table,
+    pub(super) durable: Seq,
+    pub(super) run: RunId,
+}
+
+impl<F: Fs> Shared<F> {
+    pub(super) fn new(parts: Parts<F>) -> Self {
+        let shared = Self {
+            data: parts.data,
+            name: parts.name,
+            dir: parts.dir,
+            settings: parts.settings,
+            limit: parts.limit,
+            queue: Queue::default(),
+            budget: Arc::new(Semaphore::new(parts.budget)),
+            gate: watch::Sender::new(Gate::Open),
+            metrics: parts.metrics,
+            table: Mutex::new(parts.table),
+            durable: AtomicU64::new(parts.durable.0),
+            run: AtomicU64::new(parts.run.0),
+            watchers: Mutex::new(Vec::new()),
+            quarantine: Mutex::new(Quarantine::default()),
+        };
+        shared.gauge_bytes();
+        shared
+    }
+
+    /// The table. Held for look-ups and small changes only, never across I/O.
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest number that is durable.
+    pub(super) fn durable(&self) -> Seq {
+        Seq(self.durable.load(Ordering::Acquire))
+    }
+
+    /// The identity under which numbers are given out now.
+    pub(super) fn run(&self) -> RunId {
+        RunId(self.run.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_run(&self, run: RunId) {
+        self.run.store(run.0, Ordering::Release);
+    }
+
+    pub(super) fn watch(&self, watcher: Watcher) {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
+    }
+
+    /// INVARIANT: called after the sync that covers `segment` up to its `end_offset`, never before: this is what
+    /// lets readers see it and senders hear "accepted".
+    pub(super) fn publish(&self, segment: Segment) {
+        let durable = segment.end.prev();
+        let moved = durable > self.durable();
+        self.table().segments.insert(segment.id, segment);
+        if moved {
+            self.durable.store(durable.0, Ordering::Release);
+            for watcher in self.watchers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                watcher(durable);
+            }
+        }
+    }
+
+    pub(super) fn gauge_bytes(&self) {
+        let bytes = self.table().bytes();
+        self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Counts lost numbers, each once, and says so once.
+    pub(super) fn quarantine(&self, range: SeqRange, segment: SegmentId) {
+        let new = self.quarantine.lock().unwrap_or_else(PoisonError::into_inner).add(range);
+        if new > 0 {
+            self.metrics.quarantined.inc_by(new);
+            tracing::error!(lane = %self.name, events = new, range = %range, segment = %segment,
+                "events are lost to damaged or missing bytes on disk; see `spoolway spool verify`");
+        }
+    }
+
+    pub(super) fn quarantined(&self) -> u64 {
+        let first = self.table().first_seq();
+        let mut quarantine = self.quarantine.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = first {
+            quarantine.forget_below(first);
+        }
+        quarantine.count()
+    }
+
+    /// Sets the gate and tells people when it changed.
+    pub(super) fn set_gate(&self, gate: Gate) {
+        let changed = self.gate.send_if_modified(|now| {
+            let change = *now != gate && *now != Gate::Closed;
+            if change {
+                now.clone_from(&gate);
+            }
+            change
+        });
+        if !changed {
+            return;
+        }
+        self.metrics.full.set(i64::from(matches!(gate, Gate::Full(_))));
+        match gate {
+            Gate::Open => tracing::info!(lane = %self.name, "the lane takes events"),
+            Gate::Full(why) => {
+                tracing::warn!(lane = %self.name, %why, "the lane is full and takes no events");
+            }
+            Gate::Failing(why) => {
+                tracing::error!(lane = %self.name, %why, "the lane can't write; it goes on trying");
+            }
+            Gate::Closed => {}
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Tests of the room as a whole.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::config::model::{Spool, SpoolCompression, Sync, WhenFull};
+use crate::disk::faulty::{Faulty, Op};
+use crate::disk::{Fs, RealFs};
+use crate::event::{Event, EventBatch};
+use crate::ids::{LaneName, Seq, StreamName};
+use crate::intake::{AcceptError, Appended, Patience, Refused};
+use crate::metrics::Metrics;
+
+use super::*;
+
+fn settings() -> Spool {
+    Spool {
+        segment_size: 64 << 10,
+        max_size: Some(1 << 30),
+        max_event_size: 1 << 20,
+        reserve: 0,
+        when_full: WhenFull::Block,
+        sync: Sync::Always,
+        commit_delay: Duration::ZERO,
+        compression: SpoolCompression::Lz4,
+        retain_delivered: Duration::ZERO,
+        max_streams: 100,
+    }
+}
+
+fn lane_name() -> LaneName {
+    LaneName::new("main").unwrap()
+}
+
+fn open<F: Fs>(fs: &F, dir: &Path, settings: &Spool, at_least: Seq) -> Lane<F> {
+    let data = DataDir::open(fs.clone(), dir).unwrap();
+    Lane::open(&data, lane_name(), settings, at_least, Metrics::new()).unwrap()
+}
+
+fn stream(name: &str) -> StreamName {
+    StreamName::new(name).unwrap()
+}
+
+fn batch(values: &[Vec<u8>]) -> EventBatch {
+    let mut batch = EventBatch::new();
+    values.iter().for_each(|v| batch.push(&Event::of_value(v)));
+    batch
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn append<F: Fs>(lane: &Lane<F>, name: &str, values: &[Vec<u8>]) -> Result<Appended, AcceptError> {
+    runtime().block_on(lane.append(stream(name), batch(values), Patience::For(Duration::from_secs(20))))
+}
+
+type Found = BTreeMap<u64, (String, Vec<u8>)>;
+
+/// Everything a reader gives: events by number, and holes.
+fn read_all<F: Fs>(lane: &Lane<F>, from: u64) -> (Found, Vec<Hole>) {
+    let mut reader = lane.reader(Seq(from));
+    let (mut events, mut holes) = (Found::new(), Vec::new());
+    let mut expected = reader.position();
+    while let Some(item) = reader.next().unwrap() {
+        match item {
+            Item::Block(block) => {
+                assert_eq!(block.first, expected);
+                expected = block.range().end;
+                let read: Vec<_> = block.events().collect::<Result<_, _>>().unwrap();
+                assert_eq!(read.len(), block.count as usize);
+                for (i, event) in read.iter().enumerate() {
+                    let value = event.value.unwrap().to_vec();
+                    events.insert(block.first.0 + i as u64, (block.stream.to_string(), value));
+                }
+            }
+            Item::Hole(hole) => {
+                assert_eq!(hole.range.first, expected);
+                expected = hole.range.end;
+                holes.push(hole);
+            }
+            Item::Skipped(_) => panic!("nothing was to be skipped"),
+        }
+    }
+    assert_eq!(expected, lane.durable().next());
+    (events, holes)
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(dir.join("lanes/main"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "seg"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_appended_is_read_back_and_survives_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
+    let done = append(&lane, "a", &[b"one".to_vec(), b"two".to_vec()]).unwrap();
+    assert_eq!((done.first, done.last), (Seq(1), Seq(2)));
+    append(&lane, "b", &[vec![7; 200_000]]).unwrap();
+    let (events, holes) = read_all(&lane, 1);
+    assert_eq!(holes, []);
+    assert_eq!(events[&2], ("a".to_owned(), b"two".to_vec()));
+    assert_eq!(events[&3], ("b".to_owned(), vec![7; 200_000]));
+    let run = lane.run();
+    lane.close();
+    assert_eq!(append(&lane, "a", &[vec![]]), Err(AcceptError::Refused(Refused::ShuttingDown)));
+    drop(lane);
+    let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
+    assert_ne!(lane.run(), run);
+    assert_eq!(read_all(&lane, 1).0, events);
+    assert_eq!(append(&lane, "a", &[b"x".to_vec()]).unwrap().first, Seq(4));
+    assert_eq!(read_all(&lane, 4).0[&4].1, b"x");
+    lane.close();
+}

@@ -1,0 +1,575 @@
+//! The writer thread of a lane: takes what waits, writes it, syncs once, answers all.
+//!
+//! INVARIANT: a number is given to one event of one run only. Numbers of a failed commit are given again, but
+//! under a new run, in a segment whose header cuts the failed bytes off.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::config::model::{SpoolCompression, Sync, WhenFull};
+use crate::disk::Fs;
+use crate::ids::{RunId, SegmentId, Seq};
+
+use super::active::{Active, prepare};
+use super::encoder::{Common, Encoder};
+use super::format::{Kind, Predecessor, SegmentHeader, Verdict};
+use super::gate::Gate;
+use super::janitor::Janitor;
+use super::queue::{Answer, Request, Took};
+use super::room::Room;
+use super::shared::Shared;
+
+/// Bytes written at once at most, one large event apart.
+const FLUSH: usize = 1 << 20;
+/// Enough bytes to end `commit_delay` early.
+const ENOUGH: usize = 1 << 20;
+/// A lane without work for this long writes a mark.
+const IDLE: Duration = Duration::from_millis(200);
+/// While full, the file system is asked again this often.
+const FULL_CHECK: Duration = Duration::from_millis(200);
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(5);
+/// Room there must be before a full lane opens again, so that it does not flap.
+const REOPEN: u64 = 8 << 20;
+/// Room for a seal at the end of a segment.
+const SEAL_ROOM: u64 = 1024;
+
+/// A request whose events are in the encoder or written.
+struct Begun {
+    answer: oneshot::Sender<Answer>,
+    first: Seq,
+    last: Seq,
+    at: Instant,
+    permit: OwnedSemaphorePermit,
+}
+
+/// Why nothing can be written, and when to try again.
+struct Trouble {
+    retry_at: Instant,
+    backoff: Duration,
+}
+
+/// Where the log goes on, as recovery found it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    pub(super) next: Seq,
+    pub(super) run: RunId,
+    pub(super) predecessor: Predecessor,
+    pub(super) next_segment: SegmentId,
+}
+
+pub(super) struct Writer<F: Fs> {
+    shared: Arc<Shared<F>>,
+    janitor: Arc<Janitor<F>>,
+    allocation: u64,
+    active: Option<Active<F::File>>,
+    encoder: Encoder,
+    requests: Vec<Request>,
+    begun: Vec<Begun>,
+    next: Seq,
+    /// The number after the last one somebody was told of.
+    answered: Seq,
+    run: RunId,
+    predecessor: Predecessor,
+    next_segment: SegmentId,
+    asked_ahead: bool,
+    room: Room,
+    trouble: Option<Trouble>,
+    /// When the oldest unsynced write was made; with `sync = interval`.
+    dirty_since: Option<Instant>,
+    /// When the lane has been idle long enough for a mark; `None` when what is durable is proven.
+    mark_at: Option<Instant>,
+}
+
+impl<F: Fs> Writer<F> {
+    pub(super) fn new(
+        shared: Arc<Shared<F>>,
+        janitor: Arc<Janitor<F>>,
+        allocation: u64,
+        start: Start,
+    ) -> Self {
+        let compress = shared.settings.compression == SpoolCompression::Lz4;
+        Self {
+            shared,
+            janitor,
+            allocation,
+            active: None,
+            encoder: Encoder::new(compress),
+            requests: Vec::new(),
+            begun: Vec::new(),
+            next: start.next,
+            answered: start.next,
+            run: start.run,
+            predecessor: start.predecessor,
+            next_segment: start.next_segment,
+            asked_ahead: false,
+            room: Room::default(),
+            trouble: None,
+            dirty_since: None,
+            mark_at: None,
+        }
+    }
+
+    /// The thread.
+    pub(super) fn run(mut self) {
+        self.open_next();
+        let delay = self.shared.settings.commit_delay;
+        loop {
+            let mut requests = std::mem::take(&mut self.requests);
+            let took = self.shared.queue.take(&mut requests, self.patience(), delay, ENOUGH);
+            self.requests = requests;
+            match took {
+                Took::Requests => self.round(),
+                Took::Nothing => self.tick(),
+                Took::Closed => break,
+            }
+            if self.is_due() {
+                self.tick();
+            }
+        }
+        self.finish();
+    }
+
+    /// How long to wait for requests before something else is due.
+    fn patience(&self) -> Option<Duration> {
+        self.due().map(|due| due.saturating_duration_since(Instant::now()))
+    }
+
+    fn is_due(&self) -> bool {
+        self.due().is_some_and(|due| due <= Instant::now())
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let retry = self.trouble.as_ref().map(|t| t.retry_at);
+        let full = matches!(*self.shared.gate.borrow(), Gate::Full(_)).then(|| Instant::now() + FULL_CHECK);
+        let sync = match self.shared.settings.sync {
+            Sync::Interval(every) => self.dirty_since.map(|since| since + every),
+            Sync::Always => None,
+        };
+        let full = if retry.is_some() { None } else { full };
+        [retry, full, sync, self.mark_at].into_iter().flatten().min()
+    }
+
+    /// What is due, is done.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if let Some(trouble) = &self.trouble {
+            if trouble.retry_at <= now {
+                self.heal();
+            }
+            return;
+        }
+        if matches!(*self.shared.gate.borrow(), Gate::Full(_)) {
+            self.check_room(REOPEN);
+        }
+        if let (Sync::Interval(every), Some(since)) = (self.shared.settings.sync, self.dirty_since)
+            && since + every <= now
+        {
+            self.sync();
+        }
+        if self.mark_at.is_some_and(|at| at <= now) {
+            self.mark_at = None;
+            self.mark();
+        }
+    }
+
+    // --- appending ---
+
+    /// Everything that was taken from the queue: written, synced once, answered.
+    fn round(&mut self) {
+        let mut requests = std::mem::take(&mut self.requests);
+        if requests.windows(2).any(|pair| matches!(pair, [a, b] if a.stream != b.stream)) {
+            // One block a stream; the order within each stream stays.
+            requests.sort_by(|a, b| a.stream.cmp(&b.stream));
+        }
+        let need: u64 = requests.iter().map(|r| Encoder::at_most(r.batch.as_bytes().len())).sum();
+        let room = self.trouble.is_none() && self.check_room(need);
+        let mut common = self.common();
+        for request in requests.drain(..) {
+            // Nobody waits for it any more: withdrawn.
+            if request.answer.is_closed() {
+                continue;
+            }
+            if !room || !self.admit(&request) {
+                give_back(request);
+                continue;
+            }
+            if self.active.as_ref().is_some_and(|a| a.id != common.segment) {
+                common = self.common();
+            }
+            self.begin(request, &common);
+        }
+        self.requests = requests;
+        self.commit();
+    }
+
+    fn common(&self) -> Common {
+        Common {
+            spool: self.shared.data.spool_id(),
+            lane: self.shared.name.clone(),
+            run: self.run,
+            segment: self.active.as_ref().map_or(SegmentId(0), |a| a.id),
+            synced_through: self.shared.durable(),
+            stamp: self.shared.data.host().now(),
+        }
+    }
+
+    /// Whether a request can be written as a whole, into one segment. Everything that can be known to go wrong
+    /// goes wrong here, before a number is given.
+    fn admit(&mut self, request: &Request) -> bool {
+        let need = Encoder::at_most(request.batch.as_bytes().len());
+        if self.trouble.is_none() && !self.fits(need) {
+            self.rotate();
+        }
+        self.trouble.is_none() && self.reserve(need)
+    }
+
+    /// Whether the segment that is being written has room left by `segment_size`; an empty one always has.
+    fn fits(&self, need: u64) -> bool {
+        let planned = self.planned();
+        self.active.is_some()
+            && (planned == 0 || planned + need + SEAL_ROOM <= self.shared.settings.segment_size)
+    }
+
+    /// Bytes of the active segment once the encoder is written.
+    fn planned(&self) -> u64 {
+        self.active.as_ref().map_or(0, |a| a.offset)
+            + self.encoder.bytes().len() as u64
+            + self.encoder.waiting()
+    }
+
+    /// Quota and file system; sets the gate.
+    fn check_room(&mut self, need: u64) -> bool {
+        let end = self.planned() + need + SEAL_ROOM;
+        let short = self.active.as_ref().is_some_and(|a| a.needs_allocation(end));
+        let wanted = if short || self.active.is_none() { self.allocation.max(need) } else { 0 };
+        let durable =
+            self.active.as_ref().filter(|a| a.is_begun()).map_or(0, |a| a.segment(Verdict::None).bytes);
+        let planned = self.planned().saturating_sub(durable);
+        let Some(why) = self.room.full(&self.shared, planned, wanted) else {
+            self.shared.set_gate(Gate::Open);
+            return true;
+        };
+        self.room.forget();
+        self.shared.set_gate(Gate::Full(why.into()));
+        if self.shared.table().segments.len() == 1 && self.active.as_ref().is_some_and(|a| a.base < self.next)
+        {
+            // The last segment is never deleted: without another one, room could never come back.
+            self.rotate();
+            let _ = self.trouble.is_none() && self.prove();
+        }
+        self.janitor.make_room(self.shared.settings.when_full == WhenFull::DropOldest);
+        false
+    }
+
+    /// Reserves disk blocks for `need` more bytes.
+    fn reserve(&mut self, need: u64) -> bool {
+        let end = self.planned() + need + SEAL_ROOM;
+        let step = self.allocation;
+        let Some(active) = &mut self.active else { return false };
+        if !active.needs_allocation(end) {
+            return true;
+        }
+        match active.allocate(end, step) {
+            Ok(()) => true,
+            Err(e) => {
+                // Nothing was written: the segment is as it was.
+                self.shared.set_gate(Gate::of_error(&e, format!("disk blocks can't be reserved: {e}")));
+                self.worry();
+                false
+            }
+        }
+    }
+
+    /// From here on the sender hears "accepted" or nothing.
+    fn begin(&mut self, request: Request, common: &Common) {
+        let Request { stream, batch, answer, at, permit } = request;
+        self.lead();
+        let (first, count) = (self.next, batch.count());
+        self.next = first.plus(u64::from(count));
+        self.begun.push(Begun { answer, first, last: self.next.prev(), at, permit });
+        if let Err(e) = self.encoder.push(common, &stream, first, batch.as_bytes(), count) {
+            self.fail(&io::Error::new(io::ErrorKind::InvalidData, e), "encode events for");
+            return;
+        }
+        if self.encoder.bytes().len() >= FLUSH {
+            self.flush(common);
+        }
+    }
+
+    /// A new segment's header goes with its first block, under the same sync.
+    fn lead(&mut self) {
+        let Some(active) = self.active.as_ref().filter(|a| a.offset == 0) else { return };
+        if !self.encoder.bytes().is_empty() {
+            return;
+        }
+        let header = SegmentHeader {
+            incompat: 0,
+            spool: self.shared.data.spool_id(),
+            run: self.run,
+            segment: active.id,
+            base: active.base,
+            created: active.created,
+            predecessor: active.predecessor,
+            lane: self.shared.name.as_str().to_owned(),
+        };
+        self.encoder.push_lead(&header.encode_area());
+    }
+
+    /// Writes what is encoded. False, and everything begun is given up, when that fails.
+    fn flush(&mut self, common: &Common) -> bool {
+        self.encoder.finish_block(common);
+        let Some(active) = &mut self.active else { return false };
+        if self.encoder.bytes().is_empty() {
+            return true;
+        }
+        let written = active.write(self.encoder.bytes());
+        self.encoder.clear();
+        match written {
+            Ok(()) => true,
+            Err(e) => {
+                self.fail(&e, "write to");
+                false
+            }
+        }
+    }
+
+    /// Writes, syncs if events are accepted by sync, answers.
+    fn commit(&mut self) {
+        if self.begun.is_empty() {
+            return;
+        }
+        let common = self.common();
+        if !self.flush(&common) {
+            return;
+        }
+        let sync = self.shared.settings.sync;
+        match sync {
+            Sync::Always if !self.sync() => return,
+            Sync::Always => {}
+            Sync::Interval(_) => {
+                self.dirty_since.get_or_insert_with(Instant::now);
+                self.answered = self.next;
+            }
+        }
+        for begun in self.begun.drain(..) {
+            self.shared.metrics.commit_seconds.observe(begun.at.elapsed().as_secs_f64());
+            drop(begun.permit);
+            // Whoever asked may be gone; the events stay.
+            let _ = begun.answer.send(Answer::Appended { first: begun.first, last: begun.last });
+        }
+        self.mark_at = Some(Instant::now() + IDLE);
+        self.ahead();
+    }
+
+    /// One sync for everything written. False, and everything begun is given up, when that fails.
+    fn sync(&mut self) -> bool {
+        self.dirty_since = None;
+        let Some(active) = &mut self.active else { return true };
+        match active.sync(self.next) {
+            Ok(()) => {
+                self.answered = self.next;
+                let segment = active.segment(Verdict::None);
+                self.shared.publish(segment);
+                self.shared.gauge_bytes();
+                true
+            }
+            Err(e) => {
+                self.shared.metrics.fsync_errors.inc();
+                self.fail(&e, "sync");
+                false
+            }
+        }
+    }
+
+    /// The next segment is made ready when half of this one is written.
+    fn ahead(&mut self) {
+        let half = self.shared.settings.segment_size / 2;
+        if !self.asked_ahead && self.active.as_ref().is_some_and(|a| a.offset >= half) {
+            self.asked_ahead = true;
+            self.janitor.prepare(self.next_segment);
+        }
+    }
+
+    // --- segments ---
+
+    /// Closes the active segment and opens the next.
+    fn rotate(&mut self) {
+        self.commit();
+        if self.trouble.is_some() || (self.dirty_since.is_some() && !self.sync()) {
+            return;
+        }
+        self.seal();
+        self.open_next();
+    }
+
+    /// Ends the active segment. INVARIANT: all of it is synced before; the seal itself need not be.
+    fn seal(&mut self) {
+        let Some(mut active) = self.active.take() else { return };
+        self.mark_at = None;
+        if !active.is_begun() {
+            self.give_up_file(&active);
+            return;
+        }
+        let before = active.offset;
+        let common = Common { segment: active.id, ..self.common() };
+        self.encoder.push_empty(&common, Kind::Seal, self.next);
+        let sealed = active.write(self.encoder.bytes());
+        self.encoder.clear();
+        self.predecessor = active.as_predecessor(Verdict::Closed);
+        let mut segment = active.segment(Verdict::Closed);
+        match sealed {
+            Ok(()) => self.predecessor.end_offset = active.offset,
+            Err(e) => {
+                tracing::warn!(path = %active.path.display(), error = %e, "a segment could not be sealed");
+                segment.bytes = before;
+            }
+        }
+        segment.end_offset = self.predecessor.end_offset;
+        self.janitor.closed(Arc::clone(&active.file), segment.end_offset);
+        self.shared.publish(segment);
+    }
+
+    /// Gets the file of the next segment. Its header waits for the first block.
+    fn open_next(&mut self) {
+        let fs = self.shared.data.fs();
+        let ready = self.janitor.take_prepared().and_then(Result::ok).filter(|p| p.id == self.next_segment);
+        let prepared = match ready {
+            Some(prepared) => Ok(prepared),
+            None => prepare(fs, &self.shared.dir, self.next_segment, self.allocation),
+        };
+        self.asked_ahead = false;
+        match prepared {
+            Ok(prepared) => {
+                self.next_segment = prepared.id.next();
+                let created = self.shared.data.host().now().time;
+                self.active = Some(Active::new(prepared, self.predecessor, self.next, created));
+            }
+            Err(e) => {
+                if e.kind() == io::ErrorKind::AlreadyExists {
+                    self.next_segment = self.next_segment.next();
+                }
+                self.shared.set_gate(Gate::of_error(&e, format!("a new segment can't be made: {e}")));
+                self.worry();
+            }
+        }
+    }
+
+    /// Proves by a later block that the last commit is durable.
+    fn mark(&mut self) {
+        let Some(active) = self.active.as_ref().filter(|a| a.is_begun()) else { return };
+        if active.needs_allocation(active.offset + 2 * SEAL_ROOM) {
+            return;
+        }
+        let common = self.common();
+        self.encoder.push_empty(&common, Kind::Mark, self.next);
+        let _ = self.flush(&common) && self.sync();
+    }
+
+    // --- failing and healing ---
+
+    /// DURABILITY: a failed write or sync is believed. The segment ends at its last durable point; what was
+    /// begun has an unknown outcome; its numbers are free again, under a new run.
+    fn fail(&mut self, e: &io::Error, operation: &str) {
+        self.encoder.reset();
+        self.dirty_since = None;
+        self.mark_at = None;
+        let path = self.active.as_ref().map_or_else(|| self.shared.dir.clone(), |a| a.path.clone());
+        let message = format!("cannot {operation} {}: {e}", path.display());
+        for begun in self.begun.drain(..) {
+            let _ = begun.answer.send(Answer::Unknown(message.clone()));
+        }
+        if let Some(active) = self.active.take() {
+            if active.is_begun() {
+                self.predecessor = active.as_predecessor(Verdict::Failed);
+                let mut segment = active.segment(Verdict::Failed);
+                segment.bytes = segment.end_offset;
+                self.shared.publish(segment);
+            } else {
+                self.give_up_file(&active);
+            }
+        }
+        let lost = crate::ids::SeqRange::new(self.shared.durable().next(), self.answered);
+        if !lost.is_empty() {
+            self.shared.quarantine(lost, self.predecessor.segment);
+        }
+        self.next = self.answered.max(self.shared.durable().next());
+        self.shared.set_gate(Gate::of_error(e, message));
+        self.worry();
+    }
+
+    /// A file in which nothing is durable.
+    fn give_up_file(&self, active: &Active<F::File>) {
+        if let Err(e) = self.shared.data.fs().remove(&active.path) {
+            tracing::warn!(path = %active.path.display(), error = %e, "an unused segment could not be removed");
+        }
+    }
+
+    fn worry(&mut self) {
+        let backoff = self.trouble.take().map_or(RETRY_FIRST, |t| (t.backoff * 2).min(RETRY_MOST));
+        // Room may come back at any moment, and asking for it costs little.
+        let full = matches!(*self.shared.gate.borrow(), Gate::Full(_));
+        let backoff = if full { FULL_CHECK } else { backoff };
+        self.trouble = Some(Trouble { retry_at: Instant::now() + backoff, backoff });
+    }
+
+    /// Tries to write again: a new segment with a mark in it, synced. Needs nobody to send something.
+    fn heal(&mut self) {
+        if self.active.is_none() {
+            match self.shared.data.host().random() {
+                Ok(run) => self.run = RunId(run),
+                Err(e) => {
+                    self.shared.set_gate(Gate::Failing(format!("no random run id can be drawn: {e}").into()));
+                    return self.worry();
+                }
+            }
+            self.shared.set_run(self.run);
+            self.open_next();
+            if self.active.is_none() {
+                return;
+            }
+        }
+        if self.prove() {
+            self.trouble = None;
+            self.room.forget();
+            self.check_room(REOPEN);
+        }
+    }
+
+    /// Whether a block can be written and synced.
+    fn prove(&mut self) -> bool {
+        if !self.reserve(2 * SEAL_ROOM) {
+            return false;
+        }
+        self.lead();
+        let common = self.common();
+        self.encoder.push_empty(&common, Kind::Mark, self.next);
+        self.flush(&common) && self.sync()
+    }
+
+    // --- the end ---
+
+    fn finish(&mut self) {
+        if self.trouble.is_none() && self.active.as_ref().is_some_and(Active::is_begun) {
+            let _ = self.dirty_since.is_none() || self.sync();
+        }
+        if self.trouble.is_none() {
+            self.seal();
+        }
+        if let Some(Ok(ready)) = self.janitor.take_prepared()
+            && let Err(e) = self.shared.data.fs().remove(&ready.path)
+        {
+            tracing::warn!(path = %ready.path.display(), error = %e, "an unused segment could not be removed");
+        }
+        self.janitor.stop();
+    }
+}
+
+fn give_back(request: Request) {
+    drop(request.permit);
+    // Whoever asked may be gone; nothing was appended.
+    let _ = request.answer.send(Answer::NotBegun(request.stream, request.batch));
+}
