@@ -1,7 +1,7 @@
 //! The configuration as a person meets it: what `spoolway check` says, and what the reference says.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
+    clippy::panic,
     reason = "clippy takes only the test functions for tests, not what they call"
 )]
 
