@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::connect::{self, Reached};
 use super::{ConfigFiles, Exit, Failure, General, Outcome, output};
 use crate::config::model::Config;
 use crate::config::{self, Environment, Loaded, Report, Row};
@@ -16,6 +17,9 @@ pub struct CheckArgs {
     /// Take { env = … } and { file = … } for given without looking them up: for CI, which has no secrets.
     #[arg(long)]
     pub no_environment: bool,
+    /// Reach each destination too: brokers, advertised addresses, and the topics that are known beforehand.
+    #[arg(long, conflicts_with_all = ["no_environment", "print_effective"])]
+    pub connect: bool,
     /// Print the configuration as it takes effect: defaults filled in, secrets masked.
     #[arg(long, conflicts_with = "json")]
     pub print_effective: bool,
@@ -30,6 +34,9 @@ struct Verdict {
     ok: bool,
     files: Vec<String>,
     findings: Vec<Row>,
+    /// With `--connect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destinations: Option<Vec<Reached>>,
 }
 
 /// Checks the configuration.
@@ -39,27 +46,32 @@ struct Verdict {
 pub fn run(args: &CheckArgs, _general: &General) -> Outcome {
     let lookup = |name: &str| std::env::var(name).ok();
     let environment = if args.no_environment { Environment::Absent } else { Environment::Lookup(&lookup) };
-    match config::load(&args.config.files, &environment) {
-        Err(report) => refuse(&report, args.json),
-        Ok(loaded) if args.json => {
-            print_json(&Verdict { ok: true, files: files(&loaded), findings: loaded.notes.rows() })?;
-            Ok(Exit::Done)
-        }
-        Ok(loaded) => {
-            tell_notes(&loaded.notes);
-            output::print(&if args.print_effective {
-                loaded.effective.to_string()
-            } else {
-                summary(&loaded)
-            })?;
-            Ok(Exit::Done)
-        }
+    let loaded = match config::load(&args.config.files, &environment) {
+        Ok(loaded) => loaded,
+        Err(report) => return refuse(&report, args.json),
+    };
+    let reached = if args.connect { Some(reach(&loaded.config)?) } else { None };
+    let ok = reached.iter().flatten().all(|r| r.problems.is_empty());
+    if args.json {
+        let findings = loaded.notes.rows();
+        print_json(&Verdict { ok, files: files(&loaded), findings, destinations: reached })?;
+    } else {
+        tell_notes(&loaded.notes);
+        output::print(&if args.print_effective { loaded.effective.to_string() } else { summary(&loaded) })?;
+        output::print(&reached.iter().flatten().map(Reached::tell).collect::<String>())?;
     }
+    Ok(if ok { Exit::Done } else { Exit::Usage })
+}
+
+fn reach(config: &Config) -> Result<Vec<Reached>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::running(format!("the network can't be used: {e}")))?;
+    Ok(runtime.block_on(connect::reach_all(config)))
 }
 
 fn refuse(report: &Report, json: bool) -> Outcome {
     if json {
-        print_json(&Verdict { ok: false, files: vec![], findings: report.rows() })?;
+        print_json(&Verdict { ok: false, files: vec![], findings: report.rows(), destinations: None })?;
         return Ok(Exit::Usage);
     }
     let count = report.errors();

@@ -8,6 +8,7 @@
 
 pub mod arguments;
 pub mod check;
+mod connect;
 pub mod demo;
 pub mod exit;
 pub mod output;

@@ -3,6 +3,8 @@
 use clap::Args;
 
 use super::{ConfigFiles, Failure, General, Outcome};
+use crate::config::Report;
+use crate::config::model::Config;
 
 /// What `spoolway run` takes.
 #[derive(Debug, Args)]
@@ -16,6 +18,24 @@ pub struct RunArgs {
 ///
 /// # Errors
 /// [`Failure`] with the exit code and the message.
-pub fn run(_args: RunArgs, _general: &General) -> Outcome {
-    Err(Failure::running("`spoolway run` is not built in yet"))
+#[expect(clippy::needless_pass_by_value, reason = "commands own what they were given")]
+pub fn run(args: RunArgs, general: &General) -> Outcome {
+    general.start_logs();
+    let loaded = args.config.load()?;
+    let files: Vec<String> = loaded.files.iter().map(|f| f.to_string_lossy().into_owned()).collect();
+    tracing::info!(files = files.join(", "), "configuration read");
+    log_notes(&loaded.notes);
+    agent(loaded.config)
+}
+
+/// Says in the log what is worth knowing about the configuration.
+fn log_notes(notes: &Report) {
+    for row in notes.rows() {
+        tracing::info!(file = row.file, line = row.line, help = row.help, "{}", row.message);
+    }
+}
+
+/// Runs the agent with a configuration from wherever.
+pub(super) fn agent(_config: Config) -> Outcome {
+    Err(Failure::running("the agent is not built in yet"))
 }

@@ -252,6 +252,17 @@ pub enum KafkaCompression {
     Zstd,
 }
 
+impl KafkaCompression {
+    /// How each is written.
+    pub const WORDS: [(&str, KafkaCompression); 5] = [
+        ("none", KafkaCompression::None),
+        ("gzip", KafkaCompression::Gzip),
+        ("snappy", KafkaCompression::Snappy),
+        ("lz4", KafkaCompression::Lz4),
+        ("zstd", KafkaCompression::Zstd),
+    ];
+}
+
 /// `destination.partitioner`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Partitioner {

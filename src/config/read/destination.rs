@@ -19,14 +19,6 @@ pub(in crate::config) struct ReadDestination {
 const DELIVERY: [(&str, Delivery); 2] =
     [("exactly-once", Delivery::ExactlyOnce), ("at-least-once", Delivery::AtLeastOnce)];
 
-const COMPRESSION: [(&str, KafkaCompression); 5] = [
-    ("none", KafkaCompression::None),
-    ("gzip", KafkaCompression::Gzip),
-    ("snappy", KafkaCompression::Snappy),
-    ("lz4", KafkaCompression::Lz4),
-    ("zstd", KafkaCompression::Zstd),
-];
-
 const PARTITIONER: [(&str, Partitioner); 2] =
     [("java", Partitioner::Java), ("consistent_random", Partitioner::ConsistentRandom)];
 
@@ -78,7 +70,7 @@ fn settings(section: &Section<'_>, default: Destination) -> Destination {
     Destination {
         delivery: section.choice("delivery", &DELIVERY, default.delivery),
         client_id: section.text("client_id", default.client_id),
-        compression: section.choice("compression", &COMPRESSION, default.compression),
+        compression: section.choice("compression", &KafkaCompression::WORDS, default.compression),
         partitioner: section.choice("partitioner", &PARTITIONER, default.partitioner),
         timestamp: section.choice("timestamp", &TIMESTAMP, default.timestamp),
         timestamp_max_age: section.duration(

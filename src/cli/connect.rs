@@ -1,0 +1,295 @@
+//! `spoolway check --connect`: whether each destination can be reached, and what is wrong if not.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::config::RouteTable;
+use crate::config::model::{Config, Destination, HostPort, SourceKind};
+use crate::ids::TopicName;
+use crate::kafka::connection::{ConnectError, Connection, Options, connect};
+use crate::kafka::errors::meaning;
+use crate::kafka::wire::{MetadataAnswer, TopicRow, metadata_request};
+
+/// An answer with the metadata of a large cluster fits in this.
+const MAX_ANSWER: usize = 32 << 20;
+
+/// What was found out about a destination.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Reached {
+    /// Its name.
+    pub(super) destination: String,
+    /// The cluster's identity, if a broker answered.
+    pub(super) cluster_id: Option<String>,
+    /// Advertised brokers that were reached.
+    pub(super) brokers: usize,
+    /// Topics known beforehand that are there, with their partitions.
+    pub(super) topics: Vec<Topic>,
+    /// What is wrong.
+    pub(super) problems: Vec<Trouble>,
+}
+
+/// A topic that is there.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Topic {
+    name: String,
+    partitions: usize,
+}
+
+/// Something that is wrong, worded for people.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Trouble {
+    code: Option<i16>,
+    message: String,
+    hint: String,
+}
+
+/// Reaches all destinations at the same time.
+pub(super) async fn reach_all(config: &Config) -> Vec<Reached> {
+    let mut tasks = JoinSet::new();
+    for (index, destination) in config.destinations.iter().enumerate() {
+        let topics = known_topics(config, destination);
+        let destination = destination.clone();
+        tasks.spawn(async move { (index, reach(&destination, &topics).await) });
+    }
+    let mut reached = tasks.join_all().await;
+    reached.sort_by_key(|(index, _)| *index);
+    reached.into_iter().map(|(_, reached)| reached).collect()
+}
+
+/// Topics that are known before an event has come: those of fixed names, of streams that routes name
+/// exactly, and of sources with a fixed stream.
+fn known_topics(config: &Config, destination: &Destination) -> BTreeSet<TopicName> {
+    use crate::config::Pattern;
+    use crate::config::model::TopicTemplate;
+    let routes = config.routes.iter().filter(|route| route.to == destination.name);
+    let fixed = routes.clone().filter_map(|route| match &route.topic {
+        TopicTemplate::Fixed(topic) => Some(topic.clone()),
+        TopicTemplate::Stream(_) => None,
+    });
+    let of_routes = routes.flat_map(|route| &route.streams).filter_map(|s| match Pattern::parse(s) {
+        Ok(Pattern::Exact(stream)) => Some(stream),
+        _ => None,
+    });
+    let of_sources = config.sources.iter().filter_map(|source| match &source.kind {
+        SourceKind::Stdin { stream } | SourceKind::Tcp { stream, .. } | SourceKind::Unix { stream, .. } => {
+            Some(stream.clone())
+        }
+        SourceKind::Http { .. } => None,
+    });
+    // A loaded configuration's routes compile, and its fixed streams have topics that can be named.
+    let table = RouteTable::new(config).ok();
+    let topic = |stream| table.as_ref()?.topic_for(&stream, &destination.name).ok().flatten();
+    of_routes.chain(of_sources).filter_map(topic).chain(fixed).collect()
+}
+
+async fn reach(destination: &Destination, topics: &BTreeSet<TopicName>) -> Reached {
+    let mut reached = Reached { destination: destination.name.to_string(), ..Reached::default() };
+    let options = Options {
+        client_id: destination.client_id.clone(),
+        connect_timeout: destination.connect_timeout,
+        request_timeout: destination.request_timeout,
+        max_answer: MAX_ANSWER,
+        sent: None,
+    };
+    let options = Arc::new(options);
+    let Some(connection) = any(&destination.bootstrap, &options, &mut reached).await else { return reached };
+    match metadata(&connection, topics).await {
+        Ok(answer) => {
+            reached.cluster_id.clone_from(&answer.cluster_id);
+            answer.topics.iter().for_each(|topic| judge_topic(topic, &mut reached));
+            advertised(destination, &answer, &options, &mut reached).await;
+        }
+        Err(trouble) => reached.problems.push(trouble),
+    }
+    reached
+}
+
+/// Connects to all bootstrap brokers at once: each one that fails is a problem, one that answers is enough.
+async fn any(brokers: &[HostPort], options: &Arc<Options>, reached: &mut Reached) -> Option<Connection> {
+    let mut found = None;
+    for (broker, answer) in connect_all(brokers, options).await {
+        match answer {
+            Ok(connection) => found = Some(connection),
+            Err(error) => reached.problems.push(trouble(&error, &format!("{broker} (bootstrap)"))),
+        }
+    }
+    found
+}
+
+async fn connect_all(
+    brokers: &[HostPort],
+    options: &Arc<Options>,
+) -> Vec<(HostPort, Result<Connection, ConnectError>)> {
+    let mut tasks = JoinSet::new();
+    for broker in brokers.iter().cloned() {
+        let options = Arc::clone(options);
+        tasks.spawn(async move {
+            let answer = connect(&broker, &options).await;
+            (broker, answer)
+        });
+    }
+    let mut answers = tasks.join_all().await;
+    answers.sort_by(|(a, _), (b, _)| a.cmp(b));
+    answers
+}
+
+fn trouble(error: &ConnectError, who: &str) -> Trouble {
+    let error = error.link_error(who);
+    Trouble { code: error.code, message: error.message, hint: error.hint }
+}
+
+async fn metadata(connection: &Connection, topics: &BTreeSet<TopicName>) -> Result<MetadataAnswer, Trouble> {
+    let version = connection.versions().metadata;
+    let names = topics.iter().map(TopicName::as_str);
+    let request = metadata_request(connection.client_id(), version, names);
+    let unread = |message: String| Trouble {
+        code: None,
+        message: format!("the brokers and topics can't be asked for: {message}"),
+        hint: "look into the broker's log".to_owned(),
+    };
+    let answer = connection.call(request).await.map_err(|e| unread(e.to_string()))?;
+    MetadataAnswer::decode(&answer, version).map_err(|e| unread(e.to_string()))
+}
+
+fn judge_topic(topic: &TopicRow, reached: &mut Reached) {
+    let broken = topic.partitions.iter().find(|p| p.leader < 0 || p.code != 0);
+    if topic.code != 0 {
+        let error = meaning(topic.code).link_error(&format!("topic {}", topic.name));
+        reached.problems.push(Trouble { code: error.code, message: error.message, hint: error.hint });
+    } else if let Some(partition) = broken {
+        reached.problems.push(Trouble {
+            code: (partition.code != 0).then_some(partition.code),
+            message: format!("partition {} of topic {} has no leader", partition.index, topic.name),
+            hint: "bring its brokers back; other partitions go on meanwhile".to_owned(),
+        });
+    } else {
+        reached.topics.push(Topic { name: topic.name.clone(), partitions: topic.partitions.len() });
+    }
+}
+
+/// Events go to the brokers' advertised addresses, which the bootstrap address says nothing about.
+async fn advertised(
+    destination: &Destination,
+    answer: &MetadataAnswer,
+    options: &Arc<Options>,
+    reached: &mut Reached,
+) {
+    let mut addresses = vec![];
+    for row in &answer.brokers {
+        match u16::try_from(row.port) {
+            Ok(port) => addresses.push(mapped(destination, HostPort { host: row.host.clone(), port })),
+            Err(_) => reached.problems.push(Trouble {
+                code: None,
+                message: format!("broker {} advertises port {}, which is none", row.id, row.port),
+                hint: "correct advertised.listeners of that broker".to_owned(),
+            }),
+        }
+    }
+    for (broker, answer) in connect_all(&addresses, options).await {
+        match answer {
+            Ok(_) => reached.brokers += 1,
+            Err(error) => {
+                let mut trouble = trouble(&error, &format!("{broker}, which the cluster advertises"));
+                trouble
+                    .hint
+                    .push_str("; the broker's advertised.listeners, or address_map here, may be wrong");
+                reached.problems.push(trouble);
+            }
+        }
+    }
+}
+
+fn mapped(destination: &Destination, advertised: HostPort) -> HostPort {
+    let found = destination.address_map.iter().find(|(from, _)| *from == advertised);
+    found.map_or(advertised, |(_, to)| to.clone())
+}
+
+impl Reached {
+    /// For people, one line and one for each problem.
+    pub(super) fn tell(&self) -> String {
+        let mut text = format!("  {}: ", self.destination);
+        let brokers =
+            if self.brokers == 1 { "1 broker".to_owned() } else { format!("{} brokers", self.brokers) };
+        let cluster = self.cluster_id.as_deref().map_or_else(String::new, |id| format!("cluster {id}, "));
+        match (self.problems.is_empty(), self.brokers) {
+            (_, 0) => text.push_str("not reached"),
+            (true, _) => _ = write!(text, "reached, {cluster}{brokers}"),
+            (false, _) => _ = write!(text, "{cluster}{brokers}"),
+        }
+        for topic in &self.topics {
+            let _ = write!(text, ", topic {} ({} partitions)", topic.name, topic.partitions);
+        }
+        for problem in &self.problems {
+            let _ = write!(text, "\n    problem: {}\n    remedy: {}", problem.message, problem.hint);
+        }
+        text.push('\n');
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, load_text};
+    use crate::target::{Target, TargetOptions};
+
+    fn config(bootstrap: &str, more: &str) -> Config {
+        let text = format!(
+            "[[source]]\ntype = \"stdin\"\nstream = \"orders\"\n\
+             [[destination]]\nname = \"home\"\nbootstrap = \"{bootstrap}\"\nconnect_timeout = \"5s\"\n{more}\n\
+             [[route]]\nstreams = [\"*\"]\nto = \"home\"\n\
+             [[route]]\nstreams = [\"audit\"]\nto = \"home\"\ntopic = \"never\"\n"
+        );
+        load_text("x.toml", &text, &Environment::Absent).unwrap_or_else(|r| panic!("{r}")).config
+    }
+
+    fn target(advertise: Vec<HostPort>) -> TargetOptions {
+        let topics = vec![("orders".to_owned(), 3), ("never".to_owned(), 1)];
+        TargetOptions { topics, advertise, ..TargetOptions::default() }
+    }
+
+    /// An address of this host that nothing listens on.
+    fn closed_port() -> HostPort {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        HostPort { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() }
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_is_there_is_reached_with_its_topics_and_what_is_missing_is_told() {
+        let target = Target::start(target(vec![])).await.unwrap();
+        let reached = reach_all(&config(&target.bootstrap(), "")).await.remove(0);
+        let text = reached.tell();
+        assert_eq!(reached.brokers, 1, "{text}");
+        assert!(text.contains("topic orders (3 partitions)"), "{text}");
+        assert!(text.contains("topic audit: ") && text.contains("code 3"), "{text}");
+        assert_eq!(reached.problems.len(), 1, "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_advertised_address_that_can_not_be_reached_is_told_and_may_be_mapped() {
+        let nowhere = closed_port();
+        let target = Target::start(target(vec![nowhere.clone()])).await.unwrap();
+        let reached = reach_all(&config(&target.bootstrap(), "")).await.remove(0);
+        let text = reached.tell();
+        assert_eq!(reached.brokers, 0, "{text}");
+        assert!(text.contains(&format!("{nowhere}, which the cluster advertises")), "{text}");
+        assert!(text.contains("advertised.listeners"), "{text}");
+
+        let map = format!("address_map = {{ \"{nowhere}\" = \"{}\" }}", target.bootstrap());
+        let reached = reach_all(&config(&target.bootstrap(), &map)).await.remove(0);
+        assert_eq!(reached.brokers, 1, "{}", reached.tell());
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_not_there_is_named_with_a_remedy() {
+        let nowhere = closed_port();
+        let reached = reach_all(&config(&nowhere.to_string(), "")).await.remove(0);
+        let text = reached.tell();
+        assert!(text.contains(&format!("can't connect to {nowhere} (bootstrap)")), "{text}");
+        assert!(text.contains("remedy: check that the broker runs"), "{text}");
+    }
+}
