@@ -1,0 +1,147 @@
+//! A real Kafka broker (KRaft, one node) as a process that can be stopped, killed, frozen and started again.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use super::java;
+use crate::support::ports::free_port;
+use crate::support::process::{Process, Signal, scratch};
+
+/// One broker, its own cluster.
+pub struct Broker {
+    /// Port of its client listener on 127.0.0.1; stays the same over restarts.
+    pub port: u16,
+    dir: PathBuf,
+    process: Mutex<Option<Process>>,
+}
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+impl Broker {
+    /// Formats and starts a broker; it is gone when dropped.
+    pub fn start(name: &str) -> Self {
+        let broker = Self::create(name);
+        broker.run();
+        broker
+    }
+
+    /// Formats a broker that does not run yet.
+    pub fn create(name: &str) -> Self {
+        let (port, controller) = (free_port(), free_port());
+        let dir = scratch(&format!("kafka-{name}"));
+        let broker = Self { port, dir, process: Mutex::new(None) };
+        fs::write(broker.properties(), broker.configuration(controller)).expect("a writable directory");
+        broker.format();
+        broker
+    }
+
+    /// The broker that tests share which do it no harm. It lives as long as the test binary.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start("shared"))
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.dir.join("server.properties")
+    }
+
+    fn configuration(&self, controller: u16) -> String {
+        let port = self.port;
+        format!(
+            "process.roles=broker,controller\n\
+             node.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             controller.listener.names=CONTROLLER\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             log.dirs={data}\n\
+             auto.create.topics.enable=false\n\
+             num.network.threads=2\n\
+             num.io.threads=4\n\
+             log.cleaner.enable=false\n\
+             group.initial.rebalance.delay.ms=0\n\
+             offsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=1\n\
+             transaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\n\
+             transaction.state.log.num.partitions=3\n",
+            data = self.dir.join("data").display()
+        )
+    }
+
+    fn format(&self) {
+        // 16 bytes in base64url without padding, different for each broker: the cluster's id.
+        let id = format!("{:A<21}A", format!("{}-{}", std::process::id(), self.port));
+        let properties = self.properties();
+        let properties = properties.to_str().expect("a UTF-8 path");
+        java::tool("kafka.tools.StorageTool", &["format", "-t", &id, "-c", properties]);
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn run(&self) {
+        let mut slot = self.slot();
+        assert!(slot.is_none(), "it runs already");
+        let mut command = java::java("kafka.Kafka");
+        command.arg(self.properties());
+        let process = Process::spawn("kafka", command);
+        let up = process.output().wait_for("Kafka Server started", START_LIMIT);
+        assert!(up, "Kafka does not start; {}", process.output().tail());
+        *slot = Some(process);
+    }
+
+    /// Stops it in good order, as `kafka-server-stop` does.
+    pub fn stop(&self) {
+        self.end(Signal::TERM);
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
+        self.end(Signal::KILL);
+    }
+
+    fn end(&self, signal: Signal) {
+        let process = self.slot().take().expect("it runs");
+        process.signal(signal);
+        process.wait(STOP_LIMIT);
+    }
+
+    /// SIGSTOP: connections stay open, nothing answers.
+    pub fn freeze(&self) {
+        self.slot().as_ref().expect("it runs").signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.slot().as_ref().expect("it runs").signal(Signal::CONT);
+    }
+
+    /// Takes away what the stopped broker knows of producers: without snapshots, after a clean stop, it starts
+    /// with an empty cache (`LogLoader` skips reading the log then). Returns how many were removed.
+    pub fn forget_producers(&self) -> usize {
+        assert!(self.slot().is_none(), "it runs");
+        let mut removed = 0;
+        for partition in fs::read_dir(self.dir.join("data")).expect("its data").flatten() {
+            for file in fs::read_dir(partition.path()).into_iter().flatten().flatten() {
+                let metadata = partition.file_name().to_string_lossy().starts_with("__cluster_metadata");
+                if !metadata && file.path().extension().is_some_and(|e| e == "snapshot") {
+                    fs::remove_file(file.path()).expect("a snapshot can be removed");
+                    removed += 1;
+                }
+            }
+        }
+        removed
+    }
+}
