@@ -121,7 +121,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Pipe(args) => pipe::run(args, &general),
         Command::Demo(args) => demo::run(args, &general),
         Command::Check(args) => check::run(&args, &general),
-        Command::Status(args) => status::run(args, &general),
+        Command::Status(args) => status::run(&args, &general),
         Command::Spool(args) => spool::run(args, &general),
     }
 }

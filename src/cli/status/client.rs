@@ -1,0 +1,183 @@
+//! A GET of an agent's admin server: blocking, with a time limit on the whole, and a bound on the answer.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use crate::config::model::HostPort;
+
+const CONNECT: Duration = Duration::from_secs(3);
+const WHOLE: Duration = Duration::from_secs(10);
+/// A `/status` with a thousand destinations has about a megabyte.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum ClientError {
+    /// Nobody listens there, or the way there is cut.
+    #[error(
+        "no agent answers at {address}: {source}; is `spoolway run` running, and is this its admin.listen? \
+         --admin names another address"
+    )]
+    Connect {
+        /// Who was asked.
+        address: HostPort,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The connection broke off or took too long.
+    #[error("the agent at {address} did not answer {path} in full within {WHOLE:?}: {source}")]
+    Broken {
+        /// Who was asked.
+        address: HostPort,
+        /// What was asked.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It answered with an error.
+    #[error("the agent at {address} answered {path} with {code}: {body}")]
+    Refused {
+        /// Who was asked.
+        address: HostPort,
+        /// What was asked.
+        path: String,
+        /// HTTP status.
+        code: u16,
+        /// The beginning of what it said.
+        body: String,
+    },
+    /// It is no spoolway.
+    #[error("what answers at {address} is not a spoolway agent ({what}): --admin names another address")]
+    Foreign {
+        /// Who was asked.
+        address: HostPort,
+        /// What is odd about it.
+        what: String,
+    },
+}
+
+/// Asks one agent.
+#[derive(Debug)]
+pub(super) struct Client {
+    address: HostPort,
+    whole: Duration,
+}
+
+impl Client {
+    /// For the agent at `address`.
+    #[must_use]
+    pub(super) fn new(address: HostPort) -> Self {
+        Self { address, whole: WHOLE }
+    }
+
+    #[cfg(test)]
+    pub(super) fn impatient(address: HostPort, whole: Duration) -> Self {
+        Self { address, whole }
+    }
+
+    /// The body of the answer; 503 counts as one, since `/readyz` says its reasons with it.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is none, or it is an error.
+    pub(super) fn get(&self, path: &str) -> Result<String, ClientError> {
+        let deadline = Instant::now() + self.whole;
+        let mut stream = self.connect()?;
+        let answer = exchange(&mut stream, &self.address, path, deadline).map_err(|source| {
+            ClientError::Broken { address: self.address.clone(), path: path.to_owned(), source }
+        })?;
+        let (code, body) = parse(&answer).map_err(|what| self.foreign(what))?;
+        if code == 200 || (code == 503 && path.starts_with("/readyz")) {
+            return Ok(body.to_owned());
+        }
+        let body = body.chars().take(500).collect();
+        Err(ClientError::Refused { address: self.address.clone(), path: path.to_owned(), code, body })
+    }
+
+    /// Reads an answer's JSON.
+    ///
+    /// # Errors
+    /// [`ClientError::Foreign`] when it is none, or not of this shape.
+    pub(super) fn read<T: DeserializeOwned>(&self, body: &str) -> Result<T, ClientError> {
+        serde_json::from_str(body).map_err(|e| self.foreign(&format!("its answer can't be read: {e}")))
+    }
+
+    fn foreign(&self, what: &str) -> ClientError {
+        ClientError::Foreign { address: self.address.clone(), what: what.to_owned() }
+    }
+
+    fn connect(&self) -> Result<TcpStream, ClientError> {
+        let fail = |source| ClientError::Connect { address: self.address.clone(), source };
+        let found = (self.address.host.as_str(), self.address.port).to_socket_addrs().map_err(fail)?;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in found {
+            match TcpStream::connect_timeout(&address, CONNECT.min(self.whole)) {
+                Ok(stream) if is_itself(&stream, address) => {
+                    last = io::ErrorKind::ConnectionRefused.into();
+                }
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(fail(last))
+    }
+}
+
+/// A connection to a free local port of the ephemeral range can, once in many, meet itself (a simultaneous
+/// open): nobody listens there then.
+fn is_itself(stream: &TcpStream, peer: SocketAddr) -> bool {
+    stream.local_addr().is_ok_and(|local| local == peer)
+}
+
+fn exchange(
+    stream: &mut TcpStream,
+    address: &HostPort,
+    path: &str,
+    deadline: Instant,
+) -> io::Result<Vec<u8>> {
+    stream.set_write_timeout(Some(left(deadline)?))?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut piece = [0; 16 * 1024];
+    loop {
+        stream.set_read_timeout(Some(left(deadline)?))?;
+        let taken = match stream.read(&mut piece) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(io::ErrorKind::TimedOut.into()),
+            taken => taken?,
+        };
+        if taken == 0 {
+            return Ok(answer);
+        }
+        answer.extend_from_slice(piece.get(..taken).unwrap_or_default());
+        if answer.len() > MAX_ANSWER {
+            return Err(io::Error::other(format!("the answer is longer than {MAX_ANSWER} bytes")));
+        }
+    }
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Code and body. The agent always says how long its answer is, so one that was cut off is seen.
+fn parse(answer: &[u8]) -> Result<(u16, &str), &'static str> {
+    let answer = std::str::from_utf8(answer).map_err(|_| "its answer is not UTF-8")?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("it does not speak HTTP")?;
+    let mut lines = head.split("\r\n");
+    let status =
+        lines.next().and_then(|line| line.strip_prefix("HTTP/1.")).ok_or("it does not speak HTTP/1")?;
+    let code = status.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("its status line is odd")?;
+    let length = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse::<usize>().ok())
+        .ok_or("it does not say how long its answer is")?;
+    if body.len() == length { Ok((code, body)) } else { Err("its answer was cut short") }
+}
