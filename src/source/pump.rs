@@ -31,7 +31,7 @@ const CHUNK: usize = 64 * 1024;
 /// Read at once, and held by every connection, without asking the budget.
 const SMALL: usize = 16 * 1024;
 /// A batch is filled up to this while the one before it is under way.
-const FULL_BATCH: usize = 256 * 1024;
+const FULL_BATCH: usize = 512 * 1024;
 /// Between two offers of a batch that the spool could not take.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(1);
@@ -117,6 +117,9 @@ impl<I: Intake> Pump<I> {
             let error = match answer {
                 Ok(_) => {
                     self.tally.accepted(&self.tally.counter(&self.stream), batch.count());
+                    if pause > RETRY_FIRST {
+                        self.tally.goes_on();
+                    }
                     return Ok(());
                 }
                 Err(AcceptError::Refused(Refused::ShuttingDown)) => return Err(self.lost(&batch)),
@@ -127,7 +130,7 @@ impl<I: Intake> Pump<I> {
                 Err(error) => error,
             };
             // The sender can't be told, so it is held back: the copy here may be the only one.
-            tracing::warn!(source = self.tally.name(), %error, "the spool takes nothing for now; senders are held back");
+            self.tally.held_back(&error);
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(self.lost(&batch)),
@@ -295,5 +298,4 @@ impl Quiet {
 }
 
 #[cfg(test)]
-#[path = "pump_tests.rs"]
 mod tests;

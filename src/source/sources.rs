@@ -49,8 +49,8 @@ impl Sources {
         metrics: &Arc<Metrics>,
         stop: &CancellationToken,
     ) -> Result<Sources, BindError> {
-        let bound = sources.iter().map(Bound::new).collect::<Result<Vec<_>, _>>()?;
         one_stdin(sources)?;
+        let bound = sources.iter().map(Bound::new).collect::<Result<Vec<_>, _>>()?;
         let (ended, stdin_end) = watch::channel(None);
         let mut all = Start {
             spool,
@@ -278,3 +278,6 @@ fn stdin_end(end: End, stopped: bool) -> Result<(), EndError> {
         End::NotAccepted(count) => Err(EndError::NotAccepted(count)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! under `other`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use crate::event::UnixMillis;
 use crate::ids::StreamName;
+use crate::intake::AcceptError;
 use crate::metrics::{Metrics, SourceReason, SourceStream};
 use crate::status;
 
@@ -32,6 +33,7 @@ pub(super) struct Tally {
     last_event_at: AtomicI64,
     accepted: AtomicU64,
     rejected: AtomicU64,
+    held_back: AtomicBool,
 }
 
 impl Tally {
@@ -53,6 +55,7 @@ impl Tally {
             last_event_at: AtomicI64::new(NEVER),
             accepted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            held_back: AtomicBool::new(false),
         })
     }
 
@@ -94,6 +97,20 @@ impl Tally {
         let labels = SourceReason { source: self.name.clone(), reason: reason.to_owned() };
         self.metrics.rejected.get_or_create(&labels).inc_by(count);
         self.rejected.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Senders are held back from now on; said once, however many they are.
+    pub(super) fn held_back(&self, error: &AcceptError) {
+        if !self.held_back.swap(true, Ordering::Relaxed) {
+            tracing::warn!(source = self.name, %error, "the spool takes nothing for now; senders are held back");
+        }
+    }
+
+    /// Events were accepted after senders had been held back.
+    pub(super) fn goes_on(&self) {
+        if self.held_back.swap(false, Ordering::Relaxed) {
+            tracing::info!(source = self.name, "the spool takes events again");
+        }
     }
 
     /// Counts a connection until the guard is dropped.

@@ -1,0 +1,205 @@
+//! Hostile and slow senders: sizes, times, framing, memory.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_event_over_the_limit_refuses_the_whole_request_and_is_named() {
+    let bench = bench();
+    let long = "x".repeat(MAX_EVENT + 1);
+    for (path, headers, body) in [
+        ("/v1/events/x", NDJSON, format!("1\n2\n{long}\n4\n")),
+        ("/v1/events/x", JSON, format!("[1,2,\"{long}\"]")),
+        ("/v1/events/x?key=kk", NDJSON, format!("1\n2\n{}\n", "x".repeat(MAX_EVENT - 1))),
+    ] {
+        let heard = bench.post(path, headers, body.as_bytes()).await;
+        assert_eq!(heard.status, 413, "{heard:?}");
+        assert!(heard.body.contains("\"error\":\"too_large\""), "{heard:?}");
+        assert!(heard.body.contains("\"event\":2"), "{heard:?}");
+    }
+    assert!(bench.intake.values().is_empty());
+    assert_eq!(bench.post("/v1/events/x", NDJSON, &b"x".repeat(MAX_EVENT)).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_over_the_limit_is_refused_announced_or_not() {
+    let bench = bench();
+    let heard = bench.post("/v1/events/x", NDJSON, &b"abc\n".repeat(MAX_BODY / 4 + 1)).await;
+    assert_eq!(heard.status, 413, "{heard:?}");
+    assert!(heard.body.contains("body_too_large"), "{heard:?}");
+    let mut peer = bench.connect();
+    peer.say("POST /v1/events/x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    for _ in 0..=MAX_BODY / 1024 {
+        peer.say(format!("400\r\n{}\r\n", "abc\n".repeat(256))).await;
+    }
+    peer.say("0\r\n\r\n").await;
+    assert_eq!(peer.hear().await.status, 413);
+    assert!(bench.intake.values().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_blows_up_small_lines_is_refused() {
+    let bench = bench();
+    let path = format!("/v1/events/x?key={}", "k".repeat(900));
+    let heard = bench.post(&path, NDJSON, &b"a\n".repeat(1000)).await;
+    assert_eq!(heard.status, 413, "{heard:?}");
+    assert!(heard.body.contains("fewer"), "{heard:?}");
+}
+
+#[tokio::test]
+async fn bombs_and_broken_streams_are_refused() {
+    let bench = bench();
+    let bomb = vec![b'\n'; 50_000_000];
+    let mut cut = gzip(b"one\ntwo\n");
+    cut.truncate(cut.len() - 5);
+    // A frame header that asks for a window of 3.75 TiB.
+    let window = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff][..], &[0; 20]].concat();
+    for (coding, body, status) in [
+        ("gzip", gzip(&bomb), 413),
+        ("zstd", zstd(&bomb), 413),
+        ("gzip", cut, 400),
+        ("gzip", b"no gzip".to_vec(), 400),
+        ("zstd", b"no zstd".to_vec(), 400),
+        ("zstd", window, 400),
+        ("gzip", gzip(b"").repeat(1000), 200),
+    ] {
+        let headers = format!("{NDJSON}content-encoding: {coding}\r\n");
+        let body = &body[..body.len().min(MAX_BODY)];
+        let heard = bench.post("/v1/events/x", &headers, body).await;
+        assert_eq!(heard.status, status, "{heard:?}");
+    }
+    assert!(bench.intake.values().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lengths_that_smuggle_are_refused_or_end_the_connection() {
+    let bench = bench();
+    for lengths in [
+        "content-length: -1\r\n",
+        "content-length: 1\r\ncontent-length: 2\r\n",
+        "content-length: 18446744073709551616\r\n",
+        "content-length: 1, 2\r\n",
+        "content-length: +1\r\n",
+        "transfer-encoding: chunked, gzip\r\n",
+    ] {
+        let mut peer = bench.connect();
+        peer.say(format!("POST /v1/events/x HTTP/1.1\r\nhost: x\r\n{lengths}\r\n1")).await;
+        assert_eq!(peer.hear().await.status, 400, "{lengths}");
+        peer.closes().await;
+    }
+    // Both: the chunks count (RFC 9112, 6.3), and nothing more is taken from that connection.
+    let mut peer = bench.connect();
+    peer.say(
+        "POST /v1/events/x HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\ntransfer-encoding: chunked\r\n\r\n",
+    )
+    .await;
+    peer.say("1\r\na\r\n0\r\n\r\nPOST /v1/events/x HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nb").await;
+    assert_eq!(peer.hear().await.status, 200);
+    peer.closes().await;
+    assert_eq!(bench.intake.values(), vec![b"a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_chunk_size_is_refused() {
+    let bench = bench();
+    for size in ["zz", "ffffffffffffffffff", "-1"] {
+        let mut peer = bench.connect();
+        peer.say(format!(
+            "POST /v1/events/x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{size}\r\nabc\r\n"
+        ))
+        .await;
+        let heard = peer.hear().await;
+        assert_eq!(heard.status, 400, "{heard:?}");
+        assert!(heard.body.contains("malformed_body"), "{heard:?}");
+    }
+    assert!(bench.intake.values().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_too_large_is_refused() {
+    let bench = bench();
+    let mut peer = bench.connect();
+    let _ = peer
+        .io
+        .write_all(format!("POST /v1/events/x HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(40_000)).as_bytes())
+        .await;
+    assert_eq!(peer.hear().await.status, 431);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_ends_the_connection_and_an_idle_one_has_longer() {
+    let bench = bench();
+    let start = tokio::time::Instant::now();
+    let mut peer = bench.connect();
+    peer.post("/v1/events/x", "", b"1").await;
+    assert_eq!(peer.hear().await.status, 200);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    peer.say("POST /v1/ev").await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    peer.say("ents").await;
+    peer.closes().await;
+    assert_eq!(start.elapsed().as_secs(), 210);
+    let start = tokio::time::Instant::now();
+    bench.connect().closes().await;
+    assert_eq!(start.elapsed().as_secs(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_is_refused_after_its_time() {
+    let bench = bench();
+    let start = tokio::time::Instant::now();
+    let mut peer = bench.connect();
+    peer.say("POST /v1/events/x HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await;
+    let mut sender = Vec::new();
+    while start.elapsed() < Duration::from_secs(60) {
+        sender.push(b'x');
+        peer.say("x").await;
+        tokio::time::sleep(Duration::from_millis(999)).await;
+    }
+    let heard = peer.hear().await;
+    assert_eq!(heard.status, 408, "{heard:?}");
+    assert!(heard.head.contains("connection: close"), "{heard:?}");
+    assert!(bench.intake.values().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_in_flight_share_one_budget_and_all_get_through() {
+    let bench = bench();
+    let mut peers = Vec::new();
+    for _ in 0..20 {
+        let mut peer = bench.connect();
+        peer.say(format!("POST /v1/events/x HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY}\r\n\r\n"))
+            .await;
+        peer.say(b"abcdefghi\n".repeat(MAX_BODY / 20)).await;
+        peers.push(peer);
+    }
+    for peer in &mut peers {
+        peer.say(b"abcdefghi\n".repeat(MAX_BODY / 20)).await;
+    }
+    for mut peer in peers {
+        assert_eq!(peer.hear().await.status, 200);
+    }
+    assert_eq!(bench.intake.values().len(), 20 * MAX_BODY / 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_never_ends_its_body_does_not_keep_others_out_for_good() {
+    let bench = bench();
+    // Three hogs take the shared part and the overdraft, and stop half way.
+    let mut hogs = Vec::new();
+    for _ in 0..4 {
+        let mut hog = bench.connect();
+        hog.say(format!("POST /v1/events/x HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY}\r\n\r\n")).await;
+        hog.say(b"abcdefghi\n".repeat(MAX_BODY / 10 - 1)).await;
+        hogs.push(hog);
+    }
+    let mut peer = bench.connect();
+    peer.post("/v1/events/x", "", &b"abcdefghi\n".repeat(1500)).await;
+    let heard = peer.hear().await;
+    assert!(heard.status == 200 || heard.status == 503, "{heard:?}");
+    for mut hog in hogs {
+        let status = hog.hear().await.status;
+        assert!(status == 408 || status == 503, "{status}");
+    }
+    let heard = bench.post("/v1/events/x", "", &b"abcdefghi\n".repeat(1500)).await;
+    assert_eq!(heard.status, 200);
+}
