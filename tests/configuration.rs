@@ -299,6 +299,22 @@ fn values_come_from_variables_and_files_when_asked_for() {
 }
 
 #[test]
+fn values_that_were_not_looked_up_are_not_taken_for_said_twice() {
+    let part = |i: u8| {
+        format!(
+            "[[source]]\ntype = \"tcp\"\nlisten = {{ env = \"L{i}\" }}\nstream = {{ env = \"S{i}\" }}\n\
+             [[source]]\ntype = \"unix\"\npath = {{ file = \"P{i}\" }}\nstream = \"app\"\n\
+             [[destination]]\nname = {{ env = \"D{i}\" }}\nbootstrap = {{ env = \"B{i}\" }}\ndelivery = \"at-least-once\"\n\
+             [[route]]\nstreams = [{{ env = \"R{i}\" }}]\nto = {{ env = \"D{i}\" }}\n"
+        )
+    };
+    let dir = folder(&[("x.toml", &(part(1) + &part(2)))]);
+    let checked = spoolway(dir.path(), &["check", "-c", "x.toml", "--no-environment"], &[]);
+    assert_eq!((checked.code, checked.err.as_str()), (0, ""));
+    assert_eq!(spoolway(dir.path(), &["check", "-c", "x.toml"], &[]).code, 2);
+}
+
+#[test]
 fn findings_are_there_for_programs_too() {
     let dir = folder(&[("x.toml", &changed("data_dir", "data_dri"))]);
     let checked = spoolway(dir.path(), &["check", "-c", "x.toml", "--json"], &[]);
@@ -316,6 +332,13 @@ fn exactly_once_is_accepted_with_a_note_of_what_this_version_gives() {
     let checked = check(&changed("at-least-once", "exactly-once"));
     assert_eq!(checked.code, 0);
     checked.says("note: in this version, what is in flight when the agent is killed may be delivered twice");
+}
+
+#[test]
+fn an_interval_instead_of_a_sync_says_what_it_risks() {
+    let checked = check(&changed("[relay]", "[spool]\nsync = \"100ms\"\n[relay]"));
+    assert_eq!(checked.code, 0);
+    checked.says("note: a power cut may take what was accepted in the last 100ms").says("x.toml:3:8");
 }
 
 // The reference.

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 
 use super::load::Many;
-use super::model::{Config, Delivery, Destination, SourceKind, Sync};
+use super::model::{Config, Delivery, Destination, SourceKind};
 use super::nearest::nearest;
 use super::read::{ReadAdmin, ReadDestination, ReadRoute, ReadSource, check_twice};
 use super::reading::Reading;
 use super::report::Problem;
 use super::routes::RouteTable;
-use super::scalar::show_duration;
 use super::text::Place;
 use crate::ids::StreamName;
 
@@ -88,7 +87,7 @@ pub(super) fn routes(reading: &Reading<'_>, routes: &Many<ReadRoute>, destinatio
     for route in &routes.read {
         let to = route.route.to.as_str();
         // A destination whose name could not be read may be the one that is meant.
-        if names.contains(&to) || names.len() < destinations.count || is_placeholder(reading, to) {
+        if names.contains(&to) || names.len() < destinations.count || reading.stands_in(to) {
             continue;
         }
         let problem = Problem::at(&route.to, format!("there is no destination {to:?}"));
@@ -111,10 +110,6 @@ pub(super) fn routes(reading: &Reading<'_>, routes: &Many<ReadRoute>, destinatio
     }
 }
 
-fn is_placeholder(reading: &Reading<'_>, name: &str) -> bool {
-    matches!(reading.environment, super::reading::Environment::Absent) && name == "placeholder"
-}
-
 /// Whether what comes in goes somewhere, and whether what is there gets something.
 pub(super) fn ways(
     reading: &Reading<'_>,
@@ -122,8 +117,15 @@ pub(super) fn ways(
     routes: &Many<ReadRoute>,
     destinations: &Many<ReadDestination>,
 ) {
-    // With a route or destination that could not be read, any stream may be the one it takes.
+    // With a route or destination that could not be read or was not looked up, any stream may be the one it takes.
     if routes.read.len() < routes.count || destinations.read.len() < destinations.count.max(1) {
+        return;
+    }
+    let mut names = routes
+        .read
+        .iter()
+        .flat_map(|r| r.route.streams.iter().map(String::as_str).chain([r.route.to.as_str()]));
+    if names.any(|name| reading.stands_in(name)) {
         return;
     }
     let compiled: Vec<_> = routes.read.iter().map(|r| r.route.clone()).collect();
@@ -131,7 +133,7 @@ pub(super) fn ways(
     // Patterns have been compiled once when they were read, so this does not fail.
     let Ok(table) = RouteTable::of(&compiled, &bare) else { return };
     for (stream, place) in sources.iter().filter_map(|s| s.stream.as_ref()) {
-        if !is_placeholder(reading, stream.as_str()) {
+        if !reading.stands_in(stream.as_str()) {
             check_way(reading, &table, stream, place);
         }
     }
@@ -172,12 +174,6 @@ pub(super) fn promises(reading: &Reading<'_>, config: &Config, destinations: &[R
             "nothing is lost, and nothing doubled while the agent lives; the journal that settles the rest comes \
              with a later version. delivery = \"at-least-once\" says that this is known",
         ));
-    }
-    if let Sync::Interval(interval) = config.spool.sync {
-        let interval = show_duration(interval);
-        let title = format!("a power cut may take what was accepted in the last {interval}");
-        let note = Problem::new(format!("spool.sync = \"{interval}\": {title}")).note();
-        reading.problem(note.help("sync = \"always\" makes every accepted event durable first"));
     }
     let ends = config.sources.iter().any(|s| matches!(s.kind, SourceKind::Stdin { .. }));
     if ends && config.sources.len() > 1 {

@@ -1,6 +1,6 @@
 //! From files to a [`Config`], or to everything that is wrong with them at once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 
 use super::check;
@@ -63,6 +63,7 @@ pub(super) fn load_texts(
         environment,
         problems: RefCell::new(problems),
         effective: RefCell::default(),
+        stood_in: Cell::default(),
     };
     let config = resolve(&reading, &root);
     let (problems, effective) = (reading.problems.into_inner(), reading.effective.into_inner());

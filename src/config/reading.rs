@@ -1,7 +1,7 @@
 //! What all sections need while a configuration is read: the files, the outside world, and the places
 //! where findings and effective values are collected.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
 use super::effective::Effective;
@@ -22,11 +22,27 @@ pub enum Environment<'a> {
     Absent,
 }
 
+/// What stands in for a value that was not looked up.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum StandIn {
+    /// A name, which is also a path.
+    Name,
+    /// An address to listen on.
+    Address,
+    /// This text.
+    Text(&'static str),
+}
+
+/// How the names begin that stand in.
+const STAND_IN: &str = "placeholder-";
+
 pub(super) struct Reading<'a> {
     pub(super) files: &'a [Text],
     pub(super) environment: &'a Environment<'a>,
     pub(super) problems: RefCell<Vec<Problem>>,
     pub(super) effective: RefCell<Effective>,
+    /// How many values were stood in for.
+    pub(super) stood_in: Cell<u8>,
 }
 
 /// The only keys of a reference.
@@ -35,6 +51,22 @@ const REFERENCE_KEYS: [&str; 3] = ["env", "default", "file"];
 impl Reading<'_> {
     pub(super) fn problem(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
+    }
+
+    /// A value that no other one is equal to, so that what was not looked up is not taken for said twice.
+    pub(super) fn stand_in(&self, what: StandIn) -> Scalar {
+        let number = self.stood_in.get().saturating_add(1);
+        self.stood_in.set(number);
+        Scalar::Text(match what {
+            StandIn::Name => format!("{STAND_IN}{number}"),
+            StandIn::Address => format!("127.0.1.{number}:0"),
+            StandIn::Text(text) => text.to_owned(),
+        })
+    }
+
+    /// Whether a name stands in for one that was not looked up.
+    pub(super) fn stands_in(&self, name: &str) -> bool {
+        matches!(self.environment, Environment::Absent) && name.starts_with(STAND_IN)
     }
 
     /// A path as written, relative to the folder of the file it is written in.

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::nearest::nearest;
-use super::reading::Reading;
+use super::reading::{Reading, StandIn};
 use super::report::Problem;
 use super::scalar::{self, Scalar, Wrong, quoted, show_duration, show_size};
 use super::text::Place;
@@ -101,12 +101,12 @@ impl<'a> Section<'a> {
     }
 
     /// A value without a default: absence is a problem, and so the result is `None` too where something
-    /// was wrong with it. Placeholders become `placeholder`.
+    /// was wrong with it. For a value that was not looked up, `stand_in` is read.
     pub(super) fn required<T>(
         &self,
         key: &'static str,
         example: &str,
-        placeholder: T,
+        stand_in: StandIn,
         read: impl FnOnce(&Scalar) -> Result<T, Wrong>,
         show: impl FnOnce(&T) -> String,
     ) -> Option<T> {
@@ -115,8 +115,8 @@ impl<'a> Section<'a> {
             return None;
         };
         let scalar = self.reading.resolve(&self.full_name(key), value)?;
-        let read = if scalar == Scalar::Placeholder { Ok(placeholder) } else { read(&scalar) };
-        let read = read.map_err(|wrong| self.wrong(key, &value.place, wrong)).ok()?;
+        let scalar = if scalar == Scalar::Placeholder { self.reading.stand_in(stand_in) } else { scalar };
+        let read = read(&scalar).map_err(|wrong| self.wrong(key, &value.place, wrong)).ok()?;
         self.show(key, show(&read));
         Some(read)
     }

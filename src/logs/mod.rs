@@ -5,6 +5,7 @@
 //! nothing is hidden.
 
 mod limit;
+mod line;
 mod setup;
 
 pub use limit::Limit;

@@ -1,10 +1,13 @@
 //! The one subscriber of the process.
 
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
+
+use super::line::OneLine;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -54,17 +57,11 @@ fn is_level(word: &str) -> bool {
 pub fn init(format: Format, level: &Level) {
     let registry = tracing_subscriber::registry().with(level.0.clone());
     // An earlier subscriber stays: it can only be one of ours.
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let writer = move || OneLine { to: std::io::stderr(), colours };
     let _already_set = match format {
-        Format::Text => registry
-            .with(
-                fmt::layer()
-                    .with_writer(std::io::stderr)
-                    .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())),
-            )
-            .try_init(),
-        Format::Json => {
-            registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
-        }
+        Format::Text => registry.with(fmt::layer().with_writer(writer).with_ansi(colours)).try_init(),
+        Format::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(writer)).try_init(),
     };
 }
 

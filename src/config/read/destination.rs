@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::model::{Delivery, Destination, HostPort, KafkaCompression, Partitioner, TimestampPolicy};
+use crate::config::reading::StandIn;
 use crate::config::scalar::{self, Scalar, Wrong, quoted};
 use crate::config::section::{Section, bounds};
 use crate::config::text::Place;
@@ -27,11 +28,11 @@ const TIMESTAMP: [(&str, TimestampPolicy); 3] =
 
 /// `None` when not even its name can be used.
 pub(in crate::config) fn destination(section: Section<'_>) -> Option<ReadDestination> {
-    let placeholder = DestinationName::new("placeholder").ok()?;
-    let name = section.required("name", "\"home\"", placeholder.clone(), read_name, |n| quoted(n.as_str()));
+    // Where the name is missing, the rest is read all the same, for its problems.
+    let nameless = DestinationName::new("nameless").ok()?;
+    let name = section.required("name", "\"home\"", StandIn::Name, read_name, |n| quoted(n.as_str()));
     let bootstrap = bootstrap(&section);
-    let settings =
-        settings(&section, Destination::new(name.clone().unwrap_or(placeholder), bootstrap.clone()));
+    let settings = settings(&section, Destination::new(name.clone().unwrap_or(nameless), bootstrap.clone()));
     let (place, delivery) = (section.place_of("name"), section.place_of("delivery"));
     section.finish();
     let destination = if bootstrap.is_empty() { None } else { Some(settings) };

@@ -1,6 +1,7 @@
 //! `[[route]]`
 
 use crate::config::model::{Route, TopicTemplate};
+use crate::config::reading::StandIn;
 use crate::config::scalar::{self, Scalar, Wrong, quoted};
 use crate::config::section::Section;
 use crate::config::text::Place;
@@ -17,8 +18,7 @@ pub(in crate::config) struct ReadRoute {
 /// `None` when something that has no default is missing or wrong, which has been reported.
 pub(in crate::config) fn route(section: Section<'_>) -> Option<ReadRoute> {
     let streams = streams(&section);
-    let placeholder = DestinationName::new("placeholder").ok()?;
-    let to = section.required("to", "\"home\"", placeholder, read_name, |n| quoted(n.as_str()));
+    let to = section.required("to", "\"home\"", StandIn::Name, read_name, |n| quoted(n.as_str()));
     let topic = section.value("topic", TopicTemplate::stream(), read_topic, |t| quoted(&t.to_string()));
     let place = section.place_of("to");
     section.finish();
@@ -28,12 +28,13 @@ pub(in crate::config) fn route(section: Section<'_>) -> Option<ReadRoute> {
 fn streams(section: &Section<'_>) -> Option<Vec<String>> {
     let mut streams = vec![];
     for (scalar, place) in section.texts("streams", "[\"orders\", \"audit.*\"]", false)? {
-        match scalar {
-            Scalar::Placeholder => streams.push("placeholder".to_owned()),
-            scalar => match read_pattern(&scalar) {
-                Ok(pattern) => streams.push(pattern),
-                Err(wrong) => section.wrong("streams", &place, wrong),
-            },
+        let scalar = match scalar {
+            Scalar::Placeholder => section.reading.stand_in(StandIn::Name),
+            scalar => scalar,
+        };
+        match read_pattern(&scalar) {
+            Ok(pattern) => streams.push(pattern),
+            Err(wrong) => section.wrong("streams", &place, wrong),
         }
     }
     section.show_list("streams", streams.iter().cloned());

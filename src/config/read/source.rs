@@ -1,10 +1,11 @@
 //! `[[source]]`
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::model::{Ack, ConnectionLimits, HttpLimits, Source, SourceKind};
+use crate::config::reading::StandIn;
 use crate::config::report::Problem;
 use crate::config::scalar::{self, Scalar, Wrong, quoted};
 use crate::config::section::{Bounds, Section, bounds};
@@ -35,7 +36,8 @@ enum Type {
 
 /// `None` when something that has no default is missing or wrong, which has been reported.
 pub(in crate::config) fn source(section: Section<'_>) -> Option<ReadSource> {
-    let kind = section.required("type", "\"http\"", Type::Http, read_type, |t| quoted(t.word()))?;
+    let kind =
+        section.required("type", "\"http\"", StandIn::Text("http"), read_type, |t| quoted(t.word()))?;
     let ack = match kind {
         Type::Http => section.choice(
             "ack",
@@ -121,17 +123,15 @@ impl Type {
 
 fn listen(section: &Section<'_>, kind: Type) -> Option<SocketAddr> {
     let example = if kind == Type::Http { "\"127.0.0.1:8080\"" } else { "\"127.0.0.1:5170\"" };
-    let placeholder = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
     let address =
-        section.required("listen", example, placeholder, scalar::listen, |a| quoted(&a.to_string()));
+        section.required("listen", example, StandIn::Address, scalar::listen, |a| quoted(&a.to_string()));
     let insecure = section.flag("insecure", false);
     section.check_loopback("listen", address?, insecure);
     address
 }
 
 fn stream(section: &Section<'_>) -> Option<StreamName> {
-    let placeholder = StreamName::new("placeholder").ok()?;
-    section.required("stream", "\"app\"", placeholder, read_stream, |s| quoted(s.as_str()))
+    section.required("stream", "\"app\"", StandIn::Name, read_stream, |s| quoted(s.as_str()))
 }
 
 fn read_stream(scalar: &Scalar) -> Result<StreamName, Wrong> {
@@ -155,9 +155,8 @@ fn path(section: &Section<'_>) -> Option<PathBuf> {
         }
         Ok(path)
     };
-    section.required("path", "\"/run/spoolway/app.sock\"", PathBuf::from("placeholder"), read, |p| {
-        quoted(&p.to_string_lossy())
-    })
+    section
+        .required("path", "\"/run/spoolway/app.sock\"", StandIn::Name, read, |p| quoted(&p.to_string_lossy()))
 }
 
 fn limits(section: &Section<'_>) -> ConnectionLimits {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::model::{Spool, SpoolCompression, Sync, WhenFull};
+use crate::config::report::Problem;
 use crate::config::scalar::{self, Scalar, Wrong, quoted, show_duration, show_size};
 use crate::config::section::{Section, bounds};
 
@@ -51,6 +52,7 @@ pub(in crate::config) fn spool(section: Section<'_>) -> Spool {
         ),
     };
     check_sizes(&section, &spool);
+    tell_risk(&section, spool.sync);
     section.finish();
     spool
 }
@@ -82,6 +84,13 @@ fn show_sync(sync: &Sync) -> String {
         Sync::Always => quoted("always"),
         Sync::Interval(interval) => quoted(&show_duration(*interval)),
     }
+}
+
+fn tell_risk(section: &Section<'_>, sync: Sync) {
+    let Sync::Interval(interval) = sync else { return };
+    let title = format!("a power cut may take what was accepted in the last {}", show_duration(interval));
+    let help = "sync = \"always\" makes every event durable before it is accepted";
+    section.reading.problem(Problem::at(&section.place_of("sync"), title).note().help(help));
 }
 
 /// An event must fit a segment with room to spare, and a lane must hold a segment beside the one that is

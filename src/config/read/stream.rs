@@ -1,6 +1,7 @@
 //! `[[stream]]`: in this version, no more than a name.
 
 use crate::config::model::MAIN_LANE;
+use crate::config::reading::StandIn;
 use crate::config::routes::Pattern;
 use crate::config::scalar::{self, Scalar, Wrong, quoted};
 use crate::config::section::Section;
@@ -8,7 +9,7 @@ use crate::config::text::Place;
 
 /// The name or glob, and where it stands.
 pub(in crate::config) fn stream(section: Section<'_>) -> Option<(String, Place)> {
-    let name = section.required("name", "\"orders\"", "placeholder".to_owned(), read_pattern, |n| quoted(n));
+    let name = section.required("name", "\"orders\"", StandIn::Name, read_pattern, |n| quoted(n));
     section.value("lane", MAIN_LANE.to_owned(), main_lane, |lane| quoted(lane));
     let place = section.place_of("name");
     section.finish();
