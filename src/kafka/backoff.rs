@@ -33,6 +33,11 @@ impl Backoff {
         half + (half * jitter) / u32::from(u16::MAX)
     }
 
+    /// Nothing will pass before a person has acted: the next delays are the longest.
+    pub fn slow_down(&mut self) {
+        self.failures = self.failures.max(8);
+    }
+
     /// It worked: the next failure waits [`FIRST`] again.
     pub fn reset(&mut self) {
         self.failures = 0;

@@ -1,40 +1,31 @@
-//! The idempotent producer.
+//! The idempotent producer: windows in, outcomes out.
+//!
+//! What it promises stands in the room's doc ([`crate::kafka`]). How:
+//!
+//! - [`Producer`] is a handle with a mailbox; everything else belongs to one task ([`task`]), so nothing is
+//!   locked while anything is waited for.
+//! - A [`slot`] a partition is a pure state machine: what was sent, what is in doubt, under which identity.
+//! - The [`board`] knows which slots are ready, blocked, or wait for their backoff.
+//! - A [`link`] a broker carries up to five Produce requests at a time, each with all windows that were ready
+//!   for that broker, of different partitions.
+//! - The [`control`] connection, apart from those, asks for metadata and the producer id, and notices within
+//!   20 s when the cluster no longer answers, also when there is nothing to send. It is a connection of its
+//!   own because a broker answers in order, as late as the slowest partition of a request.
+//!
+//! On failure: connections are opened again with backoff, at the addresses that metadata named and at those
+//! of the configuration. Nothing is ever given up but by [`Outcome`](super::Outcome).
 
-use std::sync::Arc;
+mod board;
+mod calls;
+mod control;
+mod handle;
+mod link;
+mod report;
+mod slot;
+#[cfg(test)]
+mod slot_tests;
+mod task;
+#[cfg(test)]
+mod tests;
 
-use tokio::runtime::Handle;
-
-use super::window::{Observer, Window};
-use crate::config::model::Destination;
-use crate::ids::TopicName;
-use crate::metrics::Metrics;
-
-/// Sends windows to one destination. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Producer {}
-
-impl Producer {
-    /// Starts a producer with a fresh producer id. Never fails: a destination that can't be reached is
-    /// reported through [`Observer::link`] and tried for ever.
-    #[must_use]
-    pub fn start(
-        _destination: &Destination,
-        _metrics: Arc<Metrics>,
-        _observer: Arc<dyn Observer>,
-        _runtime: &Handle,
-    ) -> Self {
-        Self {}
-    }
-
-    /// Keeps the topic's metadata fresh from now on; [`Observer::topology`] is called when something changed.
-    pub fn track(&self, _topic: TopicName) {}
-
-    /// Takes a window; [`Observer::settled`] tells its outcome. Never blocks. Windows of one partition are
-    /// sent one after the other in the order given.
-    pub fn send(&self, _window: Window) {}
-
-    /// Ends. Unsettled windows stay unsettled, and nothing is reported afterwards.
-    pub async fn close(&self) {
-        std::future::ready(()).await;
-    }
-}
+pub use handle::Producer;

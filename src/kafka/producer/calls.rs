@@ -1,0 +1,120 @@
+//! Everything the task waits for: requests and connections, each a future that ends in an [`Event`].
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::board::SlotId;
+use crate::config::model::HostPort;
+use crate::event::UnixMillis;
+use crate::ids::TopicName;
+use crate::kafka::batch::{Batch, Identity};
+use crate::kafka::connection::{CallError, ConnectError, Connection, Options, connect};
+use crate::kafka::wire::{
+    MetadataAnswer, ProduceAnswer, ProduceRequest, ProducerIdAnswer, WireError, metadata_request,
+    producer_id_request,
+};
+
+/// Something the task waited for.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The control connection stands, or does not.
+    Control(Result<Connection, ConnectError>),
+    /// The control connection died.
+    ControlLost,
+    /// A broker's connection stands, or does not.
+    Linked { broker: i32, generation: u64, result: Result<Connection, ConnectError> },
+    /// Metadata.
+    Metadata(Result<MetadataAnswer, String>),
+    /// A producer id.
+    ProducerId(Result<ProducerIdAnswer, String>),
+    /// A Produce request's answer.
+    Produced { broker: i32, generation: u64, slots: Vec<SlotId>, result: Result<ProduceAnswer, CallError> },
+}
+
+/// A window on its way.
+#[derive(Debug)]
+pub(super) struct Cargo {
+    pub(super) slot: SlotId,
+    pub(super) topic: TopicName,
+    pub(super) partition: i32,
+    pub(super) batch: Batch,
+    pub(super) identity: Identity,
+}
+
+pub(super) async fn open_control(address: HostPort, options: Options) -> Event {
+    Event::Control(connect(&address, &options).await)
+}
+
+pub(super) async fn open_link(broker: i32, generation: u64, address: HostPort, options: Options) -> Event {
+    Event::Linked { broker, generation, result: connect(&address, &options).await }
+}
+
+pub(super) async fn watch(connection: tokio_util::sync::CancellationToken) -> Event {
+    connection.cancelled().await;
+    Event::ControlLost
+}
+
+pub(super) async fn ask_metadata(connection: Connection, topics: Vec<TopicName>) -> Event {
+    let version = connection.versions().metadata;
+    let names = topics.iter().map(TopicName::as_str);
+    let request = metadata_request(connection.client_id(), version, names);
+    let answer = connection.call(request).await.map_err(|e| e.to_string());
+    Event::Metadata(answer.and_then(|a| understood(MetadataAnswer::decode(&a, version), &connection)))
+}
+
+pub(super) async fn ask_producer_id(connection: Connection) -> Event {
+    let request = producer_id_request(connection.client_id(), connection.versions().producer_id);
+    let answer = connection.call(request).await.map_err(|e| e.to_string());
+    Event::ProducerId(answer.and_then(|a| understood(ProducerIdAnswer::decode(&a), &connection)))
+}
+
+fn understood<T>(decoded: Result<T, WireError>, connection: &Connection) -> Result<T, String> {
+    decoded.map_err(|e| {
+        let reason = e.to_string();
+        connection.close(&reason);
+        reason
+    })
+}
+
+/// Encodes and sends windows of different partitions in one request.
+pub(super) async fn produce(
+    (broker, generation, connection): (i32, u64, Connection),
+    mut cargo: Vec<Cargo>,
+    timeout_ms: i32,
+) -> Event {
+    cargo.sort_by(|a, b| a.topic.cmp(&b.topic));
+    let version = connection.versions().produce;
+    let slots = cargo.iter().map(|c| c.slot).collect();
+    let request = encode(&connection, version, &cargo, timeout_ms);
+    drop(cargo);
+    let result = match connection.call(request).await {
+        Ok(answer) => understood(ProduceAnswer::decode(&answer, version), &connection)
+            .map_err(|reason| CallError::Unanswered(reason.into())),
+        Err(error) => Err(error),
+    };
+    Event::Produced { broker, generation, slots, result }
+}
+
+fn encode(
+    connection: &Connection,
+    version: i16,
+    cargo: &[Cargo],
+    timeout_ms: i32,
+) -> crate::kafka::wire::Request {
+    let room = cargo.iter().map(|c| c.batch.encoded_len() + c.topic.as_str().len() + 14).sum();
+    let mut request = ProduceRequest::new(connection.client_id(), version, timeout_ms, room);
+    let now = now();
+    for topic in cargo.chunk_by(|a, b| a.topic == b.topic) {
+        if let Some(first) = topic.first() {
+            request.topic(first.topic.as_str(), u32::try_from(topic.len()).unwrap_or(u32::MAX));
+        }
+        for one in topic {
+            request.partition(one.partition, &one.batch, one.identity, now);
+        }
+    }
+    request.finish()
+}
+
+fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

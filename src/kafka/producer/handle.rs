@@ -1,0 +1,88 @@
+//! The handle and its mailbox.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::task::Task;
+use crate::config::model::Destination;
+use crate::ids::TopicName;
+use crate::kafka::window::{Observer, Window};
+use crate::metrics::Metrics;
+
+/// What the task is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    Send(Window),
+    Track(TopicName),
+}
+
+/// Takes commands without ever blocking. Bounded by its users: a window a partition, a topic a stream.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    commands: Mutex<Vec<Command>>,
+    pub(super) filled: Notify,
+}
+
+impl Mailbox {
+    fn put(&self, command: Command) {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).push(command);
+        self.filled.notify_one();
+    }
+
+    pub(super) fn take(&self) -> Vec<Command> {
+        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Sends windows to one destination. Cheap to clone; it ends when it is closed or its last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Producer {
+    mailbox: Arc<Mailbox>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    _last: Arc<DropGuard>,
+}
+
+impl Producer {
+    /// Starts a producer with a fresh producer id. Never fails: a destination that can't be reached is
+    /// reported through [`Observer::link`] and tried for ever.
+    #[must_use]
+    pub fn start(
+        destination: &Destination,
+        metrics: &Metrics,
+        observer: Arc<dyn Observer>,
+        runtime: &Handle,
+    ) -> Self {
+        let mailbox = Arc::new(Mailbox::default());
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let task = Task::new(destination, metrics, observer, Arc::clone(&mailbox), stop.clone());
+        tasks.spawn_on(task.run(), runtime);
+        tasks.close();
+        let last = Arc::new(stop.clone().drop_guard());
+        Self { mailbox, stop, tasks, _last: last }
+    }
+
+    /// Keeps the topic's metadata fresh from now on; [`Observer::topology`] is called when something changed.
+    /// [`send`](Self::send) does so too.
+    pub fn track(&self, topic: TopicName) {
+        self.mailbox.put(Command::Track(topic));
+    }
+
+    /// Takes a window; [`Observer::settled`] tells its outcome. Never blocks. Windows of one partition are
+    /// sent one after the other in the order given; the caller bounds how many it has unsettled.
+    pub fn send(&self, window: Window) {
+        self.mailbox.put(Command::Send(window));
+    }
+
+    /// Ends, and completes when nothing will be reported any more. Unsettled windows stay unsettled; those on
+    /// their way may still arrive.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,233 @@
+//! The life of windows in one partition: a pure state machine.
+//!
+//! INVARIANT: the identity (producer id, epoch, base sequence) of a window that may have reached a broker
+//! does not change until it is settled, but for [`Verdict::Reset`], where the broker has said that it can't
+//! tell. The sequence moves on only when a window is in the log.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ids::TopicName;
+use crate::kafka::backoff::Backoff;
+use crate::kafka::batch::{Identity, Stamp};
+use crate::kafka::errors::{Meaning, Verdict, meaning};
+use crate::kafka::window::{Outcome, Window};
+use crate::kafka::wire::PartitionResult;
+
+/// A topic or partition may be missing, forbidden or without a leader for this long before its windows are
+/// given back.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Sequence numbers are 31 bits: after 2^31 - 1 comes 0 (`DefaultRecordBatch.incrementSequence`).
+const SEQUENCE_MASK: u32 = 0x7fff_ffff;
+
+/// Where the front window is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// There is none.
+    Idle,
+    /// It can be sent.
+    Ready,
+    /// It waits for its backoff.
+    Waiting,
+    /// It waits for metadata to name a leader.
+    Blocked,
+    /// It is on its way to this broker.
+    Flying(i32),
+}
+
+/// What to do after an answer.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The front window is done; tell its outcome.
+    Settled(u64, Outcome),
+    /// Send it again then; `refresh`: ask for metadata meanwhile.
+    Again {
+        /// When.
+        at: Instant,
+        /// Whether what is known may be old.
+        refresh: bool,
+        /// What was wrong, and what the broker added.
+        why: (Meaning, Option<String>),
+    },
+}
+
+/// A partition with windows.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) topic: TopicName,
+    pub(super) partition: i32,
+    pub(super) phase: Phase,
+    queue: VecDeque<Window>,
+    /// Producer id and epoch; `None` until the first send, or after the epochs ran out.
+    producer: Option<(i64, i16)>,
+    sequence: u32,
+    /// An earlier send of the front window had an unknown outcome.
+    doubtful: bool,
+    /// The identity was renewed while the front window was in doubt.
+    may_be_doubled: bool,
+    /// Since when the front window has nowhere to go.
+    nowhere_since: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Slot {
+    pub(super) fn new(topic: TopicName, partition: i32, seed: u64) -> Self {
+        Self {
+            topic,
+            partition,
+            phase: Phase::Idle,
+            queue: VecDeque::new(),
+            producer: None,
+            sequence: 0,
+            doubtful: false,
+            may_be_doubled: false,
+            nowhere_since: None,
+            backoff: Backoff::new(seed),
+        }
+    }
+
+    /// Takes a window; `true` when it can be sent at once.
+    pub(super) fn push(&mut self, window: Window) -> bool {
+        self.queue.push_back(window);
+        let first = self.phase == Phase::Idle;
+        if first {
+            self.phase = Phase::Ready;
+        }
+        first
+    }
+
+    pub(super) fn front(&self) -> Option<&Window> {
+        self.queue.front()
+    }
+
+    /// The front window goes out to `broker`; `fresh` is the producer id to use if there is none yet.
+    pub(super) fn send(&mut self, broker: i32, fresh: (i64, i16)) -> Identity {
+        self.phase = Phase::Flying(broker);
+        let (producer_id, epoch) = *self.producer.get_or_insert(fresh);
+        Identity { producer_id, epoch, base_sequence: self.sequence.cast_signed() }
+    }
+
+    /// Not a byte of it left this host.
+    pub(super) fn not_sent(&mut self) {
+        self.phase = Phase::Ready;
+    }
+
+    /// It may have arrived.
+    pub(super) fn unanswered(&mut self) {
+        self.doubtful = true;
+        self.phase = Phase::Ready;
+    }
+
+    /// A broker answered.
+    pub(super) fn answered(&mut self, result: &PartitionResult, now: Instant) -> Step {
+        let meaning = meaning(result.code);
+        let verdict = self.verdict(&meaning);
+        self.doubtful |= meaning.ambiguous;
+        match verdict {
+            Verdict::Done | Verdict::Duplicate => self.acknowledged(result),
+            Verdict::Refuse if !self.doubtful => self.settle(refusal(&meaning, result)),
+            Verdict::Defer if !self.doubtful && self.out_of_patience(now) => {
+                self.settle(Outcome::Deferred { code: result.code, message: words(&meaning, result) })
+            }
+            Verdict::Reset => {
+                self.renew();
+                self.again(now, false, meaning, result)
+            }
+            Verdict::Hold | Verdict::Refuse => {
+                self.backoff.slow_down();
+                self.again(now, false, meaning, result)
+            }
+            Verdict::Defer | Verdict::Refresh => self.again(now, true, meaning, result),
+            Verdict::Retry => self.again(now, false, meaning, result),
+        }
+    }
+
+    /// The table's verdict, seen with what only the slot knows.
+    fn verdict(&self, meaning: &Meaning) -> Verdict {
+        let restamped = self.front().is_some_and(|w| w.batch.stamp() == Stamp::Send);
+        match meaning.verdict {
+            // "Duplicate" of what was never sent: somebody else used our numbers.
+            Verdict::Duplicate if !self.doubtful => Verdict::Reset,
+            // The time of sending is our own clock's; when that is set right, the same window passes.
+            Verdict::Refuse if meaning.code == 32 && restamped => Verdict::Hold,
+            verdict => verdict,
+        }
+    }
+
+    /// Metadata says that there is nowhere to send it. `Some` when it has been so for too long.
+    pub(super) fn nowhere(&mut self, code: i16, now: Instant) -> Option<Step> {
+        self.phase = Phase::Blocked;
+        if !self.out_of_patience(now) || self.doubtful {
+            return None;
+        }
+        let message = meaning(code).message.to_owned();
+        Some(self.settle(Outcome::Deferred { code, message }))
+    }
+
+    fn out_of_patience(&mut self, now: Instant) -> bool {
+        now.saturating_duration_since(*self.nowhere_since.get_or_insert(now)) >= PATIENCE
+    }
+
+    fn acknowledged(&mut self, result: &PartitionResult) -> Step {
+        let count = self.front().map_or(0, |w| w.batch.count());
+        self.sequence = self.sequence.wrapping_add(count) & SEQUENCE_MASK;
+        let offset = if result.code == 0 { result.offset } else { -1 };
+        let (doubtful, may_be_doubled) = (self.doubtful, self.may_be_doubled);
+        self.settle(Outcome::Acked { offset, doubtful, may_be_doubled })
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> Step {
+        let id = self.queue.pop_front().map_or(0, |w| w.id);
+        self.doubtful = false;
+        self.may_be_doubled = false;
+        self.nowhere_since = None;
+        self.backoff.reset();
+        self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
+        Step::Settled(id, outcome)
+    }
+
+    /// Begins a new series of numbers, as the Java client does: the same producer id with the next epoch,
+    /// sequence 0, which fences what may still be on its way (`TransactionManager.bumpIdempotentProducerEpoch`).
+    fn renew(&mut self) {
+        self.may_be_doubled |= self.doubtful;
+        self.sequence = 0;
+        self.producer = self.producer.and_then(|(id, epoch)| Some((id, epoch.checked_add(1)?)));
+    }
+
+    /// Whether an earlier send of the front window had an unknown outcome.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_sequence(&mut self, sequence: u32) {
+        self.sequence = sequence;
+    }
+
+    /// Whether the next send needs a producer id that was never used in this partition.
+    pub(super) fn needs_producer(&self) -> bool {
+        self.producer.is_none()
+    }
+
+    fn again(&mut self, now: Instant, refresh: bool, meaning: Meaning, result: &PartitionResult) -> Step {
+        self.phase = Phase::Waiting;
+        Step::Again { at: now + self.backoff.fail(), refresh, why: (meaning, result.message.clone()) }
+    }
+}
+
+fn refusal(meaning: &Meaning, result: &PartitionResult) -> Outcome {
+    let record = result.record_errors.first().and_then(|e| u32::try_from(e.index).ok());
+    Outcome::Refused { code: result.code, message: words(meaning, result), record }
+}
+
+/// What the code means, and what the broker adds.
+fn words(meaning: &Meaning, result: &PartitionResult) -> String {
+    let of_record = result.record_errors.first().and_then(|e| e.message.as_deref());
+    match of_record.or(result.message.as_deref()) {
+        Some(added) => format!("{}; the broker adds: {added}", meaning.message),
+        None => meaning.message.to_owned(),
+    }
+}

@@ -1,0 +1,280 @@
+//! Slots against a model of a broker that loses answers, forgets, and errs.
+
+#![expect(clippy::cast_possible_wrap, reason = "small numbers in tests")]
+
+use proptest::prelude::*;
+
+use super::slot::*;
+use crate::config::model::KafkaCompression;
+use crate::ids::TopicName;
+use crate::kafka::batch::{Identity, RecordsBuilder, Stamp};
+use crate::kafka::errors::meaning;
+use crate::kafka::window::{Outcome, Window};
+use crate::kafka::wire::{PartitionResult, RecordError};
+use tokio::time::Instant;
+
+fn window(id: u64, stamp: Stamp) -> Window {
+    let mut builder = RecordsBuilder::new(stamp);
+    for _ in 0..=id % 3 {
+        builder.push(None, Some(b"v"), [], 1);
+    }
+    let batch = builder.seal(KafkaCompression::None);
+    Window { id, topic: TopicName::new("t").unwrap(), partition: 0, batch }
+}
+
+fn slot() -> Slot {
+    Slot::new(TopicName::new("t").unwrap(), 0, 1)
+}
+
+fn result(code: i16) -> PartitionResult {
+    PartitionResult { topic: "t".into(), index: 0, code, offset: 5, record_errors: vec![], message: None }
+}
+
+/// One thing that happens to a send.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// Never left.
+    NotSent,
+    /// Left, and was lost on the way.
+    LostBefore,
+    /// Appended, the answer was lost.
+    LostAfter,
+    /// The broker restarts with no memory of producers, then answers.
+    Forgets,
+    /// Answered with this code without looking at the batch.
+    Error(i16),
+    /// Appended, but answered with this (ambiguous) code.
+    AppendedWith(i16),
+    /// Goes well.
+    Well,
+}
+
+fn any_fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        Just(Fate::NotSent),
+        Just(Fate::LostBefore),
+        Just(Fate::LostAfter),
+        (-1i16..=132)
+            .prop_filter("0 and 46 mean that it is there", |c| ![0, 46].contains(c))
+            .prop_map(Fate::Error),
+        prop::sample::select(vec![-1i16, 6, 7, 20, 56, 13]).prop_map(Fate::AppendedWith),
+        Just(Fate::Well),
+    ]
+}
+
+/// A partition leader's memory, by Kafka's rules for one batch in flight.
+#[derive(Default)]
+struct Broker {
+    last: Option<(Identity, u32)>,
+    log: Vec<u64>,
+}
+
+impl Broker {
+    fn append(&mut self, id: u64, me: Identity, count: u32) -> i16 {
+        if let Some((before, before_count)) = self.last {
+            let next = before.base_sequence + before_count as i32;
+            if me.producer_id == before.producer_id {
+                if me == before && count == before_count {
+                    return 0;
+                }
+                if me.epoch < before.epoch {
+                    return 47;
+                }
+                let expected = if me.epoch > before.epoch { 0 } else { next };
+                if me.base_sequence != expected {
+                    return 45;
+                }
+            }
+        }
+        self.last = Some((me, count));
+        self.log.push(id);
+        0
+    }
+}
+
+/// Sends windows 0 to 4 through the fates; when those are used up, all goes well.
+fn play(fates: &[Fate]) -> (Broker, Vec<(u64, Outcome)>) {
+    let (mut broker, mut slot, mut outcomes) = (Broker::default(), slot(), Vec::new());
+    (0..5).for_each(|id| {
+        slot.push(window(id, Stamp::Event));
+    });
+    let mut fates = fates.iter().copied();
+    let mut now = Instant::now();
+    while slot.phase != Phase::Idle {
+        let front = slot.front().unwrap().clone();
+        let me = slot.send(1, (77, 0));
+        let mut append = || broker.append(front.id, me, front.batch.count());
+        let code = match fates.next().unwrap_or(Fate::Well) {
+            Fate::NotSent => {
+                slot.not_sent();
+                continue;
+            }
+            Fate::LostBefore => {
+                slot.unanswered();
+                continue;
+            }
+            Fate::LostAfter => {
+                append();
+                slot.unanswered();
+                continue;
+            }
+            Fate::Forgets => {
+                broker.last = None;
+                broker.append(front.id, me, front.batch.count())
+            }
+            Fate::Error(code) => code,
+            Fate::AppendedWith(code) => {
+                append();
+                code
+            }
+            Fate::Well => append(),
+        };
+        match slot.answered(&result(code), now) {
+            Step::Settled(id, outcome) => outcomes.push((id, outcome)),
+            Step::Again { at, .. } => now = at,
+        }
+    }
+    (broker, outcomes)
+}
+
+proptest! {
+    #[test]
+    fn every_window_is_settled_in_order_and_truthfully(fates in proptest::collection::vec(any_fate(), 0..40)) {
+        let (broker, outcomes) = play(&fates);
+        let ids: Vec<_> = outcomes.iter().map(|(id, _)| *id).collect();
+        prop_assert_eq!(ids, (0..5).collect::<Vec<u64>>());
+        for (id, outcome) in &outcomes {
+            let times = broker.log.iter().filter(|logged| *logged == id).count();
+            match outcome {
+                Outcome::Acked { may_be_doubled: false, .. } => prop_assert_eq!(times, 1, "{}", id),
+                Outcome::Acked { .. } => prop_assert!(times >= 1, "{}", id),
+                Outcome::Refused { .. } | Outcome::Deferred { .. } => prop_assert_eq!(times, 0, "{}", id),
+            }
+        }
+        prop_assert!(broker.log.is_sorted(), "reordered: {:?}", broker.log);
+    }
+}
+
+#[test]
+fn lost_answers_never_double_anything() {
+    let fates = [Fate::LostAfter, Fate::LostAfter, Fate::LostBefore, Fate::Well, Fate::LostAfter];
+    let (broker, outcomes) = play(&fates);
+    assert_eq!(broker.log, [0, 1, 2, 3, 4]);
+    assert_eq!(outcomes[0].1, Outcome::Acked { offset: 5, doubtful: true, may_be_doubled: false });
+    assert_eq!(outcomes[4].1, Outcome::Acked { offset: 5, doubtful: false, may_be_doubled: false });
+}
+
+#[test]
+fn what_the_model_can_see_it_sees() {
+    // Negative control: a broker that forgets the producer does double a batch whose answer was lost.
+    let (broker, _) = play(&[Fate::LostAfter, Fate::Forgets]);
+    assert_eq!(broker.log, [0, 0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn too_large_is_refused_unless_an_earlier_send_is_in_doubt() {
+    let mut slot = slot();
+    slot.push(window(0, Stamp::Event));
+    slot.send(1, (7, 0));
+    slot.unanswered();
+    slot.send(1, (7, 0));
+    assert!(matches!(slot.answered(&result(10), Instant::now()), Step::Again { .. }));
+    slot.send(1, (7, 0));
+    let Step::Settled(0, Outcome::Acked { doubtful: true, .. }) = slot.answered(&result(0), Instant::now())
+    else {
+        panic!()
+    };
+    slot.push(window(1, Stamp::Event));
+    let before = slot.send(1, (7, 0));
+    let settled = slot.answered(&result(10), Instant::now());
+    assert!(matches!(settled, Step::Settled(1, Outcome::Refused { code: 10, .. })), "{settled:?}");
+    slot.push(window(2, Stamp::Event));
+    assert_eq!(slot.send(1, (7, 0)), before, "a refused window uses no sequence number");
+}
+
+#[test]
+fn the_record_at_fault_is_told() {
+    let mut slot = slot();
+    slot.push(window(2, Stamp::Event));
+    slot.send(1, (7, 0));
+    let mut bad = result(87);
+    bad.record_errors = vec![RecordError { index: 1, message: Some("no key".into()) }];
+    let Step::Settled(2, Outcome::Refused { code: 87, message, record: Some(1) }) =
+        slot.answered(&bad, Instant::now())
+    else {
+        panic!()
+    };
+    assert!(message.contains("no key"), "{message}");
+}
+
+#[test]
+fn a_bad_time_stamp_under_the_time_of_sending_is_our_clocks_fault() {
+    let mut slot = slot();
+    slot.push(window(0, Stamp::Send));
+    slot.send(1, (7, 0));
+    let now = Instant::now();
+    let Step::Again { at, .. } = slot.answered(&result(32), now) else { panic!() };
+    assert!(at - now >= std::time::Duration::from_secs(5), "held at a slow pace");
+}
+
+#[test]
+fn a_lost_memory_renews_the_identity_and_marks_only_what_was_in_doubt() {
+    let mut slot = slot();
+    slot.push(window(0, Stamp::Event));
+    slot.send(1, (7, 3));
+    slot.answered(&result(45), Instant::now());
+    let me = slot.send(1, (7, 3));
+    assert_eq!(me, Identity { producer_id: 7, epoch: 4, base_sequence: 0 });
+    slot.unanswered();
+    slot.send(1, (7, 3));
+    slot.answered(&result(45), Instant::now());
+    slot.send(1, (7, 3));
+    let settled = slot.answered(&result(0), Instant::now());
+    assert!(matches!(settled, Step::Settled(0, Outcome::Acked { may_be_doubled: true, .. })), "{settled:?}");
+}
+
+#[test]
+fn a_duplicate_of_what_was_never_sent_is_not_believed() {
+    let mut slot = slot();
+    slot.push(window(0, Stamp::Event));
+    slot.send(1, (7, 0));
+    assert!(matches!(slot.answered(&result(46), Instant::now()), Step::Again { .. }));
+    assert_eq!(slot.send(1, (7, 0)).epoch, 1);
+    assert_eq!(meaning(46).name, "DUPLICATE_SEQUENCE_NUMBER");
+}
+
+#[test]
+fn the_last_epoch_is_followed_by_a_fresh_producer_id() {
+    let mut slot = slot();
+    slot.push(window(0, Stamp::Event));
+    slot.send(1, (7, i16::MAX));
+    slot.answered(&result(47), Instant::now());
+    assert!(slot.needs_producer());
+    assert_eq!(slot.send(1, (8, 0)), Identity { producer_id: 8, epoch: 0, base_sequence: 0 });
+}
+
+#[test]
+fn sequence_numbers_wrap_to_zero() {
+    let mut slot = slot();
+    slot.set_sequence(u32::try_from(i32::MAX).unwrap());
+    slot.push(window(1, Stamp::Event));
+    assert_eq!(slot.send(1, (7, 0)).base_sequence, i32::MAX);
+    slot.answered(&result(0), Instant::now());
+    slot.push(window(1, Stamp::Event));
+    assert_eq!(slot.send(1, (7, 0)).base_sequence, 1, "a batch of two from the last number ends at 0");
+}
+
+#[test]
+fn a_missing_topic_defers_after_two_seconds_and_never_in_doubt() {
+    let mut slot = slot();
+    slot.push(window(0, Stamp::Event));
+    let now = Instant::now();
+    assert!(slot.nowhere(3, now).is_none());
+    let later = now + PATIENCE;
+    assert!(matches!(slot.nowhere(3, later), Some(Step::Settled(0, Outcome::Deferred { code: 3, .. }))));
+    slot.push(window(1, Stamp::Event));
+    slot.send(1, (7, 0));
+    slot.unanswered();
+    assert!(slot.nowhere(3, later).is_none());
+    assert!(slot.nowhere(3, later + PATIENCE * 100).is_none(), "in doubt stays in doubt");
+}
