@@ -1,1 +1,40 @@
-//! From spool to Kafka: readers, routing, windows, positions.
+//! From spool to Kafka: what is durable is read, routed, cut into windows, sent, and counted when the
+//! destination has it.
+//!
+//! # Promises
+//! - Nothing is sent that is not durable (the log's readers see to that).
+//! - While the process lives, an event is acknowledged by the destination exactly once, and the events of one
+//!   partition arrive in the order of their numbers. After a kill, at most what was in flight is sent again.
+//! - Positions and totals are saved together and say the same: everything counted lies before a position.
+//! - A topic that can't take its events holds back only itself.
+//! - Memory does not grow with the backlog.
+//!
+//! # How
+//! [`Delivery`] is one lane's way to one destination: a plain thread (`worker`) around a state machine
+//! without I/O (`engine`), and a [`Producer`](crate::kafka::Producer) on the async side. They meet in an
+//! inbox. `tracker` is the heart of the bookkeeping: which events of which block are settled.
+//!
+//! # On failure
+//! Positions that can't be saved are saved later: nothing is deleted meanwhile, and a restart sends more
+//! again. A log that can't be read is read again later. Both are shown as the destination's last error.
+
+mod board;
+mod counters;
+mod delivery;
+mod engine;
+mod inbox;
+mod line;
+mod log;
+mod needs;
+mod parts;
+mod spool_log;
+mod stamp;
+mod sticky;
+mod topic;
+mod tracker;
+mod worker;
+
+pub use board::Board;
+pub use delivery::{Delivery, Parts};
+pub use needs::Needs;
+pub use worker::unix_now;

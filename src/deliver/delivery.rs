@@ -1,0 +1,168 @@
+//! The delivery of one lane to one destination, as the agent sees it.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::board::Board;
+use super::engine::{Engine, Limits, Router, Settings, Sink};
+use super::inbox::Inbox;
+use super::needs::Needs;
+use super::worker::{Counts, Names, Worker};
+use crate::config::RouteTable;
+use crate::config::model::Destination;
+use crate::disk::Fs;
+use crate::ids::{Seq, StreamName, TopicName};
+use crate::kafka::{Observer, Producer, Window};
+use crate::metrics::Metrics;
+use crate::spool::Lane;
+use crate::state::ledger::Ledger;
+use crate::state::positions::{Positions, Store};
+
+/// What a delivery is made of.
+pub struct Parts<'a, F: Fs> {
+    /// Where events come from.
+    pub lane: &'a Lane<F>,
+    /// Where they go.
+    pub destination: &'a Destination,
+    /// Which of them, under which topics.
+    pub routes: Arc<RouteTable>,
+    /// The file of its positions.
+    pub store: Store<F>,
+    /// Where it goes on.
+    pub positions: Positions,
+    /// Shared by the deliveries of the lane.
+    pub needs: Arc<Needs>,
+    /// Where finished segments are noted.
+    pub ledger: Arc<dyn Ledger>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Where connections live.
+    pub runtime: Handle,
+}
+
+/// A running delivery.
+#[derive(Debug)]
+pub struct Delivery {
+    inbox: Arc<Inbox>,
+    board: Arc<Board>,
+    producer: Producer,
+    settled: watch::Receiver<Seq>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Sink for Producer {
+    fn send(&self, window: Window) {
+        Producer::send(self, window);
+    }
+
+    fn track(&self, topic: TopicName) {
+        Producer::track(self, topic);
+    }
+}
+
+impl Delivery {
+    /// Starts the delivery's thread and its producer. Never fails because of the cluster.
+    ///
+    /// # Errors
+    /// When the system has no thread or no randomness to give.
+    pub fn start<F: Fs>(parts: Parts<'_, F>) -> io::Result<Self> {
+        let Parts { lane, destination, positions, metrics, .. } = parts;
+        let names = Names {
+            spool: lane.spool_id(),
+            lane: lane.name().clone(),
+            destination: destination.name.clone(),
+        };
+        let inbox = Arc::new(Inbox::default());
+        let bell = Arc::clone(&inbox);
+        lane.on_durable(Box::new(move |_| bell.durable()));
+        let observer: Arc<dyn Observer> = Arc::clone(&inbox) as Arc<dyn Observer>;
+        let producer = Producer::start(destination, Arc::clone(&metrics), observer, &parts.runtime);
+        let board =
+            Arc::new(Board::new(names.lane.clone(), names.destination.clone(), positions.since, positions.totals));
+        let needed = positions.needed_from();
+        board.post_saved(needed, positions.totals);
+        parts.needs.update(&names.destination, needed);
+        let (settled, settled_rx) = watch::channel(needed);
+        let seed = getrandom::u64().map_err(|e| io::Error::other(e.to_string()))?;
+        let router = router(parts.routes, destination);
+        let settings = settings(destination, &names);
+        let worker = Worker {
+            engine: Engine::new(lane.clone(), producer.clone(), settings, router, positions, seed),
+            inbox: Arc::clone(&inbox),
+            board: Arc::clone(&board),
+            store: parts.store,
+            retention: Box::new(lane.clone()),
+            needs: parts.needs,
+            ledger: parts.ledger,
+            settled,
+            counts: Counts::new(&metrics, &names),
+            names,
+        };
+        let name = format!("deliver {}", destination.name);
+        let thread = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
+        Ok(Self { inbox, board, producer, settled: settled_rx, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// What it shows.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Resolves when everything up to `last` is settled; for ever not, if the delivery ends before.
+    pub async fn settled(&self, last: Seq) {
+        if self.settled.clone().wait_for(|below| *below > last).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether its thread has ended though nobody closed it.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    /// Delivers what is in windows, `deadline` at the latest, keeps its positions and ends. Blocking.
+    pub fn close(&self, deadline: Instant) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.inbox.close(deadline);
+        if thread.is_some_and(|t| t.join().is_err()) {
+            tracing::error!(destination = %self.board.destination(), "the delivery thread had panicked");
+        }
+    }
+
+    /// Ends its connections.
+    pub async fn disconnect(&self) {
+        self.producer.close().await;
+    }
+}
+
+fn router(routes: Arc<RouteTable>, destination: &Destination) -> Router {
+    let name = destination.name.clone();
+    Box::new(move |stream: &StreamName| match routes.topic_for(stream, &name) {
+        Ok(topic) => topic,
+        Err(error) => {
+            tracing::error!(%stream, destination = %name, %error, "the route's topic name is not valid for this stream: its events count as filtered");
+            None
+        }
+    })
+}
+
+fn settings(destination: &Destination, names: &Names) -> Settings {
+    Settings {
+        compression: destination.compression,
+        partitioner: destination.partitioner,
+        timestamp: destination.timestamp,
+        timestamp_max_age: destination.timestamp_max_age,
+        linger: destination.linger,
+        batch_size: destination.batch_size,
+        header: destination.header.then_some(names.spool),
+        limits: Limits::default(),
+    }
+}

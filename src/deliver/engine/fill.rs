@@ -1,0 +1,149 @@
+//! From one event to one record of one window.
+
+use std::collections::BTreeSet;
+
+use super::super::line::{Line, Open, Sealed};
+use super::super::parts::Parts;
+use super::super::stamp;
+use super::super::topic::Topic;
+use super::super::log::BlockInfo;
+use super::{Now, Settings, splitmix};
+use crate::config::model::Partitioner;
+use crate::event::EventRef;
+use crate::ids::TopicName;
+use crate::kafka::{Counter, RecordHeader, RecordsBuilder, Stamp, consistent, header, partition_for_key};
+
+/// Name of the header that holds an event's own time, in decimal milliseconds, when its record is stamped
+/// with the time of sending.
+const TIME_HEADER: &str = "spoolway-time";
+/// What a record takes beyond its event's bytes, at most: our headers and the record's own numbers.
+const RECORD_OVERHEAD: usize = 128;
+/// Buffers kept for the next windows.
+const SPARE: usize = 8;
+
+/// Adds the events of one block to the windows of its topic.
+pub(super) struct Filler<'a> {
+    pub(super) topic: &'a mut Topic,
+    pub(super) settings: &'a Settings,
+    pub(super) random: &'a mut u64,
+    pub(super) spare: &'a mut Vec<RecordsBuilder>,
+    pub(super) sendable: &'a mut BTreeSet<(TopicName, i32)>,
+    pub(super) info: &'a BlockInfo,
+    pub(super) now: Now,
+}
+
+impl Filler<'_> {
+    /// Adds event `index` of the block.
+    pub(super) fn add(&mut self, index: u32, event: &EventRef<'_>) {
+        let time = event.time.unwrap_or(self.info.time);
+        let needed =
+            stamp::needed(self.settings.timestamp, self.settings.timestamp_max_age, time, self.now.unix);
+        let size = event_size(event) + RECORD_OVERHEAD;
+        let mut partition = self.partition(event.key);
+        if self.close_unless_fitting(partition, needed, size) {
+            // Without a key, the next window is another partition's.
+            self.topic.sticky.forget();
+            partition = self.partition(event.key);
+            self.close_unless_fitting(partition, needed, size);
+        }
+        let Self { topic, settings, random, spare, sendable, info, now } = self;
+        let name = &topic.name.clone();
+        let line = topic.line(partition, || draw_epoch(random));
+        if line.open.is_none() {
+            line.open = Some(open(spare, needed, line.counter.next(), *now));
+            if line.in_flight.is_none() {
+                sendable.insert((name.clone(), partition));
+            }
+        }
+        push(line, settings, info, index, event, time, || draw_epoch(random));
+    }
+
+    /// Closes the partition's open window if an event of `size` bytes that needs `stamp` can't join it.
+    fn close_unless_fitting(&mut self, partition: i32, needed: Stamp, size: usize) -> bool {
+        let batch_size = self.topic.batch_size;
+        let Some(line) = self.topic.lines.get_mut(&partition) else { return false };
+        let fits = |o: &Open| stamp::may_join(o.stamp, needed) && o.records.bytes() + size <= batch_size;
+        let closes = line.open.as_ref().is_some_and(|o| !fits(o));
+        if closes {
+            seal(line, self.settings.compression, self.spare);
+        }
+        closes
+    }
+
+    fn partition(&mut self, key: Option<&[u8]>) -> i32 {
+        let count = u32::try_from(self.topic.partitions.len()).unwrap_or(u32::MAX);
+        let keyed = key.and_then(|key| match self.settings.partitioner {
+            Partitioner::Java => Some(partition_for_key(key, count)),
+            Partitioner::ConsistentRandom => consistent(key, count),
+        });
+        let keyed = keyed.and_then(|p| i32::try_from(p).ok());
+        keyed.or_else(|| self.topic.sticky_partition()).unwrap_or_default()
+    }
+}
+
+fn draw_epoch(random: &mut u64) -> u16 {
+    (splitmix(random) >> 48) as u16
+}
+
+fn event_size(event: &EventRef<'_>) -> usize {
+    let headers: usize = event.headers.iter().map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len) + 10).sum();
+    event.key.map_or(0, <[u8]>::len) + event.value.map_or(0, <[u8]>::len) + headers
+}
+
+fn open(spare: &mut Vec<RecordsBuilder>, stamp: Stamp, counter: u64, now: Now) -> Open {
+    let mut records = spare.pop().unwrap_or_else(|| RecordsBuilder::new(stamp));
+    records.restart(stamp);
+    Open { records, parts: Parts::default(), stamp, since: now.instant, counter, restamped: 0 }
+}
+
+fn push(
+    line: &mut Line,
+    settings: &Settings,
+    info: &BlockInfo,
+    index: u32,
+    event: &EventRef<'_>,
+    time: i64,
+    draw: impl FnOnce() -> u16,
+) {
+    let (epoch, value) = line.counter.take(draw);
+    let Some(open) = line.open.as_mut() else { return };
+    let seq = info.range.first.plus(u64::from(index));
+    let spoolway = settings
+        .header
+        .map(|spool| RecordHeader::new(spool, info.run, seq, time, Counter { epoch, value }).encode());
+    let own_time = matches!(open.stamp, Stamp::Send).then(|| time.to_string());
+    let own_headers = [
+        spoolway.as_ref().map(|value| (header::NAME, Some(value.as_slice()))),
+        own_time.as_ref().map(|time| (TIME_HEADER, Some(time.as_bytes()))),
+    ];
+    if event.headers.is_empty() {
+        open.records.push(event.key, event.value, own_headers.iter().flatten().copied(), time);
+    } else {
+        let theirs: Vec<_> = event.headers.iter().collect();
+        let headers = theirs.iter().copied().chain(own_headers.iter().flatten().copied());
+        open.records.push(event.key, event.value, headers, time);
+    }
+    open.restamped += u32::from(own_time.is_some());
+    open.parts.push(info.range.first, index);
+}
+
+/// Closes the open window of a line.
+pub(super) fn seal(
+    line: &mut Line,
+    compression: crate::config::model::KafkaCompression,
+    spare: &mut Vec<RecordsBuilder>,
+) {
+    let Some(mut open) = line.open.take() else { return };
+    let batch = open.records.seal(compression);
+    let bytes = batch.encoded_len();
+    line.ready.push_back(Sealed {
+        batch,
+        parts: open.parts,
+        bytes,
+        counter: open.counter,
+        restamped: open.restamped,
+    });
+    if spare.len() < SPARE {
+        spare.push(open.records);
+    }
+}

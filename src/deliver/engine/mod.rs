@@ -1,0 +1,300 @@
+//! The engine of a (lane, destination): a state machine that turns what is durable into windows, and what
+//! becomes of windows into positions. It does no I/O of its own but reading the log; a thread around it
+//! ([`super::worker`]) tells it what happened and keeps its positions.
+//!
+//! # How
+//! The *main reader* reads everything. Each block has one topic (its stream's); its events are put into
+//! windows, one line a partition. Windows that come back acknowledged settle their events in the reader's
+//! tracker. Memory is bounded by bytes in windows and by entries in trackers, not by the backlog.
+//!
+//! A topic that can't take its events (missing, forbidden, refusing, or silent while others go on) is *set
+//! apart*: its unsettled events are handed to a *side reader* of its own, which waits and later catches up.
+//! The main reader passes over the topic's blocks from then on. When the side reader has caught up, the
+//! topic goes back to the main reader.
+//!
+//! # What always holds
+//! - INVARIANT: a window's events never change once it was sent, and an event is in at most one window.
+//! - INVARIANT: events of one partition are sent in the order of their numbers. Whatever is not sent is
+//!   discarded for a whole topic at once, and read again in order.
+//! - INVARIANT: what may have been appended is never discarded: a window that was sent stays in flight until
+//!   the producer says what became of it.
+
+mod fill;
+mod positions;
+mod read;
+mod send;
+mod settle;
+mod stuck;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::log::{BlockInfo, Log};
+use super::topic::Topic;
+use super::tracker::Tracker;
+use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
+use crate::event::UnixMillis;
+use crate::ids::{Seq, SegmentId, SpoolId, StreamName, TopicName};
+use crate::kafka::{RecordsBuilder, Topology, Window};
+use crate::state::positions::{Bits, Positions, Tally, TopicCounters, Totals};
+
+/// What the engine sends to.
+pub trait Sink: Send + 'static {
+    /// Sends a window; its outcome comes back through [`Engine::settled`].
+    fn send(&self, window: Window);
+    /// Asks for what the cluster knows of a topic; it comes back through [`Engine::topology`].
+    fn track(&self, topic: TopicName);
+}
+
+/// Where a stream's events go.
+pub type Router = Box<dyn Fn(&StreamName) -> Option<TopicName> + Send>;
+
+/// What a destination wants.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Of record batches.
+    pub compression: KafkaCompression,
+    /// Of events with a key.
+    pub partitioner: Partitioner,
+    /// Which times records get.
+    pub timestamp: TimestampPolicy,
+    /// For [`TimestampPolicy::Auto`].
+    pub timestamp_max_age: Duration,
+    /// How long an event may wait for company.
+    pub linger: Duration,
+    /// Bytes at which a window is closed.
+    pub batch_size: usize,
+    /// The spool's identity for the record header; `None` leaves the header out.
+    pub header: Option<SpoolId>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds that keep memory flat.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes in windows of the main reader.
+    pub buffer: usize,
+    /// Bytes in windows of each side reader.
+    pub side_buffer: usize,
+    /// Bytes in windows of all side readers together, beyond which no topic is set apart.
+    pub apart: usize,
+    /// Entries a tracker may hold.
+    pub entries: usize,
+    /// A topic whose window is in flight this long is set apart when it holds back the others.
+    pub stuck_after: Duration,
+    /// A topic that refused is tried again after this.
+    pub retry_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            buffer: 8 << 20,
+            side_buffer: 2 << 20,
+            apart: 8 << 20,
+            entries: 8192,
+            stuck_after: Duration::from_secs(3),
+            retry_after: Duration::from_secs(15),
+        }
+    }
+}
+
+/// When the engine wants to be called again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// At once: there is more to do.
+    Again,
+    /// At this time, though nothing has happened until then.
+    At(Instant),
+    /// When something has happened.
+    WhenTold,
+}
+
+/// The time, as the thread around the engine tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For waiting.
+    pub instant: Instant,
+    /// For time stamps.
+    pub unix: UnixMillis,
+}
+
+/// What is told of a settled window, for the metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// Where its events went.
+    pub topic: TopicName,
+    /// How many there were.
+    pub count: u32,
+    /// When they were accepted, a run of events with one time each.
+    pub accepted: Vec<(UnixMillis, u32)>,
+    /// Whether the producer can't rule out that they are there twice.
+    pub doubtful: bool,
+    /// How many were sent under the time of sending.
+    pub restamped: u32,
+}
+
+/// A place to read from, and what was taken there.
+struct Cursor<R> {
+    reader: R,
+    /// The reader was moved back: what it reads next has entries already.
+    behind: bool,
+    tracker: Tracker,
+    /// A block that was read and can't be taken yet.
+    pending: Option<(BlockInfo, bytes::Bytes)>,
+    /// The log could not be read; try again then.
+    retry_at: Option<Instant>,
+}
+
+impl<R> Cursor<R> {
+    fn new(reader: R, from: Seq) -> Self {
+        Self { reader, behind: false, tracker: Tracker::new(from), pending: None, retry_at: None }
+    }
+
+    /// Goes on reading at `reader`, before what has been read already.
+    fn move_back(&mut self, reader: R) {
+        self.reader = reader;
+        self.behind = true;
+        self.pending = None;
+    }
+
+    /// Nothing before `to` is this reader's business any more.
+    fn pass(&mut self, to: Seq) {
+        self.behind &= to <= self.tracker.read();
+        self.tracker.skip_to(to);
+    }
+
+    /// Whether the tracker may take another entry.
+    fn has_room(&self, entries: usize) -> bool {
+        self.behind || self.tracker.len() < entries
+    }
+}
+
+/// The reader of a topic that was set apart.
+struct SideReader<R> {
+    cursor: Cursor<R>,
+    /// The first event of the topic that is its own.
+    from: Seq,
+    /// From here on the main reader has the topic again; everything before is settled.
+    end: Option<Seq>,
+    /// See [`crate::state::positions::Side::waiting`].
+    waiting: i64,
+}
+
+impl<R> SideReader<R> {
+    /// Whether an event of the topic is its business.
+    fn owns(&self, seq: Seq) -> bool {
+        self.from <= seq && self.end.is_none_or(|end| seq < end)
+    }
+}
+
+/// See the module.
+pub struct Engine<L: Log, S: Sink> {
+    log: L,
+    sink: S,
+    settings: Settings,
+    router: Router,
+    routes: HashMap<StreamName, Option<TopicName>>,
+    main: Cursor<L::Reader>,
+    sides: BTreeMap<TopicName, SideReader<L::Reader>>,
+    topics: HashMap<TopicName, Topic>,
+    /// Lines with something to send and nothing in flight.
+    sendable: BTreeSet<(TopicName, i32)>,
+    /// Where the windows in flight belong.
+    in_flight: HashMap<u64, (TopicName, i32)>,
+    next_window: u64,
+    /// Blocks of which an earlier process settled some events.
+    restored: BTreeMap<Seq, Bits>,
+    saved_counters: HashMap<TopicName, TopicCounters>,
+    since: Seq,
+    totals: Totals,
+    tallies: BTreeMap<SegmentId, Tally>,
+    topology: Option<Arc<Topology>>,
+    link_up: bool,
+    closing: bool,
+    random: u64,
+    last_error: Option<String>,
+    /// Buffers of closed windows, for the next.
+    spare: Vec<RecordsBuilder>,
+}
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// An engine that goes on where `positions` says.
+    pub fn new(log: L, sink: S, settings: Settings, router: Router, positions: Positions, seed: u64) -> Self {
+        let main = Cursor::new(log.reader(positions.position), positions.position);
+        let sides = positions.sides.iter().map(|side| {
+            let cursor = Cursor::new(log.reader(side.position), side.position);
+            (side.topic.clone(), SideReader { cursor, from: side.from, end: side.end, waiting: side.waiting })
+        });
+        Self {
+            sides: sides.collect(),
+            main,
+            log,
+            sink,
+            settings,
+            router,
+            routes: HashMap::new(),
+            topics: HashMap::new(),
+            sendable: BTreeSet::new(),
+            in_flight: HashMap::new(),
+            next_window: 1,
+            restored: positions.partial.into_iter().map(|p| (p.first, p.settled)).collect(),
+            saved_counters: positions.counters.into_iter().map(|c| (c.topic.clone(), c)).collect(),
+            since: positions.since,
+            totals: positions.totals,
+            tallies: positions.tallies,
+            topology: None,
+            link_up: false,
+            closing: false,
+            random: seed,
+            last_error: None,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Does a bounded piece of what can be done now: sends what is due, reads, fills windows.
+    pub fn pump(&mut self, now: Now) -> Wake {
+        self.retry_waiting(now);
+        let sent = self.send_due(now);
+        let read = !self.closing && self.read_main(now) | self.read_sides(now);
+        self.pop_finished();
+        if sent || read {
+            return Wake::Again;
+        }
+        self.set_blocking_topic_apart(now);
+        self.next_wake(now).map_or(Wake::WhenTold, Wake::At)
+    }
+
+    /// The link to the cluster is up or down.
+    pub fn link(&mut self, up: bool) {
+        self.link_up = up;
+    }
+
+    /// Stops reading; what is in windows is still sent, at once.
+    pub fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Whether nothing waits to be sent or answered.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.sendable.is_empty()
+    }
+
+    fn draw(&mut self) -> u64 {
+        splitmix(&mut self.random)
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): spreads a seed.
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,90 @@
+//! What the engine says of itself: positions to save, and what people want to see.
+
+use super::super::log::Log;
+use super::super::topic::{Standing, Topic};
+use super::super::tracker::{Fate, Tracker};
+use super::{Engine, Sink};
+use crate::event::UnixMillis;
+use crate::ids::{Seq, SegmentId, SpoolId};
+use crate::state::positions::{Partial, Positions, Side, Tally};
+
+/// A look at the engine.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct View {
+    /// When the oldest unsettled event was accepted, as far as it has been read.
+    pub oldest: Option<UnixMillis>,
+    /// Events in windows in flight.
+    pub in_flight: u64,
+    /// Events of topics that were set apart.
+    pub parked: u64,
+    /// Topics that wait, with the reason.
+    pub waiting: Vec<(String, String)>,
+}
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// What to save, so that a later process goes on from here.
+    #[must_use]
+    pub fn positions(&self, spool: SpoolId) -> Positions {
+        let mut partial: Vec<Partial> = self.trackers().flat_map(Tracker::partial).collect();
+        partial.extend(self.restored.iter().map(|(&first, bits)| Partial { first, settled: bits.clone() }));
+        partial.sort_by_key(|p| p.first);
+        let sides = self.sides.iter().map(|(topic, side)| Side {
+            topic: topic.clone(),
+            from: side.from,
+            position: side.cursor.tracker.position(),
+            end: side.end,
+            waiting: side.waiting,
+        });
+        Positions {
+            spool,
+            since: self.since,
+            position: self.main.tracker.position(),
+            sides: sides.collect(),
+            totals: self.totals,
+            tallies: self.tallies.clone(),
+            counters: self.topics.values().map(Topic::counters).chain(self.saved_counters.values().cloned()).collect(),
+            partial,
+        }
+    }
+
+    fn trackers(&self) -> impl Iterator<Item = &Tracker> {
+        std::iter::once(&self.main.tracker).chain(self.sides.values().map(|s| &s.cursor.tracker))
+    }
+
+    /// Everything below this is settled.
+    #[must_use]
+    pub fn settled_below(&self) -> Seq {
+        self.trackers().map(Tracker::position).min().unwrap_or(self.since)
+    }
+
+    /// Takes the tallies of segments before `segment`, which are finished.
+    pub fn take_tallies(&mut self, segment: SegmentId) -> Vec<(SegmentId, Tally)> {
+        let later = self.tallies.split_off(&segment);
+        std::mem::replace(&mut self.tallies, later).into_iter().collect()
+    }
+
+    /// The last trouble with the log, once.
+    pub fn take_error(&mut self) -> Option<String> {
+        self.last_error.take()
+    }
+
+    /// What people want to see.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let fronts = self.trackers().filter_map(Tracker::front).filter(|e| matches!(e.fate, Fate::Topic { .. }));
+        let pending = self.main.pending.as_ref().map(|(info, _)| info.time);
+        let waiting = self.topics.values().filter_map(|t| match &t.standing {
+            Standing::Waiting { reason, .. } => Some((t.name.to_string(), reason.clone())),
+            _ => None,
+        });
+        let in_flight = self.topics.values().flat_map(|t| t.lines.values()).filter_map(|l| l.in_flight.as_ref());
+        let apart: i64 = self.sides.values().map(|s| s.waiting).sum();
+        let passed: u64 = self.main.tracker.elsewhere();
+        View {
+            oldest: fronts.map(|e| e.time).chain(pending).min(),
+            in_flight: in_flight.map(|f| u64::from(f.parts.count())).sum(),
+            parked: passed.saturating_add_signed(apart),
+            waiting: waiting.collect(),
+        }
+    }
+}

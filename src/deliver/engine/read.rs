@@ -1,0 +1,251 @@
+//! Reading: from blocks to windows.
+
+use super::super::log::{BlockInfo, Log, LogReader, Read, Why};
+use super::super::topic::{Standing, Topic};
+use super::super::tracker::{Entry, Fate};
+use super::fill::Filler;
+use super::{Cursor, Engine, Now, Sink};
+use crate::event::EventIter;
+use crate::ids::{Seq, SegmentId, SeqRange, StreamName, TopicName};
+use crate::state::ledger::EventSum;
+use crate::state::positions::{Bits, Totals};
+
+/// Blocks read before sending has its turn again: at most 1 MiB of events, unless they are large.
+const BURST: usize = 16;
+
+/// What became of a block that was read.
+enum Taken {
+    /// It is in windows, or settled.
+    Yes,
+    /// Its topic is not known yet; it was put back.
+    NotYet,
+}
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// Reads some blocks for the main reader, if there is room. Returns whether it read any.
+    pub(super) fn read_main(&mut self, now: Now) -> bool {
+        self.main_has_room() && (0..BURST).take_while(|_| self.read_main_once(now)).count() > 0
+    }
+
+    fn main_has_room(&self) -> bool {
+        let apart: usize = self.side_bytes();
+        let mine = self.topics.values().map(Topic::bytes).sum::<usize>().saturating_sub(apart);
+        mine < self.settings.limits.buffer && self.main.has_room(self.settings.limits.entries)
+    }
+
+    /// Bytes in windows of topics that were set apart.
+    pub(super) fn side_bytes(&self) -> usize {
+        self.sides.keys().filter_map(|name| self.topics.get(name)).map(Topic::bytes).sum()
+    }
+
+    fn read_main_once(&mut self, now: Now) -> bool {
+        if self.main.retry_at.is_some_and(|at| now.instant < at) {
+            return false;
+        }
+        if let Some((info, payload)) = self.main.pending.take() {
+            return matches!(self.take_main(info, payload, now), Taken::Yes);
+        }
+        let Self { main, sides, routes, router, .. } = self;
+        let mut want = |stream: &StreamName, range: SeqRange| {
+            let topic = route(routes, router, stream);
+            topic.is_some_and(|t| !sides.get(&t).is_some_and(|s| s.owns(range.first)))
+        };
+        match main.reader.next(&mut want) {
+            Ok(None) => false,
+            Ok(Some(Read::Block(info, payload))) => matches!(self.take_main(info, payload, now), Taken::Yes),
+            Ok(Some(Read::Skipped { range, stream, segment })) => {
+                self.pass(range, &stream, segment);
+                true
+            }
+            Ok(Some(Read::Gone { range, why })) => {
+                self.gone(range, why);
+                true
+            }
+            Err(e) => {
+                self.last_error = Some(e.to_string());
+                self.main.retry_at = Some(now.instant + self.settings.limits.stuck_after);
+                false
+            }
+        }
+    }
+
+    /// A block the main reader does not deliver: its stream is not routed here, or its topic is set apart.
+    fn pass(&mut self, range: SeqRange, stream: &StreamName, segment: Option<SegmentId>) {
+        if range.first < self.main.tracker.read() {
+            return;
+        }
+        self.main.behind = false;
+        let fate = match route(&mut self.routes, &self.router, stream) {
+            Some(topic) => Fate::Elsewhere { topic },
+            None => Fate::Settled(Totals { filtered: range.len(), ..Totals::default() }),
+        };
+        self.main.tracker.push(Entry::new(range, segment, 0, fate));
+    }
+
+    /// Numbers whose events can't be read any more.
+    fn gone(&mut self, range: SeqRange, why: Why) {
+        self.main.tracker.give_up(range, why);
+        let fresh = SeqRange::new(range.first.max(self.main.tracker.read()), range.end);
+        if !fresh.is_empty() {
+            self.main.behind = false;
+            let mut totals = Totals::default();
+            why.count(&mut totals, fresh.len());
+            self.main.tracker.push(Entry::new(fresh, None, 0, Fate::Settled(totals)));
+        }
+    }
+
+    fn take_main(&mut self, info: BlockInfo, payload: bytes::Bytes, now: Now) -> Taken {
+        let Some(name) = route(&mut self.routes, &self.router, &info.stream) else {
+            self.pass(info.range, &info.stream, info.segment);
+            return Taken::Yes;
+        };
+        self.ensure_topic(&name);
+        match self.topics.get(&name).map(|t| &t.standing) {
+            None | Some(Standing::Unknown) => {
+                self.main.pending = Some((info, payload));
+                Taken::NotYet
+            }
+            Some(Standing::Ready) => {
+                self.fill(&name, &info, &payload, now);
+                Taken::Yes
+            }
+            Some(Standing::Waiting { .. }) if self.is_restored_whole(&info) => {
+                self.fill(&name, &info, &payload, now);
+                Taken::Yes
+            }
+            Some(Standing::Waiting { .. }) if self.sides.get(&name).is_some_and(|s| info.range.first < s.from) => {
+                // Its place before a kill is known no more than that it is not the side reader's.
+                self.main.pending = Some((info, payload));
+                Taken::NotYet
+            }
+            Some(Standing::Waiting { .. }) => {
+                self.set_apart(&name);
+                self.pass(info.range, &info.stream, info.segment);
+                Taken::Yes
+            }
+        }
+    }
+
+    /// Whether an earlier process settled every event of a block.
+    fn is_restored_whole(&self, info: &BlockInfo) -> bool {
+        self.restored.get(&info.range.first).is_some_and(Bits::is_full)
+    }
+
+    /// Reads for the side readers whose topics take events. Returns whether any read anything.
+    pub(super) fn read_sides(&mut self, now: Now) -> bool {
+        let names: Vec<TopicName> = self.sides.keys().cloned().collect();
+        let mut read = false;
+        for name in names {
+            self.ensure_topic(&name);
+            let burst = (0..BURST).take_while(|_| self.side_may_read(&name, now) && self.read_side_once(&name, now));
+            read |= burst.count() > 0;
+        }
+        read
+    }
+
+    fn side_may_read(&self, name: &TopicName, now: Now) -> bool {
+        let ready = |t: &Topic| t.standing == Standing::Ready && t.bytes() < self.settings.limits.side_buffer;
+        let room = |c: &Cursor<L::Reader>| {
+            c.has_room(self.settings.limits.entries) && c.retry_at.is_none_or(|at| now.instant >= at)
+        };
+        self.topics.get(name).is_some_and(ready)
+            && self.sides.get(name).is_some_and(|s| s.end.is_none() && room(&s.cursor))
+    }
+
+    fn read_side_once(&mut self, name: &TopicName, now: Now) -> bool {
+        let Self { sides, routes, router, main, log, .. } = self;
+        let Some(side) = sides.get_mut(name) else { return false };
+        // Whatever the main reader has not read yet goes back to it. After a start it may be behind.
+        let end = main.tracker.read();
+        if end < side.cursor.tracker.read() {
+            return false;
+        }
+        let mut want = |stream: &StreamName, range: SeqRange| {
+            range.first < end && route(routes, router, stream).as_ref() == Some(name)
+        };
+        match side.cursor.reader.next(&mut want) {
+            Ok(Some(Read::Block(info, payload))) => {
+                self.fill(name, &info, &payload, now);
+                true
+            }
+            Ok(Some(Read::Skipped { range, .. })) if range.first < end => {
+                side.cursor.pass(range.end);
+                true
+            }
+            Ok(Some(Read::Gone { range, why })) if range.first < end => {
+                side.cursor.tracker.give_up(range, why);
+                side.cursor.pass(range.end.min(end));
+                true
+            }
+            Ok(_) => {
+                side.cursor.pass(end);
+                side.cursor.behind = false;
+                if side.cursor.tracker.is_empty() {
+                    side.end = Some(end);
+                } else {
+                    // What was read just now, beyond `end`, must be read again.
+                    side.cursor.reader = log.reader(end);
+                }
+                false
+            }
+            Err(e) => {
+                self.last_error = Some(e.to_string());
+                side.cursor.retry_at = Some(now.instant + self.settings.limits.stuck_after);
+                false
+            }
+        }
+    }
+
+    /// Puts the events of a block that are not in windows yet into windows of `name`.
+    fn fill(&mut self, name: &TopicName, info: &BlockInfo, payload: &[u8], now: Now) {
+        let Self { topics, main, sides, restored, settings, random, spare, sendable, .. } = self;
+        let Some(topic) = topics.get_mut(name) else { return };
+        let side = sides.get_mut(name).filter(|s| s.owns(info.range.first));
+        let cursor = side.map_or(main, |s| &mut s.cursor);
+        if info.range.first >= cursor.tracker.read() {
+            cursor.behind = false;
+            let fate = Fate::Topic { topic: name.clone(), hash: block_hash(info, payload) };
+            let entry = Entry::new(info.range, info.segment, info.time, fate);
+            let settled = restored.remove(&info.range.first);
+            cursor.tracker.push(settled.map_or(entry.clone(), |bits| entry.restored(&bits)));
+        }
+        let Some(entry) = cursor.tracker.get_mut(info.range.first) else { return };
+        let mut filler = Filler { topic, settings, random, spare, sendable, info, now };
+        let mut undecodable = None;
+        for (index, event) in (0u32..).zip(EventIter::new(payload)) {
+            match event {
+                Ok(event) if entry.is_free(index) => {
+                    entry.take(index);
+                    filler.add(index, &event);
+                }
+                Ok(_) => {}
+                Err(e) => undecodable = Some(e),
+            }
+        }
+        if let Some(e) = undecodable {
+            let count = entry.give_up_free(Why::Lost);
+            self.last_error = Some(format!("{count} events from {} on can't be decoded: {e}", info.range));
+        }
+    }
+}
+
+/// The topic of a stream, asked once.
+pub(super) fn route(
+    routes: &mut std::collections::HashMap<StreamName, Option<TopicName>>,
+    router: &super::Router,
+    stream: &StreamName,
+) -> Option<TopicName> {
+    if let Some(known) = routes.get(stream) {
+        return known.clone();
+    }
+    let topic = router(stream);
+    routes.insert(stream.clone(), topic.clone());
+    topic
+}
+
+fn block_hash(info: &BlockInfo, payload: &[u8]) -> u64 {
+    let mut sum = EventSum::new();
+    let numbered = (info.range.first.0..).zip(EventIter::new(payload).flatten());
+    numbered.for_each(|(seq, event)| sum.add(Seq(seq), event.key, event.value));
+    sum.get()
+}

@@ -1,0 +1,81 @@
+//! Sending: which window goes when.
+
+use std::time::Instant;
+
+use super::super::line::{InFlight, Line};
+use super::super::log::Log;
+use super::super::topic::{Standing, Topic};
+use super::fill::seal;
+use super::{Engine, Now, Sink};
+use crate::ids::TopicName;
+use crate::kafka::Window;
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// Sends every window whose time has come. Returns whether it sent any.
+    pub(super) fn send_due(&mut self, now: Now) -> bool {
+        let due: Vec<_> = self.sendable.iter().filter(|(t, p)| self.is_due(t, *p, now.instant)).cloned().collect();
+        let any = !due.is_empty();
+        for (topic, partition) in due {
+            self.send_next(&topic, partition, now.instant);
+        }
+        any
+    }
+
+    fn is_due(&self, topic: &TopicName, partition: i32, now: Instant) -> bool {
+        let line = self.topics.get(topic).and_then(|t| t.lines.get(&partition));
+        line.is_some_and(|line| {
+            !line.ready.is_empty() || self.closing || line.open.as_ref().is_some_and(|o| now >= o.since + self.settings.linger)
+        })
+    }
+
+    /// Sends the oldest unsent window of a line that has none in flight.
+    fn send_next(&mut self, name: &TopicName, partition: i32, now: Instant) {
+        self.sendable.remove(&(name.clone(), partition));
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let Some(line) = topic.lines.get_mut(&partition).filter(|l| l.in_flight.is_none()) else { return };
+        if line.ready.is_empty() && line.open.is_some() {
+            seal(line, self.settings.compression, &mut self.spare);
+            if topic.sticky.current() == Some(partition) {
+                topic.sticky.forget();
+            }
+        }
+        let Some(sealed) = line.ready.pop_front() else { return };
+        let id = self.next_window;
+        self.next_window += 1;
+        let last = sealed.counter + u64::from(sealed.batch.count());
+        line.in_flight = Some(InFlight {
+            id,
+            parts: sealed.parts,
+            bytes: sealed.bytes,
+            counter: last,
+            restamped: sealed.restamped,
+            since: now,
+        });
+        self.in_flight.insert(id, (name.clone(), partition));
+        self.sink.send(Window { id, topic: name.clone(), partition, batch: sealed.batch });
+    }
+
+    /// A line's window came back: the next may go.
+    pub(super) fn note_sendable(&mut self, name: &TopicName, partition: i32) {
+        let line = self.topics.get(name).and_then(|t| t.lines.get(&partition));
+        if line.is_some_and(|l: &Line| l.in_flight.is_none() && l.has_unsent()) {
+            self.sendable.insert((name.clone(), partition));
+        }
+    }
+
+    /// When the engine must be called again though nothing happened: a linger ends, a topic or the disk is
+    /// tried again, or a topic that holds back the others has done so for too long.
+    pub(super) fn next_wake(&self, now: Now) -> Option<Instant> {
+        let linger = self.sendable.iter().filter_map(|(t, p)| {
+            let open = self.topics.get(t)?.lines.get(p)?.open.as_ref()?;
+            Some(open.since + self.settings.linger)
+        });
+        let retries = self.topics.values().filter_map(|t| match t.standing {
+            Standing::Waiting { retry_at, .. } => retry_at,
+            _ => None,
+        });
+        let disks = self.sides.values().filter_map(|s| s.cursor.retry_at).chain(self.main.retry_at);
+        let stuck = self.blocking_topic().and_then(Topic::in_flight_since).map(|s| s + self.settings.limits.stuck_after);
+        linger.chain(retries).chain(disks).chain(stuck).filter(|at| *at > now.instant).min()
+    }
+}

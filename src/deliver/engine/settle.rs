@@ -1,0 +1,186 @@
+//! What became of windows: settling, counting, and what a refusal means.
+
+use super::super::log::Log;
+use super::super::line::InFlight;
+use super::super::topic::{Standing, Topic};
+use super::super::tracker::{Finished, Tracker};
+use super::{Delivered, Engine, Now, Sink};
+use crate::ids::{Seq, TopicName};
+use crate::kafka::{Outcome, TopicState};
+use crate::state::positions::{Tally, Totals};
+
+/// Kafka's error code for a batch over the topic's `max.message.bytes`.
+const MESSAGE_TOO_LARGE: i16 = 10;
+/// Likewise, over the segment's size.
+const RECORD_LIST_TOO_LARGE: i16 = 18;
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// A window's outcome. Returns what was delivered, for the metrics.
+    pub fn settled(&mut self, window: u64, outcome: Outcome, now: Now) -> Option<Delivered> {
+        let (name, partition) = self.in_flight.remove(&window)?;
+        let line = self.topics.get_mut(&name)?.lines.get_mut(&partition)?;
+        let window = line.in_flight.take_if(|f| f.id == window)?;
+        let delivered = match outcome {
+            Outcome::Acked { may_be_doubled, .. } => {
+                line.counter.settle(window.counter);
+                self.accept_ack(&name);
+                Some(self.deliver(&name, &window, may_be_doubled))
+            }
+            Outcome::Deferred { message, .. } => {
+                self.take_back(&name, partition, &window);
+                let retry_at = self.looks_ready(&name).then(|| now.instant + self.settings.limits.stuck_after);
+                self.stand_back(&name, message, retry_at);
+                None
+            }
+            Outcome::Refused { code, message, .. } => {
+                self.take_back(&name, partition, &window);
+                self.refused(&name, code, message, &window, now);
+                None
+            }
+        };
+        self.note_sendable(&name, partition);
+        self.pop_finished();
+        delivered
+    }
+
+    fn accept_ack(&mut self, name: &TopicName) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.refusals = 0;
+        }
+    }
+
+    /// The tracker that holds an event of a topic.
+    pub(super) fn tracker_of(&mut self, topic: &TopicName, seq: Seq) -> &mut Tracker {
+        match self.sides.get_mut(topic) {
+            Some(side) if side.owns(seq) => &mut side.cursor.tracker,
+            _ => &mut self.main.tracker,
+        }
+    }
+
+    fn deliver(&mut self, name: &TopicName, window: &InFlight, doubtful: bool) -> Delivered {
+        let mut accepted = Vec::new();
+        for (block, events) in window.parts.iter() {
+            let tracker = self.tracker_of(name, block);
+            if let Some(entry) = tracker.get(block) {
+                accepted.push((entry.time, events.end - events.start));
+            }
+            tracker.settle(block, events);
+        }
+        Delivered {
+            topic: name.clone(),
+            count: window.parts.count(),
+            accepted,
+            doubtful,
+            restamped: window.restamped,
+        }
+    }
+
+    /// A window that was certainly not appended: its events are free again, its counter numbers too.
+    fn take_back(&mut self, name: &TopicName, partition: i32, window: &InFlight) {
+        for (block, events) in window.parts.iter() {
+            self.tracker_of(name, block).free(block, events);
+        }
+        let first = window.counter.saturating_sub(u64::from(window.parts.count()));
+        if let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) {
+            line.counter.give_back(first);
+        }
+    }
+
+    /// A definite refusal. Too large a window is cut smaller; anything else makes the topic wait.
+    fn refused(&mut self, name: &TopicName, code: i16, message: String, window: &InFlight, now: Now) {
+        let too_large = matches!(code, MESSAGE_TOO_LARGE | RECORD_LIST_TOO_LARGE);
+        if too_large && window.parts.count() > 1 {
+            if let Some(topic) = self.topics.get_mut(name) {
+                topic.batch_size = (topic.batch_size / 2).max(1);
+            }
+            if self.sides.contains_key(name) {
+                self.set_apart(name);
+            } else {
+                self.discard_unsent(name);
+                self.rewind_main();
+            }
+            return;
+        }
+        let at = window.parts.first().unwrap_or_default();
+        let retry_at = self.topics.get_mut(name).map(|topic| {
+            topic.refusals += 1;
+            now.instant + self.settings.limits.retry_after * topic.refusals.min(8)
+        });
+        self.stand_back(name, format!("event {at} was refused: {message}"), retry_at);
+    }
+
+    /// Whether the cluster's last word on a topic gives no reason why it could not take events.
+    fn looks_ready(&self, name: &TopicName) -> bool {
+        let state = self.topology.as_ref().and_then(|t| t.topics.get(name));
+        matches!(state, Some(TopicState::Present { partitions, .. }) if partitions.iter().all(|p| p.leader.is_some()))
+    }
+
+    /// The topic can't take events now: set it apart and let it wait.
+    fn stand_back(&mut self, name: &TopicName, reason: String, retry_at: Option<std::time::Instant>) {
+        self.set_apart(name);
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.standing = Standing::Waiting { reason, retry_at };
+        }
+    }
+
+    /// Counts what is settled at the front of each tracker; puts away side readers that are done.
+    pub(super) fn pop_finished(&mut self) {
+        while let Some(finished) = self.main.tracker.pop_finished() {
+            if let Some(side) = finished.elsewhere.as_ref().and_then(|t| self.sides.get_mut(t)) {
+                side.waiting = side.waiting.saturating_add_unsigned(finished.range.len());
+            }
+            self.count(&finished);
+        }
+        let names: Vec<_> = self.sides.keys().cloned().collect();
+        for name in names {
+            self.pop_side(&name);
+        }
+    }
+
+    fn pop_side(&mut self, name: &TopicName) {
+        let Some(side) = self.sides.get_mut(name) else { return };
+        let mut finished = Vec::new();
+        while let Some(f) = side.cursor.tracker.pop_finished() {
+            side.waiting = side.waiting.saturating_sub_unsigned(f.totals.sum());
+            finished.push(f);
+        }
+        let position = self.main.tracker.position();
+        if side.end.is_some_and(|end| position >= end) {
+            self.totals.even_out(side.waiting);
+            self.sides.remove(name);
+        }
+        finished.iter().for_each(|f| self.count(f));
+    }
+
+    fn count(&mut self, finished: &Finished) {
+        self.totals.add(&finished.totals);
+        let Some(segment) = finished.segment else { return };
+        let fresh = Tally { first: finished.range.first, ..Tally::default() };
+        let tally = self.tallies.entry(segment).or_insert(fresh);
+        tally.first = tally.first.min(finished.range.first);
+        tally.last = tally.last.max(finished.range.end.prev());
+        tally.totals.add(&finished.totals);
+        tally.hash = tally.hash.wrapping_add(finished.hash);
+    }
+
+    /// Sums of what is settled.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Makes sure that the topic is known here and to the cluster's side.
+    pub(super) fn ensure_topic(&mut self, name: &TopicName) {
+        if self.topics.contains_key(name) {
+            return;
+        }
+        let seed = self.draw();
+        let saved = self.saved_counters.remove(name);
+        let topic = Topic::new(name.clone(), saved.as_ref(), self.settings.batch_size, seed);
+        self.topics.insert(name.clone(), topic);
+        self.sink.track(name.clone());
+        if let Some(topology) = self.topology.clone() {
+            self.learn(name, &topology);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Topics that can't take their events, and how they come back.
+
+use std::sync::Arc;
+
+use super::super::log::Log;
+use super::super::topic::{Standing, Topic};
+use super::super::tracker::Fate;
+use super::{Cursor, Engine, Now, SideReader, Sink};
+use crate::ids::TopicName;
+use crate::kafka::{TopicState, Topology};
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// What the cluster says of its topics has changed.
+    pub fn topology(&mut self, topology: &Arc<Topology>) {
+        self.topology = Some(Arc::clone(topology));
+        let names: Vec<_> = self.topics.keys().cloned().collect();
+        names.iter().for_each(|name| self.learn(name, topology));
+    }
+
+    pub(super) fn learn(&mut self, name: &TopicName, topology: &Topology) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        match topology.topics.get(name) {
+            None => {}
+            Some(TopicState::Missing { message, .. }) => {
+                // What is in flight or ready may still go through; the producer says so. Only reading stops.
+                if !matches!(topic.standing, Standing::Ready) {
+                    topic.standing = Standing::Waiting { reason: message.clone(), retry_at: None };
+                }
+            }
+            Some(TopicState::Present { id, partitions }) if !partitions.is_empty() => {
+                topic.learn(*id, partitions);
+                let led = partitions.iter().any(|p| p.leader.is_some());
+                let timed = matches!(topic.standing, Standing::Waiting { retry_at: Some(_), .. });
+                if led && !timed {
+                    topic.standing = Standing::Ready;
+                }
+            }
+            Some(TopicState::Present { .. }) => {}
+        }
+    }
+
+    /// Topics whose time has come are tried again.
+    pub(super) fn retry_waiting(&mut self, now: Now) {
+        for topic in self.topics.values_mut() {
+            if matches!(topic.standing, Standing::Waiting { retry_at: Some(at), .. } if now.instant >= at) {
+                topic.standing = Standing::Ready;
+            }
+        }
+    }
+
+    /// Gives a topic a reader of its own: its unsettled events no longer hold back the others. Windows of it
+    /// that were not sent are discarded and will be read again.
+    pub(super) fn set_apart(&mut self, name: &TopicName) {
+        self.discard_unsent(name);
+        let Self { main, sides, log, .. } = self;
+        let read = main.tracker.read();
+        let side = sides.entry(name.clone()).or_insert_with(|| {
+            let from = main.tracker.first_unfinished(name).unwrap_or(read);
+            SideReader { cursor: Cursor::new(log.reader(from), from), from, end: Some(from), waiting: 0 }
+        });
+        // A side reader that still has the topic has everything of it already.
+        if let Some(end) = side.end.take() {
+            let entries = main.tracker.hand_over(name, end);
+            entries.into_iter().for_each(|e| side.cursor.tracker.push(e));
+            side.cursor.tracker.skip_to(read);
+        }
+        let from = side.cursor.tracker.first_free().unwrap_or(side.cursor.tracker.read());
+        side.cursor.move_back(log.reader(from));
+    }
+
+    /// Frees the events of every window of the topic that was not sent.
+    pub(super) fn discard_unsent(&mut self, name: &TopicName) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let mut discarded = Vec::new();
+        for (partition, line) in &mut topic.lines {
+            discarded.extend(line.discard_unsent());
+            self.sendable.remove(&(name.clone(), *partition));
+        }
+        topic.sticky.forget();
+        for parts in discarded {
+            parts.iter().for_each(|(block, events)| self.tracker_of(name, block).free(block, events));
+        }
+    }
+
+    /// Moves the main reader back to its first event that is in no window.
+    pub(super) fn rewind_main(&mut self) {
+        if let Some(from) = self.main.tracker.first_free() {
+            self.main.move_back(self.log.reader(from));
+        }
+    }
+
+    /// The topic at the front of the main reader, if it keeps the main reader from going on.
+    pub(super) fn blocking_topic(&self) -> Option<&Topic> {
+        let apart = self.side_bytes();
+        let mine = self.topics.values().map(Topic::bytes).sum::<usize>().saturating_sub(apart);
+        let limits = &self.settings.limits;
+        let blocked = mine >= limits.buffer || !self.main.has_room(limits.entries);
+        if !blocked || !self.link_up || self.topics.len() < 2 || apart >= limits.apart {
+            return None;
+        }
+        match &self.main.tracker.front()?.fate {
+            Fate::Topic { topic, .. } => self.topics.get(topic),
+            _ => None,
+        }
+    }
+
+    /// Sets a topic apart whose window has been in flight for too long while it holds back the others.
+    pub(super) fn set_blocking_topic_apart(&mut self, now: Now) {
+        let late = |t: &Topic| {
+            t.in_flight_since().is_some_and(|since| now.instant >= since + self.settings.limits.stuck_after)
+        };
+        let stuck = self.blocking_topic().filter(|t| late(t)).map(|t| t.name.clone());
+        if let Some(name) = stuck {
+            self.set_apart(&name);
+            self.read_main(now);
+        }
+    }
+}

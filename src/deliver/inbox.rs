@@ -1,0 +1,85 @@
+//! Where the delivery thread hears of everything that happens elsewhere.
+//!
+//! Bounded by nature: outcomes are at most as many as windows in flight, of the rest only the last word is
+//! kept.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::kafka::{LinkState, Observer, Outcome, Topology};
+
+/// What has happened since the last look.
+#[derive(Debug, Default)]
+pub struct Mail {
+    /// Outcomes of windows, in the order they came.
+    pub outcomes: Vec<(u64, Outcome)>,
+    /// The cluster's topics, if they changed.
+    pub topology: Option<Arc<Topology>>,
+    /// The link's state, if it changed.
+    pub link: Option<LinkState>,
+    /// More of the log is durable.
+    pub durable: bool,
+    /// Deliver what is in windows and end, by then at the latest.
+    pub close: Option<Instant>,
+}
+
+impl Mail {
+    fn is_empty(&self) -> bool {
+        self.outcomes.is_empty()
+            && self.topology.is_none()
+            && self.link.is_none()
+            && !self.durable
+            && self.close.is_none()
+    }
+}
+
+/// The mailbox of one delivery thread.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    mail: Mutex<Mail>,
+    bell: Condvar,
+}
+
+impl Inbox {
+    /// Takes what is there, without waiting.
+    pub fn take(&self) -> Mail {
+        std::mem::take(&mut *self.mail.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until something is there, `longest` at most, and takes it.
+    pub fn wait(&self, longest: Duration) -> Mail {
+        let mail = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.bell.wait_timeout_while(mail, longest, |mail| mail.is_empty());
+        let (mut mail, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *mail)
+    }
+
+    fn put(&self, change: impl FnOnce(&mut Mail)) {
+        change(&mut self.mail.lock().unwrap_or_else(PoisonError::into_inner));
+        self.bell.notify_one();
+    }
+
+    /// More of the log is durable.
+    pub fn durable(&self) {
+        self.put(|mail| mail.durable = true);
+    }
+
+    /// Ends the thread, by `deadline` at the latest.
+    pub fn close(&self, deadline: Instant) {
+        self.put(|mail| mail.close = Some(deadline));
+    }
+}
+
+impl Observer for Inbox {
+    fn settled(&self, window: u64, outcome: Outcome) {
+        self.put(|mail| mail.outcomes.push((window, outcome)));
+    }
+
+    fn topology(&self, topology: Arc<Topology>) {
+        self.put(|mail| mail.topology = Some(topology));
+    }
+
+    fn link(&self, state: LinkState) {
+        self.put(|mail| mail.link = Some(state));
+    }
+}

@@ -1,0 +1,105 @@
+//! One partition of one topic: the window that is being filled, those that wait, and the one in flight.
+//!
+//! INVARIANT: at most one window is in flight. A restarted broker remembers only the last batch of a
+//! producer, so only the last one may ever be sent again (`docs/decisions/`, "one window in flight").
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::counters::Dense;
+use super::parts::Parts;
+use crate::kafka::{Batch, RecordsBuilder, Stamp};
+
+/// A window that still takes events.
+#[derive(Debug)]
+pub struct Open {
+    /// Its records so far.
+    pub records: RecordsBuilder,
+    /// Its events.
+    pub parts: Parts,
+    /// How its records are stamped.
+    pub stamp: Stamp,
+    /// When its first event was added.
+    pub since: Instant,
+    /// The counter's value at its first record.
+    pub counter: u64,
+    /// How many of its events have a time of their own that is not their record's.
+    pub restamped: u32,
+}
+
+/// A window that is complete.
+#[derive(Debug)]
+pub struct Sealed {
+    /// What will be sent.
+    pub batch: Batch,
+    /// Its events.
+    pub parts: Parts,
+    /// Bytes it holds in memory.
+    pub bytes: usize,
+    /// The counter's value at its first record.
+    pub counter: u64,
+    /// How many of its events have a time of their own that is not their record's.
+    pub restamped: u32,
+}
+
+/// What is kept of a window while it is in flight.
+#[derive(Debug)]
+pub struct InFlight {
+    /// Its number with the producer.
+    pub id: u64,
+    /// Its events.
+    pub parts: Parts,
+    /// Bytes it holds in memory.
+    pub bytes: usize,
+    /// The counter's value after its last record.
+    pub counter: u64,
+    /// How many of its events have a time of their own that is not their record's.
+    pub restamped: u32,
+    /// When it was handed to the producer.
+    pub since: Instant,
+}
+
+/// The windows of a partition.
+#[derive(Debug)]
+pub struct Line {
+    /// Takes events.
+    pub open: Option<Open>,
+    /// Complete, oldest first.
+    pub ready: VecDeque<Sealed>,
+    /// With the producer.
+    pub in_flight: Option<InFlight>,
+    /// Numbers its records.
+    pub counter: Dense,
+}
+
+impl Line {
+    /// No windows.
+    #[must_use]
+    pub fn new(counter: Dense) -> Self {
+        Self { open: None, ready: VecDeque::new(), in_flight: None, counter }
+    }
+
+    /// Bytes its windows hold in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let open = self.open.as_ref().map_or(0, |o| o.records.bytes());
+        let ready: usize = self.ready.iter().map(|s| s.bytes).sum();
+        open + ready + self.in_flight.as_ref().map_or(0, |f| f.bytes)
+    }
+
+    /// Whether something could be sent now or later.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        self.open.is_some() || !self.ready.is_empty()
+    }
+
+    /// Takes every window that was not sent, and gives their counter numbers back.
+    pub fn discard_unsent(&mut self) -> Vec<Parts> {
+        let first = self.ready.front().map(|s| s.counter).or(self.open.as_ref().map(|o| o.counter));
+        if let Some(first) = first {
+            self.counter.give_back(first);
+        }
+        let ready = self.ready.drain(..).map(|s| s.parts);
+        ready.chain(self.open.take().map(|o| o.parts)).collect()
+    }
+}

@@ -1,0 +1,123 @@
+//! One topic of one destination: its lines, and whether it takes events now.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::counters::Dense;
+use super::line::Line;
+use super::sticky::{Candidate, Sticky};
+use crate::ids::TopicName;
+use crate::kafka::PartitionInfo;
+use crate::state::positions::{Counter, TopicCounters};
+
+/// Whether a topic takes events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// The cluster has not said anything about it yet.
+    Unknown,
+    /// It takes events.
+    Ready,
+    /// It does not, for the reason given.
+    Waiting {
+        /// In words, for people.
+        reason: String,
+        /// When to try again even if nothing seems to have changed; `None` while the topic is missing.
+        retry_at: Option<Instant>,
+    },
+}
+
+/// A topic events go to.
+#[derive(Debug)]
+pub struct Topic {
+    /// Its name.
+    pub name: TopicName,
+    /// Whether it takes events.
+    pub standing: Standing,
+    /// Its partitions, as the cluster last said.
+    pub partitions: Vec<PartitionInfo>,
+    /// Its id at the cluster; zero where the cluster has none.
+    pub id: [u8; 16],
+    /// The partitions that were written to.
+    pub lines: BTreeMap<i32, Line>,
+    /// Chooses partitions for events without a key.
+    pub sticky: Sticky,
+    /// Bytes at which a window is closed; lower where the topic refused larger ones.
+    pub batch_size: usize,
+    /// How often it refused in a row.
+    pub refusals: u32,
+    restored: BTreeMap<i32, Counter>,
+    restored_id: [u8; 16],
+}
+
+impl Topic {
+    /// A topic nothing is known about yet but what was saved of its counters.
+    #[must_use]
+    pub fn new(name: TopicName, saved: Option<&TopicCounters>, batch_size: usize, seed: u64) -> Self {
+        Self {
+            name,
+            standing: Standing::Unknown,
+            partitions: Vec::new(),
+            id: saved.map_or([0; 16], |s| s.id),
+            lines: BTreeMap::new(),
+            sticky: Sticky::new(seed),
+            batch_size,
+            refusals: 0,
+            restored: saved.map(|s| s.partitions.clone()).unwrap_or_default(),
+            restored_id: saved.map_or([0; 16], |s| s.id),
+        }
+    }
+
+    /// Takes over what the cluster says. A topic that was made anew starts its counters anew.
+    pub fn learn(&mut self, id: [u8; 16], partitions: &[PartitionInfo]) {
+        if id != [0; 16] && self.id != id {
+            if self.restored_id != [0; 16] || self.id != [0; 16] {
+                self.restored.clear();
+                self.lines.retain(|_, line| line.in_flight.is_some() || line.has_unsent());
+            }
+            self.id = id;
+        }
+        partitions.clone_into(&mut self.partitions);
+    }
+
+    /// The line of a partition, made if need be.
+    pub fn line(&mut self, partition: i32, draw: impl FnOnce() -> u16) -> &mut Line {
+        let restored = &self.restored;
+        self.lines.entry(partition).or_insert_with(|| {
+            Line::new(restored.get(&partition).map_or_else(|| Dense::fresh(draw()), |c| Dense::restored(*c)))
+        })
+    }
+
+    /// The partition of an event without a key, among the partitions the cluster named.
+    pub fn sticky_partition(&mut self) -> Option<i32> {
+        if let Some(current) = self.sticky.current() {
+            return Some(current);
+        }
+        let lines = &self.lines;
+        let candidates = (0i32..).zip(&self.partitions).map(|(partition, info)| Candidate {
+            partition,
+            available: info.leader.is_some(),
+            load: lines.get(&partition).map_or(0, Line::bytes),
+        });
+        self.sticky.choose(candidates)
+    }
+
+    /// Bytes its windows hold in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lines.values().map(Line::bytes).sum()
+    }
+
+    /// Since when its oldest window is in flight.
+    #[must_use]
+    pub fn in_flight_since(&self) -> Option<Instant> {
+        self.lines.values().filter_map(|l| l.in_flight.as_ref()).map(|f| f.since).min()
+    }
+
+    /// What to save of its counters.
+    #[must_use]
+    pub fn counters(&self) -> TopicCounters {
+        let mut partitions = self.restored.clone();
+        partitions.extend(self.lines.iter().map(|(p, line)| (*p, line.counter.saved())));
+        TopicCounters { topic: self.name.clone(), id: self.id, partitions }
+    }
+}

@@ -1,0 +1,390 @@
+//! What a reader has taken from the log and what of it is settled: block by block, event by event.
+//!
+//! A pure state machine. [`Tracker::position`] is the number below which everything is settled, so a
+//! position never claims more than that (promise 4 of the design), whatever order windows come back in.
+//!
+//! INVARIANT: entries stand in the order of their numbers and never overlap; an event's settled bit implies
+//! its taken bit.
+//! INVARIANT: an entry leaves from the front only, when everything in it is settled. Its counts enter the
+//! totals at that moment, so totals count exactly what lies before the position.
+
+use std::collections::VecDeque;
+
+use super::log::Why;
+use crate::event::UnixMillis;
+use crate::ids::{Seq, SeqRange, SegmentId, TopicName};
+use crate::state::positions::{Bits, Partial, Totals};
+
+/// One block, or one stretch of numbers without one.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its numbers.
+    pub range: SeqRange,
+    /// The segment it is in, where it is known.
+    pub segment: Option<SegmentId>,
+    /// When it was accepted.
+    pub time: UnixMillis,
+    /// What its events are to become.
+    pub fate: Fate,
+    /// Events that are in a window or settled.
+    taken: Bits,
+    /// Events that are settled.
+    settled: Bits,
+    /// Settled events that did not reach the destination.
+    given_up: Totals,
+}
+
+/// What becomes of the events of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// They go to a topic.
+    Topic {
+        /// Which.
+        topic: TopicName,
+        /// Sum (wrapping) of the hashes of its events.
+        hash: u64,
+    },
+    /// They are settled as they stand: filtered, dropped, or lost.
+    Settled(Totals),
+    /// A side reader delivers them.
+    Elsewhere {
+        /// The side reader's topic.
+        topic: TopicName,
+    },
+}
+
+/// A finished entry, with what is to be added to the sums.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Its numbers.
+    pub range: SeqRange,
+    /// The segment it is in, where it is known.
+    pub segment: Option<SegmentId>,
+    /// What became of its events.
+    pub totals: Totals,
+    /// Sum of the hashes of its delivered events.
+    pub hash: u64,
+    /// The side reader that delivers its events, if one does.
+    pub elsewhere: Option<TopicName>,
+}
+
+impl Entry {
+    /// An entry none of whose events is taken yet.
+    #[must_use]
+    pub fn new(range: SeqRange, segment: Option<SegmentId>, time: UnixMillis, fate: Fate) -> Self {
+        let len = match fate {
+            Fate::Topic { .. } => u32::try_from(range.len()).unwrap_or(u32::MAX),
+            Fate::Settled(_) | Fate::Elsewhere { .. } => 0,
+        };
+        Self {
+            range,
+            segment,
+            time,
+            fate,
+            taken: Bits::new(len),
+            settled: Bits::new(len),
+            given_up: Totals::default(),
+        }
+    }
+
+    /// Marks as settled what an earlier process is known to have delivered.
+    #[must_use]
+    pub fn restored(mut self, settled: &Bits) -> Self {
+        if settled.len() == self.settled.len() {
+            self.taken = settled.clone();
+            self.settled = settled.clone();
+        }
+        self
+    }
+
+    /// Whether event `index` is neither in a window nor settled.
+    #[must_use]
+    pub fn is_free(&self, index: u32) -> bool {
+        index < self.taken.len() && !self.taken.get(index)
+    }
+
+    /// Puts event `index` in a window.
+    pub fn take(&mut self, index: u32) {
+        self.taken.set(index);
+    }
+
+    /// Whether some event is in no window and not settled.
+    #[must_use]
+    pub fn has_free(&self) -> bool {
+        !self.taken.is_full()
+    }
+
+    fn is_of(&self, name: &TopicName) -> bool {
+        matches!(&self.fate, Fate::Topic { topic, .. } if topic == name)
+    }
+
+    fn leave_to_side_reader(&mut self) -> Entry {
+        let Fate::Topic { topic, .. } = &self.fate else { return self.clone() };
+        let fate = Fate::Elsewhere { topic: topic.clone() };
+        let stand_in = Entry::new(self.range, self.segment, self.time, fate);
+        std::mem::replace(self, stand_in)
+    }
+
+    fn is_done(&self) -> bool {
+        self.settled.is_full()
+    }
+
+    /// Counts every event that is in no window and not settled as given up; returns how many that were.
+    pub fn give_up_free(&mut self, why: Why) -> u64 {
+        let mut count = 0;
+        for index in 0..self.taken.len() {
+            if !self.taken.get(index) {
+                self.taken.set(index);
+                self.settled.set(index);
+                count += 1;
+            }
+        }
+        why.count(&mut self.given_up, count);
+        count
+    }
+
+    fn finish(self) -> Finished {
+        let given_up = self.given_up.sum();
+        let (totals, hash, elsewhere) = match self.fate {
+            Fate::Topic { hash, .. } => {
+                let delivered = u64::from(self.settled.len()).saturating_sub(given_up);
+                (Totals { delivered: delivered + self.given_up.delivered, ..self.given_up }, if given_up == 0 { hash } else { 0 }, None)
+            }
+            Fate::Settled(totals) => (totals, 0, None),
+            Fate::Elsewhere { topic } => (Totals::default(), 0, Some(topic)),
+        };
+        Finished { range: self.range, segment: self.segment, totals, hash, elsewhere }
+    }
+}
+
+/// The entries between what is settled and what has been read.
+#[derive(Debug)]
+pub struct Tracker {
+    entries: VecDeque<Entry>,
+    read: Seq,
+}
+
+impl Tracker {
+    /// Nothing read yet; the next to be read is `from`.
+    #[must_use]
+    pub fn new(from: Seq) -> Self {
+        Self { entries: VecDeque::new(), read: from }
+    }
+
+    /// Everything below this is settled.
+    #[must_use]
+    pub fn position(&self) -> Seq {
+        self.entries.front().map_or(self.read, |e| e.range.first)
+    }
+
+    /// The first number that no entry has been made for.
+    #[must_use]
+    pub fn read(&self) -> Seq {
+        self.read
+    }
+
+    /// Skips numbers that are nobody's business here. Only with no entries beyond `to`.
+    pub fn skip_to(&mut self, to: Seq) {
+        self.read = self.read.max(to);
+    }
+
+    /// The oldest entry.
+    #[must_use]
+    pub fn front(&self) -> Option<&Entry> {
+        self.entries.front()
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether everything read is settled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds what was read next.
+    pub fn push(&mut self, entry: Entry) {
+        debug_assert!(entry.range.first >= self.read, "entries come in order");
+        self.read = self.read.max(entry.range.end);
+        self.entries.push_back(entry);
+    }
+
+    fn index_of(&self, seq: Seq) -> Option<usize> {
+        let after = self.entries.partition_point(|e| e.range.first <= seq);
+        let index = after.checked_sub(1)?;
+        self.entries.get(index).filter(|e| seq < e.range.end).map(|_| index)
+    }
+
+    /// The entry that holds `seq`.
+    pub fn get_mut(&mut self, seq: Seq) -> Option<&mut Entry> {
+        self.index_of(seq).and_then(|i| self.entries.get_mut(i))
+    }
+
+    /// The entry that holds `seq`.
+    #[must_use]
+    pub fn get(&self, seq: Seq) -> Option<&Entry> {
+        self.index_of(seq).and_then(|i| self.entries.get(i))
+    }
+
+    /// Events of the entry that begins at `block` were delivered.
+    pub fn settle(&mut self, block: Seq, events: std::ops::Range<u32>) {
+        if let Some(entry) = self.get_mut(block) {
+            for index in events {
+                entry.taken.set(index);
+                entry.settled.set(index);
+            }
+        }
+    }
+
+    /// Events of the entry that begins at `block` are in no window any more.
+    pub fn free(&mut self, block: Seq, events: std::ops::Range<u32>) {
+        if let Some(entry) = self.get_mut(block) {
+            events.filter(|&i| !entry.settled.get(i)).collect::<Vec<_>>().into_iter().for_each(|i| entry.taken.clear(i));
+        }
+    }
+
+    /// What is free in `range` can't be read any more: counts it and returns how many events that were.
+    pub fn give_up(&mut self, range: SeqRange, why: Why) -> u64 {
+        let overlapping = self.entries.iter_mut().filter(|e| e.range.first < range.end && range.first < e.range.end);
+        overlapping.map(|e| e.give_up_free(why)).sum()
+    }
+
+    /// Takes the next finished entry from the front.
+    pub fn pop_finished(&mut self) -> Option<Finished> {
+        if !self.entries.front()?.is_done() {
+            return None;
+        }
+        self.entries.pop_front().map(Entry::finish)
+    }
+
+    /// The first number of the first entry with an event in no window: where reading must start again.
+    #[must_use]
+    pub fn first_free(&self) -> Option<Seq> {
+        self.entries.iter().find(|e| e.has_free()).map(|e| e.range.first)
+    }
+
+    /// The first entry of `topic` that is not finished.
+    #[must_use]
+    pub fn first_unfinished(&self, topic: &TopicName) -> Option<Seq> {
+        self.entries.iter().find(|e| e.is_of(topic) && !e.is_done()).map(|e| e.range.first)
+    }
+
+    /// Hands the entries of `topic` from `from` on over to another tracker, finished ones too; their places
+    /// here become [`Fate::Elsewhere`].
+    pub fn hand_over(&mut self, topic: &TopicName, from: Seq) -> Vec<Entry> {
+        let mine = self.entries.iter_mut().filter(|e| e.is_of(topic) && e.range.first >= from);
+        mine.map(Entry::leave_to_side_reader).collect()
+    }
+
+    /// Events of entries that a side reader delivers.
+    #[must_use]
+    pub fn elsewhere(&self) -> u64 {
+        self.entries.iter().filter(|e| matches!(e.fate, Fate::Elsewhere { .. })).map(|e| e.range.len()).sum()
+    }
+
+    /// Blocks of which some events are settled, oldest first: what a position alone can't say.
+    pub fn partial(&self) -> impl Iterator<Item = Partial> + '_ {
+        let started = self.entries.iter().filter(|e| e.settled.count() > 0 && e.given_up.sum() == 0);
+        started.map(|e| Partial { first: e.range.first, settled: e.settled.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn topic(name: &str) -> TopicName {
+        TopicName::new(name).unwrap()
+    }
+
+    fn entry(first: u64, count: u64, name: &str) -> Entry {
+        let fate = Fate::Topic { topic: topic(name), hash: first };
+        Entry::new(SeqRange::new(Seq(first), Seq(first + count)), Some(SegmentId(1)), 0, fate)
+    }
+
+    #[test]
+    fn the_position_waits_for_the_oldest_event() {
+        let mut tracker = Tracker::new(Seq(1));
+        tracker.push(entry(1, 2, "a"));
+        tracker.push(entry(3, 2, "b"));
+        tracker.settle(Seq(3), 0..2);
+        assert_eq!(tracker.pop_finished(), None);
+        assert_eq!(tracker.position(), Seq(1));
+        tracker.settle(Seq(1), 0..1);
+        assert_eq!(tracker.partial().count(), 2);
+        tracker.settle(Seq(1), 1..2);
+        let popped: Vec<_> = std::iter::from_fn(|| tracker.pop_finished()).collect();
+        assert_eq!(popped.iter().map(|f| f.totals.delivered).sum::<u64>(), 4);
+        assert_eq!(tracker.position(), Seq(5));
+    }
+
+    #[test]
+    fn what_is_given_up_is_not_counted_as_delivered() {
+        let mut tracker = Tracker::new(Seq(1));
+        tracker.push(entry(1, 4, "a"));
+        tracker.settle(Seq(1), 0..1);
+        tracker.get_mut(Seq(1)).unwrap().take(1);
+        assert_eq!(tracker.give_up(SeqRange::new(Seq(1), Seq(5)), Why::Lost), 2);
+        assert_eq!(tracker.pop_finished(), None, "event 1 is in a window");
+        tracker.settle(Seq(1), 1..2);
+        let finished = tracker.pop_finished().unwrap();
+        assert_eq!(finished.totals, Totals { delivered: 2, lost: 2, ..Totals::default() });
+    }
+
+    #[test]
+    fn a_topic_handed_over_no_longer_holds_the_position() {
+        let mut tracker = Tracker::new(Seq(1));
+        tracker.push(entry(1, 2, "stuck"));
+        tracker.push(entry(3, 2, "fine"));
+        tracker.settle(Seq(3), 0..2);
+        let from = tracker.first_unfinished(&topic("stuck")).unwrap();
+        let handed = tracker.hand_over(&topic("stuck"), from);
+        assert_eq!(handed.len(), 1);
+        let popped: Vec<_> = std::iter::from_fn(|| tracker.pop_finished()).collect();
+        assert_eq!(popped.len(), 2);
+        assert_eq!(popped[0].elsewhere, Some(topic("stuck")));
+        assert_eq!(popped[0].totals.sum(), 0);
+        assert_eq!(tracker.position(), Seq(5));
+    }
+
+    proptest! {
+        /// Whatever order events are settled and freed in, the position is the first unsettled entry and
+        /// nothing is counted twice.
+        #[test]
+        fn the_sum_is_what_lies_before_the_position(
+            sizes in proptest::collection::vec(1u64..70, 1..12),
+            steps in proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..200),
+        ) {
+            let mut tracker = Tracker::new(Seq(1));
+            let mut first = 1;
+            let mut events = Vec::new();
+            for size in sizes {
+                tracker.push(entry(first, size, "t"));
+                events.extend((0..u32::try_from(size).unwrap()).map(|i| (Seq(first), i)));
+                first += size;
+            }
+            let mut settled = std::collections::HashSet::new();
+            let mut delivered = 0;
+            for (index, settle) in steps {
+                let (block, i) = events[index.index(events.len())];
+                if settle {
+                    tracker.settle(block, i..i + 1);
+                    settled.insert((block, i));
+                } else {
+                    tracker.free(block, i..i + 1);
+                }
+                while let Some(f) = tracker.pop_finished() {
+                    delivered += f.totals.delivered;
+                }
+                let oldest = events.iter().find(|e| !settled.contains(e));
+                prop_assert_eq!(tracker.position(), oldest.map_or(Seq(first), |e| e.0));
+                prop_assert_eq!(delivered, tracker.position().0 - 1);
+            }
+        }
+    }
+}

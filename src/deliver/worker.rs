@@ -1,0 +1,370 @@
+//! The thread around an [`Engine`]: hears what happens, keeps positions, releases segments, counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::sync::watch;
+
+use super::board::Board;
+use super::engine::{Delivered, Engine, Now, Sink, Wake};
+use super::inbox::{Inbox, Mail};
+use super::log::Log;
+use super::needs::Needs;
+use crate::disk::Fs;
+use crate::event::UnixMillis;
+use crate::ids::{DestinationName, LaneName, Seq, SegmentId, SpoolId, TopicName};
+use crate::kafka::{LinkError, LinkState};
+use crate::logs::Limit;
+use crate::metrics::{self, Metrics};
+use crate::state::ledger::{Key, Ledger, Row};
+use crate::state::positions::{Positions, Store, Tally, Totals};
+
+/// How often it looks around though nothing has happened.
+const ROUND: Duration = Duration::from_millis(250);
+/// Positions are synced this often: a power cut may double what was delivered since.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Saving may take at most one part in so many of the time.
+const SAVE_SHARE: u32 = 20;
+
+/// What the log is told when nobody needs the oldest part of it any more.
+pub trait Retention: Send {
+    /// The segment that holds an event, if one does.
+    fn segment_of(&self, seq: Seq) -> Option<SegmentId>;
+    /// Everything below `upto` is needed no more.
+    fn release(&self, upto: Seq);
+}
+
+/// Everything a worker works with.
+pub struct Worker<L: Log, S: Sink, F: Fs> {
+    /// The machine.
+    pub engine: Engine<L, S>,
+    /// Its ears.
+    pub inbox: Arc<Inbox>,
+    /// What it shows.
+    pub board: Arc<Board>,
+    /// Its positions' file.
+    pub store: Store<F>,
+    /// The log's housekeeping.
+    pub retention: Box<dyn Retention>,
+    /// What each destination of the lane needs.
+    pub needs: Arc<Needs>,
+    /// Where finished segments are noted.
+    pub ledger: Arc<dyn Ledger>,
+    /// Told everything below which is settled.
+    pub settled: watch::Sender<Seq>,
+    /// Counters.
+    pub counts: Counts,
+    /// Whose positions these are.
+    pub names: Names,
+}
+
+/// Who a worker works for.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// The data directory's identity.
+    pub spool: SpoolId,
+    /// The lane.
+    pub lane: LaneName,
+    /// The destination.
+    pub destination: DestinationName,
+}
+
+/// Handles to its metrics.
+#[derive(Debug)]
+pub struct Counts {
+    metrics: Arc<Metrics>,
+    names: metrics::LaneDestination,
+    delivered: HashMap<TopicName, Counter>,
+    seconds: Histogram,
+    restamped: Counter,
+    dropped: Counter,
+}
+
+impl Counts {
+    /// Handles for one lane and destination.
+    #[must_use]
+    pub fn new(metrics: &Arc<Metrics>, names: &Names) -> Self {
+        let (lane, destination) = (names.lane.to_string(), names.destination.to_string());
+        let by_destination = metrics::Destination { destination: destination.clone() };
+        let pair = metrics::LaneDestination { lane: lane.clone(), destination: destination.clone() };
+        let full = metrics::LaneDestinationReason { lane, destination, reason: "spool_full".into() };
+        Self {
+            delivered: HashMap::new(),
+            seconds: metrics.delivery_seconds.get_or_create(&pair).clone(),
+            restamped: metrics.restamped.get_or_create(&by_destination).clone(),
+            dropped: metrics.dropped.get_or_create(&full).clone(),
+            metrics: Arc::clone(metrics),
+            names: pair,
+        }
+    }
+
+    fn delivered(&mut self, delivered: &Delivered, now: UnixMillis) {
+        if !self.delivered.contains_key(&delivered.topic) {
+            let labels = metrics::LaneDestinationTopic {
+                lane: self.names.lane.clone(),
+                destination: self.names.destination.clone(),
+                topic: delivered.topic.to_string(),
+            };
+            let counter = self.metrics.delivered.get_or_create(&labels).clone();
+            self.delivered.insert(delivered.topic.clone(), counter);
+        }
+        if let Some(counter) = self.delivered.get(&delivered.topic) {
+            counter.inc_by(u64::from(delivered.count));
+        }
+        self.restamped.inc_by(u64::from(delivered.restamped));
+        for (accepted, count) in &delivered.accepted {
+            let millis = u64::try_from(now.saturating_sub(*accepted)).unwrap_or(0);
+            let seconds = Duration::from_millis(millis).as_secs_f64();
+            (0..*count).for_each(|_| self.seconds.observe(seconds));
+        }
+    }
+}
+
+/// What changes from round to round.
+struct Rounds {
+    saved: Option<Positions>,
+    dirty: bool,
+    save_after: Instant,
+    sync_after: Instant,
+    round_after: Instant,
+    unsynced: bool,
+    released: Option<SegmentId>,
+    closing: Option<Instant>,
+    up: Option<bool>,
+    dropped: u64,
+    lines: Limit<String>,
+}
+
+impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
+    /// Works until it is told to close and everything in windows is settled, or the deadline has come.
+    pub fn run(mut self) {
+        let start = Instant::now();
+        let mut rounds = Rounds {
+            saved: None,
+            dirty: true,
+            save_after: start,
+            sync_after: start + SYNC_EVERY,
+            round_after: start,
+            unsynced: false,
+            released: None,
+            closing: None,
+            up: None,
+            dropped: self.engine.totals().dropped,
+            lines: Limit::new(Duration::from_secs(30)),
+        };
+        loop {
+            let wake = self.engine.pump(now());
+            self.keep(&mut rounds);
+            if self.is_over(&rounds) {
+                break;
+            }
+            let mail = match wake {
+                Wake::Again => self.inbox.take(),
+                Wake::At(at) => self.inbox.wait(self.patience(&rounds, Some(at))),
+                Wake::WhenTold => self.inbox.wait(self.patience(&rounds, None)),
+            };
+            self.read(mail, &mut rounds);
+        }
+        self.end(&mut rounds);
+    }
+
+    fn patience(&self, rounds: &Rounds, wake: Option<Instant>) -> Duration {
+        let save = rounds.dirty.then_some(rounds.save_after);
+        let next = [wake, save, rounds.closing].into_iter().flatten().fold(rounds.round_after, Instant::min);
+        next.saturating_duration_since(Instant::now())
+    }
+
+    fn is_over(&self, rounds: &Rounds) -> bool {
+        rounds.closing.is_some_and(|deadline| self.engine.is_idle() || Instant::now() >= deadline)
+    }
+
+    fn read(&mut self, mail: Mail, rounds: &mut Rounds) {
+        let now = now();
+        for (window, outcome) in mail.outcomes {
+            rounds.dirty = true;
+            if let Some(delivered) = self.engine.settled(window, outcome, now) {
+                self.counts.delivered(&delivered, now.unix);
+            }
+        }
+        if let Some(topology) = mail.topology {
+            self.engine.topology(&topology);
+        }
+        if let Some(link) = mail.link {
+            self.link(link, rounds);
+        }
+        if let Some(deadline) = mail.close {
+            self.engine.close();
+            rounds.closing = Some(deadline);
+        }
+    }
+
+    fn link(&mut self, link: LinkState, rounds: &mut Rounds) {
+        let destination = self.names.destination.as_str();
+        self.engine.link(link.up);
+        self.board.post_link(link.up);
+        let by = metrics::Destination { destination: destination.to_owned() };
+        self.counts.metrics.destination_up.get_or_create(&by).set(i64::from(link.up));
+        if rounds.up.replace(link.up) != Some(link.up)
+            && let Some(suppressed) = rounds.lines.pass(if link.up { "up" } else { "down" })
+        {
+            if link.up {
+                tracing::info!(destination, suppressed, "destination is up");
+            } else {
+                let error = link.error.as_ref().map_or("", |e| e.message.as_str());
+                tracing::warn!(destination, suppressed, error, "destination is down; events wait on disk");
+            }
+        }
+        if let Some(error) = link.error {
+            self.error(error, rounds);
+        }
+    }
+
+    fn error(&self, error: LinkError, rounds: &Rounds) {
+        if let Some(suppressed) = rounds.lines.pass(error.message.as_str()) {
+            let destination = self.names.destination.as_str();
+            tracing::warn!(destination, suppressed, hint = error.hint, "{}", error.message);
+        }
+        self.board.post_error(error, now().unix);
+    }
+
+    /// Housekeeping after each pump: saves what changed, now and then syncs, releases and shows.
+    fn keep(&mut self, rounds: &mut Rounds) {
+        let now = Instant::now();
+        let below = self.engine.settled_below();
+        self.settled.send_if_modified(|was| std::mem::replace(was, below) != below);
+        let moved = rounds.saved.as_ref().is_none_or(|s| s.totals != self.engine.totals());
+        rounds.dirty |= moved;
+        if rounds.dirty && now >= rounds.save_after {
+            self.save(rounds);
+        }
+        if now < rounds.round_after {
+            return;
+        }
+        rounds.round_after = now + ROUND;
+        self.board.post_view(self.engine.view(), unix_now());
+        if let Some(message) = self.engine.take_error() {
+            let hint = "see the spool's disk; `spoolway spool verify` says what is damaged".to_owned();
+            self.error(LinkError { code: None, message, hint }, rounds);
+        }
+        if now >= rounds.sync_after {
+            rounds.sync_after = now + SYNC_EVERY;
+            self.sync(rounds);
+        }
+        self.release(rounds);
+    }
+
+    fn save(&mut self, rounds: &mut Rounds) {
+        let began = Instant::now();
+        let positions = self.engine.positions(self.names.spool);
+        match self.store.save(&positions) {
+            Ok(()) => {
+                rounds.dirty = false;
+                rounds.unsynced = true;
+                self.board.post_saved(positions.needed_from(), positions.totals);
+                let dropped = positions.totals.dropped;
+                self.counts.dropped.inc_by(dropped.saturating_sub(rounds.dropped));
+                rounds.dropped = dropped.max(rounds.dropped);
+                rounds.saved = Some(positions);
+            }
+            Err(e) => self.state_error(&e.to_string(), rounds),
+        }
+        let now = Instant::now();
+        rounds.save_after = now + (now - began) * SAVE_SHARE;
+    }
+
+    fn sync(&mut self, rounds: &mut Rounds) -> bool {
+        if !rounds.unsynced {
+            return true;
+        }
+        match self.store.sync() {
+            Ok(()) => rounds.unsynced = false,
+            Err(e) => {
+                // What was saved may not be on disk, so it is saved again before the next try.
+                rounds.dirty = true;
+                self.state_error(&e.to_string(), rounds);
+            }
+        }
+        !rounds.unsynced
+    }
+
+    fn state_error(&self, message: &str, rounds: &Rounds) {
+        let message = format!("positions can't be kept: {message}");
+        let hint = "until this works, segments stay on disk and a restart sends them again".to_owned();
+        self.error(LinkError { code: None, message, hint }, rounds);
+    }
+
+    /// DURABILITY: positions are synced before the log hears that a segment is needed no more.
+    fn release(&mut self, rounds: &mut Rounds) {
+        let Some(needed) = rounds.saved.as_ref().map(Positions::needed_from) else { return };
+        let segment = self.retention.segment_of(needed);
+        if segment == rounds.released && segment.is_some() {
+            return;
+        }
+        if rounds.dirty || !self.sync(rounds) {
+            return;
+        }
+        rounds.released = segment;
+        if let Some(upto) = self.needs.update(&self.names.destination, needed) {
+            self.retention.release(upto);
+        }
+        if let Some(segment) = segment {
+            self.note_finished(segment);
+        }
+    }
+
+    fn note_finished(&mut self, before: SegmentId) {
+        for (segment, tally) in self.engine.take_tallies(before) {
+            if let Err(e) = self.ledger.record(self.row(segment, &tally)) {
+                tracing::warn!(%segment, error = %e, "a finished segment is missing from the delivery ledger");
+            }
+        }
+    }
+
+    fn row(&self, segment: SegmentId, tally: &Tally) -> Row {
+        let Totals { delivered, dead_lettered, filtered, dropped, lost } = tally.totals;
+        let (lane, destination) = (self.names.lane.clone(), self.names.destination.clone());
+        Row {
+            key: Key { lane, destination, segment },
+            first_seq: tally.first,
+            last_seq: tally.last,
+            accepted: tally.totals.sum(),
+            delivered,
+            filtered,
+            dead_lettered,
+            dropped,
+            lost_to_damage: lost,
+            hash: tally.hash,
+            finished_at: unix_now(),
+        }
+    }
+
+    fn end(&mut self, rounds: &mut Rounds) {
+        rounds.dirty = true;
+        self.save(rounds);
+        self.sync(rounds);
+        self.release(rounds);
+        self.board.post_view(self.engine.view(), unix_now());
+        let left = self.engine.view().in_flight;
+        if left > 0 {
+            let destination = self.names.destination.as_str();
+            tracing::warn!(
+                destination,
+                events = left,
+                "stopped before the destination answered for these; they are sent again at the next start"
+            );
+        }
+    }
+}
+
+fn now() -> Now {
+    Now { instant: Instant::now(), unix: unix_now() }
+}
+
+/// Milliseconds since 1970.
+pub fn unix_now() -> UnixMillis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}

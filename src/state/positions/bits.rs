@@ -1,0 +1,112 @@
+//! A fixed number of bits: which events of a block are settled.
+
+/// Bits `0..len`, all clear at first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bits {
+    words: Vec<u64>,
+    len: u32,
+}
+
+fn place(index: u32) -> (usize, u64) {
+    ((index / 64) as usize, 1 << (index % 64))
+}
+
+impl Bits {
+    /// `len` clear bits.
+    #[must_use]
+    pub fn new(len: u32) -> Self {
+        Self { words: vec![0; len.div_ceil(64) as usize], len }
+    }
+
+    /// Takes words as [`Bits::words`] gave them; missing words are clear, bits beyond `len` are dropped.
+    #[must_use]
+    pub fn from_words(len: u32, words: impl IntoIterator<Item = u64>) -> Self {
+        let mut bits = Self::new(len);
+        bits.words.iter_mut().zip(words).for_each(|(word, given)| *word = given);
+        let used = len % 64;
+        if used != 0 {
+            bits.words.iter_mut().last().into_iter().for_each(|last| *last &= (1 << used) - 1);
+        }
+        bits
+    }
+
+    /// The bits, 64 a word, the first in the lowest bit of the first word.
+    #[must_use]
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// How many bits there are.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether bit `index` is set; beyond the end nothing is.
+    #[must_use]
+    pub fn get(&self, index: u32) -> bool {
+        let (word, mask) = place(index);
+        self.words.get(word).is_some_and(|w| w & mask != 0)
+    }
+
+    /// Sets bit `index`; returns whether that changed it. Beyond the end there is nothing to set.
+    pub fn set(&mut self, index: u32) -> bool {
+        if index >= self.len {
+            return false;
+        }
+        let (word, mask) = place(index);
+        self.words.get_mut(word).is_some_and(|w| {
+            let was_clear = *w & mask == 0;
+            *w |= mask;
+            was_clear
+        })
+    }
+
+    /// Clears bit `index`.
+    pub fn clear(&mut self, index: u32) {
+        let (word, mask) = place(index);
+        self.words.get_mut(word).into_iter().for_each(|w| *w &= !mask);
+    }
+
+    /// How many bits are set.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.words.iter().map(|w| w.count_ones()).sum()
+    }
+
+    /// Whether every bit is set.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.count() == self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_beyond_the_end_do_not_exist() {
+        let mut bits = Bits::from_words(3, [u64::MAX, u64::MAX]);
+        assert_eq!(bits.count(), 3);
+        assert!(bits.is_full());
+        assert!(!bits.set(3));
+        assert!(!bits.get(64));
+    }
+
+    #[test]
+    fn setting_twice_counts_once() {
+        let mut bits = Bits::new(130);
+        assert!(bits.set(129));
+        assert!(!bits.set(129));
+        assert_eq!(bits.count(), 1);
+        bits.clear(129);
+        assert_eq!(bits, Bits::new(130));
+    }
+}

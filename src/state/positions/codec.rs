@@ -1,0 +1,264 @@
+//! Bytes of a [`Positions`]: little-endian, strings with a length before them. The slot around it has the
+//! checksum (see [`crate::disk::Slots`]); decoding still bounds everything, since a checksum does not
+//! protect from a file that was made by someone else.
+//!
+//! Partial blocks come last and are cut off where the room ends: to forget one costs sending its settled
+//! events again after a kill, no more.
+
+use std::collections::BTreeMap;
+
+use super::record::{Counter, Partial, Positions, Side, Tally, TopicCounters, Totals};
+use super::Bits;
+use crate::ids::{Seq, SegmentId, SpoolId, TopicName};
+
+const VERSION: u16 = 1;
+
+/// Why a positions record can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Written by a newer version.
+    #[error("the record has version {0}, this program reads version 1")]
+    Version(u16),
+    /// Ends early or holds impossible values.
+    #[error("the record is cut short or holds impossible values")]
+    Malformed,
+}
+
+/// Encodes `positions`, leaving out the partial blocks and then the counters that do not fit in `room` bytes.
+pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    out.extend(VERSION.to_le_bytes());
+    put(&mut out, [positions.spool.0, positions.since.0, positions.position.0]);
+    put_totals(&mut out, &positions.totals);
+    put(&mut out, [positions.sides.len() as u64]);
+    for side in &positions.sides {
+        put_text(&mut out, side.topic.as_str());
+        put(&mut out, [side.from.0, side.position.0, side.end.map_or(0, |e| e.0), side.waiting.cast_unsigned()]);
+    }
+    put(&mut out, [positions.tallies.len() as u64]);
+    for (segment, tally) in &positions.tallies {
+        put(&mut out, [segment.0, tally.first.0, tally.last.0, tally.hash]);
+        put_totals(&mut out, &tally.totals);
+    }
+    put_fitting(&mut out, &positions.counters, room, put_counters);
+    put_fitting(&mut out, &positions.partial, room, put_partial);
+    out
+}
+
+/// Appends a count and as many leading `items` as fit.
+fn put_fitting<T>(out: &mut Vec<u8>, items: &[T], room: usize, put_one: fn(&mut Vec<u8>, &T)) {
+    let count_at = out.len();
+    put(out, [0]);
+    let mut fitted = 0u64;
+    // The count that follows of the next list must still fit.
+    let room = room.saturating_sub(8);
+    for item in items {
+        let before = out.len();
+        put_one(out, item);
+        if out.len() > room {
+            out.truncate(before);
+            break;
+        }
+        fitted += 1;
+    }
+    if let Some(count) = out.get_mut(count_at..count_at + 8) {
+        count.copy_from_slice(&fitted.to_le_bytes());
+    }
+}
+
+fn put_counters(out: &mut Vec<u8>, topic: &TopicCounters) {
+    put_text(out, topic.topic.as_str());
+    out.extend(topic.id);
+    put(out, [topic.partitions.len() as u64]);
+    for (partition, counter) in &topic.partitions {
+        out.extend(partition.to_le_bytes());
+        out.extend(counter.epoch.to_le_bytes());
+        put(out, [counter.next]);
+    }
+}
+
+fn put_partial(out: &mut Vec<u8>, partial: &Partial) {
+    put(out, [partial.first.0, u64::from(partial.settled.len())]);
+    put(out, partial.settled.words().iter().copied());
+}
+
+fn put(out: &mut Vec<u8>, values: impl IntoIterator<Item = u64>) {
+    values.into_iter().for_each(|v| out.extend(v.to_le_bytes()));
+}
+
+fn put_totals(out: &mut Vec<u8>, t: &Totals) {
+    put(out, [t.delivered, t.dead_lettered, t.filtered, t.dropped, t.lost]);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put(out, [text.len() as u64]);
+    out.extend(text.as_bytes());
+}
+
+/// Decodes what [`encode`] wrote.
+pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
+    let mut input = Input { rest: bytes };
+    let version = u16::from_le_bytes(input.array()?);
+    if version != VERSION {
+        return Err(DecodeError::Version(version));
+    }
+    Ok(Positions {
+        spool: SpoolId(input.u64()?),
+        since: Seq(input.u64()?),
+        position: Seq(input.u64()?),
+        totals: input.totals()?,
+        sides: input.list(Input::side)?,
+        tallies: input.list(Input::tally)?.into_iter().collect(),
+        counters: input.list(Input::counters)?,
+        partial: input.list(Input::partial)?,
+    })
+}
+
+struct Input<'a> {
+    rest: &'a [u8],
+}
+
+impl Input<'_> {
+    fn take(&mut self, len: usize) -> Result<&[u8], DecodeError> {
+        let (head, tail) = self.rest.split_at_checked(len).ok_or(DecodeError::Malformed)?;
+        self.rest = tail;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| DecodeError::Malformed)
+    }
+
+    fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn count(&mut self) -> Result<usize, DecodeError> {
+        usize::try_from(self.u64()?).map_err(|_| DecodeError::Malformed)
+    }
+
+    /// Grows as items are read, so that a hostile count allocates nothing.
+    fn list<T>(&mut self, one: fn(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
+        let count = self.count()?;
+        let mut items = Vec::new();
+        for _ in 0..count {
+            items.push(one(self)?);
+        }
+        Ok(items)
+    }
+
+    fn topic(&mut self) -> Result<TopicName, DecodeError> {
+        let len = self.count()?;
+        let text = std::str::from_utf8(self.take(len)?).map_err(|_| DecodeError::Malformed)?;
+        TopicName::new(text).map_err(|_| DecodeError::Malformed)
+    }
+
+    fn totals(&mut self) -> Result<Totals, DecodeError> {
+        Ok(Totals {
+            delivered: self.u64()?,
+            dead_lettered: self.u64()?,
+            filtered: self.u64()?,
+            dropped: self.u64()?,
+            lost: self.u64()?,
+        })
+    }
+
+    fn side(&mut self) -> Result<Side, DecodeError> {
+        let topic = self.topic()?;
+        let (from, position, end, waiting) = (self.u64()?, self.u64()?, self.u64()?, self.u64()?);
+        let end = if end == 0 { None } else { Some(Seq(end)) };
+        Ok(Side { topic, from: Seq(from), position: Seq(position), end, waiting: waiting.cast_signed() })
+    }
+
+    fn tally(&mut self) -> Result<(SegmentId, Tally), DecodeError> {
+        let segment = SegmentId(self.u64()?);
+        let (first, last, hash) = (Seq(self.u64()?), Seq(self.u64()?), self.u64()?);
+        Ok((segment, Tally { first, last, hash, totals: self.totals()? }))
+    }
+
+    fn counters(&mut self) -> Result<TopicCounters, DecodeError> {
+        let topic = self.topic()?;
+        let id = self.array()?;
+        let partitions: BTreeMap<_, _> = self.list(Input::counter)?.into_iter().collect();
+        Ok(TopicCounters { topic, id, partitions })
+    }
+
+    fn counter(&mut self) -> Result<(i32, Counter), DecodeError> {
+        let partition = i32::from_le_bytes(self.array()?);
+        let epoch = u16::from_le_bytes(self.array()?);
+        Ok((partition, Counter { epoch, next: self.u64()? }))
+    }
+
+    fn partial(&mut self) -> Result<Partial, DecodeError> {
+        let first = Seq(self.u64()?);
+        let len = u32::try_from(self.u64()?).map_err(|_| DecodeError::Malformed)?;
+        let words = self.take(len.div_ceil(64) as usize * 8)?;
+        let words = words.chunks_exact(8).filter_map(|w| w.try_into().ok()).map(u64::from_le_bytes);
+        Ok(Partial { first, settled: Bits::from_words(len, words) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn full() -> Positions {
+        let mut positions = Positions::fresh(SpoolId(7), Seq(3));
+        positions.position = Seq(900);
+        positions.totals = Totals { delivered: 5, dead_lettered: 1, filtered: 2, dropped: 3, lost: 4 };
+        let topic = TopicName::new("orders").unwrap();
+        positions.sides = vec![
+            Side { topic: topic.clone(), from: Seq(30), position: Seq(40), end: None, waiting: 9 },
+            Side { topic: topic.clone(), from: Seq(1), position: Seq(50), end: Some(Seq(50)), waiting: -3 },
+        ];
+        let tally = Tally { first: Seq(1), last: Seq(9), totals: positions.totals, hash: u64::MAX };
+        positions.tallies.insert(SegmentId(4), tally);
+        let counter = Counter { epoch: 65535, next: 1 << 40 };
+        positions.counters =
+            vec![TopicCounters { topic, id: [9; 16], partitions: [(0, counter), (5, counter)].into() }];
+        positions.partial = (0..20u64)
+            .map(|i| Partial { first: Seq(900 + 100 * i), settled: Bits::from_words(100, [i, 1]) })
+            .collect();
+        positions
+    }
+
+    #[test]
+    fn a_record_is_read_back() {
+        let positions = full();
+        assert_eq!(decode(&encode(&positions, 1 << 16)), Ok(positions));
+    }
+
+    #[test]
+    fn partial_blocks_that_do_not_fit_are_left_out_from_the_end() {
+        let positions = full();
+        let bytes = encode(&positions, 600);
+        assert!(bytes.len() <= 600);
+        let read = decode(&bytes).unwrap();
+        assert!(read.partial.len() < 20 && !read.partial.is_empty());
+        assert_eq!(read.partial[..], positions.partial[..read.partial.len()]);
+        assert_eq!(read.counters, positions.counters);
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let bytes = encode(&full(), 1 << 16);
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len]).is_err(), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_named() {
+        assert_eq!(decode(&[2, 0, 0]), Err(DecodeError::Version(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_are_refused_or_read(mut bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if bytes.len() > 1 { bytes[0] = 1; bytes[1] = 0; }
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The content of a positions file.
+
+use std::collections::BTreeMap;
+
+use super::Bits;
+use crate::ids::{Seq, SegmentId, SpoolId, TopicName};
+
+/// Everything known about the delivery of one lane to one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Positions {
+    /// The spool these numbers belong to.
+    pub spool: SpoolId,
+    /// The first event the totals count.
+    pub since: Seq,
+    /// Everything of the main reader below this is settled, except what side readers hold.
+    pub position: Seq,
+    /// Readers of topics that could not keep up.
+    pub sides: Vec<Side>,
+    /// Sums over everything the positions are past.
+    pub totals: Totals,
+    /// Sums a segment, of segments that are not finished.
+    pub tallies: BTreeMap<SegmentId, Tally>,
+    /// The dense counters of the record header.
+    pub counters: Vec<TopicCounters>,
+    /// Blocks at or beyond a position of which some events are settled, oldest first.
+    pub partial: Vec<Partial>,
+}
+
+/// A reader of one topic, split off from the main reader at a time when the topic was stuck.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// Its topic.
+    pub topic: TopicName,
+    /// The first event of the topic that is its own; earlier ones are the main reader's.
+    pub from: Seq,
+    /// Everything of its topic from there to here is settled.
+    pub position: Seq,
+    /// From here on the main reader has the topic again; then everything before is settled.
+    pub end: Option<Seq>,
+    /// Events it still has to settle, of those the main reader's position is past; negative while it is
+    /// ahead of the main reader.
+    pub waiting: i64,
+}
+
+/// Counts of settled events by what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Held by the destination.
+    pub delivered: u64,
+    /// Set aside for good.
+    pub dead_lettered: u64,
+    /// Sent to this destination by no route.
+    pub filtered: u64,
+    /// Given up because the spool was full.
+    pub dropped: u64,
+    /// Lost to damaged bytes.
+    pub lost: u64,
+}
+
+impl Totals {
+    /// All settled events.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.delivered + self.dead_lettered + self.filtered + self.dropped + self.lost
+    }
+
+    /// A side reader is done and these many events are left over: passed over by the main reader and never
+    /// found again, so they are lost. A negative number: delivered by the side reader, and after a kill found
+    /// gone by the main reader, so they were counted as gone for nothing.
+    pub fn even_out(&mut self, left_over: i64) {
+        let lost = self.lost.saturating_add_signed(left_over);
+        let taken_back = left_over.min(0).unsigned_abs().saturating_sub(self.lost);
+        self.lost = lost;
+        self.dropped = self.dropped.saturating_sub(taken_back);
+    }
+
+    /// Adds another sum.
+    pub fn add(&mut self, other: &Totals) {
+        self.delivered += other.delivered;
+        self.dead_lettered += other.dead_lettered;
+        self.filtered += other.filtered;
+        self.dropped += other.dropped;
+        self.lost += other.lost;
+    }
+}
+
+/// What has been settled of one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Lowest event number of the segment.
+    pub first: Seq,
+    /// Highest event number settled so far.
+    pub last: Seq,
+    /// By what became of them.
+    pub totals: Totals,
+    /// Sum (wrapping) of the hashes of the delivered events; see [`crate::state::ledger::EventSum`].
+    pub hash: u64,
+}
+
+/// Counters of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicCounters {
+    /// The topic.
+    pub topic: TopicName,
+    /// Its id at the cluster, so that a topic made anew starts anew; zero where the cluster has none.
+    pub id: [u8; 16],
+    /// By partition.
+    pub partitions: BTreeMap<i32, Counter>,
+}
+
+/// The dense counter of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter {
+    /// Drawn at random when the counter started at 0.
+    pub epoch: u16,
+    /// The number of the next record.
+    pub next: u64,
+}
+
+/// A block of which some events are settled and some are not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial {
+    /// Number of its first event.
+    pub first: Seq,
+    /// One bit an event: settled as delivered.
+    pub settled: Bits,
+}
+
+impl Positions {
+    /// Where a destination begins that has no state: nothing settled since `since`.
+    #[must_use]
+    pub fn fresh(spool: SpoolId, since: Seq) -> Self {
+        Self {
+            spool,
+            since,
+            position: since,
+            sides: Vec::new(),
+            totals: Totals::default(),
+            tallies: BTreeMap::new(),
+            counters: Vec::new(),
+            partial: Vec::new(),
+        }
+    }
+
+    /// The lowest event that may still be needed: segments below may be deleted.
+    #[must_use]
+    pub fn needed_from(&self) -> Seq {
+        self.sides.iter().map(|s| s.position).fold(self.position, Seq::min)
+    }
+}

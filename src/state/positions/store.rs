@@ -1,0 +1,106 @@
+//! The file that holds a [`Positions`]: `<data_dir>/readers/<lane>/<destination>`.
+
+use std::path::{Path, PathBuf};
+
+use super::record::Positions;
+use super::{DecodeError, codec};
+use crate::disk::{DiskError, Fs, Slots};
+use crate::ids::{DestinationName, LaneName, SpoolId};
+
+/// Room for a record: some thousand partitions and what is settled of a full buffer of tiny events.
+const CAPACITY: usize = 256 << 10;
+
+/// The positions of a (lane, destination) can't be kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// What was found at opening.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// There was no file: a new destination, or a file that was deleted.
+    Nothing,
+    /// Where it stood.
+    Positions(Box<Positions>),
+    /// A file that can't be used; everything on disk will be sent again.
+    Unusable(Unusable),
+}
+
+/// Why a positions file can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// No slot's checksum is right.
+    #[error("its checksums are wrong")]
+    Damaged,
+    /// The checksum is right and the content is not.
+    #[error(transparent)]
+    Content(#[from] DecodeError),
+    /// It belongs to another data directory.
+    #[error("it belongs to spool {0}, not to this one")]
+    Foreign(SpoolId),
+}
+
+/// Reads and writes one positions file.
+pub struct Store<F: Fs> {
+    slots: Slots<F>,
+}
+
+/// The directory of the positions files of a lane.
+#[must_use]
+pub fn directory(data_dir: &Path, lane: &LaneName) -> PathBuf {
+    data_dir.join("readers").join(lane.as_str())
+}
+
+impl<F: Fs> Store<F> {
+    /// Opens the file of `destination` in `lane`, making it if need be.
+    ///
+    /// # Errors
+    /// When the disk refuses to make or read it.
+    pub fn open(
+        fs: &F,
+        data_dir: &Path,
+        spool: SpoolId,
+        lane: &LaneName,
+        destination: &DestinationName,
+    ) -> Result<(Self, Restored), StoreError> {
+        let directory = directory(data_dir, lane);
+        fs.create_dir(&directory).map_err(DiskError::io("make directory", &directory))?;
+        let (slots, value) = Slots::open(fs, &directory.join(destination.as_str()), CAPACITY)?;
+        let restored = match value {
+            None if slots.damaged() => Restored::Unusable(Unusable::Damaged),
+            None => Restored::Nothing,
+            Some(bytes) => read(&bytes, spool),
+        };
+        Ok((Self { slots }, restored))
+    }
+
+    /// Writes `positions`. Survives the death of this process; a power cut only after [`Store::sync`]. What
+    /// does not fit (settled events of partial blocks first, then counters) is left out.
+    ///
+    /// # Errors
+    /// When the disk refuses; then what was saved before still stands.
+    pub fn save(&mut self, positions: &Positions) -> Result<(), StoreError> {
+        Ok(self.slots.save(&codec::encode(positions, self.slots.capacity()))?)
+    }
+
+    /// Makes the last save durable.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(self.slots.sync()?)
+    }
+}
+
+fn read(bytes: &[u8], spool: SpoolId) -> Restored {
+    match codec::decode(bytes) {
+        Ok(positions) if positions.spool == spool => Restored::Positions(Box::new(positions)),
+        Ok(positions) => Restored::Unusable(Unusable::Foreign(positions.spool)),
+        Err(e) => Restored::Unusable(Unusable::Content(e)),
+    }
+}
