@@ -1,1 +1,26 @@
 //! The running agent: puts the rooms together, starts and stops them.
+//!
+//! # Promises
+//! - Nothing is accepted before everything that accepting needs stands: the data directory is locked, the
+//!   lane is open, deliveries run. A cluster that is not there keeps nothing from starting.
+//! - A stop (SIGTERM, SIGINT) takes at most 10 s: sources finish what they have in hand, the lane is sealed,
+//!   deliveries settle what is in flight and keep their positions. What is not delivered stays on disk.
+//! - When standard input is the only source, its end is a stop after everything was delivered.
+//!
+//! # Order
+//! Start: data directory, positions, lane, deliveries, admin, sources. Stop: sources, lane, deliveries, ledger,
+//! admin. Each is stopped only after what feeds it.
+//!
+//! # On failure
+//! What can't be started is an [`AgentError`] that says what, why and what to do; whatever was started is
+//! stopped again. A thread that dies ends the agent with an error, so that whoever supervises it starts it
+//! anew from what is on disk.
+
+mod error;
+mod facts;
+mod lanes;
+mod run;
+mod stand;
+
+pub use error::AgentError;
+pub use run::run;

@@ -39,7 +39,7 @@ pub fn run(args: PipeArgs, general: &General) -> Outcome {
     let home = Home::of_process();
     let config = configuration(&args, &home)?;
     tracing::info!(data_dir = %config.relay.data_dir.display(), topic = %args.topic, "lines are kept here until delivered");
-    run::agent(config)
+    run::agent(&config)
 }
 
 fn topic(text: &str) -> Result<TopicName, String> {

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{ConfigFiles, Failure, General, Outcome};
+use super::{ConfigFiles, Exit, Failure, General, Outcome};
+use crate::agent;
 use crate::config::Report;
 use crate::config::model::Config;
 
@@ -25,7 +26,7 @@ pub fn run(args: RunArgs, general: &General) -> Outcome {
     let files: Vec<String> = loaded.files.iter().map(|f| f.to_string_lossy().into_owned()).collect();
     tracing::info!(files = files.join(", "), "configuration read");
     log_notes(&loaded.notes);
-    agent(loaded.config)
+    agent(&loaded.config)
 }
 
 /// Says in the log what is worth knowing about the configuration.
@@ -36,6 +37,7 @@ fn log_notes(notes: &Report) {
 }
 
 /// Runs the agent with a configuration from wherever.
-pub(super) fn agent(_config: Config) -> Outcome {
-    Err(Failure::running("the agent is not built in yet"))
+pub(super) fn agent(config: &Config) -> Outcome {
+    agent::run(config).map_err(Failure::running)?;
+    Ok(Exit::Done)
 }

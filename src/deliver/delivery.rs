@@ -82,8 +82,12 @@ impl Delivery {
         lane.on_durable(Box::new(move |_| bell.durable()));
         let observer: Arc<dyn Observer> = Arc::clone(&inbox) as Arc<dyn Observer>;
         let producer = Producer::start(destination, Arc::clone(&metrics), observer, &parts.runtime);
-        let board =
-            Arc::new(Board::new(names.lane.clone(), names.destination.clone(), positions.since, positions.totals));
+        let board = Arc::new(Board::new(
+            names.lane.clone(),
+            names.destination.clone(),
+            positions.since,
+            positions.totals,
+        ));
         let needed = positions.needed_from();
         board.post_saved(needed, positions.totals);
         parts.needs.update(&names.destination, needed);

@@ -1,7 +1,7 @@
 //! What delivery needs of the log, so that its tests can be the log.
 
 use crate::event::UnixMillis;
-use crate::ids::{RunId, Seq, SeqRange, SegmentId, StreamName};
+use crate::ids::{RunId, SegmentId, Seq, SeqRange, StreamName};
 use crate::state::positions::Totals;
 
 /// A block without its events.
@@ -80,7 +80,8 @@ pub trait LogReader: Send {
     ///
     /// # Errors
     /// When the disk can't be read for now; a later call tries again at the same place.
-    fn next(&mut self, want: &mut dyn FnMut(&StreamName, SeqRange) -> bool) -> Result<Option<Read>, LogError>;
+    fn next(&mut self, want: &mut dyn FnMut(&StreamName, SeqRange) -> bool)
+    -> Result<Option<Read>, LogError>;
 }
 
 /// The log can't be read for now.

@@ -3,7 +3,7 @@
 use super::log::{BlockInfo, Log, LogError, LogReader, Read, Why};
 use super::worker::Retention;
 use crate::disk::Fs;
-use crate::ids::{Seq, SegmentId, SeqRange, StreamName};
+use crate::ids::{SegmentId, Seq, SeqRange, StreamName};
 use crate::spool::{HoleCause, Item, Lane, Reader};
 
 impl<F: Fs> Log for Lane<F> {
@@ -32,7 +32,10 @@ pub struct LaneReader<F: Fs> {
 }
 
 impl<F: Fs> LogReader for LaneReader<F> {
-    fn next(&mut self, want: &mut dyn FnMut(&StreamName, SeqRange) -> bool) -> Result<Option<Read>, LogError> {
+    fn next(
+        &mut self,
+        want: &mut dyn FnMut(&StreamName, SeqRange) -> bool,
+    ) -> Result<Option<Read>, LogError> {
         let mut asked = None;
         let item = self.reader.next_where(|stream, range| {
             let wanted = want(stream, range);

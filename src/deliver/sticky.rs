@@ -64,7 +64,10 @@ mod tests {
     use super::*;
 
     fn candidates(loads: &[(bool, usize)]) -> Vec<Candidate> {
-        (0..).zip(loads).map(|(partition, &(available, load))| Candidate { partition, available, load }).collect()
+        (0..)
+            .zip(loads)
+            .map(|(partition, &(available, load))| Candidate { partition, available, load })
+            .collect()
     }
 
     #[test]
@@ -83,7 +86,8 @@ mod tests {
     fn equal_partitions_are_all_used() {
         let list = candidates(&[(true, 0); 6]);
         let mut sticky = Sticky::new(42);
-        let used: std::collections::HashSet<_> = (0..200).map(|_| sticky.choose(list.clone().into_iter())).collect();
+        let used: std::collections::HashSet<_> =
+            (0..200).map(|_| sticky.choose(list.clone().into_iter())).collect();
         assert_eq!(used.len(), 6);
     }
 }

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use super::log::Why;
 use crate::event::UnixMillis;
-use crate::ids::{Seq, SeqRange, SegmentId, TopicName};
+use crate::ids::{SegmentId, Seq, SeqRange, TopicName};
 use crate::state::positions::{Bits, Partial, Totals};
 
 /// One block, or one stretch of numbers without one.
@@ -148,7 +148,11 @@ impl Entry {
         let (totals, hash, elsewhere) = match self.fate {
             Fate::Topic { hash, .. } => {
                 let delivered = u64::from(self.settled.len()).saturating_sub(given_up);
-                (Totals { delivered: delivered + self.given_up.delivered, ..self.given_up }, if given_up == 0 { hash } else { 0 }, None)
+                (
+                    Totals { delivered: delivered + self.given_up.delivered, ..self.given_up },
+                    if given_up == 0 { hash } else { 0 },
+                    None,
+                )
             }
             Fate::Settled(totals) => (totals, 0, None),
             Fate::Elsewhere { topic } => (Totals::default(), 0, Some(topic)),
@@ -243,13 +247,18 @@ impl Tracker {
     /// Events of the entry that begins at `block` are in no window any more.
     pub fn free(&mut self, block: Seq, events: std::ops::Range<u32>) {
         if let Some(entry) = self.get_mut(block) {
-            events.filter(|&i| !entry.settled.get(i)).collect::<Vec<_>>().into_iter().for_each(|i| entry.taken.clear(i));
+            events
+                .filter(|&i| !entry.settled.get(i))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|i| entry.taken.clear(i));
         }
     }
 
     /// What is free in `range` can't be read any more: counts it and returns how many events that were.
     pub fn give_up(&mut self, range: SeqRange, why: Why) -> u64 {
-        let overlapping = self.entries.iter_mut().filter(|e| e.range.first < range.end && range.first < e.range.end);
+        let overlapping =
+            self.entries.iter_mut().filter(|e| e.range.first < range.end && range.first < e.range.end);
         overlapping.map(|e| e.give_up_free(why)).sum()
     }
 

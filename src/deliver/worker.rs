@@ -15,7 +15,7 @@ use super::log::Log;
 use super::needs::Needs;
 use crate::disk::Fs;
 use crate::event::UnixMillis;
-use crate::ids::{DestinationName, LaneName, Seq, SegmentId, SpoolId, TopicName};
+use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SpoolId, TopicName};
 use crate::kafka::{LinkError, LinkState};
 use crate::logs::Limit;
 use crate::metrics::{self, Metrics};

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::super::line::{Line, Open, Sealed};
+use super::super::log::BlockInfo;
 use super::super::parts::Parts;
 use super::super::stamp;
 use super::super::topic::Topic;
-use super::super::log::BlockInfo;
 use super::{Now, Settings, splitmix};
 use crate::config::model::Partitioner;
 use crate::event::EventRef;

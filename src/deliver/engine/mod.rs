@@ -28,6 +28,8 @@ mod stuck;
 #[cfg(test)]
 mod tests;
 
+pub use positions::View;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,7 +39,7 @@ use super::topic::Topic;
 use super::tracker::Tracker;
 use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
 use crate::event::UnixMillis;
-use crate::ids::{Seq, SegmentId, SpoolId, StreamName, TopicName};
+use crate::ids::{SegmentId, Seq, SpoolId, StreamName, TopicName};
 use crate::kafka::{RecordsBuilder, Topology, Window};
 use crate::state::positions::{Bits, Positions, Tally, TopicCounters, Totals};
 

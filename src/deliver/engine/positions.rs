@@ -5,7 +5,7 @@ use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Fate, Tracker};
 use super::{Engine, Sink};
 use crate::event::UnixMillis;
-use crate::ids::{Seq, SegmentId, SpoolId};
+use crate::ids::{SegmentId, Seq, SpoolId};
 use crate::state::positions::{Partial, Positions, Side, Tally};
 
 /// A look at the engine.
@@ -42,7 +42,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
             sides: sides.collect(),
             totals: self.totals,
             tallies: self.tallies.clone(),
-            counters: self.topics.values().map(Topic::counters).chain(self.saved_counters.values().cloned()).collect(),
+            counters: self
+                .topics
+                .values()
+                .map(Topic::counters)
+                .chain(self.saved_counters.values().cloned())
+                .collect(),
             partial,
         }
     }
@@ -71,13 +76,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// What people want to see.
     #[must_use]
     pub fn view(&self) -> View {
-        let fronts = self.trackers().filter_map(Tracker::front).filter(|e| matches!(e.fate, Fate::Topic { .. }));
+        let fronts =
+            self.trackers().filter_map(Tracker::front).filter(|e| matches!(e.fate, Fate::Topic { .. }));
         let pending = self.main.pending.as_ref().map(|(info, _)| info.time);
         let waiting = self.topics.values().filter_map(|t| match &t.standing {
             Standing::Waiting { reason, .. } => Some((t.name.to_string(), reason.clone())),
             _ => None,
         });
-        let in_flight = self.topics.values().flat_map(|t| t.lines.values()).filter_map(|l| l.in_flight.as_ref());
+        let in_flight =
+            self.topics.values().flat_map(|t| t.lines.values()).filter_map(|l| l.in_flight.as_ref());
         let apart: i64 = self.sides.values().map(|s| s.waiting).sum();
         let passed: u64 = self.main.tracker.elsewhere();
         View {

@@ -6,7 +6,7 @@ use super::super::tracker::{Entry, Fate};
 use super::fill::Filler;
 use super::{Cursor, Engine, Now, Sink};
 use crate::event::EventIter;
-use crate::ids::{Seq, SegmentId, SeqRange, StreamName, TopicName};
+use crate::ids::{SegmentId, Seq, SeqRange, StreamName, TopicName};
 use crate::state::ledger::EventSum;
 use crate::state::positions::{Bits, Totals};
 
@@ -113,7 +113,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 self.fill(&name, &info, &payload, now);
                 Taken::Yes
             }
-            Some(Standing::Waiting { .. }) if self.sides.get(&name).is_some_and(|s| info.range.first < s.from) => {
+            Some(Standing::Waiting { .. })
+                if self.sides.get(&name).is_some_and(|s| info.range.first < s.from) =>
+            {
                 // Its place before a kill is known no more than that it is not the side reader's.
                 self.main.pending = Some((info, payload));
                 Taken::NotYet
@@ -137,7 +139,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let mut read = false;
         for name in names {
             self.ensure_topic(&name);
-            let burst = (0..BURST).take_while(|_| self.side_may_read(&name, now) && self.read_side_once(&name, now));
+            let burst =
+                (0..BURST).take_while(|_| self.side_may_read(&name, now) && self.read_side_once(&name, now));
             read |= burst.count() > 0;
         }
         read

@@ -13,7 +13,8 @@ use crate::kafka::Window;
 impl<L: Log, S: Sink> Engine<L, S> {
     /// Sends every window whose time has come. Returns whether it sent any.
     pub(super) fn send_due(&mut self, now: Now) -> bool {
-        let due: Vec<_> = self.sendable.iter().filter(|(t, p)| self.is_due(t, *p, now.instant)).cloned().collect();
+        let due: Vec<_> =
+            self.sendable.iter().filter(|(t, p)| self.is_due(t, *p, now.instant)).cloned().collect();
         let any = !due.is_empty();
         for (topic, partition) in due {
             self.send_next(&topic, partition, now.instant);
@@ -24,7 +25,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
     fn is_due(&self, topic: &TopicName, partition: i32, now: Instant) -> bool {
         let line = self.topics.get(topic).and_then(|t| t.lines.get(&partition));
         line.is_some_and(|line| {
-            !line.ready.is_empty() || self.closing || line.open.as_ref().is_some_and(|o| now >= o.since + self.settings.linger)
+            !line.ready.is_empty()
+                || self.closing
+                || line.open.as_ref().is_some_and(|o| now >= o.since + self.settings.linger)
         })
     }
 
@@ -75,7 +78,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
             _ => None,
         });
         let disks = self.sides.values().filter_map(|s| s.cursor.retry_at).chain(self.main.retry_at);
-        let stuck = self.blocking_topic().and_then(Topic::in_flight_since).map(|s| s + self.settings.limits.stuck_after);
+        let stuck = self
+            .blocking_topic()
+            .and_then(Topic::in_flight_since)
+            .map(|s| s + self.settings.limits.stuck_after);
         linger.chain(retries).chain(disks).chain(stuck).filter(|at| *at > now.instant).min()
     }
 }

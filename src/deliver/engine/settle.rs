@@ -1,7 +1,7 @@
 //! What became of windows: settling, counting, and what a refusal means.
 
-use super::super::log::Log;
 use super::super::line::InFlight;
+use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Finished, Tracker};
 use super::{Delivered, Engine, Now, Sink};
@@ -28,13 +28,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
             Outcome::Deferred { message, .. } => {
                 self.take_back(&name, partition, &window);
-                let retry_at = self.looks_ready(&name).then(|| now.instant + self.settings.limits.stuck_after);
+                let retry_at =
+                    self.looks_ready(&name).then(|| now.instant + self.settings.limits.stuck_after);
                 self.stand_back(&name, message, retry_at);
                 None
             }
             Outcome::Refused { code, message, .. } => {
                 self.take_back(&name, partition, &window);
-                self.refused(&name, code, message, &window, now);
+                self.refused(&name, code, &message, &window, now);
                 None
             }
         };
@@ -87,7 +88,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// A definite refusal. Too large a window is cut smaller; anything else makes the topic wait.
-    fn refused(&mut self, name: &TopicName, code: i16, message: String, window: &InFlight, now: Now) {
+    fn refused(&mut self, name: &TopicName, code: i16, message: &str, window: &InFlight, now: Now) {
         let too_large = matches!(code, MESSAGE_TOO_LARGE | RECORD_LIST_TOO_LARGE);
         if too_large && window.parts.count() > 1 {
             if let Some(topic) = self.topics.get_mut(name) {

@@ -21,11 +21,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let Some(topic) = self.topics.get_mut(name) else { return };
         match topology.topics.get(name) {
             None => {}
+            // What a topic that took events has in windows may still go through; the producer says so.
+            Some(TopicState::Missing { .. }) if topic.standing == Standing::Ready => {}
             Some(TopicState::Missing { message, .. }) => {
-                // What is in flight or ready may still go through; the producer says so. Only reading stops.
-                if !matches!(topic.standing, Standing::Ready) {
-                    topic.standing = Standing::Waiting { reason: message.clone(), retry_at: None };
-                }
+                topic.standing = Standing::Waiting { reason: message.clone(), retry_at: None };
             }
             Some(TopicState::Present { id, partitions }) if !partitions.is_empty() => {
                 topic.learn(*id, partitions);

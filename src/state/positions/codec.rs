@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{Counter, Partial, Positions, Side, Tally, TopicCounters, Totals};
 use super::Bits;
-use crate::ids::{Seq, SegmentId, SpoolId, TopicName};
+use super::record::{Counter, Partial, Positions, Side, Tally, TopicCounters, Totals};
+use crate::ids::{SegmentId, Seq, SpoolId, TopicName};
 
 const VERSION: u16 = 1;
 
@@ -34,7 +34,10 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
     put(&mut out, [positions.sides.len() as u64]);
     for side in &positions.sides {
         put_text(&mut out, side.topic.as_str());
-        put(&mut out, [side.from.0, side.position.0, side.end.map_or(0, |e| e.0), side.waiting.cast_unsigned()]);
+        put(
+            &mut out,
+            [side.from.0, side.position.0, side.end.map_or(0, |e| e.0), side.waiting.cast_unsigned()],
+        );
     }
     put(&mut out, [positions.tallies.len() as u64]);
     for (segment, tally) in &positions.tallies {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Bits;
-use crate::ids::{Seq, SegmentId, SpoolId, TopicName};
+use crate::ids::{SegmentId, Seq, SpoolId, TopicName};
 
 /// Everything known about the delivery of one lane to one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]

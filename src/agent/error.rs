@@ -1,0 +1,48 @@
+//! Why the agent could not start or go on.
+
+use crate::admin;
+use crate::config::PatternError;
+use crate::source;
+use crate::spool::OpenError;
+use crate::state::positions::StoreError;
+
+/// The agent could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// The data directory or a lane could not be opened.
+    #[error(transparent)]
+    Spool(#[from] OpenError),
+    /// A positions file could not be opened or made.
+    #[error("{0}; check that relay.data_dir can be written")]
+    Positions(#[from] StoreError),
+    /// A source could not be bound.
+    #[error(transparent)]
+    Source(#[from] source::BindError),
+    /// Standard input could not be read to its end.
+    #[error(transparent)]
+    Stdin(#[from] source::EndError),
+    /// The admin server could not be bound.
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
+    /// A route that can't be read, though the configuration was checked.
+    #[error("route: {0}")]
+    Route(#[from] PatternError),
+    /// The system refused a thread, a signal handler or randomness.
+    #[error("{what}: {source}")]
+    System {
+        /// What it was for.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A thread ended that must not.
+    #[error("{0} ended unexpectedly (see the log); start the agent again: everything accepted is on disk")]
+    Died(String),
+}
+
+impl AgentError {
+    pub(super) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| AgentError::System { what, source }
+    }
+}

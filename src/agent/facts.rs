@@ -1,0 +1,97 @@
+//! What the agent says of itself to the admin server.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use super::lanes::Lanes;
+use crate::admin;
+use crate::deliver::unix_now;
+use crate::ids::SpoolId;
+use crate::source::Sources;
+use crate::state::ledger::{Ledger, LedgerError, Page, Query, SledLedger};
+use crate::status::{Relay, Status};
+
+/// A delivery thread comes round four times a second; after this it counts as stalled.
+const STALLED_AFTER_MS: i64 = 30_000;
+
+/// What the admin server is told.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) id: String,
+    pub(super) incarnation: SpoolId,
+    pub(super) started: Instant,
+    pub(super) lanes: Lanes,
+    pub(super) ledger: Arc<SledLedger>,
+    pub(super) sources: OnceLock<Sources>,
+    pub(super) stopping: AtomicBool,
+}
+
+impl Facts {
+    /// A thread that ended though nobody asked it to.
+    pub(super) fn dead(&self) -> Option<String> {
+        let dead = self.lanes.deliveries.iter().find(|d| d.has_died());
+        dead.map(|d| format!("the delivery thread of {}", d.board().destination()))
+    }
+}
+
+impl admin::Facts for Facts {
+    fn status(&self) -> Status {
+        let now = unix_now();
+        let lane = self.lanes.main.status();
+        // Read after the boards would show events delivered that are not accepted yet.
+        let durable = lane.durable_seq;
+        let boards = || self.lanes.deliveries.iter().map(crate::deliver::Delivery::board);
+        Status {
+            relay: Relay { id: self.id.clone(), incarnation: self.incarnation },
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            sources: self.sources.get().map(Sources::status).unwrap_or_default(),
+            destinations: boards().map(|b| b.destination_row(durable, now)).collect(),
+            accounts: boards().map(|b| b.account_row(durable)).collect(),
+            lanes: vec![lane],
+        }
+    }
+
+    fn accept_problem(&self) -> Option<String> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Some("the agent is shutting down".to_owned());
+        }
+        if self.sources.get().is_none() {
+            return Some("the agent is starting".to_owned());
+        }
+        let lane = self.lanes.main.status();
+        let full = || {
+            "the spool is full: raise spool.max_size, free disk space, or see why delivery is behind"
+                .to_owned()
+        };
+        lane.failing.map(|why| format!("the spool can't write: {why}")).or_else(|| lane.full.then(full))
+    }
+
+    fn deliver_problem(&self) -> Option<String> {
+        let unreached = self.lanes.deliveries.iter().find(|d| !d.board().was_ever_up())?;
+        Some(format!(
+            "destination {} has not been reached since the start; events wait on disk (see last_error in /status)",
+            unreached.board().destination()
+        ))
+    }
+
+    fn stalled(&self) -> Option<String> {
+        let now = unix_now();
+        let stalled = |seen: i64| seen != 0 && now.saturating_sub(seen) > STALLED_AFTER_MS;
+        let delivery = self.lanes.deliveries.iter().find(|d| stalled(d.board().seen()));
+        self.dead().map(|what| format!("{what} has ended")).or_else(|| {
+            delivery.map(|d| format!("the delivery thread of {} has not come round", d.board().destination()))
+        })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let down = self.lanes.deliveries.iter().map(crate::deliver::Delivery::board).filter(|b| !b.is_up());
+        down.map(|b| format!("destination {} does not answer; events wait on disk", b.destination()))
+            .collect()
+    }
+
+    fn ledger(&self, query: &Query) -> Result<Page, LedgerError> {
+        self.ledger.page(query)
+    }
+}

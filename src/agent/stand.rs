@@ -1,0 +1,140 @@
+//! Everything that must stand before the first event is accepted, in the order it is built.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::error::AgentError;
+use super::lanes::Lanes;
+use crate::config::RouteTable;
+use crate::config::model::{Config, Destination};
+use crate::deliver::{Delivery, Needs, Parts};
+use crate::disk::{Fs, RealFs};
+use crate::ids::{DestinationName, LaneName, Seq};
+use crate::metrics::Metrics;
+use crate::spool::{DataDir, Lane};
+use crate::state::ledger::SledLedger;
+use crate::state::positions::{self, Positions, Restored, Store};
+
+/// What stands.
+pub(super) struct Stand {
+    pub(super) data: DataDir,
+    pub(super) lanes: Lanes,
+    pub(super) ledger: Arc<SledLedger>,
+}
+
+/// A positions file, opened, and what it said.
+struct Opened {
+    store: Store<RealFs>,
+    restored: Restored,
+}
+
+impl Stand {
+    /// Opens the data directory and everything in it, and starts the deliveries.
+    pub(super) fn build(
+        config: &Config,
+        routes: &Arc<RouteTable>,
+        metrics: &Arc<Metrics>,
+        runtime: &Handle,
+    ) -> Result<Self, AgentError> {
+        let data = DataDir::open(RealFs, &config.relay.data_dir)?;
+        let name = Config::main_lane();
+        let opened = open_positions(&data, &name, &config.destinations)?;
+        let forgotten = unconfigured(&data, &name, &config.destinations)?;
+        let known = opened.iter().chain(forgotten.iter().map(|(_, o)| o));
+        let at_least = known.filter_map(|o| o.highest()).max().unwrap_or(Seq::FIRST);
+        let lane = Lane::open(&data, name, &config.spool, at_least, Arc::clone(metrics))?;
+        let ledger = SledLedger::start(config.relay.data_dir.join("ledger"));
+        let ledger = Arc::new(ledger.map_err(AgentError::system("starting the ledger's thread"))?);
+        let needs = Arc::new(Needs::default());
+        hold_for(&forgotten, &needs, &lane);
+        let mut deliveries = Vec::new();
+        for (destination, opened) in config.destinations.iter().zip(opened) {
+            let positions = opened.positions(&data, &lane, destination);
+            let delivery = Delivery::start(Parts {
+                lane: &lane,
+                destination,
+                routes: Arc::clone(routes),
+                store: opened.store,
+                positions,
+                needs: Arc::clone(&needs),
+                ledger: Arc::clone(&ledger) as Arc<_>,
+                metrics: Arc::clone(metrics),
+                runtime: runtime.clone(),
+            });
+            deliveries.push(delivery.map_err(AgentError::system("starting a delivery's thread"))?);
+        }
+        let lanes = Lanes { main: lane, deliveries: Arc::new(deliveries) };
+        Ok(Self { data, lanes, ledger })
+    }
+}
+
+impl Opened {
+    /// The highest number it names: new events must not be given one below.
+    fn highest(&self) -> Option<Seq> {
+        let Restored::Positions(positions) = &self.restored else { return None };
+        let partial = positions.partial.iter().map(|p| p.first.plus(u64::from(p.settled.len())));
+        positions.sides.iter().map(|s| s.position).chain(partial).chain([positions.position]).max()
+    }
+
+    fn positions(&self, data: &DataDir, lane: &Lane, destination: &Destination) -> Positions {
+        let destination = destination.name.as_str();
+        match &self.restored {
+            Restored::Positions(positions) => (**positions).clone(),
+            Restored::Nothing => Positions::fresh(data.spool_id(), lane.first()),
+            Restored::Unusable(why) => {
+                tracing::error!(
+                    destination,
+                    %why,
+                    "the positions file can't be used: everything on disk is sent again, and its counts start anew"
+                );
+                Positions::fresh(data.spool_id(), lane.first())
+            }
+        }
+    }
+}
+
+fn open_positions(
+    data: &DataDir,
+    lane: &LaneName,
+    destinations: &[Destination],
+) -> Result<Vec<Opened>, AgentError> {
+    destinations.iter().map(|d| open_one(data, lane, &d.name)).collect()
+}
+
+fn open_one(data: &DataDir, lane: &LaneName, name: &DestinationName) -> Result<Opened, AgentError> {
+    let (store, restored) = Store::open(&RealFs, data.path(), data.spool_id(), lane, name)?;
+    Ok(Opened { store, restored })
+}
+
+/// Positions of destinations that are not configured any more: what they need stays on disk.
+fn unconfigured(
+    data: &DataDir,
+    lane: &LaneName,
+    destinations: &[Destination],
+) -> Result<Vec<(DestinationName, Opened)>, AgentError> {
+    let directory = positions::directory(data.path(), lane);
+    let names = names_in(&directory).into_iter().filter(|name| destinations.iter().all(|d| d.name != *name));
+    names.map(|name| open_one(data, lane, &name).map(|opened| (name, opened))).collect()
+}
+
+fn names_in(directory: &Path) -> Vec<DestinationName> {
+    // A directory that is not there has no files; one that can't be read is refused when a file is opened.
+    let entries = RealFs.list(directory).unwrap_or_default();
+    let ours = entries.into_iter().filter(|e| !e.name.ends_with(".new") && !e.name.contains(".aside-"));
+    ours.filter_map(|e| DestinationName::new(&e.name).ok()).collect()
+}
+
+fn hold_for(forgotten: &[(DestinationName, Opened)], needs: &Needs, lane: &Lane) {
+    for (name, opened) in forgotten {
+        let Restored::Positions(positions) = &opened.restored else { continue };
+        needs.update(name, positions.needed_from());
+        let waiting = lane.durable().next().0.saturating_sub(positions.needed_from().0);
+        tracing::warn!(
+            destination = %name,
+            waiting,
+            "this destination is no longer configured; what it has not received stays on disk until it is configured again or its positions file is deleted"
+        );
+    }
+}
