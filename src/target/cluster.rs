@@ -34,6 +34,8 @@ pub struct Counts {
     pub refused: u64,
     /// Requests whose answer is held or lost.
     pub unanswered: u64,
+    /// Fetches that began to wait for records.
+    pub waiting_fetches: u64,
     /// Brokers listening now.
     pub listening: usize,
 }

@@ -50,8 +50,11 @@ impl Faults {
     /// [`TargetError::Listen`].
     pub async fn restore(&self) -> Result<(), TargetError> {
         self.all_closed().await;
-        self.cluster.nodes.iter().try_for_each(listener::listen)?;
         self.gate(|gate| gate.link = Link::Up);
+        if let Err(error) = self.cluster.nodes.iter().try_for_each(listener::listen) {
+            self.cluster.take_down(Link::Dead);
+            return Err(error);
+        }
         let all = self.cluster.nodes.len();
         let _ = self.cluster.counts.subscribe().wait_for(|c| c.listening == all).await;
         Ok(())

@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::cluster::{Cluster, Node};
 use super::connection;
-use super::gate::until;
+use super::gate::{Link, until};
 use super::options::TargetError;
 
 /// A port that stays ours while nothing listens on it: a bound socket that never listens lets no other
@@ -69,25 +70,28 @@ async fn accept(cluster: &Arc<Cluster>, node: &Node, listener: &TcpListener) {
     loop {
         until(&cluster.gate, |gate| !gate.stalled).await;
         let Ok(slot) = Arc::clone(&node.slots).acquire_owned().await else { return };
-        let generation = cluster.gate.borrow().generation;
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let (cluster, id) = (Arc::clone(cluster), node.id);
-                tokio::spawn(async move {
-                    served(&cluster, id, stream, generation).await;
-                    drop(slot);
-                });
-            }
+            Ok((stream, _)) => welcome(cluster, node.id, stream, slot),
             Err(error) => tracing::debug!(%error, "target: a connection was not accepted"),
         }
     }
 }
 
-async fn served(cluster: &Cluster, node: i32, stream: TcpStream, generation: u64) {
+fn welcome(cluster: &Arc<Cluster>, node: i32, stream: TcpStream, slot: OwnedSemaphorePermit) {
+    let gate = *cluster.gate.borrow();
+    // INVARIANT: a connection that a cut or a death overtook while it was being accepted is not served; the
+    // link can't have come up again in between, since that waits for the acceptor that runs this.
+    if gate.link != Link::Up {
+        return;
+    }
     cluster.count(|c| {
         c.connections += 1;
         c.accepted += 1;
     });
-    connection::serve(cluster, node, stream, generation).await;
-    cluster.count(|c| c.connections -= 1);
+    let cluster = Arc::clone(cluster);
+    tokio::spawn(async move {
+        connection::serve(&cluster, node, stream, gate.generation).await;
+        cluster.count(|c| c.connections -= 1);
+        drop(slot);
+    });
 }

@@ -203,7 +203,8 @@ mod tests {
             prop_assert_eq!(producers.judge(&first), Verdict::Duplicate(0));
             let expected = i32::try_from((i64::from(i32::MAX - back) + i64::from(count)) % (1 << 31)).unwrap();
             prop_assert_eq!(producers.judge(&batch(1, 0, expected, next, 0)), Verdict::New);
-            prop_assert_eq!(producers.judge(&batch(1, 0, expected + 1, next, 0)), Verdict::Refused(45));
+            let gap = expected.checked_add(1).unwrap_or(0);
+            prop_assert_eq!(producers.judge(&batch(1, 0, gap, next, 0)), Verdict::Refused(45));
         }
     }
 }

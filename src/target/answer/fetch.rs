@@ -29,6 +29,7 @@ pub(super) async fn answer(cluster: &Cluster, node: i32, fetch: &Fetch) -> Fetch
         if found.failed || found.bytes >= enough {
             return found.response;
         }
+        cluster.count(|c| c.waiting_fetches += 1);
         match tokio::time::timeout_at(deadline, appends.changed()).await {
             Ok(Ok(())) => {}
             _ => return found.response,
