@@ -23,6 +23,8 @@ mod facts;
 mod gauges;
 mod host;
 mod ledger_query;
+#[cfg(test)]
+mod operations;
 mod ready;
 mod route;
 mod server;

@@ -14,7 +14,7 @@ use crate::config::model::Admin;
 use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SpoolId};
 use crate::metrics::Metrics;
 use crate::state::ledger::{Key, LedgerError, Page, Query, Row};
-use crate::status::{Account, Destination, Lane, LastError, Relay, Status};
+use crate::status::{Account, Destination, Lane, LastError, Relay, Source, Status, Waiting};
 
 #[derive(Default)]
 struct Fake {
@@ -44,7 +44,7 @@ impl Facts for Fake {
             lag_seconds,
             in_flight: 0,
             parked: 0,
-            waiting: vec![],
+            waiting: vec![Waiting { topic: "orders".into(), reason: "it is missing".into() }],
             last_error: Some(LastError {
                 at: 1,
                 code: Some(6),
@@ -80,7 +80,7 @@ impl Facts for Fake {
             relay: Relay { id: "<b>edge</b>".into(), incarnation: SpoolId(7) },
             version: "0",
             uptime_seconds: 3,
-            sources: vec![],
+            sources: vec![Source { name: "app".into(), kind: "tcp", ..Source::default() }],
             lanes: vec![lane],
             destinations: if *self.gone.lock().unwrap() { vec![] } else { vec![destination] },
             accounts: vec![account],
@@ -121,7 +121,12 @@ impl Facts for Fake {
     }
 }
 
-struct Running {
+/// A server over an agent that leaves no list of its status empty.
+pub(super) fn running_with_everything() -> Running {
+    running(Limits::DEFAULT)
+}
+
+pub(super) struct Running {
     server: Server,
     facts: Arc<Fake>,
     stop: CancellationToken,
@@ -132,7 +137,7 @@ impl Running {
         self.server.address().unwrap()
     }
 
-    async fn get(&self, path: &str) -> Reply {
+    pub(super) async fn get(&self, path: &str) -> Reply {
         get(self.address(), path, "Host: localhost\r\n").await
     }
 }
@@ -148,14 +153,14 @@ fn running(limits: Limits) -> Running {
     Running { server, facts, stop }
 }
 
-struct Reply {
+pub(super) struct Reply {
     code: u16,
     head: String,
     body: String,
 }
 
 impl Reply {
-    fn json(&self) -> serde_json::Value {
+    pub(super) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
     }
 }
