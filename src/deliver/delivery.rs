@@ -81,7 +81,7 @@ impl Delivery {
         let bell = Arc::clone(&inbox);
         lane.on_durable(Box::new(move |_| bell.durable()));
         let observer: Arc<dyn Observer> = Arc::clone(&inbox) as Arc<dyn Observer>;
-        let producer = Producer::start(destination, Arc::clone(&metrics), observer, &parts.runtime);
+        let producer = Producer::start(destination, &metrics, observer, &parts.runtime);
         let board = Arc::new(Board::new(
             names.lane.clone(),
             names.destination.clone(),
