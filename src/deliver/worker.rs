@@ -133,7 +133,6 @@ struct Rounds {
     unsynced: bool,
     released: Option<SegmentId>,
     closing: Option<Instant>,
-    up: Option<bool>,
     dropped: u64,
     lines: Limit<String>,
 }
@@ -151,7 +150,6 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             unsynced: false,
             released: None,
             closing: None,
-            up: None,
             dropped: self.engine.totals().dropped,
             lines: Limit::new(Duration::from_secs(30)),
         };
@@ -193,7 +191,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             self.engine.topology(&topology);
         }
         if let Some(link) = mail.link {
-            self.link(link, rounds);
+            self.link(link);
         }
         if let Some(deadline) = mail.close {
             self.engine.close();
@@ -201,24 +199,15 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
     }
 
-    fn link(&mut self, link: LinkState, rounds: &mut Rounds) {
+    fn link(&mut self, link: LinkState) {
         let destination = self.names.destination.as_str();
         self.engine.link(link.up);
         self.board.post_link(link.up);
         let by = metrics::Destination { destination: destination.to_owned() };
         self.counts.metrics.destination_up.get_or_create(&by).set(i64::from(link.up));
-        if rounds.up.replace(link.up) != Some(link.up)
-            && let Some(suppressed) = rounds.lines.pass(if link.up { "up" } else { "down" })
-        {
-            if link.up {
-                tracing::info!(destination, suppressed, "destination is up");
-            } else {
-                let error = link.error.as_ref().map_or("", |e| e.message.as_str());
-                tracing::warn!(destination, suppressed, error, "destination is down; events wait on disk");
-            }
-        }
+        // The producer has logged it.
         if let Some(error) = link.error {
-            self.error(error, rounds);
+            self.board.post_error(error, unix_now());
         }
     }
 
