@@ -2,13 +2,19 @@
 //!
 //! INVARIANT: whoever waits here is never waiting for somebody who waits here too. When the shared part is
 //! used up, one holder at a time may overdraw it up to its own limits; it finishes, gives everything back,
-//! and the next one goes on. So the memory held is at most the budget and one largest request.
+//! and the next one goes on. So the memory held is at most the budget, one largest request, and [`FREE`] for
+//! each holder.
+//!
+//! The first [`FREE`] bytes of each holder are not asked for: ordinary requests get through while a few large
+//! ones that never end hold all there is.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const UNIT: usize = 1024;
+/// Held by everybody without asking; the number of holders has its own bound (`max_connections`).
+pub(super) const FREE: usize = 16 * 1024;
 
 /// The bytes to share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -19,7 +25,10 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
-        Self { shared: Arc::new(Semaphore::new(units(bytes))), overdraft: Arc::new(Semaphore::new(1)) }
+        Self {
+            shared: Arc::new(Semaphore::new(bytes.div_ceil(UNIT))),
+            overdraft: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// A holder that holds nothing yet.
@@ -28,8 +37,9 @@ impl Budget {
     }
 }
 
+/// What has to be asked for to hold `bytes`.
 fn units(bytes: usize) -> usize {
-    bytes.div_ceil(UNIT)
+    bytes.saturating_sub(FREE).div_ceil(UNIT)
 }
 
 /// What one request or connection holds; given back when dropped.
@@ -104,29 +114,55 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    /// Bytes that cost a holder `units`.
+    fn of(units: usize) -> usize {
+        FREE + units * UNIT
+    }
+
     #[tokio::test]
     async fn what_is_dropped_is_given_back() {
         let budget = Budget::new(10 * UNIT);
         let mut first = budget.holder();
-        assert!(first.try_cover(10 * UNIT));
-        assert!(!budget.holder().try_cover(1));
-        first.keep(4 * UNIT);
-        assert!(budget.holder().try_cover(6 * UNIT));
+        assert!(first.try_cover(of(10)));
+        assert!(!budget.holder().try_cover(of(1)));
+        first.keep(of(4));
+        assert!(budget.holder().try_cover(of(6)));
         drop(first);
-        assert!(budget.holder().try_cover(10 * UNIT));
+        assert!(budget.holder().try_cover(of(10)));
+    }
+
+    #[tokio::test]
+    async fn a_little_is_always_free() {
+        let budget = Budget::new(UNIT);
+        let mut greedy = budget.holder();
+        assert!(greedy.try_cover(of(1)));
+        assert!(budget.holder().try_cover(FREE));
+        assert!(!budget.holder().try_cover(FREE + 1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_holder_may_overdraw_and_the_next_waits_for_it() {
         let budget = Budget::new(4 * UNIT);
         let (mut first, mut second) = (budget.holder(), budget.holder());
-        first.cover(2 * UNIT).await;
-        second.cover(2 * UNIT).await;
+        first.cover(of(2)).await;
+        second.cover(of(2)).await;
         // Both want more than there is: without the overdraft they would wait for each other forever.
-        first.cover(9 * UNIT).await;
-        first.cover(100 * UNIT).await;
-        assert!(tokio::time::timeout(Duration::from_secs(1), second.cover(3 * UNIT)).await.is_err());
+        first.cover(of(9)).await;
+        first.cover(of(100)).await;
+        assert!(tokio::time::timeout(Duration::from_secs(1), second.cover(of(3))).await.is_err());
         drop(first);
-        second.cover(3 * UNIT).await;
+        second.cover(of(3)).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_split_off_is_given_back_by_its_new_holder() {
+        let budget = Budget::new(10 * UNIT);
+        let mut first = budget.holder();
+        assert!(first.try_cover(of(10)));
+        let second = first.split_but(of(3));
+        assert!(!budget.holder().try_cover(of(1)));
+        drop(second);
+        assert!(budget.holder().try_cover(of(7)));
+        assert!(!budget.holder().try_cover(of(8)));
     }
 }

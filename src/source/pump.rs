@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::{Budget, Held};
+use super::budget::{Budget, FREE, Held};
 use super::lines::{Line, Lines};
 use super::tally::Tally;
 use crate::event::{Event, EventBatch};
@@ -29,7 +29,7 @@ use crate::intake::{AcceptError, Intake, Patience, Refused};
 /// Read at once when the budget has room for it.
 const CHUNK: usize = 64 * 1024;
 /// Read at once, and held by every connection, without asking the budget.
-const SMALL: usize = 16 * 1024;
+const SMALL: usize = FREE;
 /// A batch is filled up to this while the one before it is under way.
 const FULL_BATCH: usize = 512 * 1024;
 /// Between two offers of a batch that the spool could not take.
@@ -178,13 +178,13 @@ impl<'a> Filling<'a> {
 
     fn take(&mut self) -> (EventBatch, Held) {
         let left = self.lines.held();
-        (std::mem::take(&mut self.batch), self.held.split_but(if left > SMALL { left } else { 0 }))
+        (std::mem::take(&mut self.batch), self.held.split_but(left))
     }
 
     /// Reads once. Cancel-safe: what was read is in the batch when this is ready, and nothing was read
     /// before. `ahead` means that a batch is under way, whose end will wake the task.
     async fn read(&mut self, input: &mut (impl AsyncRead + Unpin), ahead: bool) -> io::Result<usize> {
-        if self.used() > SMALL && !ahead {
+        if !ahead {
             self.held.cover(self.used()).await;
         }
         poll_fn(|cx| self.poll_read(cx, input, ahead)).await
@@ -212,8 +212,7 @@ impl<'a> Filling<'a> {
             Poll::Ready(Ok(buffer.filled().len()))
         });
         // A connection that waits for its sender holds nothing for it.
-        let used = self.used();
-        self.held.keep(if used > SMALL { used } else { 0 });
+        self.held.keep(self.used());
         read
     }
 

@@ -36,7 +36,7 @@ fn bench_with(ack: Ack) -> Bench {
     let service = Arc::new(Service {
         intake: Arc::clone(&intake),
         tally: Tally::new("h", "http", None, 10, Metrics::new()),
-        budget: Budget::new(64 * 1024),
+        budget: Budget::new(16 * 1024),
         decoders: decoders(),
         ack,
         limits: HttpLimits {
