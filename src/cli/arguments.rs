@@ -152,4 +152,18 @@ mod tests {
             assert_eq!(Cli::try_parse_from(line).unwrap().general.log_format, logs::Format::Json);
         }
     }
+
+    #[test]
+    fn a_log_level_that_is_none_is_wrong_usage() {
+        let error = Cli::try_parse_from(["spoolway", "run", "--log-level", "inof"]).unwrap_err();
+        assert!(error.use_stderr());
+        assert!(error.to_string().contains("is not a log level"), "{error}");
+    }
+
+    #[test]
+    fn no_command_is_listed_that_is_not_built_in() {
+        use clap::CommandFactory;
+        let listed: Vec<String> = Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
+        assert_eq!(listed, ["run", "pipe", "demo", "check", "status", "spool"]);
+    }
 }

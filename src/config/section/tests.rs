@@ -66,13 +66,49 @@ fn a_reference_is_a_variable_or_a_file_and_nothing_else() {
     assert_eq!((got.as_str(), report.as_str()), ("d", ""));
 }
 
-proptest::proptest! {
-    #[test]
-    fn no_text_makes_the_loader_panic(text in "(\\[{0,2}(relay|spool|source|route|destination|admin)?\\]{0,2}|[a-z_]{1,6}| = |\\.|\"|\\{ env|é|\n|[0-9-]{1,3}|[\\[\\]{},]){0,40}") {
-        if let Err(report) = crate::config::load_text("x.toml", &text, &Environment::Absent) {
+/// The reference's example, cut into pieces that still mean something.
+fn example() -> Vec<&'static str> {
+    let reference = include_str!("../../../docs/configuration.md");
+    let example = reference.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    example.split_inclusive(['=', '"', '\n', ' ']).collect()
+}
+
+/// Loads a text; whatever comes of it must hold together.
+fn holds_together(text: &str) -> Result<(), proptest::test_runner::TestCaseError> {
+    match crate::config::load_text("x.toml", text, &Environment::Absent) {
+        Ok(loaded) => {
+            let printed = loaded.effective.to_string();
+            let again = crate::config::load_text("x.toml", &printed, &Environment::Absent);
+            let again =
+                again.map_err(|report| proptest::test_runner::TestCaseError::fail(report.to_string()))?;
+            proptest::prop_assert_eq!(again.effective, loaded.effective);
+        }
+        Err(report) => {
             proptest::prop_assert!(report.errors() > 0);
             proptest::prop_assert!(!report.render().is_empty());
-            proptest::prop_assert!(!report.rows().is_empty());
+            proptest::prop_assert!(report.rows().iter().all(|row| row.line != Some(0)));
         }
+    }
+    Ok(())
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_change_to_a_good_text_makes_the_loader_panic_or_contradict_itself(
+        changes in proptest::collection::vec((0usize..200, 0usize..200, 0u8..4), 0..4),
+        noise in "[\\[\\]{}=\"'.#,é\n 0-9a-z_-]{0,12}",
+    ) {
+        let mut pieces = example();
+        for (at, from, what) in changes {
+            let (at, from) = (at % pieces.len(), from % pieces.len());
+            let piece = pieces[from];
+            match what {
+                0 => drop(pieces.remove(at)),
+                1 => pieces.insert(at, piece),
+                2 => pieces[at] = piece,
+                _ => pieces.insert(at, &noise),
+            }
+        }
+        holds_together(&pieces.concat())?;
     }
 }
