@@ -22,7 +22,8 @@ pub trait Facts: Send + Sync + 'static {
     fn stalled(&self) -> Option<String>;
 
     /// What an operator should know though everything is ready (say, an incarnation that has changed);
-    /// shown in `/readyz`.
+    /// shown in `/readyz`. The server adds a note of its own for each destination that is not up, with its
+    /// last error.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
