@@ -153,7 +153,6 @@ impl<F: Fs> Janitor<F> {
             work.delete(todo.release, todo.pressure, todo.drop_oldest);
             if todo.pressure {
                 self.lock().making_room = false;
-                shared.queue.nudge();
             }
             if let Some(id) = todo.prepare {
                 let data = &shared.data;

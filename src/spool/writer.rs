@@ -361,7 +361,9 @@ impl<F: Fs> Writer<F> {
             // Whoever asked may be gone; the events stay.
             let _ = begun.answer.send(Answer::Appended { first: begun.first, last: begun.last });
         }
-        self.mark_at = Some(Instant::now() + IDLE);
+        if sync == Sync::Always {
+            self.mark_at = Some(Instant::now() + IDLE);
+        }
         self.ahead();
     }
 
@@ -553,8 +555,9 @@ impl<F: Fs> Writer<F> {
     // --- the end ---
 
     fn finish(&mut self) {
-        if self.trouble.is_none() && self.active.as_ref().is_some_and(Active::is_begun) {
-            let _ = self.dirty_since.is_none() || self.sync();
+        // What was accepted at an interval is synced before the seal says that all is well.
+        if self.trouble.is_none() && self.dirty_since.is_some() {
+            self.sync();
         }
         if self.trouble.is_none() {
             self.seal();

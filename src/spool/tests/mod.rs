@@ -1,18 +1,21 @@
 //! Tests of the room as a whole.
+#![allow(clippy::cast_possible_truncation)]
+
+mod append;
+mod damage;
+mod faults;
+mod model;
+mod room;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use crate::config::model::{Spool, SpoolCompression, Sync, WhenFull};
-use crate::disk::faulty::{Faulty, Op};
-use crate::disk::{Fs, RealFs};
+use crate::disk::Fs;
 use crate::event::{Event, EventBatch};
 use crate::ids::{LaneName, Seq, StreamName};
-use crate::intake::{AcceptError, Appended, Patience, Refused};
+use crate::intake::{AcceptError, Appended, Patience};
 use crate::metrics::Metrics;
 
 use super::*;
@@ -111,27 +114,4 @@ fn copy_dir(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
-}
-
-#[test]
-fn what_is_appended_is_read_back_and_survives_reopening() {
-    let dir = tempfile::tempdir().unwrap();
-    let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
-    let done = append(&lane, "a", &[b"one".to_vec(), b"two".to_vec()]).unwrap();
-    assert_eq!((done.first, done.last), (Seq(1), Seq(2)));
-    append(&lane, "b", &[vec![7; 200_000]]).unwrap();
-    let (events, holes) = read_all(&lane, 1);
-    assert_eq!(holes, []);
-    assert_eq!(events[&2], ("a".to_owned(), b"two".to_vec()));
-    assert_eq!(events[&3], ("b".to_owned(), vec![7; 200_000]));
-    let run = lane.run();
-    lane.close();
-    assert_eq!(append(&lane, "a", &[vec![]]), Err(AcceptError::Refused(Refused::ShuttingDown)));
-    drop(lane);
-    let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
-    assert_ne!(lane.run(), run);
-    assert_eq!(read_all(&lane, 1).0, events);
-    assert_eq!(append(&lane, "a", &[b"x".to_vec()]).unwrap().first, Seq(4));
-    assert_eq!(read_all(&lane, 4).0[&4].1, b"x");
-    lane.close();
 }

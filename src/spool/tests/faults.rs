@@ -1,0 +1,131 @@
+//! A disk that fails.
+
+use super::*;
+use crate::disk::RealFs;
+use crate::disk::faulty::{Faulty, Op};
+use crate::intake::Refused;
+
+/// An idle lane marks what it has; waits for that, so that the fault hits what the test does next.
+fn settled(fs: &Faulty, syncs_before: u64) {
+    wait_until("the idle mark", || fs.count(Op::SyncData) >= syncs_before + 2);
+}
+
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(std::time::Instant::now() < end, "{what} did not come");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_acked_the_descriptor_is_left_and_the_lane_heals_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let lane = open(&fs, dir.path(), &settings(), Seq::NONE);
+    let syncs = fs.count(Op::SyncData);
+    append(&lane, "a", &[b"one".to_vec()]).unwrap();
+    settled(&fs, syncs);
+    let (run, first_segment) = (lane.run(), lane.segment_of(Seq(1)).unwrap());
+    fs.fail_next(Op::SyncData, 3);
+    assert!(matches!(append(&lane, "a", &[b"lost".to_vec()]), Err(AcceptError::Unknown(_))));
+    assert_eq!(lane.durable(), Seq(1));
+    assert!(lane.status().failing.is_some());
+    let refused = append(&lane, "a", &[b"refused".to_vec()]);
+    assert!(matches!(refused, Err(AcceptError::Refused(Refused::Failing(_)))), "{refused:?}");
+    assert_eq!(read_all(&lane, 1).0.len(), 1);
+    wait_until("healing", || lane.status().failing.is_none());
+    assert_eq!(append(&lane, "a", &[b"two".to_vec()]).unwrap().first, Seq(2));
+    assert_ne!((lane.run(), lane.segment_of(Seq(2))), (run, Some(first_segment)));
+    let values = |lane: &Lane<Faulty>| read_all(lane, 1).0.into_values().map(|(_, v)| v).collect::<Vec<_>>();
+    assert_eq!(values(&lane), [b"one".to_vec(), b"two".to_vec()]);
+    lane.close();
+    drop(lane);
+    // What the failed sync may have left on the disk does not come back.
+    let lane = open(&fs, dir.path(), &settings(), Seq::NONE);
+    assert_eq!(values(&lane), [b"one".to_vec(), b"two".to_vec()]);
+    assert_eq!(lane.status().quarantined_events, 0);
+    lane.close();
+}
+
+#[test]
+fn a_failed_write_has_an_unknown_outcome_and_ends_the_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let lane = open(&fs, dir.path(), &settings(), Seq::NONE);
+    let syncs = fs.count(Op::SyncData);
+    append(&lane, "a", &[b"one".to_vec()]).unwrap();
+    settled(&fs, syncs);
+    fs.fail_next(Op::Write, 1);
+    assert!(matches!(append(&lane, "a", &[b"lost".to_vec()]), Err(AcceptError::Unknown(_))));
+    wait_until("healing", || lane.status().failing.is_none());
+    assert_eq!(append(&lane, "a", &[b"two".to_vec()]).unwrap().first, Seq(2));
+    assert_eq!(read_all(&lane, 1).0.len(), 2);
+    lane.close();
+}
+
+#[test]
+fn accepted_events_that_an_interval_sync_loses_are_counted_and_their_numbers_not_reused() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let settings = Spool { sync: Sync::Interval(Duration::from_millis(30)), ..settings() };
+    let lane = open(&fs, dir.path(), &settings, Seq::NONE);
+    fs.fail_next(Op::SyncData, 1);
+    append(&lane, "a", &[b"risked".to_vec(), b"risked".to_vec()]).unwrap();
+    wait_until("the failed sync", || lane.status().quarantined_events == 2);
+    wait_until("healing", || lane.status().failing.is_none());
+    assert_eq!(append(&lane, "a", &[b"next".to_vec()]).unwrap().first, Seq(3));
+    wait_until("the sync", || lane.durable() == Seq(3));
+    let (events, holes) = read_all(&lane, 1);
+    assert_eq!((events.len(), holes.len(), holes[0].range.len()), (1, 1, 2));
+    lane.close();
+}
+
+#[test]
+fn a_disk_that_can_not_be_written_at_the_start_is_read_and_heals() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
+    append(&lane, "a", &[b"one".to_vec()]).unwrap();
+    lane.close();
+    drop(lane);
+    let fs = Faulty::new();
+    fs.error(rustix::io::Errno::ROFS);
+    fs.fail_next(Op::Create, 3);
+    let lane = open(&fs, dir.path(), &settings(), Seq::NONE);
+    assert_eq!(read_all(&lane, 1).0.len(), 1);
+    wait_until("healing", || fs.count(Op::Create) >= 4 && lane.status().failing.is_none());
+    assert_eq!(append(&lane, "a", &[b"two".to_vec()]).unwrap().first, Seq(2));
+    lane.close();
+}
+
+#[test]
+fn no_room_for_a_new_segment_holds_senders_back_and_ends_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let lane = open(&fs, dir.path(), &Spool { segment_size: 16 << 10, ..settings() }, Seq::NONE);
+    fs.error(rustix::io::Errno::NOSPC);
+    let big = vec![vec![3; 6000]];
+    append(&lane, "a", &big).unwrap();
+    fs.fail_next(Op::Allocate, 4);
+    for i in 2..8 {
+        // Waits inside, then goes on: nobody freed anything but the disk itself.
+        assert_eq!(append(&lane, "a", &big).unwrap().first, Seq(i));
+    }
+    assert_eq!(read_all(&lane, 1).0.len(), 7);
+    lane.close();
+}
+
+#[test]
+fn a_page_that_can_not_be_read_is_an_error_first_and_damage_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let lane = open(&fs, dir.path(), &settings(), Seq::NONE);
+    append(&lane, "a", &[vec![1; 100]]).unwrap();
+    let mut reader = lane.reader(Seq(1));
+    fs.fail_next(Op::Read, 1000);
+    assert!((0..3).all(|_| reader.next().is_err()));
+    let Some(Item::Hole(hole)) = reader.next().unwrap() else { panic!("damage is given as a hole") };
+    assert_eq!((hole.cause, hole.range.len()), (HoleCause::Damaged, 1));
+    assert_eq!(reader.next().unwrap(), None);
+    lane.close();
+}

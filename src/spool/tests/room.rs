@@ -1,0 +1,168 @@
+//! Quota, reserve, retention, dropping.
+
+use super::*;
+use crate::disk::faulty::Faulty;
+use crate::disk::{RealFs, Space};
+use crate::intake::Refused;
+
+fn small(when_full: WhenFull) -> Spool {
+    Spool {
+        segment_size: 32 << 10,
+        max_size: Some(128 << 10),
+        compression: SpoolCompression::None,
+        when_full,
+        ..settings()
+    }
+}
+
+fn try_append<F: Fs>(lane: &Lane<F>, patience: Patience) -> Result<Appended, AcceptError> {
+    runtime().block_on(lane.append(stream("a"), batch(&[vec![5; 5000]]), patience))
+}
+
+/// Appends until the lane refuses; returns the number of the last event.
+fn fill<F: Fs>(lane: &Lane<F>) -> Seq {
+    let mut last = Seq::NONE;
+    for _ in 0..200 {
+        match try_append(lane, Patience::For(Duration::from_millis(1))) {
+            Ok(done) => last = done.last,
+            Err(AcceptError::Refused(Refused::Full(_))) => return last,
+            Err(e) => panic!("{e}"),
+        }
+    }
+    panic!("the lane never filled");
+}
+
+#[test]
+fn a_full_lane_refuses_waits_and_goes_on_when_a_reader_has_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = open(&RealFs, dir.path(), &small(WhenFull::Block), Seq::NONE);
+    let last = fill(&lane);
+    let status = lane.status();
+    assert!(status.full && status.bytes >= 128 << 10 && status.bytes < (128 + 32) << 10, "{status:?}");
+    let runtime = runtime();
+    let waits = {
+        let lane = lane.clone();
+        runtime.spawn(async move { lane.append(stream("a"), batch(&[vec![1]]), Patience::Forever).await })
+    };
+    lane.release(last);
+    assert_eq!(runtime.block_on(waits).unwrap().unwrap().first, last.next());
+    assert!(lane.first() > Seq(1));
+    assert!(!lane.status().full);
+    let (events, holes) = read_all(&lane, lane.first().0);
+    assert!(events.contains_key(&last.next().0) && holes.is_empty());
+    // A reader that lost its position hears that what it asks for was settled.
+    let (_, holes) = read_all(&lane, 1);
+    assert_eq!(holes.iter().map(|h| h.cause).collect::<Vec<_>>(), [HoleCause::Released]);
+    lane.close();
+}
+
+#[test]
+fn reject_refuses_at_once_however_patient_the_sender_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = open(&RealFs, dir.path(), &small(WhenFull::Reject), Seq::NONE);
+    fill(&lane);
+    let refused = try_append(&lane, Patience::Forever);
+    assert!(matches!(refused, Err(AcceptError::Refused(Refused::Full(_)))), "{refused:?}");
+    lane.close();
+}
+
+#[test]
+fn drop_oldest_goes_on_and_every_dropped_event_is_told_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = small(WhenFull::DropOldest);
+    let lane = open(&RealFs, dir.path(), &settings, Seq::NONE);
+    for i in 1..=100 {
+        assert_eq!(try_append(&lane, Patience::Forever).unwrap().first, Seq(i));
+    }
+    let check = |lane: &Lane| {
+        let (events, holes) = read_all(lane, 1);
+        let [hole] = holes[..] else { panic!("{holes:?}") };
+        assert_eq!(hole.cause, HoleCause::Dropped);
+        assert_eq!(hole.range.len() + events.len() as u64, 100);
+        assert!(!events.is_empty());
+        assert_eq!(lane.status().quarantined_events, 0);
+    };
+    check(&lane);
+    lane.close();
+    drop(lane);
+    let lane = open(&RealFs, dir.path(), &settings, Seq::NONE);
+    check(&lane);
+    lane.close();
+}
+
+#[test]
+fn the_reserve_is_kept_free_and_intake_resumes_when_space_returns() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let total = 1 << 40;
+    fs.set_space(Some(Space { available: 1 << 30, total }));
+    let settings = Spool { reserve: 256 << 20, compression: SpoolCompression::None, ..settings() };
+    let lane = open(&fs, dir.path(), &settings, Seq::NONE);
+    assert_eq!(try_append(&lane, Patience::Forever).unwrap().first, Seq(1));
+    fs.set_space(Some(Space { available: 200 << 20, total }));
+    let last = fill(&lane);
+    let runtime = runtime();
+    let waits = {
+        let lane = lane.clone();
+        runtime.spawn(async move { lane.append(stream("a"), batch(&[vec![1]]), Patience::Forever).await })
+    };
+    fs.set_space(None);
+    assert_eq!(runtime.block_on(waits).unwrap().unwrap().first, last.next());
+    lane.close();
+}
+
+#[test]
+fn a_lane_of_one_segment_that_is_full_can_still_be_emptied() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Spool { max_size: Some(32 << 10), ..small(WhenFull::Block) };
+    let lane = open(&RealFs, dir.path(), &settings, Seq::NONE);
+    for _ in 0..3 {
+        let last = fill(&lane);
+        lane.release(last.next());
+        assert!(try_append(&lane, Patience::For(Duration::from_secs(20))).is_ok());
+    }
+    lane.close();
+}
+
+#[test]
+fn delivered_segments_are_kept_as_long_as_configured_but_not_against_new_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Spool { retain_delivered: Duration::from_secs(3600), ..small(WhenFull::Block) };
+    let lane = open(&RealFs, dir.path(), &settings, Seq::NONE);
+    for i in 1..=100 {
+        lane.release(try_append(&lane, Patience::Forever).unwrap().first.next());
+        if i == 12 {
+            assert_eq!(lane.first(), Seq(1));
+        }
+    }
+    assert!(lane.first() > Seq(1));
+    lane.close();
+}
+
+#[test]
+fn the_last_segment_is_never_deleted_and_others_go_when_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = open(&RealFs, dir.path(), &small(WhenFull::Block), Seq::NONE);
+    let last = (0..15).map(|_| try_append(&lane, Patience::Forever).unwrap().last).last().unwrap();
+    assert!(segments(dir.path()).len() > 2);
+    lane.release(last.next());
+    lane.close();
+    drop(lane);
+    let lane = open(&RealFs, dir.path(), &small(WhenFull::Block), Seq::NONE);
+    assert_eq!(lane.status().segments, 1);
+    assert_eq!(try_append(&lane, Patience::Forever).unwrap().first, last.next());
+    lane.close();
+}
+
+#[test]
+fn a_sender_that_gives_up_at_a_full_lane_has_appended_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = open(&RealFs, dir.path(), &small(WhenFull::Block), Seq::NONE);
+    let last = fill(&lane);
+    let waits = lane.append(stream("a"), batch(&[b"withdrawn".to_vec()]), Patience::Forever);
+    let gave_up = runtime().block_on(async { tokio::time::timeout(Duration::from_millis(20), waits).await });
+    assert!(gave_up.is_err());
+    lane.release(last);
+    assert_eq!(try_append(&lane, Patience::For(Duration::from_secs(20))).unwrap().first, last.next());
+    lane.close();
+}
