@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::{Budget, FREE, Held};
 use super::lines::{Line, Lines};
+use super::listen::GRACE;
 use super::tally::Tally;
 use crate::event::{Event, EventBatch};
 use crate::ids::StreamName;
@@ -35,6 +36,8 @@ const FULL_BATCH: usize = 512 * 1024;
 /// Between two offers of a batch that the spool could not take.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(1);
+/// Left of the stop's grace to count what is not kept.
+const COUNTING: Duration = Duration::from_millis(500);
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
@@ -113,7 +116,11 @@ impl<I: Intake> Pump<I> {
         let _held = held;
         let mut pause = RETRY_FIRST;
         loop {
-            let answer = self.intake.accept(self.stream.clone(), batch.clone(), Patience::Forever).await;
+            let answer = tokio::select! {
+                biased;
+                answer = self.intake.accept(self.stream.clone(), batch.clone(), Patience::Forever) => answer,
+                () = self.last_call() => return Err(self.lost(&batch)),
+            };
             let error = match answer {
                 Ok(_) => {
                     self.tally.accepted(&self.tally.counter(&self.stream), batch.count());
@@ -139,9 +146,20 @@ impl<I: Intake> Pump<I> {
         }
     }
 
+    /// Resolves when the stop leaves no more time to wait for the intake.
+    async fn last_call(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(GRACE.saturating_sub(COUNTING)).await;
+    }
+
     fn lost(&self, batch: &EventBatch) -> u64 {
         let count = u64::from(batch.count());
         self.tally.rejected(Refused::ShuttingDown.reason(), count);
+        tracing::warn!(
+            source = self.tally.name(),
+            count,
+            "the agent stops; events that were read are not kept"
+        );
         count
     }
 

@@ -188,6 +188,24 @@ async fn what_an_ending_intake_does_not_take_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_while_the_spool_is_full_counts_what_is_not_kept() {
+    let bench = bench();
+    bench.intake.block();
+    let (mut io, pump) = bench.connect();
+    io.write_all(b"one\n").await.unwrap();
+    bench.intake.waiting_exactly(1).await;
+    io.write_all(b"two\nthree\nhal").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    bench.pump.stop.cancel();
+    let start = tokio::time::Instant::now();
+    assert!(matches!(pump.await.unwrap(), End::NotAccepted(3)));
+    assert!(start.elapsed() < crate::source::listen::GRACE);
+    bench.intake.waiting_exactly(0).await;
+    assert_eq!(bench.rejected(), 4);
+    assert!(bench.intake.values().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_held_back_connections_stay_within_the_budget() {
     let bench = bench();
     bench.intake.block();
