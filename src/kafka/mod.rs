@@ -26,6 +26,7 @@ pub mod backoff;
 pub mod batch;
 pub mod codec;
 pub mod connection;
+pub mod consume;
 pub mod errors;
 pub mod header;
 pub mod partitioner;
@@ -35,6 +36,7 @@ pub mod window;
 pub mod wire;
 
 pub use batch::{Batch, BatchError, BatchReader, RecordBatch, RecordRef, RecordsBuilder, Stamp};
+pub use consume::{ConsumeError, Consumer, ConsumerOptions, Fetched, FetchedRecord};
 pub use header::{Counter, RecordHeader};
 pub use partitioner::{consistent, murmur2, partition_for_key};
 pub use producer::Producer;

@@ -9,7 +9,7 @@ use super::witness::{acked, expected, start, window};
 use crate::kafka::topology::TopicState;
 use crate::kafka::window::Outcome;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn windows_arrive_once_and_in_order_through_lost_requests_and_answers() {
     let broker = Broker::alone(1).await;
     use Fault::{AppendThenCode, Code, LoseAnswer, LoseRequest, Well};
