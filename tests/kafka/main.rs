@@ -16,6 +16,7 @@
 mod broker;
 mod harness;
 mod java;
+mod producer;
 #[path = "../support/mod.rs"]
 mod support;
 mod topic;
@@ -40,6 +41,10 @@ fn main() -> ExitCode {
         harness: [
             what_rskafka_wrote_is_read_by_both_readers_and_a_missing_event_is_noticed,
             a_broker_keeps_its_port_and_its_topics_over_stop_kill_and_freeze,
+        ],
+        producer: [
+            every_codec_is_read_by_java_and_by_us_with_headers_in_order,
+            a_broker_killed_frozen_and_restarted_gets_every_window_once_and_in_order,
         ],
     };
     libtest_mimic::run(&arguments, trials).exit_code()
