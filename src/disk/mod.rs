@@ -20,4 +20,4 @@ mod slots;
 pub use error::DiskError;
 pub use fs::{Entry, EntryKind, File, Fs, Space};
 pub use real::{RealFile, RealFs, RealLock};
-pub use slots::Slots;
+pub use slots::{Slots, newest_slot};

@@ -192,6 +192,14 @@ fn read_all<F: Fs>(file: &F::File) -> io::Result<Found> {
     Ok(found)
 }
 
+/// The newest whole value in the bytes of a file of slots: for tools that look on.
+#[must_use]
+pub fn newest_slot(bytes: &[u8]) -> Option<Vec<u8>> {
+    let size = usize::try_from(bytes.len() as u64 / COUNT / PAGE * PAGE).ok().filter(|size| *size > 0)?;
+    let newest = bytes.chunks_exact(size).filter_map(decode).max_by_key(|(generation, _)| *generation);
+    newest.map(|(_, value)| value.to_vec())
+}
+
 fn slot_size(capacity: usize) -> u64 {
     ((capacity + HEADER) as u64).next_multiple_of(PAGE).min(MAX_SLOT)
 }

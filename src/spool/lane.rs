@@ -24,7 +24,7 @@ use super::janitor::Janitor;
 use super::names;
 use super::queue::{Answer, Request};
 use super::reader::Reader;
-use super::recover::{Recovered, recover};
+use super::recover::{Access, Recovered, recover};
 use super::shared::{LaneMetrics, Parts, Shared};
 use super::writer::{Start, Writer};
 
@@ -78,7 +78,7 @@ impl<F: Fs> Lane<F> {
         let dir = data.path().join(names::LANES).join(name.as_str());
         fs.create_dir(&dir).map_err(OpenError::io("create", &dir))?;
         let floor = Floor::open(fs, &dir)?;
-        let mut found = recover(fs, &dir, data.spool_id(), &name, at_least)?;
+        let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
         let next = start_above(&mut found, &floor, at_least);
         let run = RunId(data.host().random().map_err(OpenError::io("draw a run id for", &dir))?);
         let limit = quota(fs, settings, &dir);
@@ -211,7 +211,8 @@ impl<F: Fs> Lane<F> {
     /// A reader that begins with number `from`. Blocking I/O, for a plain thread.
     #[must_use]
     pub fn reader(&self, from: Seq) -> Reader<F> {
-        Reader::new(Arc::clone(&self.handle.shared), from)
+        let shared = Arc::clone(&self.handle.shared);
+        Reader::new(shared, from)
     }
 
     /// Has `watcher` called from the writer thread whenever the durable watermark has moved. It must not block.

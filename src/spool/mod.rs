@@ -25,6 +25,7 @@ mod floor;
 pub mod format;
 mod gate;
 mod host;
+pub mod inspect;
 mod janitor;
 mod lane;
 mod names;

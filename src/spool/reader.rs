@@ -29,7 +29,7 @@ const STREAMS: usize = 4096;
 /// follow each other without a gap.
 #[derive(Debug)]
 pub struct Reader<F: Fs> {
-    shared: Arc<Shared<F>>,
+    log: Arc<dyn Log<F>>,
     position: Seq,
     current: Option<Current<F>>,
     streams: HashMap<String, StreamName>,
@@ -45,7 +45,7 @@ struct Current<F: Fs> {
 }
 
 /// What the table says of the place where the reader stands.
-enum Place {
+pub(super) enum Place {
     /// Nothing durable is beyond.
     Nowhere,
     /// There are no bytes for these numbers.
@@ -54,10 +54,43 @@ enum Place {
     In(Segment),
 }
 
+/// What a reader has to know of its lane; asked once a segment or commit, not once a block.
+pub(super) trait Log<F: Fs>: std::fmt::Debug + Send + Sync {
+    fn fs(&self) -> &F;
+    fn identity(&self, segment: SegmentId) -> Identity;
+    fn look(&self, position: Seq) -> Place;
+    fn holds(&self, segment: SegmentId) -> bool;
+    /// These numbers are lost.
+    fn lost(&self, range: SeqRange, segment: SegmentId);
+}
+
+impl<F: Fs> Log<F> for Shared<F> {
+    fn fs(&self) -> &F {
+        self.data.fs()
+    }
+
+    fn identity(&self, segment: SegmentId) -> Identity {
+        Identity { spool: self.data.spool_id(), lane: self.name.clone(), segment }
+    }
+
+    fn look(&self, position: Seq) -> Place {
+        let durable = self.durable();
+        place(&self.table(), position, durable)
+    }
+
+    fn holds(&self, segment: SegmentId) -> bool {
+        self.table().segments.contains_key(&segment)
+    }
+
+    fn lost(&self, range: SeqRange, segment: SegmentId) {
+        self.quarantine(range, segment);
+    }
+}
+
 impl<F: Fs> Reader<F> {
-    pub(super) fn new(shared: Arc<Shared<F>>, from: Seq) -> Self {
+    pub(super) fn new(log: Arc<dyn Log<F>>, from: Seq) -> Self {
         let position = from.max(Seq::FIRST);
-        Self { shared, position, current: None, streams: HashMap::new(), failures: 0 }
+        Self { log, position, current: None, streams: HashMap::new(), failures: 0 }
     }
 
     /// Number of the next event it will give.
@@ -171,7 +204,7 @@ impl<F: Fs> Reader<F> {
 
     fn hole(&mut self, range: SeqRange, cause: HoleCause, segment: SegmentId) -> Item {
         if matches!(cause, HoleCause::Damaged | HoleCause::Missing) {
-            self.shared.quarantine(range, segment);
+            self.log.lost(range, segment);
         }
         self.position = range.end;
         Item::Hole(Hole { range, cause })
@@ -179,9 +212,7 @@ impl<F: Fs> Reader<F> {
 
     /// At the end of what is known: asks the table how it goes on.
     fn advance(&mut self) -> Result<Step, ReadError> {
-        let durable = self.shared.durable();
-        let place = place(&self.shared.table(), self.position, durable);
-        match place {
+        match self.log.look(self.position) {
             Place::Nowhere => Ok(Step::End),
             Place::Gap(hole, segment) => Ok(Step::Item(self.hole(hole.range, hole.cause, segment))),
             Place::In(segment) => match &mut self.current {
@@ -203,15 +234,11 @@ impl<F: Fs> Reader<F> {
     }
 
     fn open(&mut self, segment: &Segment) -> Result<Step, ReadError> {
-        let file = match self.shared.data.fs().open_read(&segment.path) {
+        let file = match self.log.fs().open_read(&segment.path) {
             Ok(file) => file,
             Err(e) => return self.cannot_open(segment, e),
         };
-        let identity = Identity {
-            spool: self.shared.data.spool_id(),
-            lane: self.shared.name.clone(),
-            segment: segment.id,
-        };
+        let identity = self.log.identity(segment.id);
         let walker = Walker::new(file, segment.path.clone(), identity);
         let (id, limit) = (segment.id, segment.end_offset);
         self.current = Some(Current { id, walker, offset: DATA_START, limit });
@@ -219,7 +246,7 @@ impl<F: Fs> Reader<F> {
     }
 
     fn cannot_open(&mut self, segment: &Segment, source: io::Error) -> Result<Step, ReadError> {
-        if !self.shared.table().segments.contains_key(&segment.id) {
+        if !self.log.holds(segment.id) {
             // Deleted on purpose between the look-up and now.
             return Ok(Step::Again);
         }
@@ -239,7 +266,7 @@ enum Step {
 }
 
 /// Pure: where number `position` stands.
-fn place(table: &Table, position: Seq, durable: Seq) -> Place {
+pub(super) fn place(table: &Table, position: Seq, durable: Seq) -> Place {
     if position > durable {
         return Place::Nowhere;
     }

@@ -34,6 +34,15 @@ pub(super) struct Recovered {
     pub(super) void: Vec<Segment>,
 }
 
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The agent, which holds the lock and will show to readers what is found.
+    Owner,
+    /// A tool that looks on.
+    Visitor,
+}
+
 /// A file that may be a segment.
 #[derive(Debug)]
 struct Candidate {
@@ -51,6 +60,7 @@ pub(super) fn recover<F: Fs>(
     spool: SpoolId,
     lane: &LaneName,
     at_least: Seq,
+    access: Access,
 ) -> Result<Recovered, OpenError> {
     let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
     let mut highest = SegmentId(0);
@@ -71,7 +81,7 @@ pub(super) fn recover<F: Fs>(
                 recovered.take(recorded_segment(candidate, recorded, previous), Vec::new());
             }
             End::Unknown { proof } => {
-                let (segment, holes) = scanned(fs, candidate, &identity, proof, previous);
+                let (segment, holes) = scanned(fs, candidate, &identity, (proof, access), previous);
                 recovered.take(segment, holes);
             }
         }
@@ -130,8 +140,10 @@ fn end_of(successor: Option<&Candidate>, candidate: &Candidate, at_least: Seq) -
     match &successor.header {
         Some(header) if header.predecessor.segment == candidate.id => End::Recorded(header.predecessor),
         Some(header) if header.predecessor.segment < candidate.id => End::Void,
-        // The one between is missing, or the successor's header is: this one was closed all the same.
-        Some(_) | None => End::Unknown { proof: Seq::NONE },
+        // The one between is missing: whatever came before the successor's first number was durable.
+        Some(header) => End::Unknown { proof: header.base.prev() },
+        // Prepared ahead and never used, or its header is damaged.
+        None => End::Unknown { proof: at_least.prev() },
     }
 }
 
@@ -166,7 +178,7 @@ fn scanned<F: Fs>(
     fs: &F,
     candidate: &Candidate,
     identity: &Identity,
-    proof: Seq,
+    (proof, access): (Seq, Access),
     previous: Seq,
 ) -> (Segment, Vec<SeqRange>) {
     let base = candidate.header.as_ref().map(|h| h.base);
@@ -178,7 +190,7 @@ fn scanned<F: Fs>(
         return (segment, Vec::new());
     }
     let identity = Identity { segment: candidate.id, ..identity.clone() };
-    match scan_file(fs, &mut segment, identity, base, proof) {
+    match scan_file(fs, &mut segment, identity, base, (proof, access)) {
         Ok(holes) => (segment, holes),
         Err(e) => {
             tracing::error!(error = %e, "a segment cannot be read and is set aside");
@@ -193,7 +205,7 @@ fn scan_file<F: Fs>(
     segment: &mut Segment,
     identity: Identity,
     base: Option<Seq>,
-    proof: Seq,
+    (proof, access): (Seq, Access),
 ) -> Result<Vec<SeqRange>, ReadError> {
     let path = segment.path.clone();
     let read_error = |source| ReadError { path: path.clone(), offset: 0, source };
@@ -213,7 +225,9 @@ fn scan_file<F: Fs>(
     // DURABILITY: what is read here may stand in the page cache alone, written by a process that was killed.
     // It is shown to readers, so it has to be durable first. If the disk refuses, the events in question were
     // never acknowledged under sync = "always"; they are kept, and the refusal is told.
-    if let Err(e) = walker.file().sync_data() {
+    if access == Access::Owner
+        && let Err(e) = walker.file().sync_data()
+    {
         tracing::error!(path = %path.display(), error = %e, "the last segment could not be synced at the start");
     }
     Ok(scan.holes)

@@ -74,7 +74,8 @@ pub(super) fn scan<T: File>(
         scan.end = block.header.first;
         scan.end_offset = block.offset;
     }
-    if scan.end <= proof || walker.unreadable > 0 || !scan.holes.is_empty() {
+    let cut_off = scan.end <= proof && scan.verdict != Verdict::Closed;
+    if cut_off || walker.unreadable > 0 || !scan.holes.is_empty() {
         scan.verdict = Verdict::Rotten;
     }
     Ok(scan)

@@ -107,8 +107,10 @@ fn recovery_writes_nothing_and_is_repeatable() {
     let id = DataDir::open(RealFs, &dir).unwrap().spool_id();
     let contents = || -> Vec<_> { segments(&dir).iter().map(|p| std::fs::read(p).unwrap()).collect() };
     let before = contents();
-    let once = recover::recover(&RealFs, &lane_dir, id, &lane_name(), Seq::NONE).unwrap();
-    let twice = recover::recover(&RealFs, &lane_dir, id, &lane_name(), Seq::NONE).unwrap();
+    let once =
+        recover::recover(&RealFs, &lane_dir, id, &lane_name(), Seq::NONE, recover::Access::Owner).unwrap();
+    let twice =
+        recover::recover(&RealFs, &lane_dir, id, &lane_name(), Seq::NONE, recover::Access::Owner).unwrap();
     assert_eq!(once.predecessor, twice.predecessor);
     assert_eq!(once.table.segments, twice.table.segments);
     assert_eq!(before, contents());

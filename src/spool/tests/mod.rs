@@ -4,6 +4,7 @@
 mod append;
 mod damage;
 mod faults;
+mod inspect;
 mod model;
 mod room;
 

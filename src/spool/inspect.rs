@@ -1,0 +1,244 @@
+//! Looking into a spool from outside: no lock, no write, beside a running agent or without one.
+//!
+//! A [`Snapshot`] is what the files say at one moment. An agent that goes on writing is not disturbed; what it
+//! adds later is not seen, and a segment that it deletes meanwhile shows as missing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{EntryKind, File, Fs};
+use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
+
+use super::block::{Hole, HoleCause, Item};
+use super::data_dir::{FoundRoot, lane_names, read_root};
+use super::error::{OpenError, ReadError};
+use super::format::Verdict;
+use super::names;
+use super::reader::{Log, Place, Reader, place};
+use super::recover::{Access, recover, spool_id_in_segments};
+use super::table::{FloorMark, Segment, Table};
+use super::walk::Identity;
+
+/// A data directory as its files say it is.
+#[derive(Debug)]
+pub struct Snapshot<F: Fs> {
+    /// Its identity.
+    pub spool: SpoolId,
+    /// Its lanes, sorted by name.
+    pub lanes: Vec<LaneSnapshot<F>>,
+}
+
+/// One lane of a [`Snapshot`].
+#[derive(Debug, Clone)]
+pub struct LaneSnapshot<F: Fs> {
+    log: Arc<Frozen<F>>,
+}
+
+#[derive(Debug)]
+struct Frozen<F: Fs> {
+    fs: F,
+    spool: SpoolId,
+    lane: LaneName,
+    table: Table,
+    end: Seq,
+}
+
+impl<F: Fs> Log<F> for Frozen<F> {
+    fn fs(&self) -> &F {
+        &self.fs
+    }
+    fn identity(&self, segment: SegmentId) -> Identity {
+        Identity { spool: self.spool, lane: self.lane.clone(), segment }
+    }
+    fn look(&self, position: Seq) -> Place {
+        place(&self.table, position, self.end.prev())
+    }
+    fn holds(&self, segment: SegmentId) -> bool {
+        self.table.segments.contains_key(&segment)
+    }
+    fn lost(&self, _range: SeqRange, _segment: SegmentId) {}
+}
+
+impl<F: Fs> Snapshot<F> {
+    /// Reads what the files of the data directory at `path` say.
+    ///
+    /// # Errors
+    /// [`OpenError::NotASpool`], [`OpenError::Newer`], or when a directory can't be listed.
+    pub fn take(fs: &F, path: &Path) -> Result<Self, OpenError> {
+        let spool = match read_root(fs, path)? {
+            FoundRoot::Whole(root) if root.unreadable() != 0 => {
+                return Err(OpenError::Newer { path: path.to_owned(), bits: root.unreadable() });
+            }
+            FoundRoot::Whole(root) => Some(root.spool),
+            FoundRoot::Damaged | FoundRoot::Absent => spool_id_in_segments(fs, path)?,
+        };
+        let spool = spool.ok_or_else(|| OpenError::NotASpool { path: path.to_owned() })?;
+        let mut lanes = Vec::new();
+        for name in lane_names(fs, path)? {
+            lanes.push(LaneSnapshot::take(fs, path, spool, name)?);
+        }
+        Ok(Self { spool, lanes })
+    }
+}
+
+/// What one look over a lane finds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Findings {
+    /// Events that are there, by stream.
+    pub streams: BTreeMap<String, u64>,
+    /// Events that are there, by segment.
+    pub segments: BTreeMap<SegmentId, u64>,
+    /// Bytes of events, unpacked; of those that were read.
+    pub bytes: u64,
+    /// Numbers without events, in order.
+    #[serde(skip)]
+    pub holes: Vec<Hole>,
+    /// Events whose block is whole and which cannot be decoded all the same.
+    pub undecodable: u64,
+}
+
+impl Findings {
+    /// Numbers lost to damage.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let lost = |h: &&Hole| matches!(h.cause, HoleCause::Damaged | HoleCause::Missing);
+        self.holes.iter().filter(lost).map(|h| h.range.len()).sum::<u64>() + self.undecodable
+    }
+}
+
+impl<F: Fs> LaneSnapshot<F> {
+    fn take(fs: &F, path: &Path, spool: SpoolId, lane: LaneName) -> Result<Self, OpenError> {
+        let dir = path.join(names::LANES).join(lane.as_str());
+        let found = recover(fs, &dir, spool, &lane, Seq::NONE, Access::Visitor)?;
+        let floor = read_floor(fs, &dir);
+        let mut table = found.table;
+        table.floor = floor;
+        let end = found.predecessor.end.max(floor.dropped).max(floor.released);
+        Ok(Self { log: Arc::new(Frozen { fs: fs.clone(), spool, lane, table, end }) })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &LaneName {
+        &self.log.lane
+    }
+
+    /// The oldest number on disk, or the next to come.
+    #[must_use]
+    pub fn first(&self) -> Seq {
+        self.log.table.first_seq().unwrap_or(self.log.end)
+    }
+
+    /// The number after the newest.
+    #[must_use]
+    pub fn end(&self) -> Seq {
+        self.log.end
+    }
+
+    /// Everything below was dropped because the lane was full, or released.
+    #[must_use]
+    pub fn dropped_below(&self) -> Seq {
+        self.log.table.floor.dropped
+    }
+
+    /// Everything below was settled by every reader when it was deleted.
+    #[must_use]
+    pub fn released_below(&self) -> Seq {
+        self.log.table.floor.released
+    }
+
+    /// Its segments in order.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.log.table.segments.values()
+    }
+
+    /// A reader from number `from` on.
+    #[must_use]
+    pub fn reader(&self, from: Seq) -> Reader<F> {
+        let log = Arc::clone(&self.log);
+        Reader::new(log, from)
+    }
+
+    /// Goes over the lane: headers only, or with `thorough` every byte of every event.
+    ///
+    /// # Errors
+    /// None for damage, which is in the findings; only when a file could not be read after several attempts.
+    pub fn look_over(&self, thorough: bool) -> Result<Findings, ReadError> {
+        let mut findings = Findings::default();
+        let mut reader = self.reader(self.first());
+        loop {
+            let mut seen = String::new();
+            let item = patient(&mut reader, |stream, _| {
+                stream.clone_into(&mut seen);
+                thorough
+            })?;
+            match item {
+                None => return Ok(findings),
+                Some(Item::Hole(hole)) => findings.holes.push(hole),
+                Some(Item::Skipped(range)) => self.count(&mut findings, seen, range),
+                Some(Item::Block(block)) => {
+                    self.count(&mut findings, seen, block.range());
+                    findings.bytes += block.payload.len() as u64;
+                    let whole = block.events().filter(Result::is_ok).count() as u64;
+                    findings.undecodable += u64::from(block.count).saturating_sub(whole);
+                }
+            }
+        }
+    }
+
+    fn count(&self, findings: &mut Findings, stream: String, range: SeqRange) {
+        *findings.streams.entry(stream).or_default() += range.len();
+        if let Some(segment) = self.log.table.holding(range.first) {
+            *findings.segments.entry(segment).or_default() += range.len();
+        }
+    }
+}
+
+/// Asks a reader again after an error; what cannot be read becomes damage after a few times.
+///
+/// # Errors
+/// When it fails for good.
+pub fn patient<F: Fs>(
+    reader: &mut Reader<F>,
+    mut wanted: impl FnMut(&str, SeqRange) -> bool,
+) -> Result<Option<Item>, ReadError> {
+    let mut attempts = 0;
+    loop {
+        match reader.next_where(|stream, range| wanted(stream.as_str(), range)) {
+            Err(e) if attempts >= 10 => return Err(e),
+            Err(_) => attempts += 1,
+            done => return done,
+        }
+    }
+}
+
+/// A word for a verdict.
+#[must_use]
+pub fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::None => "open",
+        Verdict::Closed => "closed",
+        Verdict::Torn => "torn",
+        Verdict::Rotten => "damaged",
+        Verdict::Failed => "failed",
+        Verdict::Unknown(_) => "unknown",
+    }
+}
+
+/// The floor file, looked at without making one.
+fn read_floor<F: Fs>(fs: &F, dir: &Path) -> FloorMark {
+    let listed = fs.list(dir).unwrap_or_default();
+    if !listed.iter().any(|e| e.name == names::FLOOR && e.kind == EntryKind::File) {
+        return FloorMark::default();
+    }
+    let read = || -> std::io::Result<Vec<u8>> {
+        let file = fs.open_read(&dir.join(names::FLOOR))?;
+        let mut bytes = vec![0; usize::try_from(file.size()?.min(1 << 20)).unwrap_or(0)];
+        let len = file.read_full_at(&mut bytes, 0)?;
+        bytes.truncate(len);
+        Ok(bytes)
+    };
+    let value = read().ok().and_then(|bytes| crate::disk::newest_slot(&bytes));
+    value.and_then(|v| super::floor::decode(&v)).unwrap_or_default()
+}
