@@ -3,6 +3,10 @@
 //! INVARIANT: a number is given to one event of one run only. Numbers of a failed commit are given again, but
 //! under a new run, in a segment whose header cuts the failed bytes off.
 
+mod healing;
+mod segments;
+mod timers;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +17,9 @@ use crate::config::model::{SpoolCompression, Sync, WhenFull};
 use crate::disk::Fs;
 use crate::ids::{RunId, SegmentId, Seq};
 
-use super::active::{Active, prepare};
+use super::active::Active;
 use super::encoder::{Common, Encoder};
-use super::format::{Kind, Predecessor, SegmentHeader, Verdict};
+use super::format::{Predecessor, SegmentHeader, Verdict};
 use super::gate::Gate;
 use super::janitor::Janitor;
 use super::queue::{Answer, Request, Took};
@@ -30,8 +34,6 @@ const ENOUGH: usize = 1 << 20;
 const IDLE: Duration = Duration::from_millis(200);
 /// While full, the file system is asked again this often.
 const FULL_CHECK: Duration = Duration::from_millis(200);
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_MOST: Duration = Duration::from_secs(5);
 /// Room there must be before a full lane opens again, so that it does not flap.
 const REOPEN: u64 = 8 << 20;
 /// Room for a seal at the end of a segment.
@@ -132,51 +134,6 @@ impl<F: Fs> Writer<F> {
         }
         self.finish();
     }
-
-    /// How long to wait for requests before something else is due.
-    fn patience(&self) -> Option<Duration> {
-        self.due().map(|due| due.saturating_duration_since(Instant::now()))
-    }
-
-    fn is_due(&self) -> bool {
-        self.due().is_some_and(|due| due <= Instant::now())
-    }
-
-    fn due(&self) -> Option<Instant> {
-        let retry = self.trouble.as_ref().map(|t| t.retry_at);
-        let full = matches!(*self.shared.gate.borrow(), Gate::Full(_)).then(|| Instant::now() + FULL_CHECK);
-        let sync = match self.shared.settings.sync {
-            Sync::Interval(every) => self.dirty_since.map(|since| since + every),
-            Sync::Always => None,
-        };
-        let full = if retry.is_some() { None } else { full };
-        [retry, full, sync, self.mark_at].into_iter().flatten().min()
-    }
-
-    /// What is due, is done.
-    fn tick(&mut self) {
-        let now = Instant::now();
-        if let Some(trouble) = &self.trouble {
-            if trouble.retry_at <= now {
-                self.heal();
-            }
-            return;
-        }
-        if matches!(*self.shared.gate.borrow(), Gate::Full(_)) {
-            self.check_room(REOPEN);
-        }
-        if let (Sync::Interval(every), Some(since)) = (self.shared.settings.sync, self.dirty_since)
-            && since + every <= now
-        {
-            self.sync();
-        }
-        if self.mark_at.is_some_and(|at| at <= now) {
-            self.mark_at = None;
-            self.mark();
-        }
-    }
-
-    // --- appending ---
 
     /// Everything that was taken from the queue: written, synced once, answered.
     fn round(&mut self) {
@@ -395,164 +352,6 @@ impl<F: Fs> Writer<F> {
             self.janitor.prepare(self.next_segment);
         }
     }
-
-    // --- segments ---
-
-    /// Closes the active segment and opens the next.
-    fn rotate(&mut self) {
-        self.commit();
-        if self.trouble.is_some() || (self.dirty_since.is_some() && !self.sync()) {
-            return;
-        }
-        self.seal();
-        self.open_next();
-    }
-
-    /// Ends the active segment. INVARIANT: all of it is synced before; the seal itself need not be.
-    fn seal(&mut self) {
-        let Some(mut active) = self.active.take() else { return };
-        self.mark_at = None;
-        if !active.is_begun() {
-            self.give_up_file(&active);
-            return;
-        }
-        let before = active.offset;
-        let common = Common { segment: active.id, ..self.common() };
-        self.encoder.push_empty(&common, Kind::Seal, self.next);
-        let sealed = active.write(self.encoder.bytes());
-        self.encoder.clear();
-        self.predecessor = active.as_predecessor(Verdict::Closed);
-        let mut segment = active.segment(Verdict::Closed);
-        match sealed {
-            Ok(()) => self.predecessor.end_offset = active.offset,
-            Err(e) => {
-                tracing::warn!(path = %active.path.display(), error = %e, "a segment could not be sealed");
-                segment.bytes = before;
-            }
-        }
-        segment.end_offset = self.predecessor.end_offset;
-        self.janitor.closed(Arc::clone(&active.file), segment.end_offset);
-        self.shared.publish(segment);
-    }
-
-    /// Gets the file of the next segment. Its header waits for the first block.
-    fn open_next(&mut self) {
-        let fs = self.shared.data.fs();
-        let ready = self.janitor.take_prepared().and_then(Result::ok).filter(|p| p.id == self.next_segment);
-        let prepared = match ready {
-            Some(prepared) => Ok(prepared),
-            None => prepare(fs, &self.shared.dir, self.next_segment, self.allocation),
-        };
-        self.asked_ahead = false;
-        match prepared {
-            Ok(prepared) => {
-                self.next_segment = prepared.id.next();
-                let created = self.shared.data.host().now().time;
-                self.active = Some(Active::new(prepared, self.predecessor, self.next, created));
-            }
-            Err(e) => {
-                if e.kind() == io::ErrorKind::AlreadyExists {
-                    self.next_segment = self.next_segment.next();
-                }
-                self.shared.set_gate(Gate::of_error(&e, format!("a new segment can't be made: {e}")));
-                self.worry();
-            }
-        }
-    }
-
-    /// Proves by a later block that the last commit is durable.
-    fn mark(&mut self) {
-        let Some(active) = self.active.as_ref().filter(|a| a.is_begun()) else { return };
-        if active.needs_allocation(active.offset + 2 * SEAL_ROOM) {
-            return;
-        }
-        let common = self.common();
-        self.encoder.push_empty(&common, Kind::Mark, self.next);
-        let _ = self.flush(&common) && self.sync();
-    }
-
-    // --- failing and healing ---
-
-    /// DURABILITY: a failed write or sync is believed. The segment ends at its last durable point; what was
-    /// begun has an unknown outcome; its numbers are free again, under a new run.
-    fn fail(&mut self, e: &io::Error, operation: &str) {
-        self.encoder.reset();
-        self.dirty_since = None;
-        self.mark_at = None;
-        let path = self.active.as_ref().map_or_else(|| self.shared.dir.clone(), |a| a.path.clone());
-        let message = format!("cannot {operation} {}: {e}", path.display());
-        for begun in self.begun.drain(..) {
-            let _ = begun.answer.send(Answer::Unknown(message.clone()));
-        }
-        if let Some(active) = self.active.take() {
-            if active.is_begun() {
-                self.predecessor = active.as_predecessor(Verdict::Failed);
-                let mut segment = active.segment(Verdict::Failed);
-                segment.bytes = segment.end_offset;
-                self.shared.publish(segment);
-            } else {
-                self.give_up_file(&active);
-            }
-        }
-        let lost = crate::ids::SeqRange::new(self.shared.durable().next(), self.answered);
-        if !lost.is_empty() {
-            self.shared.quarantine(lost, self.predecessor.segment);
-        }
-        self.next = self.answered.max(self.shared.durable().next());
-        self.shared.set_gate(Gate::of_error(e, message));
-        self.worry();
-    }
-
-    /// A file in which nothing is durable.
-    fn give_up_file(&self, active: &Active<F::File>) {
-        if let Err(e) = self.shared.data.fs().remove(&active.path) {
-            tracing::warn!(path = %active.path.display(), error = %e, "an unused segment could not be removed");
-        }
-    }
-
-    fn worry(&mut self) {
-        let backoff = self.trouble.take().map_or(RETRY_FIRST, |t| (t.backoff * 2).min(RETRY_MOST));
-        // Room may come back at any moment, and asking for it costs little.
-        let full = matches!(*self.shared.gate.borrow(), Gate::Full(_));
-        let backoff = if full { FULL_CHECK } else { backoff };
-        self.trouble = Some(Trouble { retry_at: Instant::now() + backoff, backoff });
-    }
-
-    /// Tries to write again: a new segment with a mark in it, synced. Needs nobody to send something.
-    fn heal(&mut self) {
-        if self.active.is_none() {
-            match self.shared.data.host().random() {
-                Ok(run) => self.run = RunId(run),
-                Err(e) => {
-                    self.shared.set_gate(Gate::Failing(format!("no random run id can be drawn: {e}").into()));
-                    return self.worry();
-                }
-            }
-            self.shared.set_run(self.run);
-            self.open_next();
-            if self.active.is_none() {
-                return;
-            }
-        }
-        if self.prove() {
-            self.trouble = None;
-            self.room.forget();
-            self.check_room(REOPEN);
-        }
-    }
-
-    /// Whether a block can be written and synced.
-    fn prove(&mut self) -> bool {
-        if !self.reserve(2 * SEAL_ROOM) {
-            return false;
-        }
-        self.lead();
-        let common = self.common();
-        self.encoder.push_empty(&common, Kind::Mark, self.next);
-        self.flush(&common) && self.sync()
-    }
-
-    // --- the end ---
 
     fn finish(&mut self) {
         // What was accepted at an interval is synced before the seal says that all is well.

@@ -52,3 +52,63 @@ fn as_text(lane: &str, events: u64, findings: &Findings) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::model::{Spool, SpoolCompression, Sync, WhenFull};
+    use crate::disk::RealFs;
+    use crate::event::{Event, EventBatch};
+    use crate::ids::{LaneName, Seq, StreamName};
+    use crate::intake::Patience;
+    use crate::metrics::Metrics;
+    use crate::spool::{DataDir, Lane};
+
+    fn spool_with_one_event(dir: &std::path::Path) {
+        let settings = Spool {
+            segment_size: 1 << 20,
+            max_size: Some(1 << 30),
+            max_event_size: 1000,
+            reserve: 0,
+            when_full: WhenFull::Block,
+            sync: Sync::Always,
+            commit_delay: std::time::Duration::ZERO,
+            compression: SpoolCompression::None,
+            retain_delivered: std::time::Duration::ZERO,
+            max_streams: 10,
+        };
+        let data = DataDir::open(RealFs, dir).unwrap();
+        let lane = LaneName::new("main").unwrap();
+        let lane = Lane::open(&data, lane, &settings, Seq::NONE, Arc::clone(&Metrics::new())).unwrap();
+        let mut batch = EventBatch::new();
+        batch.push(&Event::of_value(b"an event"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(lane.append(StreamName::new("app").unwrap(), batch, Patience::Forever)).unwrap();
+        lane.close();
+    }
+
+    #[test]
+    fn a_whole_spool_is_well_and_a_flipped_bit_is_exit_code_3() {
+        let dir = tempfile::tempdir().unwrap();
+        spool_with_one_event(dir.path());
+        let directory = Directory { dir: dir.path().to_owned(), lane: None };
+        let args = VerifyArgs { directory, json: true };
+        assert_eq!(run(&args), Ok(Exit::Done));
+        let path = dir.path().join("lanes/main/00000000000000000001.seg");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(8).position(|w| w == b"an event").unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(run(&args), Ok(Exit::Loss));
+    }
+
+    #[test]
+    fn a_lane_that_is_not_there_is_wrong_usage() {
+        let dir = tempfile::tempdir().unwrap();
+        spool_with_one_event(dir.path());
+        let directory = Directory { dir: dir.path().to_owned(), lane: Some("other".to_owned()) };
+        assert!(run(&VerifyArgs { directory, json: false }).is_err());
+    }
+}

@@ -33,7 +33,7 @@ fn value(n: u64, size: usize) -> Vec<u8> {
         x ^= x << 17;
         (x >> 11) as u8
     };
-    (0..size).map(|i| if n % 2 == 0 { next() } else { (i / 50) as u8 }).collect()
+    (0..size).map(|i| if n.is_multiple_of(2) { next() } else { (i / 50) as u8 }).collect()
 }
 
 proptest! {
