@@ -2,8 +2,8 @@
 //!
 //! What it promises stands in the room's doc ([`crate::kafka`]). How:
 //!
-//! - [`Producer`] is a handle with a mailbox; everything else belongs to one task ([`task`]), so nothing is
-//!   locked while anything is waited for.
+//! - [`Producer`] is a handle with a mailbox; everything else belongs to one task ([`task`], [`administer`],
+//!   [`settle`]), so nothing is locked while anything is waited for.
 //! - A [`slot`] a partition is a pure state machine: what was sent, what is in doubt, under which identity.
 //! - The [`board`] knows which slots are ready, blocked, or wait for their backoff.
 //! - A [`link`] a broker carries up to five Produce requests at a time, each with all windows that were ready
@@ -15,12 +15,14 @@
 //! On failure: connections are opened again with backoff, at the addresses that metadata named and at those
 //! of the configuration. Nothing is ever given up but by [`Outcome`](super::Outcome).
 
+mod administer;
 mod board;
 mod calls;
 mod control;
 mod handle;
 mod link;
 mod report;
+mod settle;
 mod slot;
 #[cfg(test)]
 mod slot_tests;

@@ -1,53 +1,48 @@
 //! The producer's one task: takes what comes, decides, sets going what is next.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, SlotId};
+use super::board::Board;
 use super::calls::{self, Cargo, Event};
-use super::control::{Control, GRACE, PROBE, PROBE_TIMEOUT};
+use super::control::{Control, PROBE, PROBE_TIMEOUT};
 use super::handle::{Command, Mailbox};
 use super::link::{Link, LinkPhase};
 use super::report::Reporter;
 use super::slot::Step;
 use crate::config::model::Destination;
-use crate::kafka::connection::{CallError, ConnectError, Connection, Options};
-use crate::kafka::errors::{Verdict, meaning};
-use crate::kafka::topology::{Cluster, Health, Place, Refresh};
-use crate::kafka::window::{LinkError, Observer};
-use crate::kafka::wire::{MetadataAnswer, PartitionResult, ProduceAnswer, ProducerIdAnswer};
+use crate::kafka::connection::{ConnectError, Connection, Options};
+use crate::kafka::topology::{Cluster, Place, Refresh};
+use crate::kafka::window::Observer;
 use crate::metrics::{self, Metrics};
 
 /// Bytes of batches in one request, passed only by a single batch that is larger.
 const MAX_REQUEST: usize = 4 * 1024 * 1024;
 /// Largest answer: metadata of ten thousand partitions is a tenth of it.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
-/// With the leader moved, a broker that has been silent for this long is not waited for.
-const MOVED: Duration = Duration::from_secs(3);
 
 pub(super) struct Task {
-    mailbox: Arc<Mailbox>,
-    stop: CancellationToken,
-    jobs: JoinSet<Event>,
-    board: Board,
-    cluster: Cluster,
-    refresh: Refresh,
-    control: Control,
-    links: BTreeMap<i32, Link>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) stop: CancellationToken,
+    pub(super) jobs: JoinSet<Event>,
+    pub(super) board: Board,
+    pub(super) cluster: Cluster,
+    pub(super) refresh: Refresh,
+    pub(super) control: Control,
+    pub(super) links: BTreeMap<i32, Link>,
     /// Producer id and epoch for partitions that have none yet.
-    producer: Option<(i64, i16)>,
-    control_up: bool,
-    reporter: Reporter,
-    options: Options,
-    control_options: Options,
+    pub(super) producer: Option<(i64, i16)>,
+    pub(super) control_up: bool,
+    pub(super) reporter: Reporter,
+    pub(super) options: Options,
+    pub(super) control_options: Options,
     /// How long a broker may wait for replicas.
-    acks_timeout_ms: i32,
-    seed: u64,
+    pub(super) acks_timeout_ms: i32,
+    pub(super) seed: u64,
 }
 
 impl Task {
@@ -142,7 +137,7 @@ impl Task {
     }
 
     /// Hands ready slots to the leaders of their partitions.
-    fn route(&mut self, now: Instant) {
+    pub(super) fn route(&mut self, now: Instant) {
         while let Some(id) = self.board.next_ready() {
             let Some(slot) = self.board.slot(id) else { continue };
             match self.cluster.place(&slot.topic, slot.partition) {
@@ -224,29 +219,6 @@ impl Task {
         true
     }
 
-    fn drive_control(&mut self, now: Instant) {
-        if self.control.lost_at.is_some_and(|at| at + GRACE <= now) {
-            self.control.lost_at = None;
-            self.control_up = false;
-            self.reporter.up(self.is_up(), now);
-        }
-        if let Some(address) = self.control.next_address(now, |failed| self.cluster.candidates(failed)) {
-            self.jobs.spawn(calls::open_control(address, self.control_options.clone()));
-        }
-        let Some(connection) = self.control.connection().cloned() else { return };
-        if !self.control.asking && (self.refresh.due() <= now || self.control.heard + PROBE <= now) {
-            // A probe asks for no topic: it is answered with the brokers, which are good to know.
-            let probe = self.refresh.due() > now;
-            let topics = self.cluster.tracked().filter(|_| !probe).cloned().collect();
-            self.control.asking = true;
-            self.jobs.spawn(calls::ask_metadata(connection.clone(), topics));
-        }
-        if self.producer.is_none() && !self.control.initializing && self.control.initialize_at <= now {
-            self.control.initializing = true;
-            self.jobs.spawn(calls::ask_producer_id(connection));
-        }
-    }
-
     fn finished(&mut self, done: Result<Event, JoinError>) {
         let now = Instant::now();
         match done {
@@ -270,28 +242,9 @@ impl Task {
     }
 
     /// The link is up when the cluster answers, and not every leader we need refuses us.
-    fn is_up(&self) -> bool {
+    pub(super) fn is_up(&self) -> bool {
         let failing = self.links.values().any(Link::is_failing);
         self.control_up && (!failing || self.links.values().any(Link::is_up))
-    }
-
-    fn control_opened(&mut self, result: Result<Connection, ConnectError>, now: Instant) {
-        match result {
-            Ok(connection) => {
-                self.jobs.spawn(calls::watch(connection.closed()));
-                self.control.connected(connection, now);
-                self.control_up = true;
-                self.refresh.want(now);
-                self.reporter.up(self.is_up(), now);
-            }
-            Err(error) => {
-                let who =
-                    self.control.address.as_ref().map_or_else(|| "no address".into(), ToString::to_string);
-                self.control.not_connected(now);
-                self.control_up = false;
-                self.reporter.error(false, error.link_error(&who), now);
-            }
-        }
     }
 
     fn linked(
@@ -322,202 +275,10 @@ impl Task {
     }
 
     /// What waits for a broker may find another leader.
-    fn abandon_outbox(&mut self, broker: i32) {
+    pub(super) fn abandon_outbox(&mut self, broker: i32) {
         let Some(link) = self.links.get_mut(&broker) else { return };
         for id in std::mem::take(&mut link.outbox) {
             self.board.put(id);
         }
-    }
-
-    fn metadata(&mut self, result: Result<MetadataAnswer, String>, now: Instant) {
-        self.control.asking = false;
-        let answer = match result {
-            Ok(answer) => answer,
-            Err(reason) => return self.control_failed(&reason, now),
-        };
-        let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default());
-        self.heard(quiet, now);
-        let changed = self.cluster.merge(&answer);
-        let probe = answer.topics.is_empty() && self.cluster.tracked().next().is_some();
-        if !probe {
-            self.board.unblock();
-            self.route(now);
-            self.refresh.answered(now, quiet, self.health());
-            if self.cluster.has_unasked() {
-                self.refresh.want(now);
-            }
-        }
-        self.leave_the_moved(now);
-        if changed {
-            let brokers: Vec<i32> = self.links.keys().copied().collect();
-            brokers.into_iter().for_each(|broker| self.abandon_outbox(broker));
-            self.reporter.observer.topology(self.cluster.topology());
-        }
-    }
-
-    fn health(&self) -> Health {
-        if self.board.has_impatient() {
-            Health::Awaited
-        } else if self.cluster.is_unsettled() {
-            Health::Unsettled
-        } else {
-            Health::Settled
-        }
-    }
-
-    /// Does not wait for a silent broker that has lost what it was sent to lead. INVARIANT: its windows stay
-    /// in doubt and keep their identity.
-    fn leave_the_moved(&mut self, now: Instant) {
-        let moved = self.board.flying().filter(|(slot, broker)| {
-            matches!(self.cluster.place(&slot.topic, slot.partition), Place::Leader(new) if new != *broker)
-        });
-        for (_, broker) in moved {
-            if let Some(link) = self.links.get(&broker)
-                && link.silence(now) >= MOVED
-                && let LinkPhase::Up(connection) = &link.phase
-            {
-                connection.close("the broker is silent and no longer leads");
-            }
-        }
-    }
-
-    fn heard(&mut self, quiet: Duration, now: Instant) {
-        self.control.heard = now + quiet;
-        if let Some(connection) = self.control.connection() {
-            connection.throttle(quiet);
-        }
-    }
-
-    /// A control request failed: the connection is not trusted, nor idle ones to the same cluster.
-    fn control_failed(&mut self, reason: &str, now: Instant) {
-        let at = self.control.address.as_ref().map_or_else(String::new, ToString::to_string);
-        self.control.lost(now);
-        for link in self.links.values_mut().filter(|l| l.in_flight == 0 && l.is_up()) {
-            link.lost(now, true);
-        }
-        let message = format!("the broker at {at} stopped answering: {reason}");
-        let hint = "check whether the broker is overloaded or stopped, and the network".to_owned();
-        self.reporter.error(self.is_up(), LinkError { code: None, message, hint }, now);
-    }
-
-    fn producer_id(&mut self, result: Result<ProducerIdAnswer, String>, now: Instant) {
-        self.control.initializing = false;
-        let answer = match result {
-            Ok(answer) => answer,
-            Err(reason) => {
-                self.control.initialize_at = now + self.control.initialize_backoff.fail();
-                return self.control_failed(&reason, now);
-            }
-        };
-        self.heard(Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default()), now);
-        // Brokers that are still starting answer with an id of -1, under which batches are accepted without
-        // any protection against duplicates.
-        if answer.code == 0 && answer.producer_id >= 0 {
-            self.control.initialize_backoff.reset();
-            self.producer = Some((answer.producer_id, answer.epoch.max(0)));
-            return;
-        }
-        let meaning = meaning(answer.code);
-        if meaning.verdict == Verdict::Hold {
-            self.control.initialize_backoff.slow_down();
-        }
-        self.control.initialize_at = now + self.control.initialize_backoff.fail();
-        self.reporter.error(self.is_up(), meaning.link_error("no producer id"), now);
-    }
-
-    fn produced(
-        &mut self,
-        (broker, generation): (i32, u64),
-        slots: Vec<SlotId>,
-        result: Result<ProduceAnswer, CallError>,
-        now: Instant,
-    ) {
-        match result {
-            Ok(answer) => {
-                let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default());
-                if let Some(link) = self.links.get_mut(&broker).filter(|l| l.generation == generation) {
-                    link.in_flight = link.in_flight.saturating_sub(1);
-                    link.backoff.reset();
-                    link.muted_until = link.muted_until.max(now + quiet);
-                    if let LinkPhase::Up(connection) = &link.phase {
-                        connection.throttle(quiet);
-                    }
-                }
-                self.settle_all((broker, generation), &slots, &answer, now);
-            }
-            Err(error) => self.not_produced((broker, generation), slots, &error, now),
-        }
-    }
-
-    fn settle_all(&mut self, way: (i32, u64), slots: &[SlotId], answer: &ProduceAnswer, now: Instant) {
-        let told = answer.partitions.iter().filter_map(|p| Some((self.board.find(&p.topic, p.index)?, p)));
-        let told: HashMap<SlotId, &PartitionResult> = told.collect();
-        let (answered, forgotten): (Vec<SlotId>, Vec<SlotId>) =
-            slots.iter().copied().partition(|id| told.contains_key(id));
-        for id in answered {
-            if let Some(result) = told.get(&id) {
-                self.settle_one(id, result, now);
-            }
-        }
-        if !forgotten.is_empty() {
-            let error = CallError::Unanswered("the broker's answer leaves out a partition".into());
-            self.not_produced(way, forgotten, &error, now);
-        }
-    }
-
-    fn settle_one(&mut self, id: SlotId, result: &PartitionResult, now: Instant) {
-        let Some(slot) = self.board.slot(id) else { return };
-        let step = slot.answered(result, now);
-        let fresh_needed = slot.needs_producer();
-        match step {
-            Step::Settled(window, outcome) => {
-                self.board.put(id);
-                self.reporter.observer.settled(window, outcome);
-            }
-            Step::Again { at, refresh, why: (meaning, added) } => {
-                self.board.wait(id, at);
-                if refresh {
-                    self.refresh.want(now);
-                }
-                if fresh_needed {
-                    self.producer = None;
-                }
-                let mut error =
-                    meaning.link_error(&format!("topic {}, partition {}", result.topic, result.index));
-                if let Some(added) = added {
-                    error.message = format!("{}: {added}", error.message);
-                }
-                self.reporter.error(self.is_up(), error, now);
-            }
-        }
-    }
-
-    /// A request was not answered: what may have arrived is in doubt.
-    fn not_produced(
-        &mut self,
-        (broker, generation): (i32, u64),
-        slots: Vec<SlotId>,
-        error: &CallError,
-        now: Instant,
-    ) {
-        for id in slots {
-            if let Some(slot) = self.board.slot(id) {
-                match error {
-                    CallError::NotSent(_) => slot.not_sent(),
-                    CallError::Unanswered(_) => slot.unanswered(),
-                }
-                self.board.put(id);
-            }
-        }
-        self.refresh.want(now);
-        let Some(link) = self.links.get_mut(&broker).filter(|l| l.generation == generation) else { return };
-        if let LinkPhase::Up(connection) = &link.phase {
-            connection.close("the broker did not answer as it must");
-        }
-        let address = link.address.as_ref().map_or_else(String::new, ToString::to_string);
-        link.lost(now, false);
-        let message = format!("broker {broker} at {address}: {error}");
-        let hint = "nothing: what was sent is sent again under the same identity".to_owned();
-        self.reporter.error(self.is_up(), LinkError { code: None, message, hint }, now);
     }
 }

@@ -1,0 +1,158 @@
+//! The task's dealings with the control connection: metadata, producer ids, probes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::calls;
+use super::control::{GRACE, PROBE};
+use super::link::LinkPhase;
+use super::task::Task;
+use crate::kafka::connection::{ConnectError, Connection};
+use crate::kafka::errors::{Verdict, meaning};
+use crate::kafka::topology::{Health, Place};
+use crate::kafka::window::LinkError;
+use crate::kafka::wire::{MetadataAnswer, ProducerIdAnswer};
+
+/// With the leader moved, a broker that has been silent for this long is not waited for.
+const MOVED: Duration = Duration::from_secs(3);
+
+impl Task {
+    pub(super) fn drive_control(&mut self, now: Instant) {
+        if self.control.lost_at.is_some_and(|at| at + GRACE <= now) {
+            self.control.lost_at = None;
+            self.control_up = false;
+            self.reporter.up(self.is_up(), now);
+        }
+        if let Some(address) = self.control.next_address(now, |failed| self.cluster.candidates(failed)) {
+            self.jobs.spawn(calls::open_control(address, self.control_options.clone()));
+        }
+        let Some(connection) = self.control.connection().cloned() else { return };
+        if !self.control.asking && (self.refresh.due() <= now || self.control.heard + PROBE <= now) {
+            // A probe asks for no topic: it is answered with the brokers, which are good to know.
+            let probe = self.refresh.due() > now;
+            let topics = self.cluster.tracked().filter(|_| !probe).cloned().collect();
+            self.control.asking = true;
+            self.jobs.spawn(calls::ask_metadata(connection.clone(), topics));
+        }
+        if self.producer.is_none() && !self.control.initializing && self.control.initialize_at <= now {
+            self.control.initializing = true;
+            self.jobs.spawn(calls::ask_producer_id(connection));
+        }
+    }
+
+    pub(super) fn control_opened(&mut self, result: Result<Connection, ConnectError>, now: Instant) {
+        match result {
+            Ok(connection) => {
+                self.jobs.spawn(calls::watch(connection.closed()));
+                self.control.connected(connection, now);
+                self.control_up = true;
+                self.refresh.want(now);
+                self.reporter.up(self.is_up(), now);
+            }
+            Err(error) => {
+                let who =
+                    self.control.address.as_ref().map_or_else(|| "no address".into(), ToString::to_string);
+                self.control.not_connected(now);
+                self.control_up = false;
+                self.reporter.error(false, error.link_error(&who), now);
+            }
+        }
+    }
+
+    pub(super) fn metadata(&mut self, result: Result<MetadataAnswer, String>, now: Instant) {
+        self.control.asking = false;
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(reason) => return self.control_failed(&reason, now),
+        };
+        let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default());
+        self.heard(quiet, now);
+        let changed = self.cluster.merge(&answer);
+        let probe = answer.topics.is_empty() && self.cluster.tracked().next().is_some();
+        if !probe {
+            self.board.unblock();
+            self.route(now);
+            self.refresh.answered(now, quiet, self.health());
+            if self.cluster.has_unasked() {
+                self.refresh.want(now);
+            }
+        }
+        self.leave_the_moved(now);
+        if changed {
+            let brokers: Vec<i32> = self.links.keys().copied().collect();
+            brokers.into_iter().for_each(|broker| self.abandon_outbox(broker));
+            self.reporter.observer.topology(self.cluster.topology());
+        }
+    }
+
+    fn health(&self) -> Health {
+        if self.board.has_impatient() {
+            Health::Awaited
+        } else if self.cluster.is_unsettled() {
+            Health::Unsettled
+        } else {
+            Health::Settled
+        }
+    }
+
+    /// Does not wait for a silent broker that has lost what it was sent to lead. INVARIANT: its windows stay
+    /// in doubt and keep their identity.
+    fn leave_the_moved(&mut self, now: Instant) {
+        let moved = self.board.flying().filter(|(slot, broker)| {
+            matches!(self.cluster.place(&slot.topic, slot.partition), Place::Leader(new) if new != *broker)
+        });
+        for (_, broker) in moved {
+            if let Some(link) = self.links.get(&broker)
+                && link.silence(now) >= MOVED
+                && let LinkPhase::Up(connection) = &link.phase
+            {
+                connection.close("the broker is silent and no longer leads");
+            }
+        }
+    }
+
+    fn heard(&mut self, quiet: Duration, now: Instant) {
+        self.control.heard = now + quiet;
+        if let Some(connection) = self.control.connection() {
+            connection.throttle(quiet);
+        }
+    }
+
+    /// A control request failed: the connection is not trusted, nor idle ones to the same cluster.
+    fn control_failed(&mut self, reason: &str, now: Instant) {
+        let at = self.control.address.as_ref().map_or_else(String::new, ToString::to_string);
+        self.control.lost(now);
+        for link in self.links.values_mut().filter(|l| l.in_flight == 0 && l.is_up()) {
+            link.lost(now, true);
+        }
+        let message = format!("the broker at {at} stopped answering: {reason}");
+        let hint = "check whether the broker is overloaded or stopped, and the network".to_owned();
+        self.reporter.error(self.is_up(), LinkError { code: None, message, hint }, now);
+    }
+
+    pub(super) fn producer_id(&mut self, result: Result<ProducerIdAnswer, String>, now: Instant) {
+        self.control.initializing = false;
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(reason) => {
+                self.control.initialize_at = now + self.control.initialize_backoff.fail();
+                return self.control_failed(&reason, now);
+            }
+        };
+        self.heard(Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default()), now);
+        // Brokers that are still starting answer with an id of -1, under which batches are accepted without
+        // any protection against duplicates.
+        if answer.code == 0 && answer.producer_id >= 0 {
+            self.control.initialize_backoff.reset();
+            self.producer = Some((answer.producer_id, answer.epoch.max(0)));
+            return;
+        }
+        let meaning = meaning(answer.code);
+        if meaning.verdict == Verdict::Hold {
+            self.control.initialize_backoff.slow_down();
+        }
+        self.control.initialize_at = now + self.control.initialize_backoff.fail();
+        self.reporter.error(self.is_up(), meaning.link_error("no producer id"), now);
+    }
+}

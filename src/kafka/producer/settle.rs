@@ -1,0 +1,112 @@
+//! What the task does with answers to Produce requests.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::board::SlotId;
+use super::link::LinkPhase;
+use super::slot::Step;
+use super::task::Task;
+use crate::kafka::connection::CallError;
+use crate::kafka::window::LinkError;
+use crate::kafka::wire::{PartitionResult, ProduceAnswer};
+
+impl Task {
+    pub(super) fn produced(
+        &mut self,
+        (broker, generation): (i32, u64),
+        slots: Vec<SlotId>,
+        result: Result<ProduceAnswer, CallError>,
+        now: Instant,
+    ) {
+        match result {
+            Ok(answer) => {
+                let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default());
+                if let Some(link) = self.links.get_mut(&broker).filter(|l| l.generation == generation) {
+                    link.in_flight = link.in_flight.saturating_sub(1);
+                    link.backoff.reset();
+                    link.muted_until = link.muted_until.max(now + quiet);
+                    if let LinkPhase::Up(connection) = &link.phase {
+                        connection.throttle(quiet);
+                    }
+                }
+                self.settle_all((broker, generation), &slots, &answer, now);
+            }
+            Err(error) => self.not_produced((broker, generation), slots, &error, now),
+        }
+    }
+
+    fn settle_all(&mut self, way: (i32, u64), slots: &[SlotId], answer: &ProduceAnswer, now: Instant) {
+        let told = answer.partitions.iter().filter_map(|p| Some((self.board.find(&p.topic, p.index)?, p)));
+        let told: HashMap<SlotId, &PartitionResult> = told.collect();
+        let (answered, forgotten): (Vec<SlotId>, Vec<SlotId>) =
+            slots.iter().copied().partition(|id| told.contains_key(id));
+        for id in answered {
+            if let Some(result) = told.get(&id) {
+                self.settle_one(id, result, now);
+            }
+        }
+        if !forgotten.is_empty() {
+            let error = CallError::Unanswered("the broker's answer leaves out a partition".into());
+            self.not_produced(way, forgotten, &error, now);
+        }
+    }
+
+    fn settle_one(&mut self, id: SlotId, result: &PartitionResult, now: Instant) {
+        let Some(slot) = self.board.slot(id) else { return };
+        let step = slot.answered(result, now);
+        let fresh_needed = slot.needs_producer();
+        match step {
+            Step::Settled(window, outcome) => {
+                self.board.put(id);
+                self.reporter.observer.settled(window, outcome);
+            }
+            Step::Again { at, refresh, why: (meaning, added) } => {
+                self.board.wait(id, at);
+                if refresh {
+                    self.refresh.want(now);
+                }
+                if fresh_needed {
+                    self.producer = None;
+                }
+                let mut error =
+                    meaning.link_error(&format!("topic {}, partition {}", result.topic, result.index));
+                if let Some(added) = added {
+                    error.message = format!("{}: {added}", error.message);
+                }
+                self.reporter.error(self.is_up(), error, now);
+            }
+        }
+    }
+
+    /// A request was not answered: what may have arrived is in doubt.
+    fn not_produced(
+        &mut self,
+        (broker, generation): (i32, u64),
+        slots: Vec<SlotId>,
+        error: &CallError,
+        now: Instant,
+    ) {
+        for id in slots {
+            if let Some(slot) = self.board.slot(id) {
+                match error {
+                    CallError::NotSent(_) => slot.not_sent(),
+                    CallError::Unanswered(_) => slot.unanswered(),
+                }
+                self.board.put(id);
+            }
+        }
+        self.refresh.want(now);
+        let Some(link) = self.links.get_mut(&broker).filter(|l| l.generation == generation) else { return };
+        if let LinkPhase::Up(connection) = &link.phase {
+            connection.close("the broker did not answer as it must");
+        }
+        let address = link.address.as_ref().map_or_else(String::new, ToString::to_string);
+        link.lost(now, false);
+        let message = format!("broker {broker} at {address}: {error}");
+        let hint = "nothing: what was sent is sent again under the same identity".to_owned();
+        self.reporter.error(self.is_up(), LinkError { code: None, message, hint }, now);
+    }
+}
