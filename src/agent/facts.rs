@@ -85,12 +85,6 @@ impl admin::Facts for Facts {
         })
     }
 
-    fn notes(&self) -> Vec<String> {
-        let down = self.lanes.deliveries.iter().map(crate::deliver::Delivery::board).filter(|b| !b.is_up());
-        down.map(|b| format!("destination {} does not answer; events wait on disk", b.destination()))
-            .collect()
-    }
-
     fn ledger(&self, query: &Query) -> Result<Page, LedgerError> {
         self.ledger.page(query)
     }

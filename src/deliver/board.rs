@@ -84,12 +84,6 @@ impl Board {
         self.with(|p| p.ever_up)
     }
 
-    /// Whether the cluster answers.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.with(|p| p.up)
-    }
-
     /// When the delivery thread last came round.
     #[must_use]
     pub fn seen(&self) -> UnixMillis {

@@ -185,6 +185,8 @@ struct SideReader<R> {
     end: Option<Seq>,
     /// See [`crate::state::positions::Side::waiting`].
     waiting: i64,
+    /// No event that waits unread was accepted before this.
+    since: UnixMillis,
 }
 
 impl<R> SideReader<R> {
@@ -230,7 +232,16 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let main = Cursor::new(log.reader(positions.position), positions.position);
         let sides = positions.sides.iter().map(|side| {
             let cursor = Cursor::new(log.reader(side.position), side.position);
-            (side.topic.clone(), SideReader { cursor, from: side.from, end: side.end, waiting: side.waiting })
+            (
+                side.topic.clone(),
+                SideReader {
+                    cursor,
+                    from: side.from,
+                    end: side.end,
+                    waiting: side.waiting,
+                    since: side.since,
+                },
+            )
         });
         Self {
             sides: sides.collect(),

@@ -34,6 +34,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             position: side.cursor.tracker.position(),
             end: side.end,
             waiting: side.waiting,
+            since: side.since,
         });
         Positions {
             spool,
@@ -79,6 +80,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let fronts =
             self.trackers().filter_map(Tracker::front).filter(|e| matches!(e.fate, Fate::Topic { .. }));
         let pending = self.main.pending.as_ref().map(|(info, _)| info.time);
+        let unread =
+            self.sides.values().filter(|s| s.end.is_none() && s.waiting > 0 && s.since > 0).map(|s| s.since);
         let waiting = self.topics.values().filter_map(|t| match &t.standing {
             Standing::Waiting { reason, .. } => Some((t.name.to_string(), reason.clone())),
             _ => None,
@@ -88,7 +91,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let apart: i64 = self.sides.values().map(|s| s.waiting).sum();
         let passed: u64 = self.main.tracker.elsewhere();
         View {
-            oldest: fronts.map(|e| e.time).chain(pending).min(),
+            oldest: fronts.map(|e| e.time).chain(pending).chain(unread).min(),
             in_flight: in_flight.map(|f| u64::from(f.parts.count())).sum(),
             parked: passed.saturating_add_signed(apart),
             waiting: waiting.collect(),

@@ -122,6 +122,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
             Some(Standing::Waiting { .. }) => {
                 self.set_apart(&name);
+                if let Some(side) = self.sides.get_mut(&name).filter(|s| s.since == 0) {
+                    side.since = info.time;
+                }
                 self.pass(info.range, &info.stream, info.segment);
                 Taken::Yes
             }
@@ -168,6 +171,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         };
         match side.cursor.reader.next(&mut want) {
             Ok(Some(Read::Block(info, payload))) => {
+                side.since = info.time;
                 self.fill(name, &info, &payload, now);
                 true
             }

@@ -55,11 +55,18 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let read = main.tracker.read();
         let side = sides.entry(name.clone()).or_insert_with(|| {
             let from = main.tracker.first_unfinished(name).unwrap_or(read);
-            SideReader { cursor: Cursor::new(log.reader(from), from), from, end: Some(from), waiting: 0 }
+            SideReader {
+                cursor: Cursor::new(log.reader(from), from),
+                from,
+                end: Some(from),
+                waiting: 0,
+                since: 0,
+            }
         });
         // A side reader that still has the topic has everything of it already.
         if let Some(end) = side.end.take() {
             let entries = main.tracker.hand_over(name, end);
+            side.since = entries.first().map_or(0, |e| e.time);
             entries.into_iter().for_each(|e| side.cursor.tracker.push(e));
             side.cursor.tracker.skip_to(read);
         }

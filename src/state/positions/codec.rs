@@ -34,10 +34,8 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
     put(&mut out, [positions.sides.len() as u64]);
     for side in &positions.sides {
         put_text(&mut out, side.topic.as_str());
-        put(
-            &mut out,
-            [side.from.0, side.position.0, side.end.map_or(0, |e| e.0), side.waiting.cast_unsigned()],
-        );
+        put(&mut out, [side.from.0, side.position.0, side.end.map_or(0, |e| e.0)]);
+        put(&mut out, [side.waiting.cast_unsigned(), side.since.cast_unsigned()]);
     }
     put(&mut out, [positions.tallies.len() as u64]);
     for (segment, tally) in &positions.tallies {
@@ -169,9 +167,10 @@ impl Input<'_> {
 
     fn side(&mut self) -> Result<Side, DecodeError> {
         let topic = self.topic()?;
-        let (from, position, end, waiting) = (self.u64()?, self.u64()?, self.u64()?, self.u64()?);
+        let (from, position, end) = (Seq(self.u64()?), Seq(self.u64()?), self.u64()?);
         let end = if end == 0 { None } else { Some(Seq(end)) };
-        Ok(Side { topic, from: Seq(from), position: Seq(position), end, waiting: waiting.cast_signed() })
+        let (waiting, since) = (self.u64()?.cast_signed(), self.u64()?.cast_signed());
+        Ok(Side { topic, from, position, end, waiting, since })
     }
 
     fn tally(&mut self) -> Result<(SegmentId, Tally), DecodeError> {
@@ -213,8 +212,15 @@ mod tests {
         positions.totals = Totals { delivered: 5, dead_lettered: 1, filtered: 2, dropped: 3, lost: 4 };
         let topic = TopicName::new("orders").unwrap();
         positions.sides = vec![
-            Side { topic: topic.clone(), from: Seq(30), position: Seq(40), end: None, waiting: 9 },
-            Side { topic: topic.clone(), from: Seq(1), position: Seq(50), end: Some(Seq(50)), waiting: -3 },
+            Side { topic: topic.clone(), from: Seq(30), position: Seq(40), end: None, waiting: 9, since: 77 },
+            Side {
+                topic: topic.clone(),
+                from: Seq(1),
+                position: Seq(50),
+                end: Some(Seq(50)),
+                waiting: -3,
+                since: 77,
+            },
         ];
         let tally = Tally { first: Seq(1), last: Seq(9), totals: positions.totals, hash: u64::MAX };
         positions.tallies.insert(SegmentId(4), tally);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Bits;
+use crate::event::UnixMillis;
 use crate::ids::{SegmentId, Seq, SpoolId, TopicName};
 
 /// Everything known about the delivery of one lane to one destination.
@@ -40,6 +41,8 @@ pub struct Side {
     /// Events it still has to settle, of those the main reader's position is past; negative while it is
     /// ahead of the main reader.
     pub waiting: i64,
+    /// No event that waits unread was accepted before this; 0 where that is not known.
+    pub since: UnixMillis,
 }
 
 /// Counts of settled events by what became of them.
