@@ -125,11 +125,11 @@ impl Delivery {
         }
     }
 
-    /// Whether its thread has ended though nobody closed it.
+    /// Whether its thread or its producer has ended though nobody closed it.
     #[must_use]
     pub fn has_died(&self) -> bool {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().is_some_and(JoinHandle::is_finished)
+        thread.as_ref().is_some_and(|t| t.is_finished() || self.producer.has_died())
     }
 
     /// Delivers what is in windows, `deadline` at the latest, keeps its positions and ends. Blocking.

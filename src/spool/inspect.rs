@@ -153,6 +153,15 @@ impl<F: Fs> LaneSnapshot<F> {
         self.log.table.segments.values()
     }
 
+    /// A word for how a segment ended. The last one has no verdict yet if its process runs or died: it is open.
+    #[must_use]
+    pub fn state(&self, segment: &Segment) -> &'static str {
+        match segment.verdict {
+            Verdict::Torn if self.log.table.is_last(segment.id) => "open",
+            verdict => verdict_word(verdict),
+        }
+    }
+
     /// A reader from number `from` on.
     #[must_use]
     pub fn reader(&self, from: Seq) -> Reader<F> {
@@ -213,9 +222,7 @@ pub fn patient<F: Fs>(
     }
 }
 
-/// A word for a verdict.
-#[must_use]
-pub fn verdict_word(verdict: Verdict) -> &'static str {
+fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::None => "open",
         Verdict::Closed => "closed",

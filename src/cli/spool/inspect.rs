@@ -8,8 +8,8 @@ use serde_json::json;
 use super::Directory;
 use crate::cli::{Exit, Failure, Outcome, output};
 use crate::disk::RealFs;
-use crate::ids::SpoolId;
-use crate::spool::inspect::{Findings, LaneSnapshot, verdict_word};
+use crate::ids::{SeqRange, SpoolId};
+use crate::spool::inspect::{Findings, LaneSnapshot};
 use crate::spool::{Hole, Segment};
 
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ type Found = [(LaneSnapshot<RealFs>, Findings)];
 
 fn as_json(spool: SpoolId, found: &Found) -> serde_json::Value {
     let lanes = found.iter().map(|(lane, findings)| {
-        let segments: Vec<_> = lane.segments().map(|segment| segment_json(segment, findings)).collect();
+        let segments: Vec<_> = lane.segments().map(|segment| segment_json(lane, segment, findings)).collect();
         json!({
             "name": lane.name(), "first_seq": lane.first(), "end_seq": lane.end(),
             "dropped_below": lane.dropped_below(), "released_below": lane.released_below(),
@@ -51,11 +51,11 @@ fn as_json(spool: SpoolId, found: &Found) -> serde_json::Value {
     json!({ "incarnation": spool, "lanes": lanes.collect::<Vec<_>>() })
 }
 
-fn segment_json(segment: &Segment, findings: &Findings) -> serde_json::Value {
+fn segment_json(lane: &LaneSnapshot<RealFs>, segment: &Segment, findings: &Findings) -> serde_json::Value {
     json!({
         "id": segment.id, "file": segment.path, "bytes": segment.bytes, "end_offset": segment.end_offset,
         "base_seq": segment.base, "end_seq": segment.end, "begun_at": segment.created,
-        "state": verdict_word(segment.verdict), "readable": segment.readable,
+        "state": lane.state(segment), "readable": segment.readable,
         "events": findings.segments.get(&segment.id).copied().unwrap_or(0),
     })
 }
@@ -75,10 +75,9 @@ fn as_text(spool: SpoolId, found: &Found) -> String {
         let events: u64 = findings.streams.values().sum();
         let _ = writeln!(
             text,
-            "\nlane {}: {events} events, numbers {}..{}",
+            "\nlane {}: {events} events, numbers {}",
             lane.name(),
-            lane.first(),
-            lane.end()
+            SeqRange::new(lane.first(), lane.end())
         );
         for (stream, count) in &findings.streams {
             let _ = writeln!(text, "  stream {stream}: {count} events");
@@ -87,12 +86,11 @@ fn as_text(spool: SpoolId, found: &Found) -> String {
             let events = findings.segments.get(&segment.id).copied().unwrap_or(0);
             let _ = writeln!(
                 text,
-                "  segment {}: {}..{}, {events} events, {} bytes, {}",
+                "  segment {}: {}, {events} events, {} bytes, {}",
                 segment.id,
-                segment.base,
-                segment.end,
+                SeqRange::new(segment.base, segment.end),
                 segment.bytes,
-                verdict_word(segment.verdict)
+                lane.state(segment)
             );
         }
         for hole in &findings.holes {

@@ -79,6 +79,12 @@ impl Producer {
         self.mailbox.put(Command::Send(window));
     }
 
+    /// Whether its task has ended though nobody closed it: a panic. Nothing is sent any more.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        self.tasks.is_empty() && !self.stop.is_cancelled()
+    }
+
     /// Ends, and completes when nothing will be reported any more. Unsettled windows stay unsettled; those on
     /// their way may still arrive.
     pub async fn close(&self) {
