@@ -1,7 +1,6 @@
 //! The harness itself, before it judges others.
 
 use crate::broker::Broker;
-use crate::support::compare::Comparison;
 use crate::support::ledger::{Book, Told};
 use crate::support::payload::{self, Id};
 use crate::topic::{Topic, produce};
@@ -31,21 +30,11 @@ pub fn what_rskafka_wrote_is_read_by_both_readers_and_a_missing_event_is_noticed
         produce(broker, &topic.name, i32::try_from(partition).expect("small"), &rows);
     }
     assert_eq!(topic.len(), 100);
-    let mut by_rskafka = Comparison::new([&book]);
-    topic.read_rskafka(|partition, offset, key, value| by_rskafka.see(partition, offset, key, value));
-    let by_rskafka = by_rskafka.judge();
-    let mut by_java = Comparison::new([&book]);
-    for (&(partition, offset), row) in &topic.by_offset() {
-        assert_eq!(row.headers, r"h:1\x0A\x00");
-        assert_eq!(row.timestamp, 1_700_000_000_123);
-        by_java.see(
-            partition,
-            offset,
-            row.key.as_deref().map(str::as_bytes),
-            row.value.as_deref().map(str::as_bytes),
-        );
+    let by_rskafka = topic.judge([&book]);
+    assert_eq!(by_rskafka, topic.judge_java([&book]));
+    for row in topic.read_java() {
+        assert_eq!((row.headers.as_str(), row.timestamp), (r"h:1\x0A\x00", 1_700_000_000_123));
     }
-    assert_eq!(by_rskafka, by_java.judge());
     assert_eq!((by_rskafka.distinct, by_rskafka.missing), (100, 1), "{by_rskafka}");
     assert_eq!(by_rskafka.reordered + by_rskafka.doubled + by_rskafka.corrupt, 0, "{by_rskafka}");
 }

@@ -14,12 +14,17 @@
 )]
 
 mod broker;
+mod crash;
 mod harness;
+mod isolation;
 mod java;
+mod outage;
 mod producer;
+mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
 mod topic;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -37,7 +42,34 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Most of their time the tests wait for a fault to last, so more of them run than there are cores.
     arguments.test_threads.get_or_insert(4);
+    // The longest first.
     let trials = trials! {
+        outage: [
+            kafka_killed_for_a_minute_in_mid_stream_costs_nothing,
+            kafka_frozen_for_a_minute_in_mid_stream_costs_nothing,
+            kafka_killed_again_and_again_under_load_costs_nothing,
+            kafka_restarted_with_an_empty_producer_cache_gets_no_event_twice,
+        ],
+        volume: [
+            a_million_events_over_http_and_tcp_arrive_once_and_in_order,
+            each_codec_is_read_by_kafkas_own_consumer_with_keys_headers_and_order,
+            keys_go_to_the_partitions_where_the_java_client_puts_them,
+            pipe_brings_every_line_and_ends_with_0,
+        ],
+        crash: [
+            the_agent_killed_twenty_times_under_load_loses_nothing,
+            the_agent_and_kafka_both_killed_under_load_lose_nothing,
+        ],
+        shutdown: [
+            sigterm_under_load_ends_in_time_and_costs_nothing,
+            sigterm_while_kafka_is_dead_ends_in_time_and_costs_nothing,
+        ],
+        isolation: [
+            of_two_destinations_the_dead_one_holds_back_only_itself,
+            kafka_absent_at_start_is_said_and_everything_is_delivered_when_it_comes,
+            a_missing_topic_waits_alone_and_goes_on_once_it_is_made,
+            a_missing_topic_is_remembered_over_a_kill_and_nothing_else_is_sent_again,
+        ],
         harness: [
             what_rskafka_wrote_is_read_by_both_readers_and_a_missing_event_is_noticed,
             a_broker_keeps_its_port_and_its_topics_over_stop_kill_and_freeze,

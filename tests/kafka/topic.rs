@@ -9,6 +9,8 @@ use tokio::runtime::Runtime;
 
 use super::broker::Broker;
 use super::java;
+use crate::support::compare::{Comparison, Verdict};
+use crate::support::ledger::Book;
 
 /// A topic on a broker.
 pub struct Topic<'a> {
@@ -68,6 +70,26 @@ impl<'a> Topic<'a> {
     /// How many records it holds.
     pub fn len(&self) -> u64 {
         self.offsets().iter().map(|(first, end)| end.abs_diff(*first)).sum()
+    }
+
+    /// Compares everything it holds, read by rskafka, with these ledgers.
+    pub fn judge<'b>(&self, books: impl IntoIterator<Item = &'b Book>) -> Verdict {
+        let mut comparison = Comparison::new(books);
+        self.read_rskafka(|partition, offset, key, value| comparison.see(partition, offset, key, value));
+        comparison.judge()
+    }
+
+    /// Compares everything it holds, read by Kafka's console consumer, with these ledgers.
+    pub fn judge_java<'b>(&self, books: impl IntoIterator<Item = &'b Book>) -> Verdict {
+        let mut rows = self.read_java_columns(false);
+        rows.sort_by_key(|row| (row.partition, row.offset));
+        let mut comparison = Comparison::new(books);
+        for row in &rows {
+            let bytes = |text: &'_ Option<String>| text.as_ref().map(|t| t.clone().into_bytes());
+            let (key, value) = (bytes(&row.key), bytes(&row.value));
+            comparison.see(row.partition, row.offset, key.as_deref(), value.as_deref());
+        }
+        comparison.judge()
     }
 
     async fn partition(&self, client: &Client, number: i32) -> Arc<PartitionClient> {

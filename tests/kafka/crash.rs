@@ -1,0 +1,84 @@
+//! The agent is killed. Nothing that was accepted is lost; what was in flight may be there twice, and no more.
+
+use std::time::Duration;
+
+use crate::broker::Broker;
+use crate::support::agent::{Setup, assert_accounts_balance};
+use crate::support::ledger::Told;
+use crate::support::load::{Load, Plan};
+use crate::topic::Topic;
+
+const DRAIN: Duration = Duration::from_secs(90);
+const PARTITIONS: u64 = 3;
+/// Events in one window: 32 KiB of 200-byte events at most, so what is in flight at a kill is known.
+const WINDOW: &str = "batch_size = \"32KiB\"\ncompression = \"gzip\"";
+const EVENTS_A_WINDOW: u64 = 32 * 1024 / 200;
+
+/// Spread in time without a pattern; the seed is printed, so that a run can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn new(name: &str) -> Self {
+        let seed = std::env::var("SPOOLWAY_SEED").ok().and_then(|s| s.parse().ok());
+        let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 1_000_003 + name.len() as u64);
+        println!("{name}: SPOOLWAY_SEED={seed}");
+        Self(seed)
+    }
+
+    fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Duration::from_millis(range.start + (self.0 >> 33) % (range.end - range.start))
+    }
+}
+
+pub fn the_agent_killed_twenty_times_under_load_loses_nothing() {
+    let kills = 20;
+    let broker = Broker::shared();
+    let topic = Topic::create(broker, "crash", PARTITIONS as i32);
+    let setup = Setup::new("crash").destination("home", broker.port, WINDOW);
+    let mut random = Random::new("crash");
+    let loads = [1, 2, 3].map(|g| Load::http(Plan::new(setup.http, "crash", g).batch(40)));
+    for _ in 0..kills {
+        let agent = setup.start();
+        std::thread::sleep(random.millis(50..700)); // the random moment is what is tested
+        agent.kill();
+    }
+    finish(&setup, &topic, loads, kills);
+}
+
+pub fn the_agent_and_kafka_both_killed_under_load_lose_nothing() {
+    let kills = 8;
+    let broker = Broker::start("both");
+    let topic = Topic::create(&broker, "both", PARTITIONS as i32);
+    let setup = Setup::new("both").destination("home", broker.port, WINDOW);
+    let mut random = Random::new("both");
+    let loads = [1, 2].map(|g| Load::http(Plan::new(setup.http, "both", g).batch(40).rate(4_000)));
+    for round in 0..kills {
+        let agent = setup.start();
+        std::thread::sleep(random.millis(50..700));
+        if round % 2 == 0 {
+            broker.kill();
+            std::thread::sleep(random.millis(0..300));
+        }
+        agent.kill();
+        if round % 2 == 0 {
+            broker.run();
+        }
+    }
+    finish(&setup, &topic, loads, kills);
+}
+
+fn finish<const N: usize>(setup: &Setup, topic: &Topic<'_>, loads: [Load; N], kills: u64) {
+    let agent = setup.start();
+    loads[0].wait_accepted(loads[0].accepted() + 1_000, DRAIN); // accepts again, by itself
+    let books = loads.map(Load::stop);
+    let status = agent.wait_drained(None, DRAIN);
+    assert_accounts_balance(&status);
+    agent.stop();
+    let accepted: u64 = books.iter().map(|b| b.count(Told::Accepted)).sum();
+    let verdict = topic.judge(&books);
+    println!("{}: {kills} kills, {accepted} accepted, {verdict}", topic.name);
+    verdict.assert_lossless(kills * PARTITIONS * EVENTS_A_WINDOW);
+    assert!(accepted > 10_000, "too little load to prove anything: {accepted}");
+    assert!(verdict.unanswered <= kills * 40 * N as u64, "one request a generator at each kill: {verdict}");
+}
