@@ -21,6 +21,7 @@ pub fn of_two_destinations_the_dead_one_holds_back_only_itself() {
     let (home, away) = (Broker::shared(), Broker::create("away"));
     let topic = Topic::create(home, "twice", 2);
     let setup = Setup::new("two")
+        .without_tcp()
         .destination("home", home.port, "compression = \"gzip\"")
         .destination("away", away.port, "compression = \"gzip\"")
         .route("twice", "home", "{stream}")

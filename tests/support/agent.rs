@@ -24,6 +24,7 @@ pub struct Setup {
     pub admin: u16,
     spool: String,
     rest: String,
+    tcp_source: bool,
 }
 
 impl Setup {
@@ -31,7 +32,13 @@ impl Setup {
     pub fn new(name: &str) -> Self {
         let (http, tcp, admin) = (free_port(), free_port(), free_port());
         let spool = "reserve = \"1MiB\"\n".to_owned();
-        Self { dir: scratch(name), http, tcp, admin, spool, rest: String::new() }
+        Self { dir: scratch(name), http, tcp, admin, spool, rest: String::new(), tcp_source: true }
+    }
+
+    /// Leaves the tcp source out.
+    #[must_use]
+    pub fn without_tcp(self) -> Self {
+        Self { tcp_source: false, ..self }
     }
 
     /// Adds a line to `[spool]`.
@@ -69,10 +76,17 @@ impl Setup {
     pub fn config(&self) -> String {
         let Self { http, tcp, admin, spool, rest, .. } = self;
         let data = self.data_dir();
+        let tcp = if self.tcp_source {
+            format!(
+                "[[source]]\nname = \"tcp\"\ntype = \"tcp\"\nlisten = \"127.0.0.1:{tcp}\"\nstream = \"tcp\"\n\n"
+            )
+        } else {
+            String::new()
+        };
         format!(
             "[relay]\nid = \"test\"\ndata_dir = \"{}\"\n\n[spool]\n{spool}\n\
              [[source]]\nname = \"http\"\ntype = \"http\"\nlisten = \"127.0.0.1:{http}\"\n\n\
-             [[source]]\nname = \"tcp\"\ntype = \"tcp\"\nlisten = \"127.0.0.1:{tcp}\"\nstream = \"tcp\"\n\n\
+             {tcp}\
              {rest}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n",
             data.display()
         )

@@ -123,10 +123,10 @@ impl Process {
     ///
     /// Panics, with the end of its output, if that takes longer than `limit`.
     pub fn wait(&self, limit: Duration) -> ExitStatus {
-        let guard = self.exit.0.lock().expect("no holder panics");
-        let (status, _) =
-            self.exit.1.wait_timeout_while(guard, limit, |s| s.is_none()).expect("no holder panics");
-        let status = *status;
+        let status = {
+            let guard = self.exit.0.lock().expect("no holder panics");
+            *self.exit.1.wait_timeout_while(guard, limit, |s| s.is_none()).expect("no holder panics").0
+        };
         status.unwrap_or_else(|| panic!("{} still runs after {limit:?}; {}", self.name, self.output.tail()))
     }
 
