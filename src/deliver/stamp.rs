@@ -14,6 +14,11 @@ use crate::config::model::TimestampPolicy;
 use crate::event::UnixMillis;
 use crate::kafka::Stamp;
 
+/// So far ahead of `now` an event is not yet "ahead of the clock", in milliseconds. `now` is read once a round,
+/// so events accepted during the round are later than it; brokers allow an hour
+/// (`message.timestamp.after.max.ms`).
+const ROUND_SLACK: i64 = 10_000;
+
 /// The stamping an event needs.
 #[must_use]
 pub fn needed(policy: TimestampPolicy, max_age: Duration, time: UnixMillis, now: UnixMillis) -> Stamp {
@@ -23,7 +28,7 @@ pub fn needed(policy: TimestampPolicy, max_age: Duration, time: UnixMillis, now:
         TimestampPolicy::Auto => {
             let max_age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
             let too_old = now.saturating_sub(time) > max_age;
-            if too_old || time > now { Stamp::Send } else { Stamp::Event }
+            if too_old || time > now.saturating_add(ROUND_SLACK) { Stamp::Send } else { Stamp::Event }
         }
     }
 }
@@ -47,7 +52,8 @@ mod tests {
         assert_eq!(auto(100 * HOUR), Stamp::Event);
         assert_eq!(auto(88 * HOUR), Stamp::Event);
         assert_eq!(auto(88 * HOUR - 1), Stamp::Send);
-        assert_eq!(auto(100 * HOUR + 1), Stamp::Send, "ahead of the clock");
+        assert_eq!(auto(100 * HOUR + ROUND_SLACK), Stamp::Event, "accepted while the round went on");
+        assert_eq!(auto(100 * HOUR + ROUND_SLACK + 1), Stamp::Send, "ahead of the clock");
         assert_eq!(auto(i64::MIN), Stamp::Send);
     }
 
