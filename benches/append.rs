@@ -7,7 +7,10 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    clippy::indexing_slicing
+    clippy::cast_sign_loss,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench stops at the first surprise"
 )]
 
 use std::os::unix::fs::FileExt;

@@ -8,6 +8,16 @@
 //! Rooms to the left never import rooms to the right. What everybody needs stands at the root: [`ids`],
 //! [`event`], [`intake`], [`config`]'s model, [`metrics`], [`status`].
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        reason = "numbers of tests are small"
+    )
+)]
+
 pub mod admin;
 pub mod agent;
 pub mod cli;

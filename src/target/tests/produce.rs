@@ -114,7 +114,7 @@ async fn every_metadata_version_names_brokers_topics_and_leaders() {
     let mut client = Client::connect(&target).await;
     for version in 0..=12 {
         let mut request = MetadataRequest::default();
-        request.topics = (version > 0).then_some(None).unwrap_or(Some(Vec::new()));
+        request.topics = if version > 0 { None } else { Some(Vec::new()) };
         request.allow_auto_topic_creation = true;
         let answer = client.ask(version, &request).await;
         assert_eq!(answer.brokers.len(), 2, "version {version}");
