@@ -20,6 +20,13 @@ test-kafka *filter:
 demo:
     cargo run --release -- demo
 
+# Speed and memory as ratios of one run: append and batches alone, then the agent against a real Kafka
+bench *what:
+    cargo build --release
+    cargo bench -q --bench append
+    cargo bench -q --bench batch
+    python3 benches/relay.py {{what}}
+
 # Feed a parser hostile bytes (needs a nightly toolchain and `cargo install cargo-fuzz`)
 fuzz target="event" seconds="60":
     mkdir -p fuzz/corpus/{{target}}

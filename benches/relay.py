@@ -1,0 +1,461 @@
+#!/usr/bin/env python3
+"""Measures a release build of the agent against a real Kafka, in one run on one machine, and prints ratios.
+
+    python3 benches/relay.py [drain] [latency] [memory]     all three without arguments; see --help
+
+Needs Java and Maven for Kafka (tests/kafka/pom.xml, resolved into target/kafka-libs as the tests do) and a
+release build (`cargo build --release`). librdkafka is measured when PyPI's confluent-kafka can be had.
+Python's standard library only. Absolute figures are this machine's; only ratios of one run travel.
+"""
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+SCRATCH = TARGET / "bench"
+LIBS = TARGET / "kafka-libs"
+SIZE = 200  # bytes of an event, the newline not counted
+LINES = 100_000  # different ones
+MIB = 1 << 20
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# ---------------------------------------------------------------------------------------------- Kafka
+
+
+def kafka_libs():
+    """As tests/kafka/java.rs does it, and into the same place."""
+    pom = ROOT / "tests/kafka/pom.xml"
+    stamp = TARGET / "kafka-libs.pom.xml"
+    if not (stamp.exists() and stamp.read_text() == pom.read_text()):
+        say("fetching Kafka with Maven")
+        shutil.rmtree(LIBS, ignore_errors=True)
+        command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={LIBS}"]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        stamp.write_text(pom.read_text())
+    return LIBS
+
+
+def java(name, heap, *arguments):
+    quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+    loud = "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info"
+    # The collector and the heaps of Kafka's own start scripts.
+    flags = [f"-Xmx{heap}", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:-UsePerfData", quiet, loud]
+    return ["java", *flags, "-cp", f"{LIBS}/*", name, *arguments]
+
+
+class Broker:
+    """One KRaft node with the settings of the tests."""
+
+    def __init__(self):
+        self.port, controller = free_port(), free_port()
+        self.dir = SCRATCH / "kafka"
+        shutil.rmtree(self.dir, ignore_errors=True)
+        self.dir.mkdir(parents=True)
+        self.properties = self.dir / "server.properties"
+        self.properties.write_text(
+            f"process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n"
+            f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}\n"
+            f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}\ncontroller.listener.names=CONTROLLER\n"
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+            f"log.dirs={self.dir / 'data'}\nauto.create.topics.enable=false\nlog.cleaner.enable=false\n"
+            "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"
+            "transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n"
+            "share.coordinator.state.topic.min.isr=1\n"
+        )
+        cluster = f"bench-{self.port}".ljust(21, "A") + "A"
+        self.tool("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.properties))
+        self.process = None
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def start(self):
+        log = open(self.dir / "log", "wb")
+        command = java("kafka.Kafka", "1G", str(self.properties))
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + 90
+        while b"Kafka Server started" not in (self.dir / "log").read_bytes():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"Kafka does not start; see {self.dir / 'log'}")
+            time.sleep(0.2)
+
+    def topic(self, name):
+        self.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.address, "--create", "--topic",
+                  name, "--partitions", "1", "--replication-factor", "1")
+
+    def tool(self, name, *arguments):
+        return subprocess.run(java(name, "512M", *arguments), check=True, capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL).stdout
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+# ---------------------------------------------------------------------------------------------- agent
+
+
+class Agent:
+    """The release build on a data directory."""
+
+    def __init__(self, name, broker_port, topic="bench", spool="", destination=""):
+        self.dir = SCRATCH / name
+        self.admin, self.tcp, self.http = free_port(), free_port(), free_port()
+        self.data = self.dir / "data"
+        self.config = self.dir / "spoolway.toml"
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(
+            f'[relay]\nid = "bench"\ndata_dir = "{self.data}"\n[spool]\n{spool}\n'
+            f'[[source]]\ntype = "tcp"\nlisten = "127.0.0.1:{self.tcp}"\nstream = "bench"\n'
+            f'[[source]]\ntype = "http"\nlisten = "127.0.0.1:{self.http}"\n'
+            f'[[destination]]\nname = "kafka"\nbootstrap = ["127.0.0.1:{broker_port}"]\n{destination}\n'
+            f'[[route]]\nstreams = ["*"]\nto = "kafka"\ntopic = "{topic}"\n'
+            f'[admin]\nlisten = "127.0.0.1:{self.admin}"\n'
+        )
+        self.process = None
+
+    def start(self):
+        """Starts it and returns the seconds until it can take events."""
+        command = [str(TARGET / "release/spoolway"), "run", "-c", str(self.config)]
+        began = time.monotonic()
+        with open(self.dir / "log", "ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        while not self.ready():
+            if self.process.poll() is not None:
+                raise SystemExit(f"the agent does not start; see {self.dir / 'log'}")
+            time.sleep(0.002)
+        return time.monotonic() - began
+
+    def ready(self):
+        try:
+            self.get("/readyz?for=accept")
+        except (OSError, urllib.error.URLError):
+            return False
+        return True
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=10) as answer:
+            return answer.read()
+
+    def account(self):
+        return json.loads(self.get("/status"))["accounts"][0]
+
+    def memory(self):
+        """Resident now and at most, in MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return tuple(int(re.search(rf"{name}:\s+(\d+)", status)[1]) / 1024 for name in ("VmRSS", "VmHWM"))
+
+    def processor_seconds(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def wait(self, accepted=None, delivered=None, limit=600):
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            account = self.account()
+            if account["accepted"] >= (accepted or 0) and account["delivered"] >= (delivered or 0):
+                return
+            time.sleep(0.05)
+        raise SystemExit(f"the agent did not get there in {limit} s: {self.account()}")
+
+    def stop(self):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+# -------------------------------------------------------------------------------------------- payload
+
+
+def payload():
+    """A file of LINES different lines as applications log them, SIZE bytes each; the same in every run."""
+    path = SCRATCH / "payload.ndjson"
+    draw = random.Random(2026)
+    words = "timeout order accepted payment retry customer shipped cache miss upstream refused session".split()
+    lines = []
+    for number in range(LINES):
+        line = (f'{{"ts":"2026-11-21T06:{draw.randrange(60):02}:{draw.randrange(60):02}.{draw.randrange(1000):03}Z",'
+                f'"level":"{draw.choice(["info", "info", "warn", "debug"])}","service":"shop-{draw.randrange(20)}",'
+                f'"trace":"{draw.getrandbits(64):016x}","n":{number},"msg":"')
+        while len(line) < SIZE - 2:
+            line += draw.choice(words) + " "
+        lines.append(line[:SIZE - 2] + '"}')
+    path.write_text("\n".join(lines) + "\n")
+    assert all(len(line) == SIZE for line in lines)
+    return path
+
+
+def send_lines(port, path, count):
+    """Sends `count` lines of the file over TCP, in random order by thousands, and closes."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    random.Random(7).shuffle(lines)
+    pieces = [b"".join(lines[i:i + 1000]) for i in range(0, len(lines), 1000)]
+    with socket.create_connection(("127.0.0.1", port)) as stream:
+        for number in range(count // 1000):
+            stream.sendall(pieces[number * 31 % len(pieces)])
+        stream.shutdown(socket.SHUT_WR)
+        stream.recv(1)
+
+
+# ---------------------------------------------------------------------------------------------- drain
+
+
+def performance(broker, path, count, batch):
+    """Kafka's own ProducerPerformance; events a second."""
+    settings = [f"bootstrap.servers={broker.address}", "acks=all", "compression.type=lz4"]
+    if batch:
+        settings += [f"batch.size={batch}", "linger.ms=5"]
+    printed = broker.tool("org.apache.kafka.tools.ProducerPerformance", "--topic", "theirs", "--num-records",
+                          str(count), "--throughput", "-1", "--payload-file", str(path), "--producer-props", *settings)
+    return float(re.findall(r"([\d.]+) records/sec", printed)[-1])
+
+
+RDKAFKA = """
+import random, sys, time
+from confluent_kafka import Producer
+address, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+lines = open(path, "rb").read().splitlines()
+producer = Producer({"bootstrap.servers": address, "acks": "all", "compression.type": "lz4", "linger.ms": 5,
+                     "batch.size": 921600, "queue.buffering.max.messages": 1000000, "enable.idempotence": True})
+order = [random.choice(lines) for _ in range(count)]
+produce, poll, began = producer.produce, producer.poll, time.monotonic()
+for n, line in enumerate(order):
+    while True:
+        try:
+            produce("rdkafka", line)
+            break
+        except BufferError:
+            poll(0.01)
+    if n % 10000 == 0:
+        poll(0)
+assert producer.flush(120) == 0
+print(count / (time.monotonic() - began))
+"""
+
+
+def rdkafka_python():
+    """A Python that has confluent-kafka, or None."""
+    python = TARGET / "bench-venv/bin/python"
+    try:
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(python.parent.parent)], check=True, capture_output=True)
+            subprocess.run([str(python), "-m", "pip", "-q", "install", "confluent-kafka"], check=True,
+                           capture_output=True)
+        subprocess.run([str(python), "-c", "import confluent_kafka"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        say(f"librdkafka is left out: {error}")
+        return None
+    return python
+
+
+def rdkafka(python, broker, path, count):
+    command = [str(python), "-c", RDKAFKA, broker.address, str(path), str(count)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def spooled(broker_port, path, count):
+    """A data directory with `count` events that nobody has delivered."""
+    agent = Agent("spooled", broker_port, topic="ours")
+    agent.start()
+    began = time.monotonic()
+    send_lines(agent.tcp, path, count)
+    agent.wait(accepted=count)
+    say(f"spooled {count:,} events through TCP, fsync included: {count / (time.monotonic() - began):,.0f}/s")
+    agent.stop()
+    return agent
+
+
+def drain_once(template, broker_port, count):
+    """Seconds from "ready" to the last acknowledgement, on a copy of the spool; and processor seconds, and memory."""
+    agent = Agent("drain", broker_port, topic="ours")
+    shutil.rmtree(agent.data, ignore_errors=True)
+    shutil.copytree(template.data, agent.data)
+    os.sync()
+    agent.start()
+    began = time.monotonic()
+    agent.wait(delivered=count)
+    took = time.monotonic() - began
+    used, (_, most) = agent.processor_seconds(), agent.memory()
+    agent.remove()
+    return count / took, used, most
+
+
+def drain(options):
+    say(f"\n== drain: {options.events:,} spooled events of {SIZE} bytes, one partition, lz4, acks=all")
+    path, broker = payload(), Broker()
+    template = spooled(broker.port, path, options.events)
+    python = rdkafka_python()
+    figures = {}
+
+    def note(name, rate):
+        figures.setdefault(name, []).append(rate)
+        say(f"  {name:34} {rate:12,.0f} events/s")
+
+    try:
+        broker.start()
+        for topic in ("ours", "theirs", "rdkafka"):
+            broker.topic(topic)
+        for number in range(options.rounds + 1):
+            say(f" round {number}" if number else " warm-up round of the broker, not counted")
+            if not number:
+                performance(broker, path, options.events // 2, None)
+                continue
+            rate, used, most = drain_once(template, broker.port, options.events)
+            note("spoolway", rate)
+            say(f"  {'':34} {used:.2f} processor seconds, {most:.1f} MiB at most")
+            note("ProducerPerformance, defaults", performance(broker, path, options.events, None))
+            note("ProducerPerformance, 900 KiB batch", performance(broker, path, options.events, 900 << 10))
+            if python:
+                note("librdkafka (from Python)", rdkafka(python, broker, path, options.events))
+    finally:
+        broker.stop()
+        template.remove()
+    ours = statistics.median(figures["spoolway"])
+    say(" medians")
+    for name, rates in figures.items():
+        say(f"  {name:34} {statistics.median(rates):12,.0f} events/s   spoolway is {ours / statistics.median(rates):.2f} x")
+
+
+# -------------------------------------------------------------------------------------------- latency
+
+
+def latency(options):
+    say(f"\n== latency: {options.rate:,} single-event HTTP requests a second for {options.seconds} s, fsync before each answer")
+    broker = Broker()
+    agent = Agent("latency", broker.port, topic="latency")
+    try:
+        broker.start()
+        broker.topic("latency")
+        agent.start()
+        command = ["cargo", "bench", "-q", "--bench", "latency", "--", f"127.0.0.1:{agent.http}", broker.address,
+                   "latency", str(options.rate), str(options.seconds), str(options.connections)]
+        for number in range(options.rounds + 1):
+            say(f" round {number}" if number else " warm-up round of the broker, not counted")
+            before = agent.processor_seconds()
+            subprocess.run(command, check=True, cwd=ROOT)
+            say(f"  agent: {agent.processor_seconds() - before:.2f} processor seconds, "
+                f"{agent.memory()[1]:.1f} MiB resident at most")
+    finally:
+        agent.remove()
+        broker.stop()
+
+
+# --------------------------------------------------------------------------------------------- memory
+
+
+def memory(options):
+    say("\n== resident memory (MiB) and start time")
+    path, broker = payload(), Broker()
+    idle = Agent("idle", broker.port)
+    loaded = Agent("memory", broker.port, topic="memory", spool='compression = "none"')
+    count = options.backlog * 1_000_000_000 // SIZE // 1000 * 1000
+    try:
+        took = idle.start()
+        time.sleep(3)
+        say(f"  idle, Kafka absent                  {idle.memory()[0]:8.1f}   start {took * 1000:.0f} ms")
+        idle.stop()
+        loaded.start()
+        sender = threading.Thread(target=send_lines, args=(loaded.tcp, path, count))
+        sender.start()
+        while sender.is_alive():
+            sender.join(0.5)
+        loaded.wait(accepted=count)
+        say(f"  accepting flat out, Kafka absent    {loaded.memory()[1]:8.1f}   at most")
+        time.sleep(2)
+        bytes_kept = sum(f.stat().st_size for f in loaded.data.rglob("*") if f.is_file())
+        say(f"  {options.backlog} GB backlog, Kafka absent        {loaded.memory()[0]:8.1f}   ({bytes_kept / 1e9:.2f} GB on disk)")
+        loaded.stop()
+        starts = []
+        for _ in range(3):
+            starts.append(loaded.start())
+            time.sleep(1)
+            resident = loaded.memory()[0]
+            loaded.stop()
+        say(f"  after a start with that backlog     {resident:8.1f}   start {statistics.median(starts) * 1000:.0f} ms"
+            f" (median of {len(starts)}, exec to ready)")
+        broker.start()
+        broker.topic("memory")
+        broker.topic("bench")
+        loaded.start()
+        more = 2_000_000
+        sender = threading.Thread(target=send_lines, args=(loaded.tcp, path, more))
+        sender.start()
+        loaded.wait(accepted=count + more, delivered=count + more)
+        sender.join()
+        say(f"  draining it while accepting         {loaded.memory()[1]:8.1f}   at most")
+        time.sleep(5)
+        say(f"  idle afterwards                     {loaded.memory()[0]:8.1f}")
+        loaded.remove()
+        idle.start()
+        time.sleep(5)
+        say(f"  idle, Kafka present                 {idle.memory()[0]:8.1f}")
+    finally:
+        idle.remove()
+        loaded.remove()
+        broker.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", nargs="*", help="drain, latency, memory; all without")
+    parser.add_argument("--events", type=int, default=2_000_000, help="to drain")
+    parser.add_argument("--rounds", type=int, default=3, help="of drain and latency")
+    parser.add_argument("--rate", type=int, default=10_000, help="requests a second, for latency")
+    parser.add_argument("--seconds", type=int, default=10, help="of latency, each round")
+    parser.add_argument("--connections", type=int, default=100, help="of latency")
+    parser.add_argument("--backlog", type=int, default=2, help="gigabytes of events, for memory")
+    options = parser.parse_args()
+    chosen = {"drain": drain, "latency": latency, "memory": memory}
+    unknown = set(options.what) - set(chosen)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if not (TARGET / "release/spoolway").exists():
+        raise SystemExit("there is no release build: cargo build --release")
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    kafka_libs()
+    load = os.getloadavg()[0]
+    say(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} processors, load {load:.1f}")
+    if load > 0.5:
+        say("note: this machine is busy with something else; figures are lower, ratios noisy")
+    for name in options.what or chosen:
+        chosen[name](options)
+
+
+if __name__ == "__main__":
+    main()
