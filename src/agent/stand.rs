@@ -47,11 +47,17 @@ impl Stand {
         let lane = Lane::open(&data, name, &config.spool, at_least, Arc::clone(metrics))?;
         let ledger = SledLedger::start(config.relay.data_dir.join("ledger"));
         let ledger = Arc::new(ledger.map_err(AgentError::system("starting the ledger's thread"))?);
-        let needs = Arc::new(Needs::default());
-        hold_for(&forgotten, &needs, &lane);
+        let goes_on = config.destinations.iter().zip(opened);
+        let goes_on: Vec<_> = goes_on
+            .map(|(destination, opened)| {
+                let positions = opened.positions(&data, &lane, destination);
+                (destination, opened, positions)
+            })
+            .collect();
+        let needed = goes_on.iter().map(|(d, _, p)| (d.name.clone(), p.needed_from()));
+        let needs = Arc::new(Needs::new(needed.chain(held_for(&forgotten, &lane))));
         let mut deliveries = Vec::new();
-        for (destination, opened) in config.destinations.iter().zip(opened) {
-            let positions = opened.positions(&data, &lane, destination);
+        for (destination, opened, positions) in goes_on {
             let delivery = Delivery::start(Parts {
                 lane: &lane,
                 destination,
@@ -126,15 +132,20 @@ fn names_in(directory: &Path) -> Vec<DestinationName> {
     ours.filter_map(|e| DestinationName::new(&e.name).ok()).collect()
 }
 
-fn hold_for(forgotten: &[(DestinationName, Opened)], needs: &Needs, lane: &Lane) {
-    for (name, opened) in forgotten {
-        let Restored::Positions(positions) = &opened.restored else { continue };
-        needs.update(name, positions.needed_from());
-        let waiting = lane.durable().next().0.saturating_sub(positions.needed_from().0);
+/// What destinations that are not configured any more still need.
+fn held_for<'a>(
+    forgotten: &'a [(DestinationName, Opened)],
+    lane: &'a Lane,
+) -> impl Iterator<Item = (DestinationName, Seq)> + 'a {
+    forgotten.iter().filter_map(|(name, opened)| {
+        let Restored::Positions(positions) = &opened.restored else { return None };
+        let needed = positions.needed_from();
+        let waiting = lane.durable().next().0.saturating_sub(needed.0);
         tracing::warn!(
             destination = %name,
             waiting,
             "this destination is no longer configured; what it has not received stays on disk until it is configured again or its positions file is deleted"
         );
-    }
+        Some((name.clone(), needed))
+    })
 }

@@ -90,7 +90,6 @@ impl Delivery {
         ));
         let needed = positions.needed_from();
         board.post_saved(needed, positions.totals);
-        parts.needs.update(&names.destination, needed);
         let (settled, settled_rx) = watch::channel(needed);
         let seed = getrandom::u64().map_err(|e| io::Error::other(e.to_string()))?;
         let router = router(parts.routes, destination);
