@@ -11,6 +11,7 @@ use super::{Entry, File, Fs, RealFile, RealFs, RealLock, Space};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     Create,
+    Open,
     Write,
     Allocate,
     SyncData,
@@ -86,6 +87,7 @@ impl Fs for Faulty {
         Ok(FaultyFile(RealFs.open(path)?, self.clone()))
     }
     fn open_read(&self, path: &Path) -> io::Result<FaultyFile> {
+        self.enter(Op::Open)?;
         Ok(FaultyFile(RealFs.open_read(path)?, self.clone()))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

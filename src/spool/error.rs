@@ -53,6 +53,15 @@ impl OpenError {
     }
 }
 
+/// Whether an error says that the bytes are bad. Others (no descriptor or memory left, no permission, a mount
+/// that is gone) say nothing of the bytes: they pass, or a person ends them, and nothing may be given up for them.
+pub(super) fn is_damage(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
+    [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::ILSEQ, Errno::LOOP].into_iter().any(number)
+        || e.kind() == io::ErrorKind::InvalidInput
+}
+
 /// A segment could not be read. The reader has not moved: asking again tries again, and after a few times the
 /// unreadable part counts as damaged.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use super::data_dir::{FoundRoot, lane_names, read_root};
 use super::error::{OpenError, ReadError};
 use super::format::Verdict;
 use super::names;
-use super::reader::{Log, Place, Reader, place};
+use super::reader::{Log, PATIENCE, Place, Reader, place};
 use super::recover::{Access, recover, spool_id_in_segments};
 use super::table::{FloorMark, Segment, Table};
 use super::walk::Identity;
@@ -215,7 +215,7 @@ pub fn patient<F: Fs>(
     let mut attempts = 0;
     loop {
         match reader.next_where(|stream, range| wanted(stream.as_str(), range)) {
-            Err(e) if attempts >= 10 => return Err(e),
+            Err(e) if attempts >= 2 * PATIENCE => return Err(e),
             Err(_) => attempts += 1,
             done => return done,
         }

@@ -11,15 +11,16 @@ use crate::event::first_event_len;
 use crate::ids::{SegmentId, Seq, SeqRange, StreamName};
 
 use super::block::{Block, Hole, HoleCause, Item};
-use super::error::ReadError;
+use super::error::{ReadError, is_damage};
 use super::format::{DATA_START, Kind};
 use super::scan::resume;
 use super::shared::Shared;
 use super::table::{Segment, Table};
 use super::walk::{Identity, Sighting, Walker};
 
-/// After this many errors at one place what cannot be read counts as damaged.
-const PATIENCE: u32 = 3;
+/// After this many errors at one place what cannot be read counts as damaged. Delivery asks every few seconds,
+/// and a path to a disk may take a minute to come back.
+pub(super) const PATIENCE: u32 = 20;
 /// Stream names remembered.
 const STREAMS: usize = 4096;
 
@@ -122,7 +123,7 @@ impl<F: Fs> Reader<F> {
                 Ok(item)
             }
             Err(e) => {
-                self.failures += 1;
+                self.failures = if is_damage(&e.source) { self.failures + 1 } else { 0 };
                 if self.failures >= PATIENCE
                     && let Some(current) = &mut self.current
                 {
@@ -251,7 +252,7 @@ impl<F: Fs> Reader<F> {
             return Ok(Step::Again);
         }
         let gone = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput);
-        if !gone && self.failures < PATIENCE {
+        if !gone && (self.failures < PATIENCE || !is_damage(&source)) {
             return Err(ReadError { path: segment.path.clone(), offset: 0, source });
         }
         let range = SeqRange::new(self.position, segment.end);

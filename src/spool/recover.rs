@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::disk::{EntryKind, File, Fs};
 use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
 
-use super::error::{OpenError, ReadError};
+use super::error::{OpenError, ReadError, is_damage};
 use super::format::{BlockHeader, DATA_START, MAX_HEADER, Predecessor, SegmentHeader, Verdict};
 use super::names;
 use super::scan::scan;
@@ -29,8 +29,7 @@ pub(super) struct Recovered {
     pub(super) next_segment: SegmentId,
     /// Numbers found to be lost.
     pub(super) holes: Vec<SeqRange>,
-    /// Files that belong to no chain of segments: prepared ahead and never used, or given up after a failed
-    /// write. Nothing in them counts.
+    /// Files that belong to no chain of segments and have nothing in them: prepared ahead and never used.
     pub(super) void: Vec<Segment>,
 }
 
@@ -51,6 +50,8 @@ struct Candidate {
     path: std::path::PathBuf,
     len: u64,
     header: Option<SegmentHeader>,
+    /// Where the header belongs, there are only zeros.
+    blank: bool,
 }
 
 /// Reads a lane's directory. `at_least`: every number below is known to have been durable.
@@ -64,7 +65,7 @@ pub(super) fn recover<F: Fs>(
 ) -> Result<Recovered, OpenError> {
     let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
     let mut highest = SegmentId(0);
-    let found = candidates(fs, dir, &identity, &mut highest)?;
+    let found = candidates(fs, dir, &identity, access, &mut highest)?;
     let mut recovered = Recovered {
         table: Table::default(),
         predecessor: Predecessor::NONE,
@@ -76,7 +77,12 @@ pub(super) fn recover<F: Fs>(
         let end = end_of(found.get(index + 1), candidate, at_least);
         let previous = recovered.predecessor.end;
         match end {
-            End::Void => recovered.void.push(void(candidate, previous)),
+            End::Void if candidate.blank => recovered.void.push(void(candidate, previous)),
+            // Given up after a failed write; or an earlier start could not open it, and it holds events.
+            End::Void => tracing::error!(
+                path = %candidate.path.display(),
+                "a segment that the one after it passes over: nothing in it counts, and it is left alone"
+            ),
             End::Recorded(recorded) => {
                 recovered.take(recorded_segment(candidate, recorded, previous), Vec::new());
             }
@@ -238,6 +244,7 @@ fn candidates<F: Fs>(
     fs: &F,
     dir: &Path,
     identity: &Identity,
+    access: Access,
     highest: &mut SegmentId,
 ) -> Result<Vec<Candidate>, OpenError> {
     let entries = match fs.list(dir) {
@@ -256,6 +263,10 @@ fn candidates<F: Fs>(
         }
         match candidate(fs, &path, id, entry.len, identity) {
             Ok(candidate) => found.extend(candidate),
+            // Its bytes may be as good as ever. Going on without it would give its events up.
+            Err(e) if access == Access::Owner && !is_damage(&e) => {
+                return Err(OpenError::io("open", &path)(e));
+            }
             Err(e) => {
                 tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened: left alone");
             }
@@ -278,8 +289,10 @@ fn candidate<F: Fs>(
     let file = fs.open_read(path)?;
     let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
     // An unreadable header is a damaged one; the blocks behind it speak for themselves.
-    let read = file.read_full_at(&mut area, 0).unwrap_or(0);
-    area.truncate(read);
+    let read = file.read_full_at(&mut area, 0);
+    let readable = read.is_ok();
+    area.truncate(read.unwrap_or(0));
+    let blank = readable && area.iter().all(|b| *b == 0);
     let header = SegmentHeader::decode_area(&area);
     let owner = header.as_ref().map(|h| (h.spool, h.lane.as_str(), h.segment));
     let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
@@ -292,7 +305,7 @@ fn candidate<F: Fs>(
         Some((_, _, id)) => id,
         None => name,
     };
-    Ok(Some(Candidate { id, name_fits: id == name, path: path.to_owned(), len, header }))
+    Ok(Some(Candidate { id, name_fits: id == name, path: path.to_owned(), len, header, blank }))
 }
 
 /// The identity that the segments of a data directory carry, for when `FORMAT` is lost.

@@ -244,3 +244,22 @@ fn both_header_copies_gone_cost_nothing_that_blocks_can_say() {
         std::fs::write(&path, &whole).unwrap();
     }
 }
+
+#[test]
+fn a_last_segment_that_one_start_could_not_open_is_not_deleted_by_the_next() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, events) = crashed(root.path(), true);
+    let (last, elsewhere) = (last_written(&dir), root.path().join("elsewhere"));
+    std::fs::rename(&last, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &last).unwrap();
+    let lane = reopened(&dir, 1);
+    append(&lane, "a", &[b"new".to_vec()]).unwrap();
+    lane.close();
+    drop(lane);
+    std::fs::rename(&elsewhere, &last).unwrap();
+    let lane = reopened(&dir, 1);
+    append(&lane, "a", &[b"newer".to_vec()]).unwrap();
+    lane.release(Seq(4));
+    lane.close();
+    assert!(last.exists(), "it holds {} events", events.len());
+}

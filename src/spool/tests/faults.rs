@@ -123,9 +123,73 @@ fn a_page_that_can_not_be_read_is_an_error_first_and_damage_then() {
     append(&lane, "a", &[vec![1; 100]]).unwrap();
     let mut reader = lane.reader(Seq(1));
     fs.fail_next(Op::Read, 1000);
-    assert!((0..3).all(|_| reader.next().is_err()));
+    assert!((0..reader::PATIENCE).all(|_| reader.next().is_err()));
     let Some(Item::Hole(hole)) = reader.next().unwrap() else { panic!("damage is given as a hole") };
     assert_eq!((hole.cause, hole.range.len()), (HoleCause::Damaged, 1));
     assert_eq!(reader.next().unwrap(), None);
+    lane.close();
+}
+
+#[test]
+fn a_segment_that_can_not_be_opened_for_want_of_descriptors_is_not_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let lane = open(&fs, dir.path(), &settings(), Seq::NONE);
+    append(&lane, "a", &[vec![1; 100]]).unwrap();
+    let mut reader = lane.reader(Seq(1));
+    fs.error(rustix::io::Errno::MFILE);
+    fs.fail_next(Op::Open, 100);
+    assert!((0..100).all(|_| reader.next().is_err()), "a sender that takes all descriptors costs no event");
+    assert!(matches!(reader.next().unwrap(), Some(Item::Block(_))));
+    assert_eq!(lane.status().quarantined_events, 0);
+    lane.close();
+}
+
+#[test]
+fn what_is_accepted_at_an_interval_is_synced_also_while_there_is_no_room_for_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let settings = Spool {
+        sync: Sync::Interval(Duration::from_millis(300)),
+        segment_size: 32 << 20,
+        compression: SpoolCompression::None,
+        ..settings()
+    };
+    let lane = open(&fs, dir.path(), &settings, Seq::NONE);
+    append(&lane, "a", &vec![vec![7; 1 << 20]; 3]).unwrap();
+    wait_until("the first sync", || lane.durable() == Seq(3));
+    fs.error(rustix::io::Errno::DQUOT);
+    fs.fail_next(Op::Allocate, u64::MAX);
+    // Fills what is reserved so far that not even a mark fits behind it.
+    let left = active::ALLOCATION - lane.status().bytes;
+    append(&lane, "a", &[vec![7; left as usize - 30_000]]).unwrap();
+    wait_until("the second sync", || lane.durable() == Seq(4));
+    let left = active::ALLOCATION - lane.status().bytes;
+    append(&lane, "a", &[vec![7; left as usize - 2900]]).unwrap();
+    let sent = lane.append(stream("a"), batch(&[vec![7; 4000]]), Patience::For(Duration::from_millis(50)));
+    let refused = runtime().block_on(sent);
+    assert!(matches!(refused, Err(AcceptError::Refused(Refused::Full(_)))), "{refused:?}");
+    wait_until("the sync", || lane.durable() == Seq(5));
+    fs.fail_next(Op::Allocate, 0);
+    wait_until("room", || !lane.status().full);
+    assert_eq!(append(&lane, "a", &[b"more".to_vec()]).unwrap().first, Seq(6));
+    lane.close();
+}
+
+#[test]
+fn a_segment_that_may_not_be_opened_keeps_the_lane_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let lane = open(&fs, dir.path(), &settings(), Seq::NONE);
+    append(&lane, "a", &[b"one".to_vec()]).unwrap();
+    lane.close();
+    drop(lane);
+    let data = DataDir::open(fs.clone(), dir.path()).unwrap();
+    fs.error(rustix::io::Errno::ACCESS);
+    fs.fail_next(Op::Open, 1);
+    let opened = Lane::open(&data, lane_name(), &settings(), Seq::NONE, Metrics::new());
+    assert!(matches!(opened, Err(OpenError::Io { operation: "open", .. })), "{opened:?}");
+    let lane = Lane::open(&data, lane_name(), &settings(), Seq::NONE, Metrics::new()).unwrap();
+    assert_eq!(read_all(&lane, 1).0.len(), 1);
     lane.close();
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::config::model::WhenFull;
 use crate::disk::Fs;
 use crate::ids::{RunId, SeqRange};
 
@@ -24,9 +25,6 @@ impl<F: Fs> Writer<F> {
         self.mark_at = None;
         let path = self.active.as_ref().map_or_else(|| self.shared.dir.clone(), |a| a.path.clone());
         let message = format!("cannot {operation} {}: {e}", path.display());
-        for begun in self.begun.drain(..) {
-            let _ = begun.answer.send(Answer::Unknown(message.clone()));
-        }
         if let Some(active) = self.active.take() {
             if active.is_begun() {
                 self.predecessor = active.as_predecessor(Verdict::Failed);
@@ -42,8 +40,12 @@ impl<F: Fs> Writer<F> {
             self.shared.quarantine(lost, self.predecessor.segment);
         }
         self.next = self.answered.max(self.shared.durable().next());
-        self.shared.set_gate(Gate::of_error(e, message));
+        self.shared.set_gate(Gate::of_error(e, message.clone()));
         self.worry();
+        // Last, so that whoever hears of it finds the gate as it is now.
+        for begun in self.begun.drain(..) {
+            let _ = begun.answer.send(Answer::Unknown(message.clone()));
+        }
     }
 
     /// A file in which nothing is durable.
@@ -58,6 +60,9 @@ impl<F: Fs> Writer<F> {
         // Room may come back at any moment, and asking for it costs little.
         let full = matches!(*self.shared.gate.borrow(), Gate::Full(_));
         let backoff = if full { FULL_CHECK } else { backoff };
+        if full {
+            self.janitor.make_room(self.shared.settings.when_full == WhenFull::DropOldest);
+        }
         self.trouble = Some(Trouble { retry_at: Instant::now() + backoff, backoff });
     }
 

@@ -19,19 +19,30 @@ impl<F: Fs> Writer<F> {
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
-        let retry = self.trouble.as_ref().map(|t| t.retry_at);
+        let sync = self.sync_at();
+        if let Some(trouble) = &self.trouble {
+            // INVARIANT: what `tick` leaves undone in trouble is not due, or the thread would spin.
+            return sync.into_iter().chain([trouble.retry_at]).min();
+        }
         let full = matches!(*self.shared.gate.borrow(), Gate::Full(_)).then(|| Instant::now() + FULL_CHECK);
-        let sync = match self.shared.settings.sync {
+        [full, sync, self.mark_at].into_iter().flatten().min()
+    }
+
+    /// When what was accepted at an interval has to be synced.
+    fn sync_at(&self) -> Option<Instant> {
+        match self.shared.settings.sync {
             Sync::Interval(every) => self.dirty_since.map(|since| since + every),
             Sync::Always => None,
-        };
-        let full = if retry.is_some() { None } else { full };
-        [retry, full, sync, self.mark_at].into_iter().flatten().min()
+        }
     }
 
     /// What is due, is done.
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
+        // Also in trouble: without room for more, what is written is synced all the same.
+        if self.sync_at().is_some_and(|at| at <= now) {
+            self.sync();
+        }
         if let Some(trouble) = &self.trouble {
             if trouble.retry_at <= now {
                 self.heal();
@@ -40,11 +51,6 @@ impl<F: Fs> Writer<F> {
         }
         if matches!(*self.shared.gate.borrow(), Gate::Full(_)) {
             self.check_room(REOPEN);
-        }
-        if let (Sync::Interval(every), Some(since)) = (self.shared.settings.sync, self.dirty_since)
-            && since + every <= now
-        {
-            self.sync();
         }
         if self.mark_at.is_some_and(|at| at <= now) {
             self.mark_at = None;
