@@ -93,6 +93,9 @@ pub enum Command {
     Pipe(pipe::PipeArgs),
     /// Show the main job end to end, with faults, and prove that nothing was lost.
     Demo(demo::DemoArgs),
+    /// A process that the demo starts.
+    #[command(hide = true)]
+    DemoPart(demo::DemoPartArgs),
     /// Check the configuration and name every problem in it.
     Check(check::CheckArgs),
     /// Say what a running agent is doing.
@@ -120,6 +123,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Run(args) => run::run(args, &general),
         Command::Pipe(args) => pipe::run(args, &general),
         Command::Demo(args) => demo::run(args, &general),
+        Command::DemoPart(args) => demo::run_part(args, &general),
         Command::Check(args) => check::run(&args, &general),
         Command::Status(args) => status::run(&args, &general),
         Command::Spool(args) => spool::run(args, &general),

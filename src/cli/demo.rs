@@ -1,17 +1,88 @@
-//! `spoolway demo`.
+//! `spoolway demo`, and the hidden parts it is made of.
 
-use clap::Args;
+use std::path::PathBuf;
 
-use super::{Failure, General, Outcome};
+use clap::{Args, Subcommand};
+
+use super::output::line;
+use super::{ConfigFiles, Exit, Failure, General, Outcome};
+use crate::config::model::HostPort;
+use crate::config::parse_host_port;
+use crate::demo;
 
 /// What `spoolway demo` takes.
 #[derive(Debug, Args)]
-pub struct DemoArgs {}
+pub struct DemoArgs {
+    /// Show it on a real cluster, in a topic that is made and deleted again. Default: a broker inside.
+    #[arg(short, long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_host_port)]
+    pub bootstrap_server: Vec<HostPort>,
+    /// Print one JSON object at the end, and nothing before.
+    #[arg(long)]
+    pub json: bool,
+}
 
-/// Runs the command.
+/// Runs the command: exit code 3 when an event was lost, or when the control was not caught.
 ///
 /// # Errors
-/// [`Failure`] with the exit code and the message.
-pub fn run(_args: DemoArgs, _general: &General) -> Outcome {
-    Err(Failure::running("`spoolway demo` is not built in yet"))
+/// [`Failure`] when the demo could not be run to its end.
+#[expect(clippy::needless_pass_by_value, reason = "commands own what they were given")]
+pub fn run(args: DemoArgs, _general: &General) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(Failure::running)?;
+    let mut printed = Ok(());
+    let mut say = |text: &str| {
+        if printed.is_ok() && !args.json {
+            printed = line(text);
+        }
+    };
+    let report = runtime.block_on(async {
+        tokio::select! {
+            shown = demo::show(&args.bootstrap_server, &mut say) => shown.map_err(Failure::running),
+            _ = tokio::signal::ctrl_c() => Err(Failure::running("interrupted; everything of the demo is removed")),
+        }
+    })?;
+    printed?;
+    if args.json {
+        line(&serde_json::to_string_pretty(&report).map_err(Failure::running)?)?;
+    }
+    Ok(if report.is_good() { Exit::Done } else { Exit::Loss })
+}
+
+/// Processes that `spoolway demo` starts.
+#[derive(Debug, Args)]
+pub struct DemoPartArgs {
+    /// Which.
+    #[command(subcommand)]
+    pub part: DemoPart,
+}
+
+/// A process of the demo.
+#[derive(Debug, Subcommand)]
+pub enum DemoPart {
+    /// Writes down what was acknowledged.
+    Ledger {
+        /// The file, which must not exist.
+        file: PathBuf,
+    },
+    /// The agent that is wrong on purpose.
+    Sabotaged {
+        /// The demo's configuration.
+        #[command(flatten)]
+        config: ConfigFiles,
+    },
+}
+
+/// Runs a process of the demo.
+///
+/// # Errors
+/// [`Failure`] when it can't do its part.
+pub fn run_part(args: DemoPartArgs, general: &General) -> Outcome {
+    match args.part {
+        DemoPart::Ledger { file } => demo::keep_ledger(&file).map_err(Failure::running)?,
+        DemoPart::Sabotaged { config } => {
+            general.start_logs();
+            demo::run_sabotaged(&config.files).map_err(Failure::running)?;
+        }
+    }
+    Ok(Exit::Done)
 }

@@ -33,7 +33,7 @@ impl Target {
         let ports = options.ports.iter().copied().chain(std::iter::repeat(0));
         let reservations: Vec<_> =
             ports.take(options.brokers.max(1)).map(Reservation::take).collect::<Result<_, _>>()?;
-        let nodes = reservations.iter().zip(0..).map(|(r, id)| node(&options, r.address, id)).collect();
+        let nodes = reservations.iter().zip(0..).map(|(r, id)| node(&options, r.address(), id)).collect();
         let cluster = Arc::new(Cluster::new(options, nodes)?);
         let acceptors = (0..cluster.nodes.len())
             .map(|at| tokio::spawn(listener::accept_always(Arc::clone(&cluster), at)).abort_handle())

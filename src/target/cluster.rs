@@ -32,7 +32,7 @@ pub struct Counts {
     pub duplicates: u64,
     /// Batches refused, by a rule or by a fault.
     pub refused: u64,
-    /// Requests whose answer is held or lost.
+    /// Produce requests whose answer is held or lost.
     pub unanswered: u64,
     /// Fetches that began to wait for records.
     pub waiting_fetches: u64,

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::answer::{self, Answer, EncodeError};
 use super::cluster::Cluster;
 use super::gate::until;
-use super::request;
+use super::request::{self, Request};
 use super::wire::WireError;
 
 /// Why a connection ended before its client ended it.
@@ -62,10 +62,16 @@ impl Connection<'_> {
             let read = tokio::time::timeout(idle, self.frame());
             let Some(frame) = read.await.map_err(|_| ConnectionError::Idle(idle))?? else { return Ok(()) };
             self.unstalled().await;
-            match self.answer(frame).await? {
+            let (of_produce, answer) = self.answer(frame).await?;
+            match answer {
                 Answer::None => {}
                 Answer::Close => return Ok(()),
-                Answer::Send { frame, mute } => self.send(&frame, mute).await?,
+                Answer::Send { frame, mute } => {
+                    if of_produce {
+                        self.released().await;
+                    }
+                    self.send(&frame, mute).await?;
+                }
             }
         }
     }
@@ -100,23 +106,28 @@ impl Connection<'_> {
         Ok(true)
     }
 
-    async fn answer(&self, frame: Bytes) -> Result<Answer, ConnectionError> {
+    /// The answer, and whether it is one to a Produce request.
+    async fn answer(&self, frame: Bytes) -> Result<(bool, Answer), ConnectionError> {
         let (header, request) = request::read(frame)?;
         self.cluster.count(|c| c.requests += 1);
         tracing::trace!(node = self.node, api = ?header.served.key, version = header.version,
             client = header.client_id.as_deref(), "target: request");
-        Ok(answer::answer(self.cluster, self.node, &header, &request).await?)
+        let answer = answer::answer(self.cluster, self.node, &header, &request).await?;
+        Ok((matches!(request, Request::Produce(_)), answer))
     }
 
-    async fn send(&mut self, frame: &[u8], mute: Duration) -> Result<(), ConnectionError> {
-        let gate = *self.cluster.gate.borrow();
-        if gate.holding {
+    async fn released(&self) {
+        if self.cluster.gate.borrow().holding {
             self.cluster.count(|c| c.unanswered += 1);
             until(&self.cluster.gate, |gate| !gate.holding).await;
         }
+    }
+
+    async fn send(&mut self, frame: &[u8], mute: Duration) -> Result<(), ConnectionError> {
         self.unstalled().await;
-        if !gate.delay.is_zero() {
-            tokio::time::sleep(gate.delay).await;
+        let delay = self.cluster.gate.borrow().delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
         let idle = self.cluster.options.idle_timeout;
         let write = tokio::time::timeout(idle, self.stream.write_all(frame));

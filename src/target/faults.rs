@@ -71,7 +71,7 @@ impl Faults {
         self.gate(|gate| gate.stalled = false);
     }
 
-    /// From now on requests are worked on, but not answered.
+    /// From now on produce requests are worked on, but not answered; other requests are.
     pub fn hold_answers(&self) {
         self.gate(|gate| gate.holding = true);
     }

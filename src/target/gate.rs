@@ -23,7 +23,7 @@ pub(super) struct Gate {
     pub(super) generation: u64,
     /// Nothing is accepted, read or worked on: a stopped process, or a link that swallows.
     pub(super) stalled: bool,
-    /// Requests are worked on, their answers are kept back.
+    /// Produce requests are worked on, their answers are kept back.
     pub(super) holding: bool,
     /// Answers go out this late.
     pub(super) delay: Duration,

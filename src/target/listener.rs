@@ -15,9 +15,9 @@ use super::options::TargetError;
 /// A port that stays ours while nothing listens on it: a bound socket that never listens lets no other
 /// process have the port, refuses connections, and (`SO_REUSEADDR`) does not keep us from listening on it.
 #[derive(Debug)]
-pub(super) struct Reservation {
+pub struct Reservation {
     _socket: TcpSocket,
-    pub(super) address: SocketAddr,
+    address: SocketAddr,
 }
 
 fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
@@ -28,12 +28,21 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 impl Reservation {
-    /// Reserves `port` of 127.0.0.1, or any free one for 0.
-    pub(super) fn take(port: u16) -> Result<Self, TargetError> {
+    /// Reserves `port` of 127.0.0.1, or any free one for 0. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`TargetError::Listen`] when the port is taken.
+    pub fn take(port: u16) -> Result<Self, TargetError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let take = || bound(address).and_then(|s| Ok((s.local_addr()?, s)));
         let (address, socket) = take().map_err(|source| TargetError::Listen { address, source })?;
         Ok(Self { _socket: socket, address })
+    }
+
+    /// The reserved address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 

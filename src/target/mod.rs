@@ -47,5 +47,6 @@ pub use brokers::Target;
 pub use cluster::Counts;
 pub use code::Code;
 pub use faults::Faults;
+pub use listener::Reservation;
 pub use options::{Storage, TargetError, TargetOptions};
 pub use plan::Death;
