@@ -30,6 +30,9 @@ pub(super) struct Facts {
 impl Facts {
     /// A thread that ended though nobody asked it to.
     pub(super) fn dead(&self) -> Option<String> {
+        if self.lanes.main.has_died() {
+            return Some(format!("a thread of lane {}", self.lanes.main.name()));
+        }
         let dead = self.lanes.deliveries.iter().find(|d| d.has_died());
         dead.map(|d| format!("the delivery thread of {}", d.board().destination()))
     }

@@ -15,7 +15,7 @@ use crate::ids::{DestinationName, LaneName, Seq};
 use crate::metrics::Metrics;
 use crate::spool::{DataDir, Lane};
 use crate::state::ledger::SledLedger;
-use crate::state::positions::{self, Positions, Restored, Store};
+use crate::state::positions::{self, Positions, Restored, Store, Unusable};
 
 /// What stands.
 pub(super) struct Stand {
@@ -128,7 +128,9 @@ fn unconfigured(
 fn names_in(directory: &Path) -> Vec<DestinationName> {
     // A directory that is not there has no files; one that can't be read is refused when a file is opened.
     let entries = RealFs.list(directory).unwrap_or_default();
-    let ours = entries.into_iter().filter(|e| !e.name.ends_with(".new") && !e.name.contains(".aside-"));
+    let left_over =
+        |name: &str| name.ends_with(".new") || name.ends_with(".making") || name.contains(".aside-");
+    let ours = entries.into_iter().filter(|e| !left_over(&e.name));
     ours.filter_map(|e| DestinationName::new(&e.name).ok()).collect()
 }
 
@@ -138,8 +140,12 @@ fn held_for<'a>(
     lane: &'a Lane,
 ) -> impl Iterator<Item = (DestinationName, Seq)> + 'a {
     forgotten.iter().filter_map(|(name, opened)| {
-        let Restored::Positions(positions) = &opened.restored else { return None };
-        let needed = positions.needed_from();
+        let needed = match &opened.restored {
+            Restored::Positions(positions) => positions.needed_from(),
+            // It is not known what it still needs, so all of it may be.
+            Restored::Unusable(Unusable::Damaged | Unusable::Content(_)) => lane.first(),
+            Restored::Unusable(_) | Restored::Nothing => return None,
+        };
         let waiting = lane.durable().next().0.saturating_sub(needed.0);
         tracing::warn!(
             destination = %name,

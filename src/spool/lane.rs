@@ -287,6 +287,13 @@ impl<F: Fs> Lane<F> {
         }
     }
 
+    /// Whether one of its threads has ended though nobody closed it: a panic. Nothing is appended any more.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        let threads = self.handle.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// Takes no more events, writes and syncs what was taken, seals the segment, ends the threads. Blocking.
     pub fn close(&self) {
         self.handle.shared.set_gate(Gate::Closed);

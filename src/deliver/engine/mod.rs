@@ -187,6 +187,8 @@ struct SideReader<R> {
     waiting: i64,
     /// No event that waits unread was accepted before this.
     since: UnixMillis,
+    /// See [`crate::state::positions::Side::dropped`].
+    dropped: bool,
 }
 
 impl<R> SideReader<R> {
@@ -240,6 +242,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                     end: side.end,
                     waiting: side.waiting,
                     since: side.since,
+                    dropped: side.dropped,
                 },
             )
         });

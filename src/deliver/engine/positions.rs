@@ -35,6 +35,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             end: side.end,
             waiting: side.waiting,
             since: side.since,
+            dropped: side.dropped,
         });
         Positions {
             spool,

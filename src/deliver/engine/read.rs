@@ -180,6 +180,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 true
             }
             Ok(Some(Read::Gone { range, why })) if range.first < end => {
+                side.dropped |= why == Why::Dropped;
                 side.cursor.tracker.give_up(range, why);
                 side.cursor.pass(range.end.min(end));
                 true

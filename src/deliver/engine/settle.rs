@@ -147,7 +147,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
         let position = self.main.tracker.position();
         if side.end.is_some_and(|end| position >= end) {
-            self.totals.even_out(side.waiting);
+            self.totals.even_out(side.waiting, side.dropped);
             self.sides.remove(name);
         }
         finished.iter().for_each(|f| self.count(f));

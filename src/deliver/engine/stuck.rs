@@ -61,6 +61,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 end: Some(from),
                 waiting: 0,
                 since: 0,
+                dropped: false,
             }
         });
         // A side reader that still has the topic has everything of it already.

@@ -417,3 +417,23 @@ fn memory_does_not_depend_on_the_backlog() {
     world.pump();
     assert!(world.engine.main.tracker.len() <= 12 + 16, "{}", world.engine.main.tracker.len());
 }
+
+#[test]
+fn what_is_dropped_of_a_topic_that_waits_counts_as_dropped_and_not_as_lost() {
+    let mut world = World::new(7);
+    for i in 0..40 {
+        world.log.append(if i % 2 == 0 { "late" } else { "a" }, &[None; 5]);
+    }
+    for _ in 0..200 {
+        world.pump();
+        world.tell_topology();
+        world.answer(false);
+    }
+    for index in 0..10 {
+        world.log.lose(index, true);
+    }
+    world.kill();
+    world.drain();
+    let totals = world.engine.positions(SPOOL).totals;
+    assert_eq!((totals.delivered, totals.dropped, totals.lost), (175, 25, 0));
+}

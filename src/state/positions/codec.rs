@@ -3,7 +3,8 @@
 //! protect from a file that was made by someone else.
 //!
 //! Partial blocks come last and are cut off where the room ends: to forget one costs sending its settled
-//! events again after a kill, no more.
+//! events again after a kill, no more. Tallies of segments that wait for a stuck topic take half of the room at
+//! most: to forget one costs its row in the delivery ledger after a kill.
 
 use std::collections::BTreeMap;
 
@@ -35,20 +36,21 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
     for side in &positions.sides {
         put_text(&mut out, side.topic.as_str());
         put(&mut out, [side.from.0, side.position.0, side.end.map_or(0, |e| e.0)]);
-        put(&mut out, [side.waiting.cast_unsigned(), side.since.cast_unsigned()]);
+        put(&mut out, [side.waiting.cast_unsigned(), side.since.cast_unsigned(), side.dropped.into()]);
     }
-    put(&mut out, [positions.tallies.len() as u64]);
-    for (segment, tally) in &positions.tallies {
-        put(&mut out, [segment.0, tally.first.0, tally.last.0, tally.hash]);
-        put_totals(&mut out, &tally.totals);
-    }
+    put_fitting(&mut out, &positions.tallies, room / 2, put_tally);
     put_fitting(&mut out, &positions.counters, room, put_counters);
     put_fitting(&mut out, &positions.partial, room, put_partial);
     out
 }
 
 /// Appends a count and as many leading `items` as fit.
-fn put_fitting<T>(out: &mut Vec<u8>, items: &[T], room: usize, put_one: fn(&mut Vec<u8>, &T)) {
+fn put_fitting<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    room: usize,
+    put_one: fn(&mut Vec<u8>, T),
+) {
     let count_at = out.len();
     put(out, [0]);
     let mut fitted = 0u64;
@@ -66,6 +68,11 @@ fn put_fitting<T>(out: &mut Vec<u8>, items: &[T], room: usize, put_one: fn(&mut 
     if let Some(count) = out.get_mut(count_at..count_at + 8) {
         count.copy_from_slice(&fitted.to_le_bytes());
     }
+}
+
+fn put_tally(out: &mut Vec<u8>, (segment, tally): (&SegmentId, &Tally)) {
+    put(out, [segment.0, tally.first.0, tally.last.0, tally.hash]);
+    put_totals(out, &tally.totals);
 }
 
 fn put_counters(out: &mut Vec<u8>, topic: &TopicCounters) {
@@ -170,7 +177,8 @@ impl Input<'_> {
         let (from, position, end) = (Seq(self.u64()?), Seq(self.u64()?), self.u64()?);
         let end = if end == 0 { None } else { Some(Seq(end)) };
         let (waiting, since) = (self.u64()?.cast_signed(), self.u64()?.cast_signed());
-        Ok(Side { topic, from, position, end, waiting, since })
+        let dropped = self.u64()? != 0;
+        Ok(Side { topic, from, position, end, waiting, since, dropped })
     }
 
     fn tally(&mut self) -> Result<(SegmentId, Tally), DecodeError> {
@@ -212,7 +220,15 @@ mod tests {
         positions.totals = Totals { delivered: 5, dead_lettered: 1, filtered: 2, dropped: 3, lost: 4 };
         let topic = TopicName::new("orders").unwrap();
         positions.sides = vec![
-            Side { topic: topic.clone(), from: Seq(30), position: Seq(40), end: None, waiting: 9, since: 77 },
+            Side {
+                topic: topic.clone(),
+                from: Seq(30),
+                position: Seq(40),
+                end: None,
+                waiting: 9,
+                since: 77,
+                dropped: true,
+            },
             Side {
                 topic: topic.clone(),
                 from: Seq(1),
@@ -220,6 +236,7 @@ mod tests {
                 end: Some(Seq(50)),
                 waiting: -3,
                 since: 77,
+                dropped: false,
             },
         ];
         let tally = Tally { first: Seq(1), last: Seq(9), totals: positions.totals, hash: u64::MAX };
@@ -248,6 +265,19 @@ mod tests {
         assert!(read.partial.len() < 20 && !read.partial.is_empty());
         assert_eq!(read.partial[..], positions.partial[..read.partial.len()]);
         assert_eq!(read.counters, positions.counters);
+    }
+
+    #[test]
+    fn a_topic_stuck_for_ever_so_many_segments_leaves_positions_that_can_be_kept() {
+        let mut positions = full();
+        let tally = positions.tallies[&SegmentId(4)];
+        positions.tallies = (0..100_000).map(|id| (SegmentId(id), tally)).collect();
+        let room = 1 << 16;
+        let bytes = encode(&positions, room);
+        assert!(bytes.len() <= room);
+        let read = decode(&bytes).unwrap();
+        assert!(read.tallies.len() > 100 && read.tallies.contains_key(&SegmentId(0)), "the oldest are kept");
+        assert_eq!((read.sides, read.partial), (positions.sides, positions.partial));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Side {
     pub waiting: i64,
     /// No event that waits unread was accepted before this; 0 where that is not known.
     pub since: UnixMillis,
+    /// Some of what waited was dropped because the spool was full.
+    pub dropped: bool,
 }
 
 /// Counts of settled events by what became of them.
@@ -68,9 +70,13 @@ impl Totals {
     }
 
     /// A side reader is done and these many events are left over: passed over by the main reader and never
-    /// found again, so they are lost. A negative number: delivered by the side reader, and after a kill found
+    /// found again, so they are lost; or `dropped`, if that is what it met. A negative number: delivered by the side reader, and after a kill found
     /// gone by the main reader, so they were counted as gone for nothing.
-    pub fn even_out(&mut self, left_over: i64) {
+    pub fn even_out(&mut self, left_over: i64, dropped: bool) {
+        if dropped && left_over > 0 {
+            self.dropped = self.dropped.saturating_add_signed(left_over);
+            return;
+        }
         let lost = self.lost.saturating_add_signed(left_over);
         let taken_back = left_over.min(0).unsigned_abs().saturating_sub(self.lost);
         self.lost = lost;

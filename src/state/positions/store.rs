@@ -7,8 +7,9 @@ use super::{DecodeError, codec};
 use crate::disk::{DiskError, Fs, Slots};
 use crate::ids::{DestinationName, LaneName, SpoolId};
 
-/// Room for a record: some thousand partitions and what is settled of a full buffer of tiny events.
-const CAPACITY: usize = 256 << 10;
+/// Room for a record: a thousand stuck topics with the longest names, some thousand partitions, and what is
+/// settled of a full buffer of tiny events.
+const CAPACITY: usize = 512 << 10;
 
 /// The positions of a (lane, destination) can't be kept.
 #[derive(Debug, thiserror::Error)]
