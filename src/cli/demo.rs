@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::line;
 use super::{ConfigFiles, Exit, Failure, General, Outcome};
@@ -38,7 +39,7 @@ pub fn run(args: DemoArgs, _general: &General) -> Outcome {
     let report = runtime.block_on(async {
         tokio::select! {
             shown = demo::show(&args.bootstrap_server, &mut say) => shown.map_err(Failure::running),
-            _ = tokio::signal::ctrl_c() => Err(Failure::running("interrupted; everything of the demo is removed")),
+            () = interrupted() => Err(Failure::running("interrupted; everything of the demo is removed")),
         }
     })?;
     printed?;
@@ -46,6 +47,15 @@ pub fn run(args: DemoArgs, _general: &General) -> Outcome {
         line(&serde_json::to_string_pretty(&report).map_err(Failure::running)?)?;
     }
     Ok(if report.is_good() { Exit::Done } else { Exit::Loss })
+}
+
+/// Resolves at SIGINT or SIGTERM, so that the demo's processes and folder go in any case.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 /// Processes that `spoolway demo` starts.

@@ -37,11 +37,12 @@ fn row(story: &mut Story<'_>, name: &str, value: u64, good: Option<bool>, note: 
         Some(false) => BAD,
         None => anstyle::Style::new(),
     };
-    story.line(&format!("  {name:<14}{style}{:>9}{style:#}  {note}", grouped(value)).trim_end());
+    let line = format!("  {name:<14}{style}{:>9}{style:#}  {note}", grouped(value));
+    story.line(line.trim_end());
 }
 
 /// The sums of the agent.
-pub(super) fn sums(story: &mut Story<'_>, run: &Run, cluster: bool) {
+pub(super) fn sums(story: &mut Story<'_>, run: &Run) {
     let sums = &run.sums;
     story.line("");
     row(story, "accepted", sums.accepted, None, "events acknowledged to their senders, says the ledger");
@@ -63,11 +64,9 @@ pub(super) fn sums(story: &mut Story<'_>, run: &Run, cluster: bool) {
         "accepts again",
         run.accepts_again_ms,
         None,
-        "ms after SIGKILL, the start of a new process included",
+        "ms after SIGKILL, with the start of the new process",
     );
-    let since = if cluster { "the link was back" } else { "the target was back" };
-    let note = format!("events/s since {since}, while 20,000/s went on coming in");
-    row(story, "drain rate", run.drain_rate, None, &note);
+    row(story, "drain rate", run.drain_rate, None, "events/s once the target was reached again");
     if !run.drained {
         story.line(&format!("  {BAD}not everything was delivered within 60 s{BAD:#}"));
     }

@@ -22,7 +22,7 @@ const STOP: Duration = Duration::from_secs(10);
 /// How long what is left may take to be delivered.
 const DRAIN: Duration = Duration::from_secs(60);
 /// Between two looks at a number that can't be waited for.
-const LOOK: Duration = Duration::from_millis(25);
+const LOOK: Duration = Duration::from_millis(5);
 /// The control says of nothing whether it is delivered: it has ended when nothing has come for so long.
 const QUIET: Duration = Duration::from_millis(1200);
 
@@ -38,7 +38,7 @@ pub struct Run {
     pub peak_backlog: u64,
     /// From SIGKILL to the first event that the agent acknowledged again.
     pub accepts_again_ms: u64,
-    /// Events a second from the target's return until nothing was left; 0 when there was nothing to time.
+    /// Events a second from the first that came after the target's return until nothing was left.
     pub drain_rate: u64,
     /// Whether everything was delivered by its own account before the topic was read.
     pub drained: bool,
@@ -57,7 +57,7 @@ impl Pace {
     fn of(kind: Kind) -> Self {
         let ms = Duration::from_millis;
         match kind {
-            Kind::Honest => Self { steady: ms(1000), cut: ms(2000), dead: ms(1000) },
+            Kind::Honest => Self { steady: ms(1000), cut: ms(2000), dead: ms(2500) },
             Kind::Sabotaged => Self { steady: ms(500), cut: ms(1000), dead: ms(500) },
         }
     }
@@ -95,7 +95,7 @@ impl Script<'_, '_> {
         let senders = Senders::start(self.agent.http(), &self.ledger);
         let accepts = self.accepting(&senders, at).await?;
         self.story.tell(&format!(
-            "agent started (process {}), accepts after {} ms",
+            "agent started (process {}), its first event accepted after {} ms",
             self.agent.pid(),
             accepts.as_millis()
         ));
@@ -115,22 +115,26 @@ impl Script<'_, '_> {
     async fn faults(mut self, senders: Senders) -> Result<Run, DemoError> {
         let pace = Pace::of(self.kind);
         sleep(pace.steady).await;
-        self.tell_with_backlog("link cut", &senders);
+        self.tell_sums("link cut", &senders.progress());
         self.site.cut().await;
         sleep(pace.cut).await;
         let again = self.kill_in_flight(&senders).await?;
         sleep(pace.steady).await;
-        let restored = self.break_target(&senders, pace.dead).await?;
-        sleep(pace.steady).await;
+        self.break_target(&senders).await;
+        sleep(pace.dead).await;
         let progress = senders.stop().await.map_err(DemoError::process("writing to the ledger"))?;
-        self.story.tell(&format!("senders stopped           accepted {:>9}", grouped(progress.accepted)));
-        let drained = self.drain(restored, &progress).await?;
+        if self.kind == Kind::Honest {
+            self.watcher.look_again().await;
+        }
+        self.tell_sums("senders stopped", &progress);
+        let before = self.mend_target().await?;
+        let drained = self.drain(before).await?;
         self.finish(progress, again, drained).await
     }
 
     /// Restores the link, waits until something is appended and not answered, and kills the agent then.
     async fn kill_in_flight(&mut self, senders: &Senders) -> Result<Duration, DemoError> {
-        self.tell_with_backlog("link restored", senders);
+        self.tell_sums("link restored", &senders.progress());
         self.site.restore().await?;
         self.site.hold_until_in_flight().await;
         let killed = self.agent.kill()?;
@@ -142,50 +146,50 @@ impl Script<'_, '_> {
         Ok(again)
     }
 
-    /// Returns what the topic held when the target came back, and when that was.
-    async fn break_target(&mut self, senders: &Senders, dead: Duration) -> Result<(Instant, u64), DemoError> {
+    async fn break_target(&mut self, senders: &Senders) {
         let happened = self.site.die_in_append().await;
         let what = match (self.site.is_cluster(), happened) {
             (false, true) => "target killed in mid-append",
             (true, true) => "link cut in mid-request",
             (_, false) => "nothing came to be broken",
         };
-        self.tell_with_backlog(what, senders);
-        sleep(dead).await;
+        self.tell_sums(what, &senders.progress());
+    }
+
+    /// Returns how many records the topic held when the target came back.
+    async fn mend_target(&mut self) -> Result<u64, DemoError> {
         let torn = self.site.start_again().await?;
         let what = match self.site.is_cluster() {
             false => format!("target back; {torn} bytes of half a batch cut off"),
             true => "link restored".to_owned(),
         };
         self.story.tell(&what);
-        Ok((Instant::now(), self.site.records().await?))
+        self.site.records().await
     }
 
-    /// Waits until everything is delivered: as `/status` says, or until nothing more comes.
-    async fn drain(
-        &mut self,
-        (since, before): (Instant, u64),
-        progress: &Progress,
-    ) -> Result<(bool, u64), DemoError> {
-        let drained = match self.kind {
-            Kind::Honest => self.until_status_says_so(progress).await,
-            Kind::Sabotaged => return self.until_quiet().await.map(|()| (true, 0)),
-        };
+    /// Waits until everything is delivered: as `/status` says, or until nothing more comes. Returns whether
+    /// it was, and events a second from the first that came.
+    async fn drain(&mut self, before: u64) -> Result<(bool, u64), DemoError> {
+        if self.kind == Kind::Sabotaged {
+            return self.until_quiet().await.map(|()| (true, 0));
+        }
+        let back = Instant::now();
+        let moved = self.site.grows_over(before).await?;
+        let since = Instant::now();
+        let drained = self.until_status_says_so().await;
         let seconds = since.elapsed().as_secs_f64();
-        let delivered = self.site.records().await?.saturating_sub(before);
+        let delivered = self.site.records().await?.saturating_sub(moved);
         let rate = rate(delivered, seconds);
-        let line = if drained { "drained                  " } else { "NOT drained after 60 s   " };
+        let line = if drained { "drained" } else { "NOT drained after 60 s" };
+        let waited = since.duration_since(back).as_millis();
         self.story.tell(&format!(
-            "{line} {:>9} events in {seconds:.1} s since the target was back",
+            "{line}, {} events in {seconds:.2} s, {waited} ms after the target was back",
             grouped(delivered)
         ));
         Ok((drained, rate))
     }
 
-    async fn until_status_says_so(&self, progress: &Progress) -> bool {
-        if progress.accepted == 0 {
-            return false;
-        }
+    async fn until_status_says_so(&self) -> bool {
         let deadline = Instant::now() + DRAIN;
         while Instant::now() < deadline {
             let now = agent::sample(self.agent.admin()).await;
@@ -221,9 +225,9 @@ impl Script<'_, '_> {
         let entries = Arc::try_unwrap(self.ledger)
             .map_err(|_| DemoError::Part("a sender still holds the ledger".to_owned()))?
             .close()?;
-        let proof = self.site.read_back().await?;
+        let (proof, records) = (self.site.read_back().await?, self.site.records().await?);
         let sums = proof.sums(&entries);
-        self.story.tell(&format!("read back                 delivered {:>8}", grouped(sums.delivered)));
+        self.story.tell(&format!("topic read back, event by event: {} records", grouped(records)));
         Ok(Run {
             sums,
             unanswered: progress.unanswered,
@@ -235,11 +239,10 @@ impl Script<'_, '_> {
         })
     }
 
-    fn tell_with_backlog(&mut self, what: &str, senders: &Senders) {
-        let accepted = grouped(senders.progress().accepted);
-        let mut line = format!("{what:<25} accepted {accepted:>9}");
+    fn tell_sums(&mut self, what: &str, progress: &Progress) {
+        let mut line = format!("{what:<28}  accepted {:>8}", grouped(progress.accepted));
         if self.kind == Kind::Honest {
-            line.push_str(&format!("   backlog {:>7}", grouped(self.watcher.now())));
+            line.push_str(&format!("  backlog {:>7}", grouped(self.watcher.now())));
         }
         self.story.tell(&line);
     }
@@ -294,6 +297,14 @@ impl Watcher {
 
     fn now(&self) -> u64 {
         self.seen.borrow().0
+    }
+
+    /// Waits for a look that began after now.
+    async fn look_again(&mut self) {
+        self.seen.mark_unchanged();
+        for _ in 0..2 {
+            let _ = tokio::time::timeout(Duration::from_secs(2), self.seen.changed()).await;
+        }
     }
 
     fn peak(&self) -> u64 {

@@ -24,7 +24,7 @@ pub async fn show(bootstrap: &[HostPort], say: &mut (dyn FnMut(&str) + Send)) ->
     };
     introduce(&mut story, bootstrap, &workspace);
     let agent = once(Kind::Honest, bootstrap, &workspace, &mut story).await?;
-    report::sums(&mut story, &agent, !bootstrap.is_empty());
+    report::sums(&mut story, &agent);
     story.line("");
     story.line(&format!(
         "{HEAD}The control{HEAD:#}: the same faults, and an agent that is wrong on purpose. It answers from"
@@ -75,9 +75,7 @@ fn introduce(story: &mut Story<'_>, bootstrap: &[HostPort], workspace: &Workspac
             "            Its brokers are not killed: instead, the link is cut in the middle of a request.",
         );
     }
-    story.line(&format!(
-        "  agent     spoolway run, a child process, with its spool in {path} (removed at the end)"
-    ));
+    story.line(&format!("  agent     spoolway run, a child process, its spool in {path}"));
     story.line(&format!("  senders   {SENDERS} over HTTP, 20,000 events/s of 200 bytes; each acknowledged event is written down"));
     story.line("            by a separate process: the ledger");
     story.line("");

@@ -53,6 +53,8 @@ impl Site {
     /// A topic of its own on a real cluster.
     pub(super) async fn cluster(bootstrap: &[HostPort]) -> Result<Self, DemoError> {
         let failed = |what, cause: &dyn std::fmt::Display| cluster_error(bootstrap, what, cause);
+        // First, because it says at once when nobody is there; rskafka tries for ever.
+        let brokers = brokers(bootstrap).await?;
         let random = getrandom::u64().map_err(|e| failed("drawing a topic name", &e))?;
         let topic = format!("spoolway-demo-{random:016x}");
         administer(bootstrap, "creating a topic", |client| {
@@ -60,7 +62,6 @@ impl Site {
             async move { client.controller_client()?.create_topic(topic, PARTITIONS, -1, 10_000).await }
         })
         .await?;
-        let brokers = brokers(bootstrap).await?;
         let proxy = Proxy::start(&brokers).await.map_err(DemoError::process("listening for the cut link"))?;
         Ok(Self { kind: Kind::Cluster { bootstrap: bootstrap.to_vec(), proxy }, topic })
     }
@@ -176,6 +177,18 @@ impl Site {
             records += u64::try_from(end).unwrap_or_default();
         }
         Ok(records)
+    }
+
+    /// Waits until the topic holds more than `before`, for a minute at most; returns how many it holds then.
+    pub(super) async fn grows_over(&self, before: u64) -> Result<u64, DemoError> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let now = self.records().await?;
+            if now > before || tokio::time::Instant::now() > deadline {
+                return Ok(now);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Reads the whole topic.

@@ -40,7 +40,7 @@ impl<'s> Story<'s> {
     /// Something has happened now.
     pub(super) fn tell(&mut self, what: &str) {
         let at = (self.seconds() * 10.0).round() / 10.0;
-        (self.say)(&format!("  {TIME}{at:>4.1} s{TIME:#}  {what}"));
+        (self.say)(&format!("  {TIME}{at:>5.1} s{TIME:#}  {what}"));
         let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
         self.moments.push(Moment { at, what });
     }
