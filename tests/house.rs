@@ -8,12 +8,50 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Commands of the README that run the project itself, each on a line of its own in a `sh` block.
+fn cargo_commands(readme: &str) -> Vec<String> {
+    let blocks = support::readme::blocks(readme).into_iter().filter(|b| b.language == "sh");
+    let lines: Vec<_> = blocks.flat_map(|b| b.text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    lines.into_iter().filter(|line| line.starts_with("cargo ")).collect()
+}
+
+/// Commands that the script does not run to the letter.
+fn not_in_ci<'a>(commands: &'a [String], ci: &str) -> Vec<&'a String> {
+    commands.iter().filter(|command| !ci.lines().any(|line| line == *command)).collect()
+}
+
+#[test]
+fn ci_runs_the_commands_of_the_readme_to_the_letter() {
+    let commands = cargo_commands(&read("README.md"));
+    assert_eq!(commands, ["cargo run --release -- demo", "cargo test"], "the README's two commands");
+    assert_eq!(not_in_ci(&commands, &read(".ci/run")), Vec::<&String>::new());
+}
+
+#[test]
+fn the_readme_check_catches_a_command_that_ci_does_not_run() {
+    let commands = cargo_commands("# A\n```sh\ncargo test\ncargo run -- demo\n```\n```toml\ncargo x\n```\n");
+    assert_eq!(commands, ["cargo test", "cargo run -- demo"]);
+    assert_eq!(not_in_ci(&commands, "set -e\ncargo test --locked\ncargo run -- demo\n"), ["cargo test"]);
+}
+
+#[test]
+fn the_configuration_of_the_readme_is_right() {
+    let blocks = support::readme::blocks(&read("README.md"));
+    let toml = blocks.into_iter().find(|b| b.language == "toml").expect("an example");
+    let path = support::process::scratch("readme-toml").join("spoolway.toml");
+    std::fs::write(&path, toml.text).expect("a file");
+    let output = support::agent::spoolway().arg("check").arg("-c").arg(&path).output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn locked(lock: &str) -> BTreeSet<String> {

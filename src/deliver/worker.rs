@@ -26,7 +26,10 @@ use crate::state::positions::{Positions, Store, Tally, Totals};
 const ROUND: Duration = Duration::from_millis(250);
 /// Positions are synced this often: a power cut may double what was delivered since.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// Saving may take at most one part in so many of the time.
+/// A save that takes no longer than this is done as often as there is something to save.
+const CHEAP_SAVE: Duration = Duration::from_millis(1);
+/// A costlier one may take at most one part in so many of the time; what was acknowledged meanwhile may be
+/// doubled by a kill.
 const SAVE_SHARE: u32 = 20;
 
 /// What the log is told when nobody needs the oldest part of it any more.
@@ -165,6 +168,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 Wake::WhenTold => self.inbox.wait(self.patience(&rounds, None)),
             };
             self.read(mail, &mut rounds);
+            // INVARIANT: what was acknowledged is saved before the next window of its partition is sent, so
+            // that a kill doubles one window a partition and no more.
+            self.save_when_due(&mut rounds);
         }
         self.end(&mut rounds);
     }
@@ -226,9 +232,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         self.settled.send_if_modified(|was| std::mem::replace(was, below) != below);
         let moved = rounds.saved.as_ref().is_none_or(|s| s.totals != self.engine.totals());
         rounds.dirty |= moved;
-        if rounds.dirty && now >= rounds.save_after {
-            self.save(rounds);
-        }
+        self.save_when_due(rounds);
         if now < rounds.round_after {
             return;
         }
@@ -245,8 +249,14 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         self.release(rounds);
     }
 
+    fn save_when_due(&mut self, rounds: &mut Rounds) {
+        if rounds.dirty && Instant::now() >= rounds.save_after {
+            self.save(rounds);
+        }
+    }
+
     fn save(&mut self, rounds: &mut Rounds) {
-        let began = Instant::now();
+        let began = thread_time();
         let positions = self.engine.positions(self.names.spool);
         match self.store.save(&positions) {
             Ok(()) => {
@@ -260,8 +270,13 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             }
             Err(e) => self.state_error(&e.to_string(), rounds),
         }
-        let now = Instant::now();
-        rounds.save_after = now + (now - began) * SAVE_SHARE;
+        let cost = thread_time().saturating_sub(began);
+        let rest = match cost {
+            _ if rounds.dirty => ROUND, // it failed
+            cost if cost <= CHEAP_SAVE => Duration::ZERO,
+            cost => cost * SAVE_SHARE,
+        };
+        rounds.save_after = Instant::now() + rest;
     }
 
     fn sync(&mut self, rounds: &mut Rounds) -> bool {
@@ -346,6 +361,12 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             );
         }
     }
+}
+
+/// Processor time this thread has used: what a save costs, however busy the host is otherwise.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn now() -> Now {

@@ -8,9 +8,17 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 libs=target/kafka-libs
 
+# Shares its jars with the tests: the stamp is the pom that was fetched completely.
 fetch() {
-    compgen -G "$libs/kafka_2.13-*.jar" >/dev/null && return
-    mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/$libs" >&2
+    mkdir -p target
+    exec 9>target/kafka-libs.lock
+    flock 9
+    if ! cmp -s tests/kafka/pom.xml "$libs.pom.xml"; then
+        rm -rf "$libs"
+        mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/$libs" >&2
+        cp tests/kafka/pom.xml "$libs.pom.xml"
+    fi
+    exec 9>&-
 }
 
 tool() { java -Xmx400m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*" "$@"; }

@@ -20,6 +20,7 @@ mod isolation;
 mod java;
 mod outage;
 mod producer;
+mod quickstart;
 mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
@@ -69,6 +70,10 @@ fn main() -> ExitCode {
             kafka_absent_at_start_is_said_and_everything_is_delivered_when_it_comes,
             a_missing_topic_waits_alone_and_goes_on_once_it_is_made,
             a_missing_topic_is_remembered_over_a_kill_and_nothing_else_is_sent_again,
+        ],
+        quickstart: [
+            the_quick_start_of_the_readme_works_word_for_word,
+            the_pipe_of_the_readme_follows_a_file_word_for_word,
         ],
         harness: [
             what_rskafka_wrote_is_read_by_both_readers_and_a_missing_event_is_noticed,

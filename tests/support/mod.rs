@@ -14,3 +14,4 @@ pub mod load;
 pub mod payload;
 pub mod ports;
 pub mod process;
+pub mod readme;

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, kill_process, kill_process_group};
 
 /// A directory that is this test's alone; gone when the test binary ends, unless `SPOOLWAY_KEEP` is set.
 pub fn scratch(name: &str) -> PathBuf {
@@ -40,7 +40,7 @@ while read -r order; do
         -*) pids="${pids%% $pid *} ${pids#* $pid }" ;;
     esac
 done
-for pid in $pids; do kill -9 "$pid"; done
+for pid in $pids; do kill -9 -- "-$pid"; done
 [ -n "$SPOOLWAY_KEEP" ] || rm -rf "$1"
 "#;
 
@@ -144,7 +144,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        // The whole group: a shell's children too.
+        let _ = kill_process_group(self.pid, Signal::KILL);
     }
 }
 
