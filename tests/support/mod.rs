@@ -5,6 +5,7 @@
 //! change it.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(clippy::cast_possible_truncation, reason = "the numbers of tests are known")]
 
 pub mod agent;
 pub mod compare;
