@@ -38,11 +38,12 @@ pub struct Run {
     pub peak_backlog: u64,
     /// From SIGKILL to the first event that the agent acknowledged again.
     pub accepts_again_ms: u64,
-    /// Events a second from the first that came after the target's return until nothing was left.
+    /// Events a second from the first that came after the target's return until nothing was left; 0
+    /// for the control, which can't say when that is.
     pub drain_rate: u64,
     /// Whether everything was delivered by its own account before the topic was read.
     pub drained: bool,
-    /// Whether the agent ended by itself within 10 s of SIGTERM.
+    /// Whether the agent ended well within 10 s of SIGTERM; false for the control, which has no orderly stop.
     pub stopped: bool,
 }
 
