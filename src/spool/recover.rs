@@ -74,7 +74,7 @@ pub(super) fn recover<F: Fs>(
         void: Vec::new(),
     };
     for (index, candidate) in found.iter().enumerate() {
-        let end = end_of(found.get(index + 1), candidate, at_least);
+        let end = end_of(found.get(index + 1..).unwrap_or_default(), candidate, at_least);
         let previous = recovered.predecessor.end;
         match end {
             End::Void if candidate.blank => recovered.void.push(void(candidate, previous)),
@@ -86,8 +86,8 @@ pub(super) fn recover<F: Fs>(
             End::Recorded(recorded) => {
                 recovered.take(recorded_segment(candidate, recorded, previous), Vec::new());
             }
-            End::Unknown { proof } => {
-                let (segment, holes) = scanned(fs, candidate, &identity, (proof, access), previous);
+            End::Unknown { proof, cap } => {
+                let (segment, holes) = scanned(fs, candidate, &identity, (proof, cap, access), previous);
                 recovered.take(segment, holes);
             }
         }
@@ -137,19 +137,21 @@ enum End {
     /// Its successor says where it ends.
     Recorded(Predecessor),
     /// It has to be read to find out; everything up to `proof` was durable once.
-    Unknown { proof: Seq },
+    /// Numbers from `cap` on are a later segment's.
+    Unknown { proof: Seq, cap: Option<Seq> },
 }
 
-/// Pure: what the file after it says of a segment's end.
-fn end_of(successor: Option<&Candidate>, candidate: &Candidate, at_least: Seq) -> End {
-    let Some(successor) = successor else { return End::Unknown { proof: at_least.prev() } };
-    match &successor.header {
+/// Pure: what the files after it say of a segment's end.
+fn end_of(later: &[Candidate], candidate: &Candidate, at_least: Seq) -> End {
+    // One without a header says nothing: it was prepared and never used, or its header is damaged. The one
+    // behind it may still speak of this one.
+    let next_is_silent = later.first().is_none_or(|next| next.header.is_none());
+    match later.iter().find_map(|next| next.header.as_ref()) {
         Some(header) if header.predecessor.segment == candidate.id => End::Recorded(header.predecessor),
         Some(header) if header.predecessor.segment < candidate.id => End::Void,
         // The one between is missing: whatever came before the successor's first number was durable.
-        Some(header) => End::Unknown { proof: header.base.prev() },
-        // Prepared ahead and never used, or its header is damaged.
-        None => End::Unknown { proof: at_least.prev() },
+        Some(header) if !next_is_silent => End::Unknown { proof: header.base.prev(), cap: Some(header.base) },
+        header => End::Unknown { proof: at_least.prev(), cap: header.map(|h| h.base) },
     }
 }
 
@@ -184,7 +186,7 @@ fn scanned<F: Fs>(
     fs: &F,
     candidate: &Candidate,
     identity: &Identity,
-    (proof, access): (Seq, Access),
+    (proof, cap, access): (Seq, Option<Seq>, Access),
     previous: Seq,
 ) -> (Segment, Vec<SeqRange>) {
     let base = candidate.header.as_ref().map(|h| h.base);
@@ -196,7 +198,7 @@ fn scanned<F: Fs>(
         return (segment, Vec::new());
     }
     let identity = Identity { segment: candidate.id, ..identity.clone() };
-    match scan_file(fs, &mut segment, identity, base, (proof, access)) {
+    match scan_file(fs, &mut segment, identity, base, (proof, cap, access)) {
         Ok(holes) => (segment, holes),
         Err(e) => {
             tracing::error!(error = %e, "a segment cannot be read and is set aside");
@@ -211,7 +213,7 @@ fn scan_file<F: Fs>(
     segment: &mut Segment,
     identity: Identity,
     base: Option<Seq>,
-    (proof, access): (Seq, Access),
+    (proof, cap, access): (Seq, Option<Seq>, Access),
 ) -> Result<Vec<SeqRange>, ReadError> {
     let path = segment.path.clone();
     let read_error = |source| ReadError { path: path.clone(), offset: 0, source };
@@ -224,7 +226,7 @@ fn scan_file<F: Fs>(
     {
         segment.base = first.header.first;
     }
-    let scan = scan(&mut walker, segment.base, proof, limit)?;
+    let scan = scan(&mut walker, segment.base, (proof, cap), limit)?;
     segment.end = scan.end;
     segment.end_offset = scan.end_offset;
     segment.verdict = scan.verdict;

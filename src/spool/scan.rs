@@ -41,11 +41,12 @@ fn judge(expected: Seq, proof: Seq) -> Gap {
 }
 
 /// Walks over a whole segment that begins with number `base`. `proof` is what is known from elsewhere to have
-/// been durable; `limit` is the file's length.
+/// been durable; `cap` is the number from which on a later segment has the events, so that blocks beyond it are
+/// left over from a failed write; `limit` is the file's length.
 pub(super) fn scan<T: File>(
     walker: &mut Walker<T>,
     base: Seq,
-    proof: Seq,
+    (proof, cap): (Seq, Option<Seq>),
     limit: u64,
 ) -> Result<Scan, ReadError> {
     let mut scan =
@@ -54,6 +55,9 @@ pub(super) fn scan<T: File>(
     let mut looked_ahead = false;
     loop {
         if let Some(block) = good_block(walker, scan.end_offset, scan.end, limit)? {
+            if cap.is_some_and(|cap| block.header.end() > cap) {
+                break;
+            }
             scan.end = block.header.end();
             scan.end_offset = block.next;
             if block.header.kind == Kind::Seal {
@@ -69,7 +73,9 @@ pub(super) fn scan<T: File>(
         if judge(scan.end, proof) == Gap::Torn {
             break;
         }
-        let Some(block) = resume(walker, scan.end_offset, scan.end, limit)? else { break };
+        let within = |block: &Sighting| cap.is_none_or(|cap| block.header.end() <= cap);
+        let found = resume(walker, scan.end_offset, scan.end, limit)?;
+        let Some(block) = found.filter(within) else { break };
         note(&mut scan.holes, SeqRange::new(scan.end, block.header.first));
         scan.end = block.header.first;
         scan.end_offset = block.offset;

@@ -193,3 +193,74 @@ fn a_segment_that_may_not_be_opened_keeps_the_lane_from_starting() {
     assert_eq!(read_all(&lane, 1).0.len(), 1);
     lane.close();
 }
+
+/// Any operation may fail at any time: what was accepted is there, under its number, and the lane goes on.
+#[test]
+fn whatever_fails_in_between_what_was_accepted_is_read_back() {
+    let ops = [Op::Create, Op::Write, Op::Allocate, Op::SyncData, Op::SyncDir, Op::Remove, Op::Open];
+    for seed in 1..=5u64 {
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut draw = |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % below
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let fs = Faulty::new();
+        let settings = Spool { segment_size: 16 << 10, compression: SpoolCompression::None, ..settings() };
+        let mut lane = open(&fs, dir.path(), &settings, Seq::NONE);
+        let mut accepted = Found::new();
+        for step in 0..150u64 {
+            match draw(12) {
+                0..=2 => {
+                    fs.error([rustix::io::Errno::IO, rustix::io::Errno::NOSPC][draw(2) as usize]);
+                    fs.fail_next(ops[draw(7) as usize], 1 + draw(3));
+                }
+                3 if draw(4) == 0 => {
+                    lane.close();
+                    drop(lane);
+                    ops.iter().for_each(|op| fs.fail_next(*op, 0));
+                    lane = open(&fs, dir.path(), &settings, Seq::NONE);
+                }
+                _ => {
+                    let name = ["a", "b"][draw(2) as usize];
+                    let values: Vec<_> = (0..1 + draw(3))
+                        .map(|i| {
+                            format!("{seed}/{step}/{i}/{}", "x".repeat(draw(1500) as usize)).into_bytes()
+                        })
+                        .collect();
+                    let sent =
+                        lane.append(stream(name), batch(&values), Patience::For(Duration::from_secs(5)));
+                    if let Ok(appended) = runtime().block_on(sent) {
+                        for (seq, value) in (appended.first.0..).zip(values) {
+                            assert!(
+                                accepted.insert(seq, (name.to_owned(), value)).is_none(),
+                                "{seq} is given twice"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        ops.iter().for_each(|op| fs.fail_next(*op, 0));
+        wait_until("healing", || lane.status().failing.is_none() && !lane.status().full);
+        append(&lane, "a", &[b"last".to_vec()]).unwrap();
+        let check = |lane: &Lane<Faulty>| {
+            let (found, holes) = read_all(lane, 1);
+            let missing: Vec<_> =
+                accepted.iter().filter(|(seq, event)| found.get(seq) != Some(event)).collect();
+            assert!(
+                missing.is_empty() && holes.is_empty(),
+                "seed {seed}: {} missing, {holes:?}",
+                missing.len()
+            );
+        };
+        check(&lane);
+        lane.close();
+        drop(lane);
+        let lane = open(&fs, dir.path(), &settings, Seq::NONE);
+        check(&lane);
+        lane.close();
+    }
+}
