@@ -13,7 +13,9 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod acknowledge;
 mod broker;
+mod controls;
 mod crash;
 mod harness;
 mod isolation;
@@ -70,6 +72,13 @@ fn main() -> ExitCode {
             kafka_absent_at_start_is_said_and_everything_is_delivered_when_it_comes,
             a_missing_topic_waits_alone_and_goes_on_once_it_is_made,
             a_missing_topic_is_remembered_over_a_kill_and_nothing_else_is_sent_again,
+        ],
+        controls: [
+            a_spool_that_is_thrown_away_is_found_missing,
+            a_data_directory_put_back_from_a_copy_is_found_to_double,
+        ],
+        acknowledge: [
+            delivered_means_in_the_topic_and_202_means_kept_and_not_yet_there,
         ],
         quickstart: [
             the_quick_start_of_the_readme_works_word_for_word,

@@ -23,6 +23,7 @@ pub struct Setup {
     /// Port of the admin server.
     pub admin: u16,
     spool: String,
+    http_lines: String,
     rest: String,
     tcp_source: bool,
 }
@@ -32,7 +33,24 @@ impl Setup {
     pub fn new(name: &str) -> Self {
         let (http, tcp, admin) = (free_port(), free_port(), free_port());
         let spool = "reserve = \"1MiB\"\n".to_owned();
-        Self { dir: scratch(name), http, tcp, admin, spool, rest: String::new(), tcp_source: true }
+        Self {
+            dir: scratch(name),
+            http,
+            tcp,
+            admin,
+            spool,
+            http_lines: String::new(),
+            rest: String::new(),
+            tcp_source: true,
+        }
+    }
+
+    /// Adds lines to the http source.
+    #[must_use]
+    pub fn http(mut self, lines: &str) -> Self {
+        self.http_lines.push_str(lines);
+        self.http_lines.push('\n');
+        self
     }
 
     /// Leaves the tcp source out.
@@ -74,7 +92,7 @@ impl Setup {
 
     /// The configuration as text.
     pub fn config(&self) -> String {
-        let Self { http, tcp, admin, spool, rest, .. } = self;
+        let Self { http, http_lines, tcp, admin, spool, rest, .. } = self;
         let data = self.data_dir();
         let tcp = if self.tcp_source {
             format!(
@@ -85,7 +103,7 @@ impl Setup {
         };
         format!(
             "[relay]\nid = \"test\"\ndata_dir = \"{}\"\n\n[spool]\n{spool}\n\
-             [[source]]\nname = \"http\"\ntype = \"http\"\nlisten = \"127.0.0.1:{http}\"\n\n\
+             [[source]]\nname = \"http\"\ntype = \"http\"\nlisten = \"127.0.0.1:{http}\"\n{http_lines}\n\
              {tcp}\
              {rest}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n",
             data.display()
