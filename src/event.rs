@@ -17,7 +17,7 @@
 //! Hostile input: decoding never allocates by a count it reads and never panics; [`EventError`] says what
 //! was wrong where.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// The event carries a time of its own; without it, it has the time of its block.
 pub const HAS_TIME: u8 = 1;
@@ -78,8 +78,45 @@ impl<'a> Event<'a> {
 /// Encoded events of one request or read, all of one stream, in order.
 #[derive(Debug, Clone, Default)]
 pub struct EventBatch {
-    bytes: BytesMut,
+    bytes: Encoded,
     count: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Encoded {
+    Growing(BytesMut),
+    /// Clones are the same memory.
+    Shared(Bytes),
+}
+
+impl Default for Encoded {
+    fn default() -> Self {
+        Self::Growing(BytesMut::new())
+    }
+}
+
+impl Encoded {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Growing(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// Encodes an event at the end; bytes that others share are copied first.
+    fn push(&mut self, event: &Event<'_>) {
+        match self {
+            Self::Growing(bytes) => {
+                put_varint(bytes, encoded_len(event) as u64);
+                encode(bytes, event);
+            }
+            Self::Shared(bytes) => {
+                let own = std::mem::take(bytes).try_into_mut();
+                *self = Self::Growing(own.unwrap_or_else(|shared| BytesMut::from(shared.as_ref())));
+                self.push(event);
+            }
+        }
+    }
 }
 
 impl EventBatch {
@@ -92,13 +129,22 @@ impl EventBatch {
     /// An empty batch with room for `bytes` encoded bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: BytesMut::with_capacity(bytes), count: 0 }
+        Self { bytes: Encoded::Growing(BytesMut::with_capacity(bytes)), count: 0 }
+    }
+
+    /// The same batch, whose clones share its memory: for who may have to offer it again.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        let bytes = match self.bytes {
+            Encoded::Growing(bytes) => bytes.freeze(),
+            Encoded::Shared(bytes) => bytes,
+        };
+        Self { bytes: Encoded::Shared(bytes), count: self.count }
     }
 
     /// Encodes one event at the end.
     pub fn push(&mut self, event: &Event<'_>) {
-        put_varint(&mut self.bytes, encoded_len(event) as u64);
-        encode(&mut self.bytes, event);
+        self.bytes.push(event);
         self.count = self.count.saturating_add(1);
     }
 
@@ -117,13 +163,13 @@ impl EventBatch {
     /// The encoded bytes, event after event.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_slice()
     }
 
     /// Reads the events back.
     #[must_use]
     pub fn iter(&self) -> EventIter<'_> {
-        EventIter::new(&self.bytes)
+        EventIter::new(self.as_bytes())
     }
 }
 

@@ -114,6 +114,8 @@ impl<I: Intake> Pump<I> {
     /// number of events).
     async fn offer(&self, batch: EventBatch, held: Held) -> Result<(), u64> {
         let _held = held;
+        // What is offered again must not be held twice.
+        let batch = batch.shared();
         let mut pause = RETRY_FIRST;
         loop {
             let answer = tokio::select! {

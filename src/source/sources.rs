@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::status;
 
 /// Bytes from senders in memory at once, over all sources; one request or line may pass it.
-const BUDGET: usize = 16 * 1024 * 1024;
+const BUDGET: usize = 6 * 1024 * 1024;
 
 /// How standard input ended; `None` while it has not.
 type StdinEnd = Option<Result<(), EndError>>;

@@ -19,7 +19,7 @@ const TIME_HEADER: &str = "spoolway-time";
 /// What a record takes beyond its event's bytes, at most: our headers and the record's own numbers.
 const RECORD_OVERHEAD: usize = 128;
 /// Buffers kept for the next windows.
-const SPARE: usize = 8;
+const SPARE: usize = 2;
 
 /// Adds the events of one block to the windows of its topic.
 pub(super) struct Filler<'a> {

@@ -95,9 +95,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            buffer: 8 << 20,
+            buffer: 4 << 20,
             side_buffer: 2 << 20,
-            apart: 8 << 20,
+            apart: 4 << 20,
             entries: 8192,
             stuck_after: Duration::from_secs(3),
             retry_after: Duration::from_secs(15),

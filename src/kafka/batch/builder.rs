@@ -14,15 +14,13 @@ pub struct RecordsBuilder {
     stamp: Stamp,
     base: UnixMillis,
     newest: UnixMillis,
-    compressor: Compressor,
 }
 
 impl RecordsBuilder {
     /// An empty one, whose records will be stamped as `stamp` says.
     #[must_use]
     pub fn new(stamp: Stamp) -> Self {
-        let compressor = Compressor::default();
-        Self { records: Vec::new(), count: 0, stamp, base: 0, newest: UnixMillis::MIN, compressor }
+        Self { records: Vec::new(), count: 0, stamp, base: 0, newest: UnixMillis::MIN }
     }
 
     /// Forgets its records and begins anew.
@@ -89,7 +87,7 @@ impl RecordsBuilder {
     /// Compresses the records and closes them into a batch; then begins anew with the same stamp. A batch
     /// that would not get smaller stays uncompressed.
     pub fn seal(&mut self, compression: KafkaCompression) -> Batch {
-        let (codec, compressed) = self.compressor.compress(Codec::from(compression), &self.records);
+        let (codec, compressed) = Compressor::compress(Codec::from(compression), &self.records);
         let body = compressed.map_or_else(|| self.records.clone(), shrunk);
         let batch =
             Batch::new(codec, self.stamp, self.count, (self.base, self.newest), self.records.len(), body);

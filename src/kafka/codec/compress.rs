@@ -1,5 +1,6 @@
 //! The compressing side.
 
+use std::cell::RefCell;
 use std::io::Write;
 
 use flate2::write::GzEncoder;
@@ -7,31 +8,28 @@ use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
 use super::{Codec, snappy, zstd};
 
-/// Compresses batch after batch and keeps its buffers.
-#[derive(Default)]
-pub struct Compressor {
-    lz4: Option<FrameEncoder<Vec<u8>>>,
+thread_local! {
+    /// One a thread, not one a window: with its buffers it is as large as a window.
+    static LZ4: RefCell<Option<FrameEncoder<Vec<u8>>>> = const { RefCell::new(None) };
 }
 
-impl std::fmt::Debug for Compressor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compressor").finish_non_exhaustive()
-    }
-}
+/// Compresses batch after batch; the thread keeps its buffers.
+#[derive(Debug)]
+pub struct Compressor;
 
 impl Compressor {
     /// Compresses `data` with `wanted`, or with what is left when that does not work or not shrink it:
     /// zstd falls back to lz4 when its output does not decompress to the input, everything falls back to
     /// [`Codec::None`], for which nothing is returned.
-    pub fn compress(&mut self, wanted: Codec, data: &[u8]) -> (Codec, Option<Vec<u8>>) {
+    pub fn compress(wanted: Codec, data: &[u8]) -> (Codec, Option<Vec<u8>>) {
         let made = match wanted {
             Codec::None => None,
             Codec::Gzip => gzip(data).map(|out| (Codec::Gzip, out)),
             Codec::Snappy => snappy::compress(data).map(|out| (Codec::Snappy, out)),
-            Codec::Lz4 => self.lz4(data).map(|out| (Codec::Lz4, out)),
+            Codec::Lz4 => Self::lz4(data).map(|out| (Codec::Lz4, out)),
             Codec::Zstd => zstd::compress(data)
                 .map(|out| (Codec::Zstd, out))
-                .or_else(|| self.lz4(data).map(|out| (Codec::Lz4, out))),
+                .or_else(|| Self::lz4(data).map(|out| (Codec::Lz4, out))),
         };
         match made {
             Some((codec, out)) if out.len() < data.len() => (codec, Some(out)),
@@ -40,19 +38,22 @@ impl Compressor {
     }
 
     /// An LZ4 frame with independent blocks: Java refuses linked ones.
-    fn lz4(&mut self, data: &[u8]) -> Option<Vec<u8>> {
-        let encoder = self.lz4.get_or_insert_with(|| {
-            let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max256KB);
-            FrameEncoder::with_frame_info(info, Vec::new())
-        });
-        *encoder.get_mut() = Vec::with_capacity(data.len() / 2 + 64);
-        let done = encoder.write_all(data).is_ok() && encoder.try_finish().is_ok();
-        let out = std::mem::take(encoder.get_mut());
-        if !done {
-            self.lz4 = None;
-            return None;
-        }
-        Some(out)
+    fn lz4(data: &[u8]) -> Option<Vec<u8>> {
+        LZ4.with_borrow_mut(|kept| {
+            let encoder = kept.get_or_insert_with(|| {
+                let info =
+                    FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max256KB);
+                FrameEncoder::with_frame_info(info, Vec::new())
+            });
+            *encoder.get_mut() = Vec::with_capacity(data.len() / 2 + 64);
+            let done = encoder.write_all(data).is_ok() && encoder.try_finish().is_ok();
+            let out = std::mem::take(encoder.get_mut());
+            if !done {
+                *kept = None;
+                return None;
+            }
+            Some(out)
+        })
     }
 }
 

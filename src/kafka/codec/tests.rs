@@ -9,7 +9,7 @@ fn text(len: usize) -> Vec<u8> {
 }
 
 fn round(codec: Codec, data: &[u8]) -> (Codec, Vec<u8>) {
-    let (used, out) = Compressor::default().compress(codec, data);
+    let (used, out) = Compressor::compress(codec, data);
     let out = out.unwrap_or_else(|| data.to_vec());
     (used, decompress(used, &out, data.len()).unwrap().into_owned())
 }
@@ -28,11 +28,11 @@ fn every_codec_gives_back_what_it_took() {
 
 #[test]
 fn a_reused_compressor_makes_what_a_fresh_one_makes() {
-    let mut kept = Compressor::default();
-    for codec in ALL {
-        for len in [70_000, 300_000, 5] {
-            assert_eq!(kept.compress(codec, &text(len)), Compressor::default().compress(codec, &text(len)));
-        }
+    let used = |len| ALL.map(|codec| Compressor::compress(codec, &text(len)));
+    for len in [70_000, 300_000, 5] {
+        // Another thread has no kept buffers.
+        let fresh = std::thread::spawn(move || ALL.map(|codec| Compressor::compress(codec, &text(len))));
+        assert_eq!(used(len), fresh.join().unwrap());
     }
 }
 
@@ -46,13 +46,13 @@ fn noise_is_left_as_it_is() {
     .take(50_000)
     .collect();
     for codec in ALL {
-        assert_eq!(Compressor::default().compress(codec, &noise), (Codec::None, None), "{codec:?}");
+        assert_eq!(Compressor::compress(codec, &noise), (Codec::None, None), "{codec:?}");
     }
 }
 
 #[test]
 fn lz4_frames_have_independent_blocks_as_java_demands() {
-    let (_, out) = Compressor::default().compress(Codec::Lz4, &text(1_000_000));
+    let (_, out) = Compressor::compress(Codec::Lz4, &text(1_000_000));
     let out = out.unwrap();
     assert_eq!(out[..4], [0x04, 0x22, 0x4d, 0x18]);
     assert_eq!(out[4] & 0xe0, 0x60, "version 1, independent blocks");
@@ -60,7 +60,7 @@ fn lz4_frames_have_independent_blocks_as_java_demands() {
 
 #[test]
 fn snappy_is_framed_as_xerial_does() {
-    let (_, out) = Compressor::default().compress(Codec::Snappy, &text(40_000));
+    let (_, out) = Compressor::compress(Codec::Snappy, &text(40_000));
     assert_eq!(out.unwrap()[..16], *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01");
     let bare = snap::raw::Encoder::new().compress_vec(&text(999)).unwrap();
     assert_eq!(*decompress(Codec::Snappy, &bare, 999).unwrap(), text(999));
@@ -70,7 +70,7 @@ fn snappy_is_framed_as_xerial_does() {
 fn output_beyond_the_limit_is_refused() {
     for codec in ALL {
         let data = text(100_000);
-        let (used, out) = Compressor::default().compress(codec, &data);
+        let (used, out) = Compressor::compress(codec, &data);
         let out = out.unwrap_or(data);
         assert!(matches!(decompress(used, &out, 99_999), Err(CodecError::TooLarge { .. })), "{codec:?}");
     }
@@ -79,7 +79,7 @@ fn output_beyond_the_limit_is_refused() {
 #[test]
 fn zstd_frames_are_read_by_a_second_decoder() {
     let data = text(600_000);
-    let (_, out) = Compressor::default().compress(Codec::Zstd, &data);
+    let (_, out) = Compressor::compress(Codec::Zstd, &data);
     let out = out.unwrap();
     let mut back = Vec::new();
     std::io::Read::read_to_end(&mut ruzstd::decoding::StreamingDecoder::new(&out[..]).unwrap(), &mut back)
@@ -103,7 +103,7 @@ proptest! {
     ) {
         for codec in ALL {
             let data = text(len);
-            let (used, out) = Compressor::default().compress(codec, &data);
+            let (used, out) = Compressor::compress(codec, &data);
             let mut out = out.unwrap_or(data);
             for (at, byte) in flips.iter().filter(|_| !out.is_empty()).collect::<Vec<_>>() {
                 let at = at.index(out.len());
