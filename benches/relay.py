@@ -104,9 +104,9 @@ class Broker:
                 raise SystemExit(f"Kafka does not start; see {self.dir / 'log'}")
             time.sleep(0.2)
 
-    def topic(self, name):
+    def topic(self, name, partitions=1):
         self.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.address, "--create", "--topic",
-                  name, "--partitions", "1", "--replication-factor", "1")
+                  name, "--partitions", str(partitions), "--replication-factor", "1")
 
     def tool(self, name, *arguments):
         return subprocess.run(java(name, "512M", *arguments), check=True, capture_output=True, text=True,
@@ -425,10 +425,34 @@ def memory(options):
         idle.start()
         time.sleep(5)
         say(f"  idle, Kafka present                 {idle.memory()[0]:8.1f}")
+        idle.remove()
+        many_senders(broker, path)
     finally:
         idle.remove()
         loaded.remove()
         broker.stop()
+
+
+def many_senders(broker, path):
+    """4 million events to drain to 12 partitions while 16 senders add 2 million as fast as they can."""
+    agent = Agent("many", broker.port, topic="many")
+    count, senders, each = 4_000_000, 16, 125_000
+    try:
+        agent.start()
+        send_lines(agent.tcp, path, count)
+        agent.wait(accepted=count)
+        broker.topic("many", 12)
+        threads = [threading.Thread(target=send_lines, args=(agent.tcp, path, each)) for _ in range(senders)]
+        for thread in threads:
+            thread.start()
+        agent.wait(accepted=count + senders * each, delivered=count + senders * each)
+        for thread in threads:
+            thread.join()
+        say(f"  16 senders flat out, 12 partitions  {agent.memory()[1]:8.1f}   at most")
+        time.sleep(5)
+        say(f"  idle afterwards                     {agent.memory()[0]:8.1f}")
+    finally:
+        agent.remove()
 
 
 def main():
