@@ -31,6 +31,7 @@ pub mod intake;
 pub mod kafka;
 pub mod logs;
 pub mod metrics;
+pub mod sabotage;
 pub mod shape;
 pub mod source;
 pub mod spool;

@@ -19,6 +19,7 @@ use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SpoolId, TopicName};
 use crate::kafka::{LinkError, LinkState};
 use crate::logs::Limit;
 use crate::metrics::{self, Metrics};
+use crate::sabotage::{self, Bug};
 use crate::state::ledger::{Key, Ledger, Row};
 use crate::state::positions::{Positions, Store, Tally, Totals};
 
@@ -307,7 +308,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         if segment == rounds.released && segment.is_some() {
             return;
         }
-        if rounds.dirty || !self.sync(rounds) {
+        let early = sabotage::commits(Bug::DeleteBeforePosition);
+        if !early && (rounds.dirty || !self.sync(rounds)) {
             return;
         }
         rounds.released = segment;

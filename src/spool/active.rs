@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::disk::{File, Fs};
 use crate::event::UnixMillis;
 use crate::ids::{SegmentId, Seq};
+use crate::sabotage::{self, Bug};
 
 use super::format::{Predecessor, Verdict};
 use super::names;
@@ -31,7 +32,8 @@ pub(super) struct Prepared<T> {
 pub(super) fn prepare<F: Fs>(fs: &F, dir: &Path, id: SegmentId, bytes: u64) -> io::Result<Prepared<F::File>> {
     let path = dir.join(names::segment(id));
     let file = fs.create(&path)?;
-    if let Err(e) = file.allocate(bytes).and_then(|()| fs.sync_dir(dir)) {
+    let name_durable = || if sabotage::commits(Bug::NoDirectorySync) { Ok(()) } else { fs.sync_dir(dir) };
+    if let Err(e) = file.allocate(bytes).and_then(|()| name_durable()) {
         // Best effort: an empty file is recognised as unused at the next start.
         if let Err(left) = fs.remove(&path) {
             tracing::warn!(path = %path.display(), error = %left, "an unused segment could not be removed");
@@ -107,7 +109,11 @@ impl<T: File> Active<T> {
 
     /// DURABILITY: after an error this segment is never written or synced again.
     pub(super) fn sync(&mut self, end: Seq) -> io::Result<()> {
-        self.file.sync_data()?;
+        let mut synced = self.file.sync_data();
+        if synced.is_err() && sabotage::commits(Bug::RetryAfterFailedSync) {
+            synced = self.file.sync_data();
+        }
+        synced?;
         self.durable_offset = self.offset;
         self.durable_end = end;
         Ok(())

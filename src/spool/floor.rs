@@ -30,12 +30,14 @@ impl<F: Fs> Floor<F> {
         self.mark
     }
 
+    /// SABOTAGE: see [`crate::sabotage::Bug::DeleteBeforePosition`].
+    pub(super) fn pretend(&mut self, mark: FloorMark) {
+        self.mark = self.mark.raised_by(mark);
+    }
+
     /// DURABILITY: before the files go.
     pub(super) fn raise(&mut self, mark: FloorMark) -> Result<(), DiskError> {
-        let mark = FloorMark {
-            dropped: mark.dropped.max(self.mark.dropped),
-            released: mark.released.max(self.mark.released),
-        };
+        let mark = self.mark.raised_by(mark);
         if mark != self.mark {
             self.slots.save(&encode(mark))?;
             self.slots.sync()?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::disk::{File, Fs};
 use crate::ids::{SegmentId, Seq};
+use crate::sabotage::{self, Bug};
 
 use super::active::{Prepared, prepare};
 use super::floor::Floor;
@@ -278,7 +279,9 @@ impl<F: Fs> Work<'_, F> {
     /// durable before `release` was called.
     fn remove(&mut self, victim: &Segment, mark: FloorMark) -> bool {
         let fs = self.shared.data.fs();
-        if let Err(e) = self.floor.raise(mark) {
+        if sabotage::commits(Bug::DeleteBeforePosition) {
+            self.floor.pretend(mark);
+        } else if let Err(e) = self.floor.raise(mark) {
             tracing::error!(lane = %self.shared.name, error = %e, "no segment is deleted: its deletion can't be recorded");
             return false;
         }

@@ -40,6 +40,13 @@ pub(super) struct FloorMark {
     pub(super) released: Seq,
 }
 
+impl FloorMark {
+    /// The higher of both, each by itself.
+    pub(super) fn raised_by(self, other: FloorMark) -> FloorMark {
+        FloorMark { dropped: self.dropped.max(other.dropped), released: self.released.max(other.released) }
+    }
+}
+
 /// The segments of a lane in order, and what is gone below them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {

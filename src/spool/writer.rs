@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::config::model::{SpoolCompression, Sync, WhenFull};
 use crate::disk::Fs;
 use crate::ids::{RunId, SegmentId, Seq};
+use crate::sabotage::{self, Bug};
 
 use super::active::Active;
 use super::encoder::{Common, Encoder};
@@ -286,12 +287,25 @@ impl<F: Fs> Writer<F> {
         let written = active.write(self.encoder.bytes());
         self.encoder.clear();
         match written {
-            Ok(()) => true,
+            Ok(()) => {
+                if sabotage::commits(Bug::WatermarkTooHigh) {
+                    self.show_unsynced();
+                }
+                true
+            }
             Err(e) => {
                 self.fail(&e, "write to");
                 false
             }
         }
+    }
+
+    /// When what was written is synced.
+    pub(super) fn policy(&self) -> Sync {
+        if sabotage::commits(Bug::AnswerBeforeSync) {
+            return Sync::Interval(Duration::from_millis(100));
+        }
+        self.shared.settings.sync
     }
 
     /// Writes, syncs if events are accepted by sync, answers.
@@ -303,7 +317,7 @@ impl<F: Fs> Writer<F> {
         if !self.flush(&common) {
             return;
         }
-        let sync = self.shared.settings.sync;
+        let sync = self.policy();
         match sync {
             Sync::Always if !self.sync() => return,
             Sync::Always => {}
@@ -341,6 +355,15 @@ impl<F: Fs> Writer<F> {
                 self.fail(&e, "sync");
                 false
             }
+        }
+    }
+
+    /// SABOTAGE: see [`Bug::WatermarkTooHigh`].
+    fn show_unsynced(&self) {
+        if let Some(active) = &self.active {
+            let mut segment = active.segment(Verdict::None);
+            (segment.end, segment.end_offset) = (self.next, active.offset);
+            self.shared.publish(segment);
         }
     }
 

@@ -9,6 +9,7 @@ use super::fill::seal;
 use super::{Engine, Now, Sink};
 use crate::ids::TopicName;
 use crate::kafka::Window;
+use crate::sabotage::{self, Bug};
 
 impl<L: Log, S: Sink> Engine<L, S> {
     /// Sends every window whose time has come. Returns whether it sent any.
@@ -56,6 +57,21 @@ impl<L: Log, S: Sink> Engine<L, S> {
         });
         self.in_flight.insert(id, (name.clone(), partition));
         self.sink.send(Window { id, topic: name.clone(), partition, batch: sealed.batch });
+        if sabotage::commits(Bug::PositionBeforeAcknowledgement) {
+            self.believe_sent(name, partition);
+        }
+    }
+
+    /// SABOTAGE: see [`Bug::PositionBeforeAcknowledgement`].
+    fn believe_sent(&mut self, name: &TopicName, partition: i32) {
+        let line =
+            |engine: &mut Self| engine.topics.get_mut(name)?.lines.get_mut(&partition)?.in_flight.take();
+        let Some(window) = line(self) else { return };
+        self.deliver(name, &window, false);
+        if let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) {
+            line.in_flight = Some(window);
+        }
+        self.pop_finished();
     }
 
     /// A line's window came back: the next may go.

@@ -58,7 +58,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    fn deliver(&mut self, name: &TopicName, window: &InFlight, doubtful: bool) -> Delivered {
+    pub(super) fn deliver(&mut self, name: &TopicName, window: &InFlight, doubtful: bool) -> Delivered {
         let mut accepted = Vec::new();
         for (block, events) in window.parts.iter() {
             let tracker = self.tracker_of(name, block);

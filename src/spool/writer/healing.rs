@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::config::model::WhenFull;
 use crate::disk::Fs;
 use crate::ids::{RunId, SeqRange};
+use crate::sabotage::{self, Bug};
 
 use super::super::active::Active;
 use super::super::format::{Kind, Verdict};
@@ -70,6 +71,7 @@ impl<F: Fs> Writer<F> {
     pub(super) fn heal(&mut self) {
         if self.active.is_none() {
             match self.shared.data.host().random() {
+                Ok(_) if sabotage::commits(Bug::NumbersTwiceUnderOneRun) => {}
                 Ok(run) => self.run = RunId(run),
                 Err(e) => {
                     self.shared.set_gate(Gate::Failing(format!("no random run id can be drawn: {e}").into()));

@@ -30,7 +30,7 @@ impl<F: Fs> Writer<F> {
 
     /// When what was accepted at an interval has to be synced.
     fn sync_at(&self) -> Option<Instant> {
-        match self.shared.settings.sync {
+        match self.policy() {
             Sync::Interval(every) => self.dirty_since.map(|since| since + every),
             Sync::Always => None,
         }

@@ -1,0 +1,121 @@
+//! Deliberate bugs, for negative controls: each fault harness runs once against one of them and has to fail.
+//!
+//! They exist in test builds and with the feature `simulation` alone. A release has none of this: there
+//! [`commits`] is a constant, and the sites are compiled away.
+//!
+//! A test switches one on for its own thread with [`Sabotage::begin`]. The binary `spoolway-sabotaged`, which
+//! only exists with the feature, takes one by its name from `SPOOLWAY_SABOTAGE`.
+
+/// One bug that a spool of this kind can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// Senders are answered when their events are written, and the sync comes later.
+    AnswerBeforeSync,
+    /// The name of a new segment is never made durable.
+    NoDirectorySync,
+    /// What was sent counts as delivered.
+    PositionBeforeAcknowledgement,
+    /// A segment is deleted before the position and the floor that allow it are durable.
+    DeleteBeforePosition,
+    /// A failed sync is tried again, and the second answer is believed.
+    RetryAfterFailedSync,
+    /// Readers are shown what is written and not yet durable.
+    WatermarkTooHigh,
+    /// After a failed write the numbers are given again under the same run.
+    NumbersTwiceUnderOneRun,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Bug; 7] = [
+        Bug::AnswerBeforeSync,
+        Bug::NoDirectorySync,
+        Bug::PositionBeforeAcknowledgement,
+        Bug::DeleteBeforePosition,
+        Bug::RetryAfterFailedSync,
+        Bug::WatermarkTooHigh,
+        Bug::NumbersTwiceUnderOneRun,
+    ];
+
+    /// Its name, as `SPOOLWAY_SABOTAGE` has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Bug::AnswerBeforeSync => "answer-before-sync",
+            Bug::NoDirectorySync => "no-directory-sync",
+            Bug::PositionBeforeAcknowledgement => "position-before-acknowledgement",
+            Bug::DeleteBeforePosition => "delete-before-position",
+            Bug::RetryAfterFailedSync => "retry-after-failed-sync",
+            Bug::WatermarkTooHigh => "watermark-too-high",
+            Bug::NumbersTwiceUnderOneRun => "numbers-twice-under-one-run",
+        }
+    }
+
+    /// The bug of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|bug| bug.name() == name)
+    }
+}
+
+/// Whether this program has `bug`. Always false in a release.
+#[cfg(not(any(test, feature = "simulation")))]
+#[inline]
+#[must_use]
+pub const fn commits(_bug: Bug) -> bool {
+    false
+}
+
+#[cfg(any(test, feature = "simulation"))]
+pub use switched::{Sabotage, commits, of_environment};
+
+#[cfg(any(test, feature = "simulation"))]
+mod switched {
+    use std::cell::Cell;
+    use std::sync::OnceLock;
+
+    use super::Bug;
+
+    thread_local! {
+        static OF_THREAD: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+    static OF_PROCESS: OnceLock<Bug> = OnceLock::new();
+
+    /// Whether this program has `bug`: on this thread, or as a whole.
+    #[must_use]
+    pub fn commits(bug: Bug) -> bool {
+        OF_THREAD.get() == Some(bug) || OF_PROCESS.get() == Some(&bug)
+    }
+
+    /// A bug of this thread, until it is dropped.
+    #[derive(Debug)]
+    pub struct Sabotage(());
+
+    impl Sabotage {
+        /// Switches `bug` on for this thread.
+        #[must_use]
+        pub fn begin(bug: Bug) -> Self {
+            OF_THREAD.set(Some(bug));
+            Self(())
+        }
+    }
+
+    impl Drop for Sabotage {
+        fn drop(&mut self) {
+            OF_THREAD.set(None);
+        }
+    }
+
+    /// Switches the bug that `SPOOLWAY_SABOTAGE` names on for the whole process.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub fn of_environment() -> Result<Bug, String> {
+        let name = std::env::var("SPOOLWAY_SABOTAGE").unwrap_or_default();
+        let bug = Bug::named(&name).ok_or_else(|| {
+            let names: Vec<_> = Bug::ALL.into_iter().map(Bug::name).collect();
+            format!("SPOOLWAY_SABOTAGE is {name:?}; it has to be one of {}", names.join(", "))
+        })?;
+        Ok(*OF_PROCESS.get_or_init(|| bug))
+    }
+}
