@@ -1,8 +1,8 @@
 //! The file seam: everything the spool and the state files do to a disk goes through [`Fs`] and [`File`].
 //!
 //! **Promises.** Nothing here hides an error, retries a failed sync, or follows a symbolic link at a file's
-//! name. Static dispatch: the trait costs nothing, and a test (later: a simulated disk that keeps live and
-//! durable bytes apart) can stand in for [`RealFs`].
+//! name. Static dispatch: the trait costs nothing, and a simulated disk that keeps live and durable bytes apart
+//! (`sim`, in tests) can stand in for [`RealFs`].
 //!
 //! **How.** [`RealFs`] is the operating system. [`Slots`] keeps one small value in a preallocated file of
 //! checksummed slots, so that it can be saved with no byte free on the disk.
@@ -15,6 +15,8 @@ mod error;
 pub(crate) mod faulty;
 mod fs;
 mod real;
+#[cfg(any(test, feature = "simulation"))]
+pub mod sim;
 mod slots;
 
 pub use error::DiskError;

@@ -29,6 +29,7 @@ const MAX_SLOT: u64 = 64 << 20;
 /// A value that can be replaced, atomically, with no byte free on the disk.
 #[derive(Debug)]
 pub struct Slots<F: Fs> {
+    fs: F,
     file: F::File,
     path: PathBuf,
     slot_size: u64,
@@ -38,6 +39,8 @@ pub struct Slots<F: Fs> {
     /// Slot of the last save.
     saved: Option<u64>,
     damaged: bool,
+    /// Whether the file's name is known to survive a power cut.
+    named: bool,
     buffer: Vec<u8>,
 }
 
@@ -55,7 +58,7 @@ impl<F: Fs> Slots<F> {
             Ok(file) => {
                 let found = read_all::<F>(&file).map_err(DiskError::io("read", path))?;
                 if found.slot_size >= wanted {
-                    return Ok(Self::of_found(file, path, &found));
+                    return Ok(Self::of_found(fs, file, path, &found));
                 }
                 if let Some((_, _, value)) = found.newest() {
                     return Self::enlarge(fs, path, wanted, value);
@@ -72,16 +75,17 @@ impl<F: Fs> Slots<F> {
         }
         let file = make(fs, path, wanted)?;
         sync_parent(fs, path)?;
-        Ok((Self::fresh(file, path, wanted, damaged), None))
+        Ok((Self { named: true, ..Self::fresh(fs, file, path, wanted, damaged) }, None))
     }
 
-    fn fresh(file: F::File, path: &Path, slot_size: u64, damaged: bool) -> Self {
-        let path = path.to_owned();
-        Self { file, path, slot_size, generation: 0, durable: None, saved: None, damaged, buffer: Vec::new() }
+    fn fresh(fs: &F, file: F::File, path: &Path, slot_size: u64, damaged: bool) -> Self {
+        let (fs, path) = (fs.clone(), path.to_owned());
+        let (generation, durable, saved, named) = (0, None, None, false);
+        Self { fs, file, path, slot_size, generation, durable, saved, damaged, named, buffer: Vec::new() }
     }
 
-    fn of_found(file: F::File, path: &Path, found: &Found) -> (Self, Option<Vec<u8>>) {
-        let mut slots = Self::fresh(file, path, found.slot_size, found.damaged);
+    fn of_found(fs: &F, file: F::File, path: &Path, found: &Found) -> (Self, Option<Vec<u8>>) {
+        let mut slots = Self::fresh(fs, file, path, found.slot_size, found.damaged);
         let Some((index, generation, value)) = found.newest() else { return (slots, None) };
         slots.generation = *generation;
         slots.saved = Some(*index);
@@ -93,8 +97,9 @@ impl<F: Fs> Slots<F> {
     fn enlarge(fs: &F, path: &Path, size: u64, value: &[u8]) -> Result<(Self, Option<Vec<u8>>), DiskError> {
         let new = with_suffix(path, ".new");
         let file = make(fs, &new, size)?;
-        let mut slots = Self::fresh(file, &new, size, false);
+        let mut slots = Self::fresh(fs, file, &new, size, false);
         slots.save(value)?;
+        slots.named = true;
         slots.sync()?;
         fs.rename(&new, path).map_err(DiskError::io("rename", &new))?;
         sync_parent(fs, path)?;
@@ -139,6 +144,12 @@ impl<F: Fs> Slots<F> {
     /// # Errors
     /// When the disk refuses; then the last save that was durable still is, and the next save starts afresh.
     pub fn sync(&mut self) -> Result<(), DiskError> {
+        if !self.named {
+            // It was there when it was opened, perhaps made by a process that was killed before it synced the
+            // directory: a power cut could take the file away with all that was made durable in it.
+            sync_parent(&self.fs, &self.path)?;
+            self.named = true;
+        }
         match self.file.sync_data() {
             Ok(()) => {
                 self.durable = self.saved;

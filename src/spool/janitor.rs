@@ -131,12 +131,11 @@ impl<F: Fs> Janitor<F> {
     }
 
     /// The thread.
-    pub(super) fn run(&self, shared: &Shared<F>, floor: Floor<F>) {
-        let mut work = Work { shared, floor, released_at: BTreeMap::new(), retained: false };
+    pub(super) fn run(&self, mut chores: Chores<F>) {
         loop {
             let mut wishes = self.lock();
             while !wishes.stop && !wishes.has_work() {
-                let patience = if work.retained { RETAIN_CHECK } else { Duration::from_secs(3600) };
+                let patience = if chores.retained { RETAIN_CHECK } else { Duration::from_secs(3600) };
                 let (again, timeout) =
                     self.changed.wait_timeout(wishes, patience).unwrap_or_else(PoisonError::into_inner);
                 wishes = again;
@@ -144,23 +143,33 @@ impl<F: Fs> Janitor<F> {
                     wishes.released_changed = true;
                 }
             }
-            if wishes.stop && !wishes.has_work() {
+            drop(wishes);
+            if !self.turn(&mut chores) {
                 break;
             }
-            let todo = wishes.take();
-            drop(wishes);
-            work.finish(todo.closed);
-            work.remove_void(todo.void);
-            work.delete(todo.release, todo.pressure, todo.drop_oldest);
-            if todo.pressure {
-                self.lock().making_room = false;
-            }
-            if let Some(id) = todo.prepare {
-                let data = &shared.data;
-                let done = prepare(data.fs(), &shared.dir, id, self.allocation);
-                self.wish(|w| w.ahead = Ahead::Done(done));
-            }
         }
+    }
+
+    /// One turn: does what it was asked for. False when nothing was wished.
+    pub(super) fn turn(&self, chores: &mut Chores<F>) -> bool {
+        let mut wishes = self.lock();
+        if !wishes.has_work() {
+            return false;
+        }
+        let todo = wishes.take();
+        drop(wishes);
+        chores.finish(todo.closed);
+        chores.remove_void(todo.void);
+        chores.delete(todo.release, todo.pressure, todo.drop_oldest);
+        if todo.pressure {
+            self.lock().making_room = false;
+        }
+        if let Some(id) = todo.prepare {
+            let shared = &chores.shared;
+            let done = prepare(shared.data.fs(), &shared.dir, id, self.allocation);
+            self.wish(|w| w.ahead = Ahead::Done(done));
+        }
+        true
     }
 }
 
@@ -180,6 +189,7 @@ impl<T> Wishes<T> {
             || self.released_changed
             || self.pressure
             || self.drop_oldest
+            || !self.void.is_empty()
     }
 
     fn take(&mut self) -> Todo<T> {
@@ -202,15 +212,20 @@ impl<T> Wishes<T> {
     }
 }
 
-struct Work<'a, F: Fs> {
-    shared: &'a Shared<F>,
+/// What the helper thread works with.
+pub(super) struct Chores<F: Fs> {
+    shared: Arc<Shared<F>>,
     floor: Floor<F>,
     /// When a segment that is kept for replay was first seen to be released.
     released_at: BTreeMap<SegmentId, Stamp>,
     retained: bool,
 }
 
-impl<F: Fs> Work<'_, F> {
+impl<F: Fs> Chores<F> {
+    pub(super) fn new(shared: Arc<Shared<F>>, floor: Floor<F>) -> Self {
+        Self { shared, floor, released_at: BTreeMap::new(), retained: false }
+    }
+
     /// Gives back what was reserved and not used, and makes the seal durable. Neither is needed for what was
     /// promised: the successor's header says where the segment ends.
     fn finish(&self, closed: Vec<(Arc<F::File>, u64)>) {

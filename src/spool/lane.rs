@@ -20,7 +20,7 @@ use super::data_dir::DataDir;
 use super::error::OpenError;
 use super::floor::Floor;
 use super::gate::Gate;
-use super::janitor::Janitor;
+use super::janitor::{Chores, Janitor};
 use super::names;
 use super::queue::{Answer, Request};
 use super::reader::Reader;
@@ -74,6 +74,25 @@ impl<F: Fs> Lane<F> {
         at_least: Seq,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
+        let (lane, writer, chores) = Self::assemble(data, name, settings, at_least, &metrics)?;
+        let Handle { shared, janitor, threads } = lane.handle.as_ref();
+        let (dir, name, janitor) = (&shared.dir, &shared.name, Arc::clone(janitor));
+        let started = [
+            spawn(dir, format!("tidy-{name}"), move || janitor.run(chores))?,
+            spawn(dir, format!("spool-{name}"), move || writer.run())?,
+        ];
+        threads.lock().unwrap_or_else(PoisonError::into_inner).extend(started);
+        Ok(lane)
+    }
+
+    /// Recovers the lane and makes everything but its threads: what [`Lane::open`] hands to them.
+    pub(super) fn assemble(
+        data: &DataDir<F>,
+        name: LaneName,
+        settings: &Spool,
+        at_least: Seq,
+        metrics: &Metrics,
+    ) -> Result<(Self, Writer<F>, Chores<F>), OpenError> {
         let fs = data.fs();
         let dir = data.path().join(names::LANES).join(name.as_str());
         fs.create_dir(&dir).map_err(OpenError::io("create", &dir))?;
@@ -88,7 +107,7 @@ impl<F: Fs> Lane<F> {
             settings: settings.clone(),
             limit,
             budget: usize::try_from(QUEUE_BYTES).unwrap_or(usize::MAX),
-            metrics: LaneMetrics::new(&metrics, &name, limit),
+            metrics: LaneMetrics::new(metrics, &name, limit),
             table: std::mem::take(&mut found.table),
             durable: next.prev(),
             run,
@@ -99,25 +118,12 @@ impl<F: Fs> Lane<F> {
         for hole in &found.holes {
             shared.quarantine(*hole, found.predecessor.segment);
         }
-        Self::start(shared, floor, start, std::mem::take(&mut found.void))
-    }
-
-    fn start(
-        shared: Arc<Shared<F>>,
-        floor: Floor<F>,
-        start: Start,
-        void: Vec<super::table::Segment>,
-    ) -> Result<Self, OpenError> {
-        let allocation = ALLOCATION.min(shared.settings.segment_size.next_multiple_of(4096)).max(4096);
-        let janitor = Arc::new(Janitor::new(allocation, void));
+        let allocation = ALLOCATION.min(settings.segment_size.next_multiple_of(4096)).max(4096);
+        let janitor = Arc::new(Janitor::new(allocation, std::mem::take(&mut found.void)));
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&janitor), allocation, start);
-        let name = shared.name.clone();
-        let (janitor_shared, janitor_self) = (Arc::clone(&shared), Arc::clone(&janitor));
-        let threads = vec![
-            spawn(&shared.dir, format!("tidy-{name}"), move || janitor_self.run(&janitor_shared, floor))?,
-            spawn(&shared.dir, format!("spool-{name}"), move || writer.run())?,
-        ];
-        Ok(Self { handle: Arc::new(Handle { shared, janitor, threads: Mutex::new(threads) }) })
+        let chores = Chores::new(Arc::clone(&shared), floor);
+        let lane = Self { handle: Arc::new(Handle { shared, janitor, threads: Mutex::default() }) };
+        Ok((lane, writer, chores))
     }
 
     /// Appends all events of `batch`, or none; resolves when they are durable (`sync = "always"`).
@@ -294,10 +300,20 @@ impl<F: Fs> Lane<F> {
         threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// Takes no more events, writes and syncs what was taken, seals the segment, ends the threads. Blocking.
-    pub fn close(&self) {
+    /// Takes no more events.
+    pub(super) fn refuse(&self) {
         self.handle.shared.set_gate(Gate::Closed);
         self.handle.shared.queue.close();
+    }
+
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn janitor(&self) -> &Janitor<F> {
+        &self.handle.janitor
+    }
+
+    /// Takes no more events, writes and syncs what was taken, seals the segment, ends the threads. Blocking.
+    pub fn close(&self) {
+        self.refuse();
         let threads =
             std::mem::take(&mut *self.handle.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads.into_iter().rev() {

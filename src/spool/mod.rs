@@ -36,6 +36,8 @@ mod recover;
 mod room;
 mod scan;
 mod shared;
+#[cfg(any(test, feature = "simulation"))]
+pub mod stepped;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! What the threads of a lane share.
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
@@ -63,6 +64,7 @@ pub(super) struct Shared<F: Fs> {
     table: Mutex<Table>,
     durable: AtomicU64,
     run: AtomicU64,
+    path_durable: AtomicBool,
     watchers: Mutex<Vec<Watcher>>,
     quarantine: Mutex<Quarantine>,
 }
@@ -105,6 +107,7 @@ impl<F: Fs> Shared<F> {
             table: Mutex::new(parts.table),
             durable: AtomicU64::new(parts.durable.0),
             run: AtomicU64::new(parts.run.0),
+            path_durable: AtomicBool::new(false),
             watchers: Mutex::new(Vec::new()),
             quarantine: Mutex::new(Quarantine::default()),
         };
@@ -147,6 +150,25 @@ impl<F: Fs> Shared<F> {
                 watcher(durable);
             }
         }
+    }
+
+    /// Makes the names on the way to the lane's directory durable, once.
+    ///
+    /// DURABILITY: a directory that is there may have been made by a process that was killed before it synced the
+    /// one above. A power cut would take it away, with everything in it. So whoever is about to rely on it syncs.
+    pub(super) fn make_path_durable(&self) -> io::Result<()> {
+        if self.path_durable.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        for above in self.dir.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()) {
+            match self.data.fs().sync_dir(above) {
+                // Who may not even read a directory has not made a name in it.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !above.starts_with(self.data.path()) => {}
+                synced => synced?,
+            }
+        }
+        self.path_durable.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(super) fn gauge_bytes(&self) {

@@ -9,7 +9,7 @@ mod timers;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -45,15 +45,18 @@ struct Begun {
     answer: oneshot::Sender<Answer>,
     first: Seq,
     last: Seq,
-    at: Instant,
+    at: std::time::Instant,
     permit: OwnedSemaphorePermit,
 }
 
 /// Why nothing can be written, and when to try again.
 struct Trouble {
-    retry_at: Instant,
+    retry_at: Clock,
     backoff: Duration,
 }
+
+/// Time since the host booted: what the writer's timers go by.
+type Clock = Duration;
 
 /// Where the log goes on, as recovery found it.
 #[derive(Debug, Clone, Copy)]
@@ -82,9 +85,9 @@ pub(super) struct Writer<F: Fs> {
     room: Room,
     trouble: Option<Trouble>,
     /// When the oldest unsynced write was made; with `sync = interval`.
-    dirty_since: Option<Instant>,
+    dirty_since: Option<Clock>,
     /// When the lane has been idle long enough for a mark; `None` when what is durable is proven.
-    mark_at: Option<Instant>,
+    mark_at: Option<Clock>,
 }
 
 impl<F: Fs> Writer<F> {
@@ -118,22 +121,40 @@ impl<F: Fs> Writer<F> {
 
     /// The thread.
     pub(super) fn run(mut self) {
-        self.open_next();
-        let delay = self.shared.settings.commit_delay;
+        self.start();
         loop {
-            let mut requests = std::mem::take(&mut self.requests);
-            let took = self.shared.queue.take(&mut requests, self.patience(), delay, ENOUGH);
-            self.requests = requests;
-            match took {
-                Took::Requests => self.round(),
-                Took::Nothing => self.tick(),
-                Took::Closed => break,
-            }
-            if self.is_due() {
-                self.tick();
+            let delay = self.shared.settings.commit_delay;
+            if !self.turn(self.patience(), delay) {
+                break;
             }
         }
         self.finish();
+    }
+
+    /// Makes the first segment of this process ready.
+    pub(super) fn start(&mut self) {
+        self.open_next();
+    }
+
+    /// One turn: waits at most `patience` for requests, and then up to `delay` for more of them. False when the
+    /// lane is closed and nothing waits.
+    pub(super) fn turn(&mut self, patience: Option<Duration>, delay: Duration) -> bool {
+        let mut requests = std::mem::take(&mut self.requests);
+        let took = self.shared.queue.take(&mut requests, patience, delay, ENOUGH);
+        self.requests = requests;
+        match took {
+            Took::Requests => self.round(),
+            Took::Nothing => self.tick(),
+            Took::Closed => return false,
+        }
+        if self.is_due() {
+            self.tick();
+        }
+        true
+    }
+
+    fn clock(&self) -> Clock {
+        Duration::from_nanos(self.shared.data.host().now().monotonic)
     }
 
     /// Everything that was taken from the queue: written, synced once, answered.
@@ -322,7 +343,8 @@ impl<F: Fs> Writer<F> {
             Sync::Always if !self.sync() => return,
             Sync::Always => {}
             Sync::Interval(_) => {
-                self.dirty_since.get_or_insert_with(Instant::now);
+                let now = self.clock();
+                self.dirty_since.get_or_insert(now);
                 self.answered = self.next;
             }
         }
@@ -333,7 +355,7 @@ impl<F: Fs> Writer<F> {
             let _ = begun.answer.send(Answer::Appended { first: begun.first, last: begun.last });
         }
         if sync == Sync::Always {
-            self.mark_at = Some(Instant::now() + IDLE);
+            self.mark_at = Some(self.clock() + IDLE);
         }
         self.ahead();
     }
@@ -376,7 +398,8 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    fn finish(&mut self) {
+    /// The lane is closed: seals what is open.
+    pub(super) fn finish(&mut self) {
         // What was accepted at an interval is synced before the seal says that all is well.
         if self.trouble.is_none() && self.dirty_since.is_some() {
             self.sync();

@@ -7,6 +7,7 @@ mod faults;
 mod inspect;
 mod model;
 mod room;
+mod sim;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The writer when the disk fails: believing it, and trying again.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::model::WhenFull;
 use crate::disk::Fs;
@@ -64,7 +64,7 @@ impl<F: Fs> Writer<F> {
         if full {
             self.janitor.make_room(self.shared.settings.when_full == WhenFull::DropOldest);
         }
-        self.trouble = Some(Trouble { retry_at: Instant::now() + backoff, backoff });
+        self.trouble = Some(Trouble { retry_at: self.clock() + backoff, backoff });
     }
 
     /// Tries to write again: a new segment with a mark in it, synced. Needs nobody to send something.

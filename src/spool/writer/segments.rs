@@ -55,7 +55,10 @@ impl<F: Fs> Writer<F> {
         let ready = self.janitor.take_prepared().and_then(Result::ok).filter(|p| p.id == self.next_segment);
         let prepared = match ready {
             Some(prepared) => Ok(prepared),
-            None => prepare(fs, &self.shared.dir, self.next_segment, self.allocation),
+            None => self
+                .shared
+                .make_path_durable()
+                .and_then(|()| prepare(fs, &self.shared.dir, self.next_segment, self.allocation)),
         };
         self.asked_ahead = false;
         match prepared {

@@ -1,0 +1,100 @@
+//! An open file of the simulated disk.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use super::fs::{Call, SimFs};
+use super::world::{Change, FileId, errno};
+use crate::disk::File;
+
+/// An open file of [`SimFs`]. It stays readable when its name is gone.
+#[derive(Debug)]
+pub struct SimFile {
+    pub(super) fs: SimFs,
+    pub(super) id: FileId,
+    pub(super) writable: bool,
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+impl SimFile {
+    fn len(&self) -> usize {
+        self.fs.with(|world| world.files.get(&self.id).map_or(0, |f| f.live.len()))
+    }
+
+    /// Room for the file to become `len` bytes long.
+    fn make_room(&self, len: usize) -> io::Result<()> {
+        let more = len.saturating_sub(self.len()) as u64;
+        let full = self.fs.with(|world| world.capacity != u64::MAX && world.used() + more > world.capacity);
+        if more > 0 && full { Err(errno(Errno::NOSPC)) } else { Ok(()) }
+    }
+}
+
+impl File for SimFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.fs.enter(Call::Read)?;
+        Ok(self.fs.with(|world| {
+            let live = world.files.get(&self.id).map(|f| f.live.as_slice()).unwrap_or_default();
+            let rest = live.get(index(offset)..).unwrap_or_default();
+            let n = rest.len().min(buf.len());
+            if let (Some(to), Some(from)) = (buf.get_mut(..n), rest.get(..n)) {
+                to.copy_from_slice(from);
+            }
+            n
+        }))
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        let offset = index(offset);
+        let write = |part: &[u8]| {
+            self.fs.with(|world| world.change(self.id, Change::Write { offset, data: part.into() }));
+        };
+        if !self.writable {
+            return Err(errno(Errno::BADF));
+        }
+        let allowed = self.fs.enter(Call::Write).and_then(|()| self.make_room(offset + data.len()));
+        if let Err(e) = allowed {
+            // A short write went before the error.
+            let half = data.get(..data.len() / 2).unwrap_or_default();
+            if !half.is_empty() && self.make_room(offset + half.len()).is_ok() {
+                write(half);
+            }
+            return Err(e);
+        }
+        write(data);
+        Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.fs.enter(Call::Allocate)?;
+        let len = index(len);
+        self.make_room(len)?;
+        if self.len() < len {
+            self.fs.with(|world| world.change(self.id, Change::Resize(len)));
+        }
+        Ok(())
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.fs.enter(Call::Truncate)?;
+        self.fs.with(|world| world.change(self.id, Change::Resize(index(len))));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if let Err(e) = self.fs.enter(Call::SyncData) {
+            self.fs.with(|world| world.forget_unsynced(self.id));
+            return Err(e);
+        }
+        self.fs.with(|world| world.sync(self.id));
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.fs.enter(Call::Size)?;
+        Ok(self.len() as u64)
+    }
+}

@@ -1,0 +1,257 @@
+//! A host: disk, clock, lane and a consumer that keeps its position.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::{lane_name, settings, stream};
+use super::witness::{Mark, Witness};
+use crate::config::model::{Spool, SpoolCompression};
+use crate::disk::Slots;
+use crate::disk::sim::SimFs;
+use crate::event::{Event, EventBatch};
+use crate::ids::Seq;
+use crate::intake::AcceptError;
+use crate::metrics::Metrics;
+use crate::sabotage::{self, Bug};
+use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
+use crate::spool::{DataDir, Item, Reader};
+
+/// Turns of the writer that a sender waits.
+const TURNS: usize = 3;
+const POSITION: &str = "/data/position";
+
+/// Settings with which two events of [`Step::Large`] fill a segment.
+pub(crate) fn small() -> Spool {
+    Spool { segment_size: 13 << 10, compression: SpoolCompression::None, ..settings() }
+}
+
+/// What can happen at a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Step {
+    /// One small event.
+    Small,
+    /// Two senders and two streams in one commit.
+    Group,
+    /// An event after which there is no room for another one in the segment: rotation.
+    Large,
+    /// Nobody sends for a while: a mark.
+    Idle,
+    /// The helper does its work.
+    Tidy,
+    /// Everything durable is delivered, and the position saved, synced, and made known.
+    Consume,
+    /// The same, without the sync.
+    Peek,
+    /// An orderly stop and start.
+    Reopen,
+    /// kill -9 and start: what was written stays in the page cache.
+    Kill,
+}
+
+impl Step {
+    pub(crate) const ALL: [Step; 9] = [
+        Step::Small,
+        Step::Group,
+        Step::Large,
+        Step::Idle,
+        Step::Tidy,
+        Step::Consume,
+        Step::Peek,
+        Step::Reopen,
+        Step::Kill,
+    ];
+}
+
+pub(crate) struct Site {
+    pub(crate) fs: SimFs,
+    pub(crate) host: Arc<SteppedHost>,
+    settings: Spool,
+    metrics: Arc<Metrics>,
+    open: Option<Open>,
+    seed: u64,
+}
+
+struct Open {
+    lane: SteppedLane<SimFs>,
+    slots: Slots<SimFs>,
+    position: Seq,
+}
+
+impl Site {
+    /// A host that is about to start its agent.
+    pub(crate) fn new(fs: SimFs, seed: u64, settings: &Spool, metrics: &Arc<Metrics>) -> Self {
+        let host = Arc::new(SteppedHost::new(seed));
+        Self { fs, host, settings: settings.clone(), metrics: Arc::clone(metrics), open: None, seed }
+    }
+
+    /// Starts the agent.
+    pub(crate) fn start(&mut self) -> Result<(), String> {
+        let said = |e: &dyn std::fmt::Display| format!("it does not start: {e}");
+        let host = Arc::clone(&self.host);
+        let data = DataDir::open_on(self.fs.clone(), Path::new("/data"), host).map_err(|e| said(&e))?;
+        let (slots, value) = Slots::open(&self.fs, Path::new(POSITION), 64).map_err(|e| said(&e))?;
+        let saved = value.and_then(|v| v.try_into().ok()).map_or(Seq::FIRST, |v| Seq(u64::from_le_bytes(v)));
+        let lane = SteppedLane::open(&data, lane_name(), &self.settings, saved, &self.metrics);
+        let lane = lane.map_err(|e| said(&e))?;
+        let position = saved.max(lane.lane().first());
+        self.open = Some(Open { lane, slots, position });
+        Ok(())
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.open = None;
+        // Another process draws other numbers.
+        self.seed = self.seed.wrapping_add(0x5bd1_e995);
+        self.host = Arc::new(SteppedHost::new(self.seed));
+    }
+
+    pub(crate) fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.lane.close();
+        }
+        self.kill();
+    }
+
+    fn open(&mut self) -> Result<&mut Open, String> {
+        self.open.as_mut().ok_or_else(|| "it is not open".to_owned())
+    }
+
+    pub(crate) fn reader(&mut self) -> Result<Reader<SimFs>, String> {
+        let open = self.open()?;
+        Ok(open.lane.lane().reader(open.position))
+    }
+
+    pub(crate) fn lane(&mut self) -> Result<&mut SteppedLane<SimFs>, String> {
+        Ok(&mut self.open()?.lane)
+    }
+
+    /// Does a step. An error is a promise that was broken.
+    pub(crate) fn step(&mut self, step: Step, witness: &mut Witness) -> Result<(), String> {
+        match step {
+            Step::Small => self.append(&[("a", &[200])], witness).map(|_| ()),
+            Step::Group => self.append(&[("b", &[60, 90]), ("a", &[70]), ("b", &[10])], witness).map(|_| ()),
+            Step::Large => self.append(&[("a", &[3000])], witness).map(|_| ()),
+            Step::Idle => {
+                self.host.advance(Duration::from_millis(250));
+                self.lane()?.turn();
+                Ok(())
+            }
+            Step::Tidy => {
+                while self.lane()?.tidy() {}
+                Ok(())
+            }
+            Step::Consume => self.consume(true, witness),
+            Step::Peek => self.consume(false, witness),
+            Step::Reopen => {
+                self.close();
+                self.start()
+            }
+            Step::Kill => {
+                self.kill();
+                self.start()
+            }
+        }
+    }
+
+    /// Sends events at once; returns those that were acknowledged.
+    pub(crate) fn append(
+        &mut self,
+        requests: &[(&str, &[usize])],
+        witness: &mut Witness,
+    ) -> Result<Vec<Mark>, String> {
+        let mut marks = Vec::new();
+        let mut batches = Vec::new();
+        for (name, sizes) in requests {
+            let of: Vec<Mark> = sizes.iter().map(|_| witness.send(name)).collect();
+            let mut batch = EventBatch::new();
+            of.iter().zip(*sizes).for_each(|(mark, size)| batch.push(&Event::of_value(&value(*mark, *size))));
+            batches.push((stream(name), batch));
+            marks.push(of);
+        }
+        let fs = self.fs.clone();
+        let heard = self.lane()?.append(batches, TURNS, move || fs.calls());
+        let mut acknowledged = Vec::new();
+        for (marks, heard) in marks.into_iter().zip(heard) {
+            match heard {
+                Heard::Answer(Ok(appended), at) => {
+                    for (seq, mark) in (appended.first.0..).zip(&marks) {
+                        witness.acknowledge(*mark, Seq(seq), at)?;
+                    }
+                    acknowledged.extend(marks);
+                }
+                Heard::Answer(Err(AcceptError::Refused(_)), _) => marks.into_iter().for_each(|m| witness.refuse(m)),
+                Heard::Answer(Err(_), _) | Heard::Nothing => {}
+            }
+        }
+        Ok(acknowledged)
+    }
+
+    /// Reads everything durable behind the position.
+    pub(crate) fn read(&mut self, witness: &mut Witness) -> Result<(BTreeMap<Mark, Seq>, Seq), String> {
+        let mut reader = self.reader()?;
+        let mut found = BTreeMap::new();
+        loop {
+            match reader.next() {
+                // The disk does not answer for now.
+                Err(_) | Ok(None) => return Ok((found, reader.position())),
+                Ok(Some(Item::Block(block))) => {
+                    for (seq, event) in (block.first.0..).zip(block.events()) {
+                        let event = event.map_err(|e| format!("event {seq} cannot be decoded: {e}"))?;
+                        let mark = mark_of(event.value.unwrap_or_default())?;
+                        witness.see(block.run, Seq(seq), block.stream.as_str(), mark)?;
+                        if found.insert(mark, Seq(seq)).is_some() {
+                            return Err(format!("event {mark} is there twice"));
+                        }
+                    }
+                }
+                Ok(Some(Item::Hole(hole))) => return Err(format!("{hole:?} is said to be lost")),
+                Ok(Some(Item::Skipped(_))) => return Err("skipped unasked".to_owned()),
+            }
+        }
+    }
+
+    /// As delivery does it: the destination has the events, then the position is durable, then segments go.
+    fn consume(&mut self, sync: bool, witness: &mut Witness) -> Result<(), String> {
+        let (found, position) = self.read(witness)?;
+        let early = sabotage::commits(Bug::PositionBeforeAcknowledgement);
+        let fs = self.fs.clone();
+        let mut deliver = || found.keys().for_each(|mark| witness.deliver(*mark, fs.calls()));
+        if !early {
+            deliver();
+        }
+        let kept = self.keep(position, sync);
+        if early {
+            deliver();
+        }
+        if let (Ok(()), true) = (kept, sync) {
+            self.open()?.lane.lane().release(position);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, position: Seq, sync: bool) -> Result<(), String> {
+        let open = self.open()?;
+        open.position = position;
+        let kept = open.slots.save(&position.0.to_le_bytes());
+        let kept = kept.and_then(|()| if sync { open.slots.sync() } else { Ok(()) });
+        kept.map_err(|e| e.to_string())
+    }
+}
+
+/// Bytes that say which event they are.
+fn value(mark: Mark, size: usize) -> Vec<u8> {
+    let mut bytes = vec![b'.'; size.max(8)];
+    bytes[..8].copy_from_slice(&mark.to_le_bytes());
+    bytes
+}
+
+fn mark_of(value: &[u8]) -> Result<Mark, String> {
+    let (mark, rest) = value.split_first_chunk::<8>().ok_or_else(|| format!("a strange event: {value:?}"))?;
+    if rest.iter().any(|b| *b != b'.') {
+        return Err(format!("an event of strange bytes: {value:?}"));
+    }
+    Ok(u64::from_le_bytes(*mark))
+}

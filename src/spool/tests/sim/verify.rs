@@ -1,0 +1,151 @@
+//! After a crash: everything that was promised, and the same agent goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::site::{Site, Step};
+use super::witness::{At, Witness};
+use crate::config::model::Spool;
+use crate::disk::sim::{SimFs, World};
+use crate::metrics::Metrics;
+use crate::spool::inspect::Snapshot;
+
+/// How much is tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Depth {
+    /// Crashes inside the recovery from a crash, and inside the recovery from that.
+    pub(crate) nested: u32,
+    /// Ways in which one power cut may end; see [`crate::disk::sim::Cuts`].
+    pub(crate) cuts: u64,
+    /// The same for nested ones.
+    pub(crate) nested_cuts: u64,
+}
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tried {
+    /// Disks that an agent was started on.
+    pub(crate) recoveries: u64,
+    /// Moments at which not every way a power cut can end was tried.
+    pub(crate) sampled: u64,
+}
+
+impl std::ops::AddAssign for Tried {
+    fn add_assign(&mut self, other: Self) {
+        self.recoveries += other.recoveries;
+        self.sampled += other.sampled;
+    }
+}
+
+/// Who verifies.
+pub(crate) struct Verifier<'a> {
+    pub(crate) settings: &'a Spool,
+    pub(crate) metrics: &'a Arc<Metrics>,
+    pub(crate) depth: Depth,
+    pub(crate) tried: Tried,
+}
+
+/// Starts an agent on `world` and demands what `witness` was promised; then lives on.
+pub(crate) fn verify(
+    world: World,
+    witness: &Witness,
+    settings: &Spool,
+    metrics: &Arc<Metrics>,
+) -> Result<(), String> {
+    let depth = Depth { nested: 0, cuts: 0, nested_cuts: 0 };
+    Verifier { settings, metrics, depth, tried: Tried::default() }.recover(world, witness, 0)
+}
+
+impl Verifier<'_> {
+    /// Every crash at a moment: kill -9, and every way in which a power cut can end.
+    pub(crate) fn crash(&mut self, world: &World, witness: &Witness, at: At, level: u32) -> Result<(), String> {
+        let promised = witness.at(at);
+        self.recover(world.clone(), &promised, level).map_err(|e| format!("killed at call {at}: {e}"))?;
+        let cuts = world.cuts(if level == 0 { self.depth.cuts } else { self.depth.nested_cuts });
+        self.tried.sampled += u64::from(!cuts.is_exhaustive());
+        for choices in cuts {
+            let after = world.after_power_cut(&choices);
+            self.recover(after, &promised, level)
+                .map_err(|e| format!("power cut at call {at}, {choices:?}: {e}"))?;
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, world: World, promised: &Witness, level: u32) -> Result<(), String> {
+        self.tried.recoveries += 1;
+        let fs = SimFs::of(world);
+        let nested = level < self.depth.nested;
+        if nested {
+            fs.record();
+        }
+        let mut witness = promised.clone();
+        let mut site = Site::new(fs.clone(), 1000 + u64::from(level), self.settings, self.metrics);
+        self.live_on(&mut site, &mut witness)?;
+        if nested {
+            for moment in fs.moments() {
+                self.crash(&moment.world, &witness, moment.calls, level + 1)
+                    .map_err(|e| format!("and in the recovery, before {:?}: {e}", moment.before))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn live_on(&mut self, site: &mut Site, witness: &mut Witness) -> Result<(), String> {
+        site.start()?;
+        let (found, end) = site.read(witness)?;
+        complete(witness, &found)?;
+        // Recovery is repeated and finds the same.
+        site.kill();
+        site.start()?;
+        let again = site.read(witness)?;
+        if again != (found, end) {
+            return Err(format!("a second recovery finds {again:?}"));
+        }
+        self.look_on(site)?;
+        // Faults have stopped: a new event is accepted, everything drains, segments go.
+        let mut accepted = site.append(&[("new", &[50])], witness)?;
+        for _ in 0..5 {
+            if accepted.is_empty() {
+                site.host.advance(Duration::from_secs(6));
+                accepted = site.append(&[("new", &[50])], witness)?;
+            }
+        }
+        let Some(mark) = accepted.first() else { return Err("no new event is accepted".to_owned()) };
+        site.step(Step::Consume, witness)?;
+        site.step(Step::Tidy, witness)?;
+        if !witness.is_delivered(*mark) {
+            return Err("a new event was accepted and is not delivered".to_owned());
+        }
+        site.step(Step::Reopen, witness)?;
+        let (left, _) = site.read(witness)?;
+        complete(witness, &left)?;
+        if left.keys().any(|mark| witness.is_delivered(*mark)) {
+            return Err("after an orderly stop something is delivered again".to_owned());
+        }
+        Ok(())
+    }
+
+    /// A tool that looks on sees nothing wrong, and changes nothing.
+    fn look_on(&self, site: &Site) -> Result<(), String> {
+        let snapshot = Snapshot::take(&site.fs, Path::new("/data")).map_err(|e| format!("no snapshot: {e}"))?;
+        for lane in &snapshot.lanes {
+            let findings = lane.look_over(true).map_err(|e| e.to_string())?;
+            if findings.lost() > 0 {
+                return Err(format!("verify would say that events are lost: {findings:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn complete(
+    witness: &Witness,
+    found: &std::collections::BTreeMap<super::witness::Mark, crate::ids::Seq>,
+) -> Result<(), String> {
+    let missing = witness.missing(found);
+    if !missing.is_empty() {
+        return Err(format!("acknowledged and neither delivered nor there: events {missing:?}"));
+    }
+    witness.in_order(found)
+}

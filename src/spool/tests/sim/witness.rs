@@ -1,0 +1,119 @@
+//! Who remembers what was promised.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{RunId, Seq};
+
+/// What makes an event this event and no other: the witness gives each a number of its own.
+pub(crate) type Mark = u64;
+
+/// Calls of the disk that were done when something happened.
+pub(crate) type At = u64;
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Witness {
+    /// Stream of every event that was ever sent.
+    sent: BTreeMap<Mark, String>,
+    /// Number and moment of every acknowledgement.
+    acknowledged: BTreeMap<Mark, (Seq, At)>,
+    /// Events that the destination has, and since when.
+    delivered: BTreeMap<Mark, At>,
+    /// Which event an identity was seen to name.
+    identities: BTreeMap<(u64, Seq), Mark>,
+    /// The sender heard that nothing was kept of these.
+    refused: BTreeSet<Mark>,
+}
+
+impl Witness {
+    pub(crate) fn send(&mut self, stream: &str) -> Mark {
+        let mark = self.sent.len() as Mark + 1;
+        self.sent.insert(mark, stream.to_owned());
+        mark
+    }
+
+    pub(crate) fn refuse(&mut self, mark: Mark) {
+        self.refused.insert(mark);
+    }
+
+    pub(crate) fn acknowledge(&mut self, mark: Mark, seq: Seq, at: At) -> Result<(), String> {
+        if let Some((other, _)) = self.acknowledged.iter().find(|(_, (s, _))| *s == seq) {
+            return Err(format!("number {seq} was acknowledged for event {other} and for event {mark}"));
+        }
+        self.acknowledged.insert(mark, (seq, at));
+        Ok(())
+    }
+
+    pub(crate) fn deliver(&mut self, mark: Mark, at: At) {
+        self.delivered.entry(mark).or_insert(at);
+    }
+
+    pub(crate) fn is_delivered(&self, mark: Mark) -> bool {
+        self.delivered.contains_key(&mark)
+    }
+
+    pub(crate) fn is_acknowledged(&self, mark: Mark) -> bool {
+        self.acknowledged.contains_key(&mark)
+    }
+
+    pub(crate) fn sent(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// An event was read back: it has to be one that was sent, and its identity its own.
+    pub(crate) fn see(&mut self, run: RunId, seq: Seq, stream: &str, mark: Mark) -> Result<(), String> {
+        match self.sent.get(&mark) {
+            Some(of) if of == stream => {}
+            Some(of) => return Err(format!("event {mark} of stream {of} was read as one of {stream}")),
+            None => return Err(format!("event {mark} was read and never sent")),
+        }
+        if self.refused.contains(&mark) {
+            return Err(format!("event {mark} was refused and is there"));
+        }
+        if let Some((acknowledged, _)) = self.acknowledged.get(&mark)
+            && *acknowledged != seq
+        {
+            return Err(format!("event {mark} was acknowledged as {acknowledged} and read as {seq}"));
+        }
+        match self.identities.insert((run.0, seq), mark) {
+            Some(other) if other != mark => {
+                Err(format!("run {run} number {seq} names event {other} and event {mark}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What was promised when so many calls were done.
+    pub(crate) fn at(&self, at: At) -> Self {
+        let mut then = self.clone();
+        then.acknowledged.retain(|_, (_, when)| *when <= at);
+        then.delivered.retain(|_, when| *when <= at);
+        then.forget_when();
+        then
+    }
+
+    /// From here on calls are counted anew, on another disk.
+    pub(crate) fn forget_when(&mut self) {
+        self.acknowledged.values_mut().for_each(|(_, at)| *at = 0);
+        self.delivered.values_mut().for_each(|at| *at = 0);
+    }
+
+    /// Events that were acknowledged and that neither the destination has nor `found`.
+    pub(crate) fn missing(&self, found: &BTreeMap<Mark, Seq>) -> Vec<Mark> {
+        let kept = |mark: &Mark| self.delivered.contains_key(mark) || found.contains_key(mark);
+        self.acknowledged.keys().copied().filter(|mark| !kept(mark)).collect()
+    }
+
+    /// Events of one stream are read in the order in which they were sent.
+    pub(crate) fn in_order(&self, found: &BTreeMap<Mark, Seq>) -> Result<(), String> {
+        let mut last: BTreeMap<&str, (Mark, Seq)> = BTreeMap::new();
+        for (mark, seq) in found {
+            let stream = self.sent.get(mark).map_or("", String::as_str);
+            if let Some((before, earlier)) = last.insert(stream, (*mark, *seq))
+                && earlier >= *seq
+            {
+                return Err(format!("event {mark} ({seq}) was sent after event {before} ({earlier})"));
+            }
+        }
+        Ok(())
+    }
+}
