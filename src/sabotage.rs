@@ -23,11 +23,13 @@ pub enum Bug {
     WatermarkTooHigh,
     /// After a failed write the numbers are given again under the same run.
     NumbersTwiceUnderOneRun,
+    /// What a reader gets is not compared with its checksum.
+    PayloadUnchecked,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 7] = [
+    pub const ALL: [Bug; 8] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -35,6 +37,7 @@ impl Bug {
         Bug::RetryAfterFailedSync,
         Bug::WatermarkTooHigh,
         Bug::NumbersTwiceUnderOneRun,
+        Bug::PayloadUnchecked,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -48,6 +51,7 @@ impl Bug {
             Bug::RetryAfterFailedSync => "retry-after-failed-sync",
             Bug::WatermarkTooHigh => "watermark-too-high",
             Bug::NumbersTwiceUnderOneRun => "numbers-twice-under-one-run",
+            Bug::PayloadUnchecked => "payload-unchecked",
         }
     }
 

@@ -14,6 +14,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod fs;
+mod insist;
 mod real;
 #[cfg(any(test, feature = "simulation"))]
 pub mod sim;
@@ -21,5 +22,6 @@ mod slots;
 
 pub use error::DiskError;
 pub use fs::{Entry, EntryKind, File, Fs, Space};
+pub use insist::insist;
 pub use real::{RealFile, RealFs, RealLock};
 pub use slots::{Slots, newest_slot};

@@ -17,7 +17,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{DiskError, File, Fs};
+use super::{DiskError, File, Fs, insist};
 
 const MAGIC: &[u8; 4] = b"SWSL";
 const HEADER: usize = 24;
@@ -54,7 +54,7 @@ impl<F: Fs> Slots<F> {
     pub fn open(fs: &F, path: &Path, capacity: usize) -> Result<(Self, Option<Vec<u8>>), DiskError> {
         let wanted = slot_size(capacity);
         let mut damaged = false;
-        match fs.open(path) {
+        match insist(|| fs.open(path)) {
             Ok(file) => {
                 let found = read_all::<F>(&file).map_err(DiskError::io("read", path))?;
                 if found.slot_size >= wanted {
@@ -186,13 +186,13 @@ impl Found {
 }
 
 fn read_all<F: Fs>(file: &F::File) -> io::Result<Found> {
-    let slot_size = (file.size()? / COUNT / PAGE * PAGE).min(MAX_SLOT);
+    let slot_size = (insist(|| file.size())? / COUNT / PAGE * PAGE).min(MAX_SLOT);
     let mut found = Found { slot_size, whole: Vec::new(), damaged: false };
     let mut slot = vec![0; usize::try_from(slot_size).unwrap_or(0)];
     let mut nonzero = slot_size == 0;
     for index in 0..COUNT {
         slot.fill(0);
-        file.read_full_at(&mut slot, index * slot_size)?;
+        insist(|| file.read_full_at(&mut slot, index * slot_size))?;
         nonzero |= slot.iter().any(|b| *b != 0);
         if let Some((generation, value)) = decode(&slot) {
             found.whole.push((index, generation, value.to_vec()));

@@ -10,10 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{EntryKind, File, Fs, RealFs};
+use crate::disk::{EntryKind, File, Fs, RealFs, insist};
 use crate::ids::{LaneName, SpoolId};
 
-use super::error::OpenError;
+use super::error::{OpenError, is_damage};
 use super::format::Root;
 use super::host::{Host, SystemHost};
 use super::names;
@@ -105,7 +105,7 @@ impl<F: Fs> DataDir<F> {
 
 pub(super) fn lane_names<F: Fs>(fs: &F, path: &Path) -> Result<Vec<LaneName>, OpenError> {
     let lanes = path.join(names::LANES);
-    match fs.list(&lanes) {
+    match insist(|| fs.list(&lanes)) {
         Ok(entries) => Ok(entries
             .into_iter()
             .filter(|e| e.kind == EntryKind::Directory)
@@ -125,17 +125,15 @@ pub(super) enum FoundRoot {
 
 pub(super) fn read_root<F: Fs>(fs: &F, path: &Path) -> Result<FoundRoot, OpenError> {
     let format = path.join(names::FORMAT);
-    let file = match fs.open_read(&format) {
+    let file = match insist(|| fs.open_read(&format)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(FoundRoot::Absent),
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(OpenError::io("open", &format)(e));
-        }
+        Err(e) if !is_damage(&e) => return Err(OpenError::io("open", &format)(e)),
         // A directory, FIFO or link has that name, or its inode is unreadable.
         Err(_) => return Ok(FoundRoot::Damaged),
     };
     let mut bytes = vec![0; 4096];
-    let Ok(len) = file.read_full_at(&mut bytes, 0) else { return Ok(FoundRoot::Damaged) };
+    let Ok(len) = insist(|| file.read_full_at(&mut bytes, 0)) else { return Ok(FoundRoot::Damaged) };
     Ok(Root::decode(bytes.get(..len).unwrap_or_default()).map_or(FoundRoot::Damaged, FoundRoot::Whole))
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{EntryKind, File, Fs};
+use crate::disk::{EntryKind, File, Fs, insist};
 use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
 
 use super::block::{Hole, HoleCause, Item};
@@ -240,9 +240,9 @@ fn read_floor<F: Fs>(fs: &F, dir: &Path) -> FloorMark {
         return FloorMark::default();
     }
     let read = || -> std::io::Result<Vec<u8>> {
-        let file = fs.open_read(&dir.join(names::FLOOR))?;
+        let file = insist(|| fs.open_read(&dir.join(names::FLOOR)))?;
         let mut bytes = vec![0; usize::try_from(file.size()?.min(1 << 20)).unwrap_or(0)];
-        let len = file.read_full_at(&mut bytes, 0)?;
+        let len = insist(|| file.read_full_at(&mut bytes, 0))?;
         bytes.truncate(len);
         Ok(bytes)
     };

@@ -13,6 +13,7 @@ use crate::event::EventBatch;
 use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange, SpoolId, StreamName};
 use crate::intake::{AcceptError, Appended, Patience, Refused};
 use crate::metrics::Metrics;
+use crate::sabotage::{self, Bug};
 use crate::status;
 
 use super::active::ALLOCATION;
@@ -99,7 +100,10 @@ impl<F: Fs> Lane<F> {
         let floor = Floor::open(fs, &dir)?;
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
         let next = start_above(&mut found, &floor, at_least);
-        let run = RunId(data.host().random().map_err(OpenError::io("draw a run id for", &dir))?);
+        let run = match data.host().random() {
+            Ok(_) if sabotage::commits(Bug::NumbersTwiceUnderOneRun) => RunId(1),
+            drawn => RunId(drawn.map_err(OpenError::io("draw a run id for", &dir))?),
+        };
         let limit = quota(fs, settings, &dir);
         let parts = Parts {
             data: data.clone(),

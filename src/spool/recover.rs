@@ -9,7 +9,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::disk::{EntryKind, File, Fs};
+use crate::disk::{EntryKind, File, Fs, insist};
 use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
 
 use super::error::{OpenError, ReadError, is_damage};
@@ -217,8 +217,8 @@ fn scan_file<F: Fs>(
 ) -> Result<Vec<SeqRange>, ReadError> {
     let path = segment.path.clone();
     let read_error = |source| ReadError { path: path.clone(), offset: 0, source };
-    let file = fs.open_read(&path).map_err(read_error)?;
-    let limit = file.size().map_err(read_error)?;
+    let file = insist(|| fs.open_read(&path)).map_err(read_error)?;
+    let limit = insist(|| file.size()).map_err(read_error)?;
     let mut walker = Walker::new(file, path.clone(), identity);
     walker.tolerant = true;
     if base.is_none()
@@ -249,7 +249,7 @@ fn candidates<F: Fs>(
     access: Access,
     highest: &mut SegmentId,
 ) -> Result<Vec<Candidate>, OpenError> {
-    let entries = match fs.list(dir) {
+    let entries = match insist(|| fs.list(dir)) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(OpenError::io("list", dir)(e)),
@@ -288,10 +288,10 @@ fn candidate<F: Fs>(
     len: u64,
     identity: &Identity,
 ) -> io::Result<Option<Candidate>> {
-    let file = fs.open_read(path)?;
+    let file = insist(|| fs.open_read(path))?;
     let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
     // An unreadable header is a damaged one; the blocks behind it speak for themselves.
-    let read = file.read_full_at(&mut area, 0);
+    let read = insist(|| file.read_full_at(&mut area, 0));
     let readable = read.is_ok();
     area.truncate(read.unwrap_or(0));
     let blank = readable && area.iter().all(|b| *b == 0);
@@ -314,13 +314,13 @@ fn candidate<F: Fs>(
 pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Option<SpoolId>, OpenError> {
     for lane in super::data_dir::lane_names(fs, data_dir)? {
         let dir = data_dir.join(names::LANES).join(lane.as_str());
-        for entry in fs.list(&dir).map_err(OpenError::io("list", &dir))? {
+        for entry in insist(|| fs.list(&dir)).map_err(OpenError::io("list", &dir))? {
             if entry.kind != EntryKind::File || names::parse_segment(&entry.name).is_none() {
                 continue;
             }
-            let Ok(file) = fs.open_read(&dir.join(&entry.name)) else { continue };
+            let Ok(file) = insist(|| fs.open_read(&dir.join(&entry.name))) else { continue };
             let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
-            let read = file.read_full_at(&mut area, 0).unwrap_or(0);
+            let read = insist(|| file.read_full_at(&mut area, 0)).unwrap_or(0);
             area.truncate(read);
             let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
             let id = SegmentHeader::decode_area(&area).map(|h| h.spool).or(block.map(|b| b.spool));

@@ -163,7 +163,9 @@ impl<F: Fs> Shared<F> {
         for above in self.dir.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()) {
             match self.data.fs().sync_dir(above) {
                 // Who may not even read a directory has not made a name in it.
-                Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !above.starts_with(self.data.path()) => {}
+                Err(e)
+                    if e.kind() == io::ErrorKind::PermissionDenied
+                        && !above.starts_with(self.data.path()) => {}
                 synced => synced?,
             }
         }
@@ -187,11 +189,9 @@ impl<F: Fs> Shared<F> {
     }
 
     pub(super) fn quarantined(&self) -> u64 {
-        let first = self.table().first_seq();
+        let gone = self.table().floor;
         let mut quarantine = self.quarantine.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(first) = first {
-            quarantine.forget_below(first);
-        }
+        quarantine.forget_below(gone.released.max(gone.dropped));
         quarantine.count()
     }
 

@@ -171,6 +171,13 @@ impl World {
         Cuts::new(&pending, limit)
     }
 
+    /// One way in which a power cut can end.
+    #[must_use]
+    pub fn drawn_cut(&self, draw: u64) -> Vec<Choice> {
+        let cuts = self.cuts(u64::MAX);
+        cuts.combination(draw % cuts.product.max(1))
+    }
+
     /// The disk after a power cut in which each unsynced change came out as chosen.
     #[must_use]
     pub fn after_power_cut(&self, choices: &[Choice]) -> World {

@@ -56,7 +56,10 @@ impl Call {
     /// Whether a full disk can refuse it.
     #[must_use]
     pub fn takes_room(self) -> bool {
-        matches!(self, Call::Create | Call::Write | Call::Allocate | Call::MakeDir | Call::Rename | Call::SyncData)
+        matches!(
+            self,
+            Call::Create | Call::Write | Call::Allocate | Call::MakeDir | Call::Rename | Call::SyncData
+        )
     }
 }
 
@@ -175,6 +178,24 @@ impl SimFs {
         std::mem::take(&mut state.hit)
     }
 
+    /// Whether a call has failed since the last [`SimFs::repair`].
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        !self.lock_state().hit.is_empty()
+    }
+
+    /// The calls that have failed since the last [`SimFs::repair`].
+    #[must_use]
+    pub fn hits(&self) -> Vec<(u64, Call)> {
+        self.lock_state().hit.clone()
+    }
+
+    /// Whether it can get full.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.lock_state().world.capacity != u64::MAX
+    }
+
     /// Keeps moments from now on.
     pub fn record(&self) {
         self.lock_state().recorded = Some(Vec::new());
@@ -206,7 +227,11 @@ impl SimFs {
 
     fn open_as(&self, path: &Path, writable: bool) -> io::Result<SimFile> {
         self.enter(Call::Open)?;
-        let id = self.with(|world| world.file_at(path))?;
+        let id = self.with(|world| world.file_at(path)).map_err(|e| match e.kind() {
+            // The kernel opens a directory for reading; that it is no file is found out afterwards.
+            io::ErrorKind::IsADirectory if !writable => io::ErrorKind::InvalidInput.into(),
+            _ => e,
+        })?;
         Ok(SimFile { fs: self.clone(), id, writable })
     }
 }
@@ -263,7 +288,11 @@ impl Fs for SimFs {
     fn space(&self, _path: &Path) -> io::Result<Space> {
         self.enter(Call::Space)?;
         Ok(self.with(|world| Space {
-            available: world.capacity.saturating_sub(if world.capacity == u64::MAX { 0 } else { world.used() }),
+            available: world.capacity.saturating_sub(if world.capacity == u64::MAX {
+                0
+            } else {
+                world.used()
+            }),
             total: world.capacity,
         }))
     }

@@ -116,10 +116,7 @@ fn a_moment_is_kept_before_each_call_that_changes_something() {
     file.read_at(&mut [0; 3], 0).unwrap();
     file.sync_data().unwrap();
     let moments: Vec<_> = fs.moments().into_iter().map(|m| (m.calls, m.before, contents(&m.world))).collect();
-    let seen = [
-        (0, Call::Create, None),
-        (1, Call::Write, Some(vec![])),
-        (3, Call::SyncData, Some(b"abc".to_vec())),
-    ];
+    let seen =
+        [(0, Call::Create, None), (1, Call::Write, Some(vec![])), (3, Call::SyncData, Some(b"abc".to_vec()))];
     assert_eq!(moments, seen);
 }

@@ -269,7 +269,8 @@ impl World {
     pub fn paths(&self) -> Vec<PathBuf> {
         let is_file = |node: &Node| matches!(node, Node::File(_));
         let of = |(path, directory): (&PathBuf, &Directory)| {
-            let names: Vec<_> = directory.live.iter().filter(|(_, n)| is_file(n)).map(|(n, _)| path.join(n)).collect();
+            let names: Vec<_> =
+                directory.live.iter().filter(|(_, n)| is_file(n)).map(|(n, _)| path.join(n)).collect();
             names
         };
         self.directories.iter().flat_map(of).collect()
@@ -322,6 +323,11 @@ impl World {
     fn settle(&mut self, path: &Path) -> io::Result<()> {
         let (parent, _) = split(path)?;
         self.sync_names(&parent)
+    }
+
+    /// Leaves so many bytes free.
+    pub fn fill_up_to(&mut self, left: u64) {
+        self.capacity = self.used() + left;
     }
 
     /// How many bytes files may have together.

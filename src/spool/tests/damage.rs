@@ -40,7 +40,8 @@ fn wait_for_blocks(dir: &Path, enough: impl Fn(usize) -> bool) {
 
 /// Offset, end and numbers of every block of a file.
 fn file_blocks(path: &Path) -> Vec<(usize, usize, SeqRange)> {
-    let bytes = std::fs::read(path).unwrap();
+    // An unused segment goes away when the lane is opened.
+    let bytes = std::fs::read(path).unwrap_or_default();
     let (mut at, mut found) = (format::DATA_START as usize, Vec::new());
     while let Some(block) = bytes.get(at..).and_then(format::BlockHeader::decode) {
         let end = at + block.block_len() as usize;
@@ -232,7 +233,7 @@ fn a_missing_segment_is_a_hole_and_strange_files_are_left_alone() {
 fn both_header_copies_gone_cost_nothing_that_blocks_can_say() {
     let root = tempfile::tempdir().unwrap();
     let (dir, events) = crashed(root.path(), true);
-    for path in segments(&dir) {
+    for path in segments(&dir).into_iter().filter(|p| !file_blocks(p).is_empty()) {
         let mut bytes = std::fs::read(&path).unwrap();
         let whole = bytes.clone();
         bytes[..format::DATA_START as usize].fill(0xa5);

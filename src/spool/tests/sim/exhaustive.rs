@@ -6,7 +6,7 @@
 use super::site::{Site, Step, small};
 use super::verify::{Depth, Tried, Verifier};
 use super::witness::Witness;
-use super::soaking;
+use super::{parallel, soaking};
 use crate::config::model::Spool;
 use crate::disk::sim::SimFs;
 use crate::metrics::Metrics;
@@ -42,30 +42,13 @@ fn crash_everywhere(fs: &SimFs, witness: &Witness, verifier: &mut Verifier<'_>) 
     Ok(verifier.tried)
 }
 
-/// Every story of `len` steps, told by as many threads as there are processors.
-pub(crate) fn every_story(len: usize, settings: &Spool, depth: Depth) -> Result<(u64, Tried), String> {
+/// Does `work` for every story of `len` steps, on as many threads as there are processors; sums what it counts.
+pub(crate) fn every(
+    len: usize,
+    work: impl Fn(&[Step]) -> Result<(u64, Tried), String> + Sync,
+) -> Result<(u64, Tried), String> {
     let stories = Step::ALL.len().pow(len as u32);
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let work = || {
-        let mut tried = Tried::default();
-        loop {
-            let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            if number >= stories {
-                return Ok::<_, String>(tried);
-            }
-            tried += tell(&story(number, len), settings, depth)?;
-        }
-    };
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let started: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        started.into_iter().map(|t| t.join().unwrap()).collect()
-    });
-    let mut all = Tried::default();
-    for result in results {
-        all += result?;
-    }
-    Ok((stories as u64, all))
+    parallel(stories, |number| work(&story(number, len)))
 }
 
 fn story(mut number: usize, len: usize) -> Vec<Step> {
@@ -80,14 +63,24 @@ fn story(mut number: usize, len: usize) -> Vec<Step> {
 #[test]
 fn every_story_of_up_to_four_steps_survives_every_crash() {
     let settings = small();
-    let longest = if soaking() { 4 } else { 2 };
+    let nested_up_to = if soaking() { 3 } else { 0 };
     let mut total = Tried::default();
-    for len in 0..=longest {
-        let depth = Depth { nested: u32::from(len <= longest - 1), cuts: 512, nested_cuts: 16 };
+    for len in 0..=4 {
+        let depth = Depth { nested: u32::from(len <= nested_up_to), cuts: 512, nested_cuts: 16 };
         let began = std::time::Instant::now();
-        let (stories, tried) = every_story(len, &settings, depth).unwrap_or_else(|e| panic!("{e}"));
+        let (stories, tried) = every(len, |story| Ok((1, tell(story, &settings, depth)?))).unwrap();
         println!("{stories} stories of {len} steps: {tried:?}, {:.1?}", began.elapsed());
         total += tried;
     }
-    assert!(total.recoveries > 1000, "{total:?}");
+    assert!(total.recoveries > 100_000, "{total:?}");
+}
+
+#[test]
+fn a_crash_in_the_recovery_from_a_crash_in_the_recovery_from_a_crash_is_survived() {
+    let settings = small();
+    let cuts = if soaking() { 16 } else { 3 };
+    let depth = Depth { nested: 2, cuts, nested_cuts: if soaking() { 4 } else { 2 } };
+    let tried = tell(&[Step::Large, Step::Small, Step::Large], &settings, depth).unwrap();
+    println!("three deep: {tried:?}");
+    assert!(tried.recoveries > 1000, "{tried:?}");
 }

@@ -1,1 +1,113 @@
-//! (to be written)
+//! Every error at every call of the disk, once and until it is repaired, in every short story.
+//!
+//! After each: nothing acknowledged is missing, nothing refused is there, the agent accepts again without a restart
+//! once the fault is over; and the same once more after a crash at that point.
+
+use rustix::io::Errno;
+
+use super::site::{Site, Step, small};
+use super::soaking;
+use super::verify::{Depth, Tried, Verifier};
+use super::witness::Witness;
+use crate::config::model::Spool;
+use crate::disk::sim::{Fault, Lasting, SimFs};
+use crate::metrics::Metrics;
+
+const ERRORS: [Errno; 3] = [Errno::IO, Errno::NOSPC, Errno::INTR];
+const MODES: [Lasting; 2] = [Lasting::Once, Lasting::UntilRepaired];
+
+/// Calls of the disk in the last step of a story, or in the start if it has none: first and one past the last.
+fn calls_of(story: &[Step], settings: &Spool) -> Result<(u64, u64), String> {
+    let metrics = Metrics::new();
+    let (fs, mut witness) = (SimFs::default(), Witness::default());
+    let mut site = Site::new(fs.clone(), 1, settings, &metrics);
+    let Some((last, before)) = story.split_last() else {
+        site.start()?;
+        return Ok((0, fs.calls()));
+    };
+    site.start()?;
+    for step in before {
+        site.step(*step, &mut witness)?;
+    }
+    let first = fs.calls();
+    site.step(*last, &mut witness)?;
+    Ok((first, fs.calls()))
+}
+
+/// Tells a story in which one call fails.
+fn tell(story: &[Step], fault: Fault, settings: &Spool, depth: Depth) -> Result<Tried, String> {
+    let metrics = Metrics::new();
+    let (fs, mut witness) = (SimFs::default(), Witness::default());
+    let mut site = Site::new(fs.clone(), 1, settings, &metrics);
+    fs.break_at(fault);
+    site.try_start()?;
+    for step in story {
+        site.step(*step, &mut witness)?;
+    }
+    if site.blind {
+        // What cannot be read is damaged. The agent starts all the same, and goes on.
+        fs.repair();
+        site.damaged = true;
+        site.lives_on(&mut witness.without_acknowledgements())?;
+        return Ok(Tried::default());
+    }
+    let mut verifier = Verifier { settings, metrics: &metrics, depth, tried: Tried::default() };
+    // A crash while it is broken.
+    verifier.crash(&fs.world(), &witness, fs.calls(), 0)?;
+    let hit = fs.repair();
+    site.lives_on(&mut witness).map_err(|e| format!("failed were {hit:?}: {e}"))?;
+    verifier
+        .crash(&fs.world(), &witness, fs.calls(), 0)
+        .map_err(|e| format!("failed were {hit:?}, after the repair: {e}"))?;
+    Ok(verifier.tried)
+}
+
+pub(crate) fn every_fault(story: &[Step], settings: &Spool, depth: Depth) -> Result<(u64, Tried), String> {
+    let (first, end) = calls_of(story, settings)?;
+    let (mut faults, mut tried) = (0, Tried::default());
+    for at in first..end {
+        for errno in ERRORS {
+            for lasting in MODES {
+                let fault = Fault { at, errno, lasting };
+                tried +=
+                    tell(story, fault, settings, depth).map_err(|e| format!("{story:?}, {fault:?}: {e}"))?;
+                faults += 1;
+            }
+        }
+    }
+    Ok((faults, tried))
+}
+
+#[test]
+fn every_error_at_every_call_of_every_short_story_costs_nothing_that_was_promised() {
+    let settings = small();
+    let longest = if soaking() { 3 } else { 2 };
+    let depth = Depth { nested: 0, cuts: if soaking() { 64 } else { 8 }, nested_cuts: 0 };
+    let (mut faults, mut tried) = (0, Tried::default());
+    for len in 0..=longest {
+        let (more, all) =
+            super::exhaustive::every(len, |story| every_fault(story, &settings, depth)).unwrap();
+        faults += more;
+        tried += all;
+    }
+    println!("{faults} faults in stories of up to {longest} steps: {tried:?}");
+    assert!(faults > 1000);
+}
+
+#[test]
+fn errors_in_the_recovery_from_a_crash_cost_nothing_either() {
+    let settings = small();
+    let stories: &[&[Step]] = &[
+        &[Step::Small, Step::Large, Step::Group, Step::Kill],
+        &[Step::Large, Step::Large, Step::Consume, Step::Tidy, Step::Kill],
+        &[Step::Group, Step::Idle, Step::Kill, Step::Small, Step::Kill],
+        &[Step::Large, Step::Reopen, Step::Large, Step::Peek, Step::Kill],
+    ];
+    let depth = Depth { nested: 0, cuts: 32, nested_cuts: 0 };
+    let mut all = 0;
+    for story in stories {
+        all += every_fault(story, &settings, depth).unwrap_or_else(|e| panic!("{e}")).0;
+    }
+    println!("{all} faults in recoveries");
+    assert!(all > 100);
+}

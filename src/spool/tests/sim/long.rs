@@ -1,1 +1,231 @@
-//! (to be written)
+//! Long random stories: sizes, quotas and time-outs drawn small, every fault and crash at any time, and at the end the
+//! faults stop and everything drains.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
+use rustix::io::Errno;
+
+use super::site::{Site, Step, small};
+use super::soaking;
+use super::witness::Witness;
+use crate::config::model::{Spool, SpoolCompression, WhenFull};
+use crate::disk::sim::{Fault, Lasting, SimFs};
+use crate::metrics::Metrics;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Event {
+    Do(Step),
+    Append(Vec<(bool, Vec<usize>)>),
+    Wait(u64),
+    /// A power cut; the number draws how it ends.
+    PowerCut(u64),
+    Break {
+        after: u64,
+        errno: u8,
+        lasting: bool,
+    },
+    Repair,
+    /// Bytes that stay free.
+    Fill(u64),
+    Empty,
+    /// The agent is started with other settings.
+    Configure(Settings),
+}
+
+#[derive(Debug, Clone)]
+struct Settings {
+    segment: u64,
+    quota: u64,
+    retain: u64,
+    lz4: bool,
+    drop_oldest: bool,
+}
+
+impl Settings {
+    fn spool(&self) -> Spool {
+        Spool {
+            segment_size: self.segment,
+            max_size: Some(self.quota),
+            retain_delivered: Duration::from_millis(self.retain),
+            compression: if self.lz4 { SpoolCompression::Lz4 } else { SpoolCompression::None },
+            when_full: if self.drop_oldest { WhenFull::DropOldest } else { WhenFull::Reject },
+            ..small()
+        }
+    }
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    (9_000u64..60_000, 40_000u64..400_000, 0u64..2000, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+        |(segment, quota, retain, lz4, drop_oldest)| Settings { segment, quota, retain, lz4, drop_oldest },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let sizes = prop::collection::vec(prop_oneof![4 => 8usize..300, 1 => 1000usize..6000], 1..4);
+    let requests = prop::collection::vec((any::<bool>(), sizes), 1..4);
+    prop_oneof![
+        20 => requests.prop_map(Event::Append),
+        20 => prop::sample::select(Step::ALL.to_vec()).prop_map(Event::Do),
+        4 => (0u64..8000).prop_map(Event::Wait),
+        4 => any::<u64>().prop_map(Event::PowerCut),
+        4 => (0u64..40, 0u8..3, any::<bool>())
+            .prop_map(|(after, errno, lasting)| Event::Break { after, errno, lasting }),
+        3 => Just(Event::Repair),
+        2 => (0u64..30_000).prop_map(Event::Fill),
+        2 => Just(Event::Empty),
+        2 => settings().prop_map(Event::Configure),
+    ]
+}
+
+/// What the story is told of: nothing is known beforehand, every event is possible at any time.
+#[derive(Debug)]
+struct Anything;
+
+impl ReferenceStateMachine for Anything {
+    type State = ();
+    type Transition = Event;
+
+    fn init_state() -> BoxedStrategy<()> {
+        Just(()).boxed()
+    }
+    fn transitions(_: &()) -> BoxedStrategy<Event> {
+        event().boxed()
+    }
+    fn apply((): (), _: &Event) {}
+}
+
+struct Run {
+    site: Site,
+    witness: Witness,
+    metrics: Arc<Metrics>,
+    settings: Spool,
+    restarts: u64,
+    /// See [`Site::blind`]; of an earlier one.
+    blind: bool,
+}
+
+impl Run {
+    fn restart_on(&mut self, fs: SimFs) {
+        self.restart_on_same(fs);
+        self.witness.forget_when();
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Do(step) => return self.site.step(step, &mut self.witness),
+            Event::Append(requests) => {
+                let requests: Vec<(&str, &[usize])> = requests
+                    .iter()
+                    .map(|(a, sizes)| (if *a { "a" } else { "b" }, sizes.as_slice()))
+                    .collect();
+                if self.site.is_open() {
+                    self.site.append(&requests, &mut self.witness)?;
+                }
+            }
+            Event::Wait(millis) => {
+                self.site.host.advance(Duration::from_millis(millis));
+                if self.site.is_open() {
+                    self.site.lane()?.turn();
+                }
+            }
+            Event::PowerCut(draw) => {
+                let world = self.site.fs.world();
+                self.site.kill();
+                let after = world.after_power_cut(&world.drawn_cut(draw));
+                self.restart_on(SimFs::of(after));
+            }
+            Event::Break { after, errno, lasting } => {
+                let errno = [Errno::IO, Errno::NOSPC, Errno::INTR][usize::from(errno)];
+                let lasting =
+                    if lasting && errno != Errno::IO { Lasting::UntilRepaired } else { Lasting::Once };
+                let at = self.site.fs.calls() + after;
+                self.site.fs.break_at(Fault { at, errno, lasting });
+            }
+            Event::Repair => {
+                self.site.fs.repair();
+            }
+            Event::Fill(left) => self.site.fs.tamper(|world| world.fill_up_to(left)),
+            Event::Empty => self.site.fs.tamper(|world| world.set_capacity(u64::MAX)),
+            Event::Configure(settings) => {
+                self.settings = settings.spool();
+                let fs = self.site.fs.clone();
+                self.site.close();
+                self.restart_on_same(fs);
+            }
+        }
+        Ok(())
+    }
+
+    fn restart_on_same(&mut self, fs: SimFs) {
+        self.restarts += 1;
+        self.blind |= self.site.blind;
+        self.site = Site::new(fs, 1 + self.restarts, &self.settings, &self.metrics);
+    }
+
+    /// The faults stop.
+    fn end(mut self) -> Result<(), String> {
+        if self.blind || self.site.blind {
+            self.witness = self.witness.without_acknowledgements();
+        }
+        self.site.fs.repair();
+        self.site.fs.tamper(|world| world.set_capacity(u64::MAX));
+        self.settings.max_size = Some(1 << 30);
+        let fs = self.site.fs.clone();
+        self.site.kill();
+        self.restart_on(fs);
+        self.site.start()?;
+        let (found, _) = self.site.read(&mut self.witness)?;
+        let missing = self.witness.missing(&found);
+        if !missing.is_empty() {
+            return Err(format!("acknowledged and neither delivered nor there: events {missing:?}"));
+        }
+        self.site.lives_on(&mut self.witness)
+    }
+}
+
+struct Long;
+
+impl StateMachineTest for Long {
+    type SystemUnderTest = Run;
+    type Reference = Anything;
+
+    fn init_test((): &()) -> Run {
+        let (metrics, settings) = (Metrics::new(), small());
+        let site = Site::new(SimFs::default(), 1, &settings, &metrics);
+        Run { site, witness: Witness::default(), metrics, settings, restarts: 0, blind: false }
+    }
+
+    fn apply(mut run: Run, (): &(), event: Event) -> Run {
+        run.happen(event).unwrap_or_else(|e| panic!("{e}"));
+        run
+    }
+
+    fn teardown(run: Run, (): ()) {
+        run.end().unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+#[test]
+fn whatever_happens_in_whatever_order_nothing_acknowledged_is_lost_and_the_agent_lives_on() {
+    let cases = match std::env::var("SPOOLWAY_CASES") {
+        Ok(cases) => cases.parse().unwrap(),
+        Err(_) if soaking() => 100_000,
+        Err(_) => 300,
+    };
+    let config = Config { cases, max_shrink_iters: 4000, failure_persistence: None, ..Config::default() };
+    let mut runner = proptest::test_runner::TestRunner::new(config.clone());
+    let stories = Anything::sequential_strategy(1..120usize);
+    let told = runner.run(&stories, |((), events, seen)| {
+        Long::test_sequential(config.clone(), (), events, seen);
+        Ok(())
+    });
+    if let Err(e) = told {
+        panic!("{e}");
+    }
+    println!("{cases} random stories");
+}

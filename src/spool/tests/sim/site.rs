@@ -16,7 +16,7 @@ use crate::intake::AcceptError;
 use crate::metrics::Metrics;
 use crate::sabotage::{self, Bug};
 use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
-use crate::spool::{DataDir, Item, Reader};
+use crate::spool::{DataDir, Hole, HoleCause, Item};
 
 /// Turns of the writer that a sender waits.
 const TURNS: usize = 3;
@@ -71,6 +71,12 @@ pub(crate) struct Site {
     metrics: Arc<Metrics>,
     open: Option<Open>,
     seed: u64,
+    /// Something was damaged: to say that events are lost is right.
+    pub(crate) damaged: bool,
+    /// It was started while the disk refused, again and again, to be read: what it could not read it has given up.
+    pub(crate) blind: bool,
+    /// Its data directory is complete: no room is needed to start on it.
+    made: bool,
 }
 
 struct Open {
@@ -83,7 +89,17 @@ impl Site {
     /// A host that is about to start its agent.
     pub(crate) fn new(fs: SimFs, seed: u64, settings: &Spool, metrics: &Arc<Metrics>) -> Self {
         let host = Arc::new(SteppedHost::new(seed));
-        Self { fs, host, settings: settings.clone(), metrics: Arc::clone(metrics), open: None, seed }
+        Self {
+            fs,
+            host,
+            settings: settings.clone(),
+            metrics: Arc::clone(metrics),
+            open: None,
+            seed,
+            damaged: false,
+            blind: false,
+            made: false,
+        }
     }
 
     /// Starts the agent.
@@ -92,11 +108,50 @@ impl Site {
         let host = Arc::clone(&self.host);
         let data = DataDir::open_on(self.fs.clone(), Path::new("/data"), host).map_err(|e| said(&e))?;
         let (slots, value) = Slots::open(&self.fs, Path::new(POSITION), 64).map_err(|e| said(&e))?;
-        let saved = value.and_then(|v| v.try_into().ok()).map_or(Seq::FIRST, |v| Seq(u64::from_le_bytes(v)));
-        let lane = SteppedLane::open(&data, lane_name(), &self.settings, saved, &self.metrics);
+        let saved = value.and_then(|v| v.try_into().ok()).map(|v| Seq(u64::from_le_bytes(v)));
+        let lane =
+            SteppedLane::open(&data, lane_name(), &self.settings, saved.unwrap_or(Seq::FIRST), &self.metrics);
         let lane = lane.map_err(|e| said(&e))?;
-        let position = saved.max(lane.lane().first());
+        let position = saved.unwrap_or(Seq::FIRST);
         self.open = Some(Open { lane, slots, position });
+        Ok(())
+    }
+
+    /// Starts the agent, if the disk lets it.
+    pub(crate) fn try_start(&mut self) -> Result<(), String> {
+        let before = self.fs.hits().len();
+        let started = self.start();
+        let unread = self.fs.hits().iter().skip(before).filter(|(_, call)| !call.changes()).count();
+        self.blind |= started.is_ok() && unread >= 3;
+        match started {
+            Err(_) if self.fs.is_broken() || (!self.made && self.fs.is_bounded()) => Ok(()),
+            started => {
+                self.made |= started.is_ok();
+                started
+            }
+        }
+    }
+
+    /// The fault is over: it accepts, without a restart if it runs, and everything arrives.
+    pub(crate) fn lives_on(&mut self, witness: &mut Witness) -> Result<(), String> {
+        if self.open.is_none() {
+            self.start()?;
+        }
+        let mut accepted = Vec::new();
+        for _ in 0..5 {
+            accepted = self.append(&[("new", &[50])], witness)?;
+            if !accepted.is_empty() {
+                break;
+            }
+            self.host.advance(Duration::from_secs(6));
+            self.lane()?.turn();
+        }
+        let Some(mark) = accepted.first() else { return Err("no new event is accepted".to_owned()) };
+        self.step(Step::Consume, witness)?;
+        self.step(Step::Tidy, witness)?;
+        if !witness.is_delivered(*mark) {
+            return Err("a new event was accepted and is not delivered".to_owned());
+        }
         Ok(())
     }
 
@@ -119,9 +174,8 @@ impl Site {
         self.open.as_mut().ok_or_else(|| "it is not open".to_owned())
     }
 
-    pub(crate) fn reader(&mut self) -> Result<Reader<SimFs>, String> {
-        let open = self.open()?;
-        Ok(open.lane.lane().reader(open.position))
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     pub(crate) fn lane(&mut self) -> Result<&mut SteppedLane<SimFs>, String> {
@@ -130,6 +184,13 @@ impl Site {
 
     /// Does a step. An error is a promise that was broken.
     pub(crate) fn step(&mut self, step: Step, witness: &mut Witness) -> Result<(), String> {
+        if self.open.is_none() {
+            // An earlier step could not start it. Whoever supervises it tries again.
+            self.try_start()?;
+            if self.open.is_none() {
+                return Ok(());
+            }
+        }
         match step {
             Step::Small => self.append(&[("a", &[200])], witness).map(|_| ()),
             Step::Group => self.append(&[("b", &[60, 90]), ("a", &[70]), ("b", &[10])], witness).map(|_| ()),
@@ -147,11 +208,11 @@ impl Site {
             Step::Peek => self.consume(false, witness),
             Step::Reopen => {
                 self.close();
-                self.start()
+                self.try_start()
             }
             Step::Kill => {
                 self.kill();
-                self.start()
+                self.try_start()
             }
         }
     }
@@ -182,21 +243,59 @@ impl Site {
                     }
                     acknowledged.extend(marks);
                 }
-                Heard::Answer(Err(AcceptError::Refused(_)), _) => marks.into_iter().for_each(|m| witness.refuse(m)),
+                Heard::Answer(Err(AcceptError::Refused(_)), _) => {
+                    marks.into_iter().for_each(|m| witness.refuse(m))
+                }
                 Heard::Answer(Err(_), _) | Heard::Nothing => {}
             }
         }
         Ok(acknowledged)
     }
 
-    /// Reads everything durable behind the position.
+    /// Reads everything durable behind the position. What is lost is a broken promise.
     pub(crate) fn read(&mut self, witness: &mut Witness) -> Result<(BTreeMap<Mark, Seq>, Seq), String> {
-        let mut reader = self.reader()?;
-        let mut found = BTreeMap::new();
+        let from = self.open()?.position;
+        self.read_from(from, witness)
+    }
+
+    /// The same from the first number that ever was.
+    pub(crate) fn read_from_the_first(&mut self, witness: &mut Witness) -> Result<(), String> {
+        self.read_from(Seq::FIRST, witness).map(|_| ())
+    }
+
+    fn read_from(&mut self, from: Seq, witness: &mut Witness) -> Result<(BTreeMap<Mark, Seq>, Seq), String> {
+        let (found, holes, end) = self.go_over(from, witness)?;
+        for hole in holes {
+            match hole.cause {
+                HoleCause::Dropped => witness.drop_numbers(hole.range),
+                HoleCause::Released => {}
+                _ if self.damaged => {}
+                _ => return Err(format!("{hole:?} is said to be lost")),
+            }
+        }
+        Ok((found, end))
+    }
+
+    /// Everything behind the position, and what is said to be lost.
+    pub(crate) fn read_with_holes(
+        &mut self,
+        witness: &mut Witness,
+    ) -> Result<(BTreeMap<Mark, Seq>, Vec<Hole>), String> {
+        let from = self.open()?.position;
+        self.go_over(from, witness).map(|(found, holes, _)| (found, holes))
+    }
+
+    fn go_over(
+        &mut self,
+        from: Seq,
+        witness: &mut Witness,
+    ) -> Result<(BTreeMap<Mark, Seq>, Vec<Hole>, Seq), String> {
+        let mut reader = self.open()?.lane.lane().reader(from);
+        let (mut found, mut holes) = (BTreeMap::new(), Vec::new());
         loop {
             match reader.next() {
                 // The disk does not answer for now.
-                Err(_) | Ok(None) => return Ok((found, reader.position())),
+                Err(_) | Ok(None) => return Ok((found, holes, reader.position())),
                 Ok(Some(Item::Block(block))) => {
                     for (seq, event) in (block.first.0..).zip(block.events()) {
                         let event = event.map_err(|e| format!("event {seq} cannot be decoded: {e}"))?;
@@ -207,7 +306,7 @@ impl Site {
                         }
                     }
                 }
-                Ok(Some(Item::Hole(hole))) => return Err(format!("{hole:?} is said to be lost")),
+                Ok(Some(Item::Hole(hole))) => holes.push(hole),
                 Ok(Some(Item::Skipped(_))) => return Err("skipped unasked".to_owned()),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{RunId, Seq};
+use crate::ids::{RunId, Seq, SeqRange};
 
 /// What makes an event this event and no other: the witness gives each a number of its own.
 pub(crate) type Mark = u64;
@@ -51,14 +51,6 @@ impl Witness {
         self.delivered.contains_key(&mark)
     }
 
-    pub(crate) fn is_acknowledged(&self, mark: Mark) -> bool {
-        self.acknowledged.contains_key(&mark)
-    }
-
-    pub(crate) fn sent(&self) -> usize {
-        self.sent.len()
-    }
-
     /// An event was read back: it has to be one that was sent, and its identity its own.
     pub(crate) fn see(&mut self, run: RunId, seq: Seq, stream: &str, mark: Mark) -> Result<(), String> {
         match self.sent.get(&mark) {
@@ -80,6 +72,17 @@ impl Witness {
             }
             _ => Ok(()),
         }
+    }
+
+    /// These numbers were dropped on purpose, because the lane was full.
+    pub(crate) fn drop_numbers(&mut self, range: SeqRange) {
+        self.acknowledged.retain(|_, (seq, _)| !(range.first <= *seq && *seq < range.end));
+    }
+
+    /// As if nobody had been told anything: for a disk that was put back.
+    pub(crate) fn without_acknowledgements(mut self) -> Self {
+        self.acknowledged.clear();
+        self
     }
 
     /// What was promised when so many calls were done.
