@@ -115,7 +115,8 @@ impl Verifier<'_> {
         for lane in &snapshot.lanes {
             let findings = lane.look_over(true).map_err(|e| e.to_string())?;
             if findings.lost() > 0 {
-                return Err(format!("verify would say that events are lost: {findings:?}"));
+                let segments: Vec<_> = lane.segments().collect();
+                return Err(format!("verify would say that events are lost: {findings:?} in {segments:#?}"));
             }
         }
         Ok(())
