@@ -266,9 +266,10 @@ fn candidates<F: Fs>(
         match candidate(fs, &path, id, entry.len, identity) {
             Ok(candidate) => found.extend(candidate),
             // Its bytes may be as good as ever. Going on without it would give its events up.
-            Err(e) if access == Access::Owner && !is_damage(&e) => {
-                return Err(OpenError::io("open", &path)(e));
+            Err(e) if access == Access::Visitor && e.kind() == io::ErrorKind::NotFound => {
+                // Deleted by its agent between the listing and now: the floor says so.
             }
+            Err(e) if !is_damage(&e) => return Err(OpenError::io("open", &path)(e)),
             Err(e) => {
                 tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened: left alone");
             }

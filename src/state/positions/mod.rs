@@ -4,10 +4,12 @@
 
 mod bits;
 mod codec;
+mod look;
 mod record;
 mod store;
 
 pub use bits::Bits;
 pub use codec::DecodeError;
+pub use look::{highest, look, names, needs, usable};
 pub use record::{Counter, Partial, Positions, Side, Tally, TopicCounters, Totals};
 pub use store::{Restored, Store, StoreError, Unusable, directory};
