@@ -1,7 +1,9 @@
-//! `spoolway spool`: looking into a data directory, beside a running agent or without one. Never writes.
+//! `spoolway spool`: looking into a data directory, beside a running agent or without one. Never writes there:
+//! `repair` writes into another.
 
 mod dump;
 mod inspect;
+mod repair;
 mod time;
 mod verify;
 
@@ -34,6 +36,8 @@ enum Command {
     Dump(dump::DumpArgs),
     /// Read and check every byte; exit code 3 if events are lost to damage.
     Verify(verify::VerifyArgs),
+    /// Salvage every intact event into a fresh spool; exit code 3 if some are lost.
+    Repair(repair::RepairArgs),
 }
 
 /// The directory a command looks into.
@@ -130,5 +134,6 @@ pub fn run(args: SpoolArgs, general: &General) -> Outcome {
         Command::Inspect(args) => inspect::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Repair(args) => repair::run(&args),
     }
 }

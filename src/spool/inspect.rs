@@ -285,7 +285,7 @@ fn verdict_word(verdict: Verdict) -> &'static str {
 }
 
 /// The floor file, looked at without making one.
-fn read_floor<F: Fs>(fs: &F, dir: &Path) -> FloorMark {
+pub(super) fn read_floor<F: Fs>(fs: &F, dir: &Path) -> FloorMark {
     let listed = fs.list(dir).unwrap_or_default();
     if !listed.iter().any(|e| e.name == names::FLOOR && e.kind == EntryKind::File) {
         return FloorMark::default();

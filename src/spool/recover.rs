@@ -43,15 +43,15 @@ pub(super) enum Access {
 }
 
 /// A file that may be a segment.
-#[derive(Debug)]
-struct Candidate {
-    id: SegmentId,
-    name_fits: bool,
-    path: std::path::PathBuf,
-    len: u64,
-    header: Option<SegmentHeader>,
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) id: SegmentId,
+    pub(super) name_fits: bool,
+    pub(super) path: std::path::PathBuf,
+    pub(super) len: u64,
+    pub(super) header: Option<SegmentHeader>,
     /// Where the header belongs, there are only zeros.
-    blank: bool,
+    pub(super) blank: bool,
 }
 
 /// Reads a lane's directory. `at_least`: every number below is known to have been durable.
@@ -66,6 +66,18 @@ pub(super) fn recover<F: Fs>(
     let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
     let mut highest = SegmentId(0);
     let found = candidates(fs, dir, &identity, access, &mut highest)?;
+    Ok(judge(fs, &found, &identity, (at_least, highest), access))
+}
+
+/// Which of the files that may be segments are the lane's log, and where each ends. `found` is in order, each
+/// segment number once (see [`in_order`]).
+pub(super) fn judge<F: Fs>(
+    fs: &F,
+    found: &[Candidate],
+    identity: &Identity,
+    (at_least, highest): (Seq, SegmentId),
+    access: Access,
+) -> Recovered {
     let mut recovered = Recovered {
         table: Table::default(),
         predecessor: Predecessor::NONE,
@@ -87,13 +99,13 @@ pub(super) fn recover<F: Fs>(
                 recovered.take(recorded_segment(candidate, recorded, previous), Vec::new());
             }
             End::Unknown { proof, cap } => {
-                let (segment, holes) = scanned(fs, candidate, &identity, (proof, cap, access), previous);
+                let (segment, holes) = scanned(fs, candidate, identity, (proof, cap, access), previous);
                 recovered.take(segment, holes);
             }
         }
     }
-    recovered.drop_blank_tail(&found);
-    Ok(recovered)
+    recovered.drop_blank_tail(found);
+    recovered
 }
 
 impl Recovered {
@@ -276,10 +288,14 @@ fn candidates<F: Fs>(
         }
     }
     found.iter().for_each(|c| *highest = (*highest).max(c.id));
-    // A file under its own name comes before a copy under another.
+    in_order(&mut found);
+    Ok(found)
+}
+
+/// Sorts by segment number and leaves one file a number: one under its own name comes before a copy under another.
+pub(super) fn in_order(found: &mut Vec<Candidate>) {
     found.sort_by_key(|c| (c.id, !c.name_fits));
     found.dedup_by_key(|c| c.id);
-    Ok(found)
 }
 
 fn candidate<F: Fs>(
@@ -289,17 +305,7 @@ fn candidate<F: Fs>(
     len: u64,
     identity: &Identity,
 ) -> io::Result<Option<Candidate>> {
-    let file = insist(|| fs.open_read(path))?;
-    let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
-    // An unreadable header is a damaged one; the blocks behind it speak for themselves.
-    let read = insist(|| file.read_full_at(&mut area, 0));
-    let readable = read.is_ok();
-    area.truncate(read.unwrap_or(0));
-    let blank = readable && area.iter().all(|b| *b == 0);
-    let header = SegmentHeader::decode_area(&area);
-    let owner = header.as_ref().map(|h| (h.spool, h.lane.as_str(), h.segment));
-    let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
-    let owner = owner.or(block.map(|b| (b.spool, b.lane, b.segment)));
+    let Start { header, owner, blank } = start_of(&insist(|| fs.open_read(path))?);
     let id = match owner {
         Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
             tracing::error!(path = %path.display(), "a segment of another spool or lane: left alone");
@@ -311,6 +317,28 @@ fn candidate<F: Fs>(
     Ok(Some(Candidate { id, name_fits: id == name, path: path.to_owned(), len, header, blank }))
 }
 
+/// What the beginning of a file says.
+pub(super) struct Start {
+    pub(super) header: Option<SegmentHeader>,
+    /// Spool, lane and segment, by the header or else the first block.
+    pub(super) owner: Option<(SpoolId, String, SegmentId)>,
+    pub(super) blank: bool,
+}
+
+pub(super) fn start_of<T: File>(file: &T) -> Start {
+    let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
+    // An unreadable header is a damaged one; the blocks behind it speak for themselves.
+    let read = insist(|| file.read_full_at(&mut area, 0));
+    let readable = read.is_ok();
+    area.truncate(read.unwrap_or(0));
+    let blank = readable && area.iter().all(|b| *b == 0);
+    let header = SegmentHeader::decode_area(&area);
+    let owner = header.as_ref().map(|h| (h.spool, h.lane.clone(), h.segment));
+    let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
+    let owner = owner.or(block.map(|b| (b.spool, b.lane.to_owned(), b.segment)));
+    Start { header, owner, blank }
+}
+
 /// The identity that the segments of a data directory carry, for when `FORMAT` is lost.
 pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Option<SpoolId>, OpenError> {
     for lane in super::data_dir::lane_names(fs, data_dir)? {
@@ -319,14 +347,9 @@ pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Opt
             if entry.kind != EntryKind::File || names::parse_segment(&entry.name).is_none() {
                 continue;
             }
-            let Ok(file) = insist(|| fs.open_read(&dir.join(&entry.name))) else { continue };
-            let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
-            let read = insist(|| file.read_full_at(&mut area, 0)).unwrap_or(0);
-            area.truncate(read);
-            let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
-            let id = SegmentHeader::decode_area(&area).map(|h| h.spool).or(block.map(|b| b.spool));
-            if id.is_some() {
-                return Ok(id);
+            let Ok(file) = fs.open_read(&dir.join(&entry.name)) else { continue };
+            if let Some((spool, _, _)) = start_of(&file).owner {
+                return Ok(Some(spool));
             }
         }
     }

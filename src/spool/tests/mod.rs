@@ -7,6 +7,7 @@ mod faults;
 mod inspect;
 mod model;
 mod room;
+mod salvage;
 mod sim;
 
 use std::collections::BTreeMap;
