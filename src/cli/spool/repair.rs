@@ -47,6 +47,7 @@ pub(super) fn run(args: &RepairArgs) -> Outcome {
     place::check_room(&args.into, repair.old.bytes())?;
     let lanes = repair.lanes()?;
     finish(&RealFs, &args.into, repair.old.spool).map_err(|e| failure(&e))?;
+    place::give_to_owner(&args.dir, &args.into)?;
     let report =
         report::Report { args, old: &repair.old, lanes: &lanes, running: place::is_running(&args.dir) };
     if args.json {

@@ -70,6 +70,31 @@ pub(super) fn check_room(into: &Path, bytes: u64) -> Result<(), Failure> {
     )))
 }
 
+/// What root makes, the agent's user could not open: everything in `into` goes to whoever owns `dir`.
+pub(super) fn give_to_owner(dir: &Path, into: &Path) -> Result<(), Failure> {
+    let looked = |path: &Path| std::fs::metadata(path).map_err(|e| cannot("look at", path, &e));
+    let (old, new) = (looked(dir)?, looked(into)?);
+    if (old.uid(), old.gid()) == (new.uid(), new.gid()) {
+        return Ok(());
+    }
+    give(into, old.uid(), old.gid()).map_err(|e| {
+        let (path, uid, gid) = (into.display(), old.uid(), old.gid());
+        Failure::running(format!(
+            "{path} is whole, but cannot be given to the owner of the old one: {e}; as root, run chown -R {uid}:{gid} {path}"
+        ))
+    })
+}
+
+fn give(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
+    std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
+    if std::fs::symlink_metadata(path)?.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            give(&entry?.path(), uid, gid)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether somebody holds the directory's lock, as far as the kernel tells. Nothing is locked to find out.
 pub(super) fn is_running(dir: &Path) -> bool {
     let Ok(lock) = std::fs::metadata(dir.join("LOCK")) else { return false };
