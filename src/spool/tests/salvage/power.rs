@@ -65,7 +65,6 @@ fn a_power_cut_at_any_moment_leaves_no_spool_or_all_of_it() {
             assert_eq!(dump_on(&after, Path::new(OLD)), old);
         }
     }
-    println!("{none} cuts left none, {all} all");
     assert!(none > 50 && all > 10, "{none} {all}");
 }
 
@@ -114,6 +113,5 @@ fn whatever_call_fails_the_salvage_says_so_or_is_whole() {
             }
         }
     }
-    println!("{told} were told, {whole} were whole all the same");
     assert!(told > 50 && whole > 10, "{told} {whole}");
 }
