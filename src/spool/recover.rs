@@ -65,8 +65,34 @@ pub(super) fn recover<F: Fs>(
 ) -> Result<Recovered, OpenError> {
     let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
     let mut highest = SegmentId(0);
-    let found = candidates(fs, dir, &identity, access, &mut highest)?;
-    Ok(judge(fs, &found, &identity, (at_least, highest), access))
+    let mut found = candidates(fs, dir, &identity, access, &mut highest)?;
+    Ok(match access {
+        Access::Owner => judge(fs, &found, &identity, (at_least, highest), access),
+        Access::Visitor => judge_live(fs, &mut found, &identity, (at_least, highest)),
+    })
+}
+
+/// [`judge`], beside an agent that goes on: the log as it was at one moment. A file that was without a header when
+/// it was listed and has one by now was begun since, perhaps after the one before it was read and then grew: what
+/// came in between would look lost. It is left out, and the rest judged again.
+pub(super) fn judge_live<F: Fs>(
+    fs: &F,
+    found: &mut Vec<Candidate>,
+    identity: &Identity,
+    known: (Seq, SegmentId),
+) -> Recovered {
+    loop {
+        let recovered = judge(fs, found, identity, known, Access::Visitor);
+        let before = found.len();
+        found.retain(|c| c.header.is_some() || !has_header(fs, &c.path));
+        if found.len() == before {
+            return recovered;
+        }
+    }
+}
+
+fn has_header<F: Fs>(fs: &F, path: &Path) -> bool {
+    fs.open_read(path).is_ok_and(|file| start_of(&file).header.is_some())
 }
 
 /// Which of the files that may be segments are the lane's log, and where each ends. `found` is in order, each

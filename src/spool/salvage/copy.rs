@@ -13,7 +13,7 @@ use super::super::floor::Floor;
 use super::super::format::{DATA_START, Kind};
 use super::super::host::{Host, SystemHost};
 use super::super::inspect::read_floor;
-use super::super::recover::{Access, in_order, judge};
+use super::super::recover::{in_order, judge_live};
 use super::super::table::{FloorMark, Segment, Table};
 use super::super::walk::{Identity, Sighting, Walker};
 use super::files::{Old, OldLane};
@@ -85,7 +85,7 @@ impl<F: Fs> Old<F> {
         let highest = files.files.iter().map(|c| c.id).max().unwrap_or_default();
         let mut found = files.files.clone();
         in_order(&mut found);
-        let judged = judge(&self.fs, &found, &identity, (wishes.at_least, highest), Access::Visitor);
+        let judged = judge_live(&self.fs, &mut found, &identity, (wishes.at_least, highest));
         let begin = self.floor(files).gone().max(Seq::FIRST);
         let log_end = judged.predecessor.end.max(begin).max(wishes.at_least);
         let dir = into.join(UNFINISHED).join(lane.as_str());

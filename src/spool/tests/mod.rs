@@ -5,6 +5,7 @@ mod append;
 mod damage;
 mod faults;
 mod inspect;
+mod live;
 mod model;
 mod room;
 mod salvage;
