@@ -86,6 +86,7 @@ fn a_segment_that_was_begun_after_the_listing_is_not_looked_at() {
     let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
     append(&lane, "a", &[vec![1; 90]]).unwrap();
     lane.close();
+    drop(lane);
     let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
     append(&lane, "a", &[vec![2; 90]]).unwrap();
     lane.close();
