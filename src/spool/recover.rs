@@ -373,7 +373,7 @@ pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Opt
             if entry.kind != EntryKind::File || names::parse_segment(&entry.name).is_none() {
                 continue;
             }
-            let Ok(file) = fs.open_read(&dir.join(&entry.name)) else { continue };
+            let Ok(file) = insist(|| fs.open_read(&dir.join(&entry.name))) else { continue };
             if let Some((spool, _, _)) = start_of(&file).owner {
                 return Ok(Some(spool));
             }

@@ -4,9 +4,9 @@
 //! of up to four.
 
 use super::site::{Site, Step, small};
-use super::soaking;
 use super::verify::{Depth, Tried, Verifier};
 use super::witness::Witness;
+use super::{parallel, soaking};
 use crate::config::model::Spool;
 use crate::disk::sim::SimFs;
 use crate::metrics::Metrics;
