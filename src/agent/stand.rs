@@ -1,6 +1,5 @@
 //! Everything that must stand before the first event is accepted, in the order it is built.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -10,7 +9,7 @@ use super::lanes::Lanes;
 use crate::config::RouteTable;
 use crate::config::model::{Config, Destination};
 use crate::deliver::{Delivery, Needs, Parts};
-use crate::disk::{Fs, RealFs};
+use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, Seq};
 use crate::metrics::Metrics;
 use crate::spool::{DataDir, Lane};
@@ -80,8 +79,7 @@ impl Opened {
     /// The highest number it names: new events must not be given one below.
     fn highest(&self) -> Option<Seq> {
         let Restored::Positions(positions) = &self.restored else { return None };
-        let partial = positions.partial.iter().map(|p| p.first.plus(u64::from(p.settled.len())));
-        positions.sides.iter().map(|s| s.position).chain(partial).chain([positions.position]).max()
+        Some(positions.highest())
     }
 
     fn positions(&self, data: &DataDir, lane: &Lane, destination: &Destination) -> Positions {
@@ -121,17 +119,10 @@ fn unconfigured(
     destinations: &[Destination],
 ) -> Result<Vec<(DestinationName, Opened)>, AgentError> {
     let directory = positions::directory(data.path(), lane);
-    let names = names_in(&directory).into_iter().filter(|name| destinations.iter().all(|d| d.name != *name));
+    let names = positions::names(&RealFs, &directory)
+        .into_iter()
+        .filter(|name| destinations.iter().all(|d| d.name != *name));
     names.map(|name| open_one(data, lane, &name).map(|opened| (name, opened))).collect()
-}
-
-fn names_in(directory: &Path) -> Vec<DestinationName> {
-    // A directory that is not there has no files; one that can't be read is refused when a file is opened.
-    let entries = RealFs.list(directory).unwrap_or_default();
-    let left_over =
-        |name: &str| name.ends_with(".new") || name.ends_with(".making") || name.contains(".aside-");
-    let ours = entries.into_iter().filter(|e| !left_over(&e.name));
-    ours.filter_map(|e| DestinationName::new(&e.name).ok()).collect()
 }
 
 /// What destinations that are not configured any more still need.

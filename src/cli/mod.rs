@@ -13,6 +13,7 @@ pub mod demo;
 pub mod exit;
 pub mod output;
 pub mod pipe;
+mod progress;
 pub mod run;
 pub mod spool;
 pub mod status;

@@ -1,18 +1,24 @@
-//! `spoolway spool`: looking into a data directory, beside a running agent or without one. Never writes.
+//! `spoolway spool`: looking into a data directory, beside a running agent or without one. Never writes there:
+//! `repair` writes into another.
 
 mod dump;
 mod inspect;
+mod repair;
+mod time;
 mod verify;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::{Failure, General, Outcome};
 use crate::disk::RealFs;
-use crate::ids::LaneName;
-use crate::spool::OpenError;
+use crate::ids::{DestinationName, LaneName, SpoolId};
 use crate::spool::inspect::{LaneSnapshot, Snapshot};
+use crate::spool::{OpenError, ReadError};
+use crate::state::positions::{self, Restored};
 
 /// What `spoolway spool` takes.
 #[derive(Debug, Args)]
@@ -24,12 +30,14 @@ pub struct SpoolArgs {
 /// What to do with the spool.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List lanes and segments: ranges, streams, holes, sizes. Reads headers only.
+    /// List lanes: segments, streams, holes, what each destination still needs. Reads headers only.
     Inspect(inspect::InspectArgs),
     /// Print events, one JSON object a line.
     Dump(dump::DumpArgs),
     /// Read and check every byte; exit code 3 if events are lost to damage.
     Verify(verify::VerifyArgs),
+    /// Salvage every intact event into a fresh spool; exit code 3 if some are lost.
+    Repair(repair::RepairArgs),
 }
 
 /// The directory a command looks into.
@@ -43,29 +51,77 @@ struct Directory {
     lane: Option<String>,
 }
 
+/// What a command looks at.
+struct Looked {
+    spool: SpoolId,
+    lanes: Vec<LaneSnapshot<RealFs>>,
+    /// What the positions files of the lanes said, read before the lanes.
+    readers: BTreeMap<LaneName, Readers>,
+}
+
+type Readers = Vec<(DestinationName, Restored)>;
+
 impl Directory {
-    fn snapshot(&self) -> Result<(Snapshot<RealFs>, Vec<LaneSnapshot<RealFs>>), Failure> {
-        let snapshot = Snapshot::take(&RealFs, &self.dir).map_err(failure)?;
-        let wanted = |name: &LaneName| self.lane.as_ref().is_none_or(|lane| lane == name.as_str());
-        let lanes: Vec<_> = snapshot.lanes.iter().filter(|l| wanted(l.name())).cloned().collect();
-        match &self.lane {
-            Some(lane) if lanes.is_empty() => {
-                Err(Failure::usage(format!("{} has no lane named {lane:?}", self.dir.display())))
-            }
-            _ => Ok((snapshot, lanes)),
+    fn look(&self) -> Result<Looked, Failure> {
+        exists(&self.dir)?;
+        let mut readers = BTreeMap::new();
+        let snapshot = Snapshot::take_with(&RealFs, &self.dir, |spool, lane| {
+            let found = positions::look(&RealFs, &self.dir, spool, lane).map_err(|source| OpenError::Io {
+                operation: "read the positions in",
+                path: positions::directory(&self.dir, lane),
+                source,
+            })?;
+            let highest = positions::highest(&found);
+            readers.insert(lane.clone(), found);
+            Ok(highest)
+        });
+        let Snapshot { spool, lanes } = snapshot.map_err(|e| failure(&e))?;
+        let Some(wanted) = &self.lane else { return Ok(Looked { spool, lanes, readers }) };
+        let (lanes, others): (Vec<_>, Vec<_>) = lanes.into_iter().partition(|l| l.name().as_str() == wanted);
+        if lanes.is_empty() {
+            let names: Vec<_> = others.iter().map(|l| l.name().to_string()).collect();
+            let there =
+                if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) };
+            return Err(Failure::usage(format!(
+                "{} has no lane named {wanted:?}; {there}",
+                self.dir.display()
+            )));
         }
+        Ok(Looked { spool, lanes, readers })
     }
 }
 
+/// Nothing there, or no directory, is wrong usage.
+fn exists(dir: &Path) -> Result<(), Failure> {
+    match std::fs::metadata(dir) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::usage(format!("{} is not a directory; name relay.data_dir", dir.display()))),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            Err(Failure::usage(format!("{} does not exist; name relay.data_dir", dir.display())))
+        }
+        Err(e) => Err(cannot("look at", dir, &e)),
+    }
+}
+
+fn cannot(operation: &str, path: &Path, e: &std::io::Error) -> Failure {
+    let remedy = match e.kind() {
+        ErrorKind::PermissionDenied => "run this as the user the agent runs as, or as root",
+        _ => "check the disk's health",
+    };
+    Failure::running(format!("cannot {operation} {}: {e}; {remedy}", path.display()))
+}
+
 /// The wrong directory is wrong usage; a directory that can't be read is a failure.
-fn failure(error: OpenError) -> Failure {
+fn failure(error: &OpenError) -> Failure {
     match error {
         OpenError::NotASpool { .. } | OpenError::Newer { .. } => Failure::usage(error),
-        OpenError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            Failure::usage(error)
-        }
+        OpenError::Io { operation, path, source } => cannot(operation, path, source),
         _ => Failure::running(error),
     }
+}
+
+fn read_failure(error: &ReadError) -> Failure {
+    cannot("read", &error.path, &error.source)
 }
 
 /// Runs the command.
@@ -78,5 +134,6 @@ pub fn run(args: SpoolArgs, general: &General) -> Outcome {
         Command::Inspect(args) => inspect::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Repair(args) => repair::run(&args),
     }
 }

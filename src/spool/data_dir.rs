@@ -166,7 +166,7 @@ fn set_aside<F: Fs>(fs: &F, dir: &Path, format: &Path) -> Result<(), OpenError> 
 }
 
 /// DURABILITY: content before name, name before anything that relies on it.
-fn write_root<F: Fs>(fs: &F, dir: &Path, format: &Path, root: &Root) -> Result<(), OpenError> {
+pub(super) fn write_root<F: Fs>(fs: &F, dir: &Path, format: &Path, root: &Root) -> Result<(), OpenError> {
     let new = dir.join("FORMAT.new");
     match fs.remove(&new) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(OpenError::io("remove", &new)(e)),

@@ -1,14 +1,15 @@
 //! Looking into a spool from outside: no lock, no write, beside a running agent or without one.
 //!
 //! A [`Snapshot`] is what the files say at one moment. An agent that goes on writing is not disturbed; what it
-//! adds later is not seen, and a segment that it deletes meanwhile shows as missing.
+//! adds later is not seen. Of a segment that it deletes meanwhile its floor says so before the file is gone: a
+//! file that is not there any more is asked for in the floor before it is called missing.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{EntryKind, File, Fs, insist};
-use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
+use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId, StreamName};
 
 use super::block::{Hole, HoleCause, Item};
 use super::data_dir::{FoundRoot, lane_names, read_root};
@@ -40,8 +41,17 @@ struct Frozen<F: Fs> {
     fs: F,
     spool: SpoolId,
     lane: LaneName,
+    dir: PathBuf,
     table: Table,
     end: Seq,
+    /// The table without what was deleted since.
+    left: Mutex<Table>,
+}
+
+impl<F: Fs> Frozen<F> {
+    fn left(&self) -> MutexGuard<'_, Table> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<F: Fs> Log<F> for Frozen<F> {
@@ -52,10 +62,15 @@ impl<F: Fs> Log<F> for Frozen<F> {
         Identity { spool: self.spool, lane: self.lane.clone(), segment }
     }
     fn look(&self, position: Seq) -> Place {
-        place(&self.table, position, self.end.prev())
+        place(&self.left(), position, self.end.prev())
     }
+    /// Asked when its file can't be opened.
     fn holds(&self, segment: SegmentId) -> bool {
-        self.table.segments.contains_key(&segment)
+        let mut left = self.left();
+        left.floor = left.floor.raised_by(read_floor(&self.fs, &self.dir));
+        let gone = left.floor.gone();
+        left.segments.retain(|_, s| s.end > gone);
+        left.segments.contains_key(&segment)
     }
     fn lost(&self, _range: SeqRange, _segment: SegmentId) {}
 }
@@ -66,6 +81,20 @@ impl<F: Fs> Snapshot<F> {
     /// # Errors
     /// [`OpenError::NotASpool`], [`OpenError::Newer`], or when a directory can't be listed.
     pub fn take(fs: &F, path: &Path) -> Result<Self, OpenError> {
+        Self::take_with(fs, path, |_, _| Ok(Seq::NONE))
+    }
+
+    /// [`Snapshot::take`], told for each lane up to where readers have been: everything below was durable, so
+    /// what is missing of it is lost. Asked before the lane is looked at, so that beside a running agent the log
+    /// is never older than the readers.
+    ///
+    /// # Errors
+    /// As [`Snapshot::take`], and what `at_least` refuses.
+    pub fn take_with(
+        fs: &F,
+        path: &Path,
+        mut at_least: impl FnMut(SpoolId, &LaneName) -> Result<Seq, OpenError>,
+    ) -> Result<Self, OpenError> {
         let spool = match read_root(fs, path)? {
             FoundRoot::Whole(root) if root.unreadable() != 0 => {
                 return Err(OpenError::Newer { path: path.to_owned(), bits: root.unreadable() });
@@ -76,7 +105,8 @@ impl<F: Fs> Snapshot<F> {
         let spool = spool.ok_or_else(|| OpenError::NotASpool { path: path.to_owned() })?;
         let mut lanes = Vec::new();
         for name in lane_names(fs, path)? {
-            lanes.push(LaneSnapshot::take(fs, path, spool, name)?);
+            let at_least = at_least(spool, &name)?;
+            lanes.push(LaneSnapshot::take(fs, path, spool, name, at_least)?);
         }
         Ok(Self { spool, lanes })
     }
@@ -108,14 +138,15 @@ impl Findings {
 }
 
 impl<F: Fs> LaneSnapshot<F> {
-    fn take(fs: &F, path: &Path, spool: SpoolId, lane: LaneName) -> Result<Self, OpenError> {
+    fn take(fs: &F, path: &Path, spool: SpoolId, lane: LaneName, at_least: Seq) -> Result<Self, OpenError> {
         let dir = path.join(names::LANES).join(lane.as_str());
-        let found = recover(fs, &dir, spool, &lane, Seq::NONE, Access::Visitor)?;
-        let floor = read_floor(fs, &dir);
+        let found = recover(fs, &dir, spool, &lane, at_least, Access::Visitor)?;
         let mut table = found.table;
-        table.floor = floor;
-        let end = found.predecessor.end.max(floor.dropped).max(floor.released);
-        Ok(Self { log: Arc::new(Frozen { fs: fs.clone(), spool, lane, table, end }) })
+        // After the files: of what was deleted in between, it says so.
+        table.floor = read_floor(fs, &dir);
+        let end = found.predecessor.end.max(table.floor.gone()).max(at_least);
+        let left = Mutex::new(table.clone());
+        Ok(Self { log: Arc::new(Frozen { fs: fs.clone(), spool, lane, dir, table, end, left }) })
     }
 
     /// Its name.
@@ -134,6 +165,13 @@ impl<F: Fs> LaneSnapshot<F> {
     #[must_use]
     pub fn end(&self) -> Seq {
         self.log.end
+    }
+
+    /// The lowest number that has to be there: those below were deleted on purpose. Below [`Self::first`] if the
+    /// oldest segment is lost.
+    #[must_use]
+    pub fn begin(&self) -> Seq {
+        self.log.table.floor.gone().max(Seq::FIRST)
     }
 
     /// Everything below was dropped because the lane was full, or released.
@@ -174,12 +212,25 @@ impl<F: Fs> LaneSnapshot<F> {
     /// # Errors
     /// None for damage, which is in the findings; only when a file could not be read after several attempts.
     pub fn look_over(&self, thorough: bool) -> Result<Findings, ReadError> {
+        self.look_over_with(thorough, |_| {})
+    }
+
+    /// [`Self::look_over`], telling after each block to which number it has come.
+    ///
+    /// # Errors
+    /// As [`Self::look_over`].
+    pub fn look_over_with(
+        &self,
+        thorough: bool,
+        mut progress: impl FnMut(Seq),
+    ) -> Result<Findings, ReadError> {
         let mut findings = Findings::default();
-        let mut reader = self.reader(self.first());
+        let mut reader = self.reader(self.begin());
         loop {
+            progress(reader.position());
             let mut seen = String::new();
             let item = patient(&mut reader, |stream, _| {
-                stream.clone_into(&mut seen);
+                stream.as_str().clone_into(&mut seen);
                 thorough
             })?;
             match item {
@@ -210,11 +261,11 @@ impl<F: Fs> LaneSnapshot<F> {
 /// When it fails for good.
 pub fn patient<F: Fs>(
     reader: &mut Reader<F>,
-    mut wanted: impl FnMut(&str, SeqRange) -> bool,
+    mut wanted: impl FnMut(&StreamName, SeqRange) -> bool,
 ) -> Result<Option<Item>, ReadError> {
     let mut attempts = 0;
     loop {
-        match reader.next_where(|stream, range| wanted(stream.as_str(), range)) {
+        match reader.next_where(|stream, range| wanted(stream, range)) {
             Err(e) if attempts >= 2 * PATIENCE => return Err(e),
             Err(_) => attempts += 1,
             done => return done,
@@ -234,7 +285,7 @@ fn verdict_word(verdict: Verdict) -> &'static str {
 }
 
 /// The floor file, looked at without making one.
-fn read_floor<F: Fs>(fs: &F, dir: &Path) -> FloorMark {
+pub(super) fn read_floor<F: Fs>(fs: &F, dir: &Path) -> FloorMark {
     let listed = fs.list(dir).unwrap_or_default();
     if !listed.iter().any(|e| e.name == names::FLOOR && e.kind == EntryKind::File) {
         return FloorMark::default();

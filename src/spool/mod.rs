@@ -34,6 +34,7 @@ mod queue;
 mod reader;
 mod recover;
 mod room;
+pub mod salvage;
 mod scan;
 mod shared;
 #[cfg(any(test, feature = "simulation"))]

@@ -43,15 +43,15 @@ pub(super) enum Access {
 }
 
 /// A file that may be a segment.
-#[derive(Debug)]
-struct Candidate {
-    id: SegmentId,
-    name_fits: bool,
-    path: std::path::PathBuf,
-    len: u64,
-    header: Option<SegmentHeader>,
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) id: SegmentId,
+    pub(super) name_fits: bool,
+    pub(super) path: std::path::PathBuf,
+    pub(super) len: u64,
+    pub(super) header: Option<SegmentHeader>,
     /// Where the header belongs, there are only zeros.
-    blank: bool,
+    pub(super) blank: bool,
 }
 
 /// Reads a lane's directory. `at_least`: every number below is known to have been durable.
@@ -65,7 +65,45 @@ pub(super) fn recover<F: Fs>(
 ) -> Result<Recovered, OpenError> {
     let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
     let mut highest = SegmentId(0);
-    let found = candidates(fs, dir, &identity, access, &mut highest)?;
+    let mut found = candidates(fs, dir, &identity, access, &mut highest)?;
+    Ok(match access {
+        Access::Owner => judge(fs, &found, &identity, (at_least, highest), access),
+        Access::Visitor => judge_live(fs, &mut found, &identity, (at_least, highest)),
+    })
+}
+
+/// [`judge`], beside an agent that goes on: the log as it was at one moment. A file that was without a header when
+/// it was listed and has one by now was begun since, perhaps after the one before it was read and then grew: what
+/// came in between would look lost. It is left out, and the rest judged again.
+pub(super) fn judge_live<F: Fs>(
+    fs: &F,
+    found: &mut Vec<Candidate>,
+    identity: &Identity,
+    known: (Seq, SegmentId),
+) -> Recovered {
+    loop {
+        let recovered = judge(fs, found, identity, known, Access::Visitor);
+        let before = found.len();
+        found.retain(|c| c.header.is_some() || !has_header(fs, &c.path));
+        if found.len() == before {
+            return recovered;
+        }
+    }
+}
+
+fn has_header<F: Fs>(fs: &F, path: &Path) -> bool {
+    fs.open_read(path).is_ok_and(|file| start_of(&file).header.is_some())
+}
+
+/// Which of the files that may be segments are the lane's log, and where each ends. `found` is in order, each
+/// segment number once (see [`in_order`]).
+pub(super) fn judge<F: Fs>(
+    fs: &F,
+    found: &[Candidate],
+    identity: &Identity,
+    (at_least, highest): (Seq, SegmentId),
+    access: Access,
+) -> Recovered {
     let mut recovered = Recovered {
         table: Table::default(),
         predecessor: Predecessor::NONE,
@@ -87,13 +125,13 @@ pub(super) fn recover<F: Fs>(
                 recovered.take(recorded_segment(candidate, recorded, previous), Vec::new());
             }
             End::Unknown { proof, cap } => {
-                let (segment, holes) = scanned(fs, candidate, &identity, (proof, cap, access), previous);
+                let (segment, holes) = scanned(fs, candidate, identity, (proof, cap, access), previous);
                 recovered.take(segment, holes);
             }
         }
     }
-    recovered.drop_blank_tail(&found);
-    Ok(recovered)
+    recovered.drop_blank_tail(found);
+    recovered
 }
 
 impl Recovered {
@@ -266,19 +304,24 @@ fn candidates<F: Fs>(
         match candidate(fs, &path, id, entry.len, identity) {
             Ok(candidate) => found.extend(candidate),
             // Its bytes may be as good as ever. Going on without it would give its events up.
-            Err(e) if access == Access::Owner && !is_damage(&e) => {
-                return Err(OpenError::io("open", &path)(e));
+            Err(e) if access == Access::Visitor && e.kind() == io::ErrorKind::NotFound => {
+                // Deleted by its agent between the listing and now: the floor says so.
             }
+            Err(e) if !is_damage(&e) => return Err(OpenError::io("open", &path)(e)),
             Err(e) => {
                 tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened: left alone");
             }
         }
     }
     found.iter().for_each(|c| *highest = (*highest).max(c.id));
-    // A file under its own name comes before a copy under another.
+    in_order(&mut found);
+    Ok(found)
+}
+
+/// Sorts by segment number and leaves one file a number: one under its own name comes before a copy under another.
+pub(super) fn in_order(found: &mut Vec<Candidate>) {
     found.sort_by_key(|c| (c.id, !c.name_fits));
     found.dedup_by_key(|c| c.id);
-    Ok(found)
 }
 
 fn candidate<F: Fs>(
@@ -288,17 +331,7 @@ fn candidate<F: Fs>(
     len: u64,
     identity: &Identity,
 ) -> io::Result<Option<Candidate>> {
-    let file = insist(|| fs.open_read(path))?;
-    let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
-    // An unreadable header is a damaged one; the blocks behind it speak for themselves.
-    let read = insist(|| file.read_full_at(&mut area, 0));
-    let readable = read.is_ok();
-    area.truncate(read.unwrap_or(0));
-    let blank = readable && area.iter().all(|b| *b == 0);
-    let header = SegmentHeader::decode_area(&area);
-    let owner = header.as_ref().map(|h| (h.spool, h.lane.as_str(), h.segment));
-    let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
-    let owner = owner.or(block.map(|b| (b.spool, b.lane, b.segment)));
+    let Start { header, owner, blank } = start_of(&insist(|| fs.open_read(path))?);
     let id = match owner {
         Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
             tracing::error!(path = %path.display(), "a segment of another spool or lane: left alone");
@@ -310,6 +343,28 @@ fn candidate<F: Fs>(
     Ok(Some(Candidate { id, name_fits: id == name, path: path.to_owned(), len, header, blank }))
 }
 
+/// What the beginning of a file says.
+pub(super) struct Start {
+    pub(super) header: Option<SegmentHeader>,
+    /// Spool, lane and segment, by the header or else the first block.
+    pub(super) owner: Option<(SpoolId, String, SegmentId)>,
+    pub(super) blank: bool,
+}
+
+pub(super) fn start_of<T: File>(file: &T) -> Start {
+    let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
+    // An unreadable header is a damaged one; the blocks behind it speak for themselves.
+    let read = insist(|| file.read_full_at(&mut area, 0));
+    let readable = read.is_ok();
+    area.truncate(read.unwrap_or(0));
+    let blank = readable && area.iter().all(|b| *b == 0);
+    let header = SegmentHeader::decode_area(&area);
+    let owner = header.as_ref().map(|h| (h.spool, h.lane.clone(), h.segment));
+    let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
+    let owner = owner.or(block.map(|b| (b.spool, b.lane.to_owned(), b.segment)));
+    Start { header, owner, blank }
+}
+
 /// The identity that the segments of a data directory carry, for when `FORMAT` is lost.
 pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Option<SpoolId>, OpenError> {
     for lane in super::data_dir::lane_names(fs, data_dir)? {
@@ -319,13 +374,8 @@ pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Opt
                 continue;
             }
             let Ok(file) = insist(|| fs.open_read(&dir.join(&entry.name))) else { continue };
-            let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
-            let read = insist(|| file.read_full_at(&mut area, 0)).unwrap_or(0);
-            area.truncate(read);
-            let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
-            let id = SegmentHeader::decode_area(&area).map(|h| h.spool).or(block.map(|b| b.spool));
-            if id.is_some() {
-                return Ok(id);
+            if let Some((spool, _, _)) = start_of(&file).owner {
+                return Ok(Some(spool));
             }
         }
     }

@@ -53,6 +53,7 @@ pub(super) fn scan<T: File>(
         Scan { end_offset: DATA_START.min(limit), end: base, verdict: Verdict::Torn, holes: Vec::new() };
     let mut proof = proof;
     let mut looked_ahead = false;
+    let mut read_again = None;
     loop {
         if let Some(block) = good_block(walker, scan.end_offset, scan.end, limit)? {
             if cap.is_some_and(|cap| block.header.end() > cap) {
@@ -72,6 +73,13 @@ pub(super) fn scan<T: File>(
         }
         if judge(scan.end, proof) == Gap::Torn {
             break;
+        }
+        // Its agent may be writing: the bytes at hand can be older than the proof. By now the block is whole, if it
+        // ever was.
+        if read_again != Some(scan.end_offset) {
+            read_again = Some(scan.end_offset);
+            walker.forget();
+            continue;
         }
         let within = |block: &Sighting| cap.is_none_or(|cap| block.header.end() <= cap);
         let found = resume(walker, scan.end_offset, scan.end, limit)?;

@@ -41,6 +41,11 @@ pub(super) struct FloorMark {
 }
 
 impl FloorMark {
+    /// Everything below is gone on purpose.
+    pub(super) fn gone(self) -> Seq {
+        self.dropped.max(self.released)
+    }
+
     /// The higher of both, each by itself.
     pub(super) fn raised_by(self, other: FloorMark) -> FloorMark {
         FloorMark { dropped: self.dropped.max(other.dropped), released: self.released.max(other.released) }

@@ -9,7 +9,7 @@ use crate::ids::{LaneName, SegmentId, SpoolId};
 use crate::sabotage::{self, Bug};
 
 use super::error::ReadError;
-use super::format::{BLOCK_ALIGN, BLOCK_MAGIC, BlockHeader, FIXED_HEADER, FLAG_LZ4, PREFIX};
+use super::format::{BLOCK_ALIGN, BLOCK_MAGIC, BlockHeader, FIXED_HEADER, FLAG_LZ4, PREFIX, padded};
 
 /// Bytes read from the disk at once.
 const CHUNK: usize = 256 << 10;
@@ -80,7 +80,7 @@ impl<T: File> Walker<T> {
         }
         self.ensure(offset, len, limit)?;
         let Some(header) = BlockHeader::decode(self.at(offset, len)) else { return Ok(None) };
-        let next = offset.saturating_add(header.block_len());
+        let next = offset.saturating_add(padded(len as u64 + u64::from(header.payload_len)));
         if !self.identity.owns(&header) || next > limit {
             return Ok(None);
         }
@@ -108,6 +108,18 @@ impl<T: File> Walker<T> {
         let bytes = self.chunk.slice(start..end);
         let whole = crc32fast::hash(&bytes) == block.header.payload_crc;
         Ok((whole || sabotage::commits(Bug::PayloadUnchecked)).then_some(bytes))
+    }
+
+    /// All bytes of a block, padding included, if its payload's checksum holds.
+    pub(super) fn whole(&mut self, block: &Sighting, limit: u64) -> Result<Option<Bytes>, ReadError> {
+        let len = usize::try_from(block.next - block.offset).unwrap_or(usize::MAX);
+        self.ensure(block.offset, len, limit)?;
+        if self.stored(block, limit)?.is_none() {
+            return Ok(None);
+        }
+        let start = usize::try_from(block.offset.saturating_sub(self.chunk_at)).unwrap_or(usize::MAX);
+        let end = start.saturating_add(len);
+        Ok((end <= self.chunk.len()).then(|| self.chunk.slice(start..end)))
     }
 
     /// The payload unpacked, if its checksum holds and this version can unpack it.

@@ -5,12 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::Directory;
 use super::inspect::hole_text;
+use super::{Directory, read_failure, time};
+use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, output};
+use crate::config::Pattern;
 use crate::disk::RealFs;
-use crate::event::EventRef;
-use crate::ids::{LaneName, Seq};
+use crate::event::{EventRef, UnixMillis};
+use crate::ids::{LaneName, Seq, SeqRange, StreamName};
 use crate::spool::inspect::{LaneSnapshot, patient};
 use crate::spool::{Block, HoleCause, Item};
 
@@ -21,37 +23,62 @@ const CHUNK: usize = 64 << 10;
 pub(super) struct DumpArgs {
     #[command(flatten)]
     directory: Directory,
-    /// Only this stream.
-    #[arg(long, value_name = "NAME")]
-    stream: Option<String>,
+    /// Only streams of this name or glob, as routes take them; may be given several times.
+    #[arg(long = "stream", value_name = "NAME", value_parser = Pattern::parse)]
+    streams: Vec<Pattern>,
     /// First event number.
     #[arg(long, value_name = "SEQ", default_value_t = 1)]
     from: u64,
     /// Last event number.
     #[arg(long, value_name = "SEQ")]
     to: Option<u64>,
+    /// Only events of this time or later: 2026-01-31T12:00:00Z, milliseconds since 1970, or "2h" (ago).
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    since: Option<UnixMillis>,
+    /// Only events before this time.
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    until: Option<UnixMillis>,
 }
 
 pub(super) fn run(args: &DumpArgs) -> Outcome {
-    let (_, lanes) = args.directory.snapshot()?;
+    check(args)?;
     let mut lost = false;
-    for lane in lanes {
+    for lane in args.directory.look()?.lanes {
         lost |= dump(args, &lane)?;
     }
     Ok(if lost { Exit::Loss } else { Exit::Done })
 }
 
+/// What can match nothing is a mistake.
+fn check(args: &DumpArgs) -> Result<(), Failure> {
+    if let Some(to) = args.to.filter(|to| *to < args.from) {
+        return Err(Failure::usage(format!(
+            "--to {to} is below --from {}: no event is in between",
+            args.from
+        )));
+    }
+    if let (Some(since), Some(until)) = (args.since, args.until)
+        && until <= since
+    {
+        return Err(Failure::usage("--until is not after --since: no event is in between"));
+    }
+    Ok(())
+}
+
 /// Prints a lane; whether something in its range is lost.
 fn dump(args: &DumpArgs, lane: &LaneSnapshot<RealFs>) -> Result<bool, Failure> {
     let to = args.to.map_or(Seq(u64::MAX), Seq);
-    let mut reader = lane.reader(Seq(args.from).max(lane.first()));
+    let mut reader = lane.reader(Seq(args.from).max(lane.begin()));
+    let mut progress = Progress::new(format!("lane {}", lane.name()), lane.end().0.min(to.0));
     let (mut text, mut lost) = (String::new(), false);
     while reader.position() <= to {
-        let wanted = |stream: &str, _| args.stream.as_ref().is_none_or(|s| s == stream);
-        match patient(&mut reader, wanted).map_err(Failure::running)? {
+        progress.at(reader.position().0);
+        let wanted =
+            |stream: &StreamName, _| args.streams.is_empty() || args.streams.iter().any(|p| p.takes(stream));
+        match patient(&mut reader, wanted).map_err(|e| read_failure(&e))? {
             None => break,
             Some(Item::Skipped(_)) => {}
-            Some(Item::Block(block)) => put_block(&mut text, lane.name(), &block, to),
+            Some(Item::Block(block)) => lost |= !put_block(&mut text, lane.name(), &block, args),
             Some(Item::Hole(hole)) => {
                 lost |= matches!(hole.cause, HoleCause::Damaged | HoleCause::Missing);
                 anstream::eprintln!("lane {}: {}", lane.name(), hole_text(&hole));
@@ -66,20 +93,36 @@ fn dump(args: &DumpArgs, lane: &LaneSnapshot<RealFs>) -> Result<bool, Failure> {
     Ok(lost)
 }
 
-fn put_block(text: &mut String, lane: &LaneName, block: &Block, to: Seq) {
+/// Whether all of it can be decoded.
+fn put_block(text: &mut String, lane: &LaneName, block: &Block, args: &DumpArgs) -> bool {
     let mut seq = block.first;
     for event in block.events() {
-        if seq > to {
-            return;
+        if args.to.is_some_and(|to| seq.0 > to) {
+            return true;
         }
         match event {
-            Ok(event) => {
+            Ok(event) if args.takes(event.time.unwrap_or(block.time)) => {
                 text.push_str(&row(lane, block, seq, &event).to_string());
                 text.push('\n');
             }
-            Err(e) => anstream::eprintln!("lane {lane}: event {seq} cannot be decoded: {e}"),
+            Ok(_) => {}
+            Err(e) => {
+                let rest = SeqRange::new(seq, block.range().end);
+                anstream::eprintln!(
+                    "lane {lane}: damaged: {rest} ({} events) cannot be decoded: {e}",
+                    rest.len()
+                );
+                return false;
+            }
         }
         seq = seq.next();
+    }
+    true
+}
+
+impl DumpArgs {
+    fn takes(&self, time: UnixMillis) -> bool {
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
     }
 }
 

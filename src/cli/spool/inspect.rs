@@ -1,16 +1,20 @@
 //! `spoolway spool inspect`.
 
-use std::fmt::Write as _;
+mod text;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Directory;
-use crate::cli::{Exit, Failure, Outcome, output};
+use super::{Directory, Readers, read_failure};
+use crate::cli::progress::Progress;
+use crate::cli::{Exit, Outcome, output};
 use crate::disk::RealFs;
-use crate::ids::{SeqRange, SpoolId};
+use crate::ids::{DestinationName, Seq, SpoolId};
 use crate::spool::inspect::{Findings, LaneSnapshot};
 use crate::spool::{Hole, Segment};
+use crate::state::positions::{Restored, needs, usable};
+
+pub(super) use text::hole_text;
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
@@ -21,37 +25,64 @@ pub(super) struct InspectArgs {
     json: bool,
 }
 
-pub(super) fn run(args: &InspectArgs) -> Outcome {
-    let (snapshot, lanes) = args.directory.snapshot()?;
-    let mut found = Vec::new();
-    for lane in lanes {
-        let findings = lane.look_over(false).map_err(Failure::running)?;
-        found.push((lane, findings));
-    }
-    if args.json {
-        output::line(&as_json(snapshot.spool, &found).to_string())?;
-    } else {
-        output::print(&as_text(snapshot.spool, &found))?;
-    }
-    Ok(Exit::Done)
+/// A lane, and what is known of it.
+struct Found {
+    lane: LaneSnapshot<RealFs>,
+    findings: Findings,
+    readers: Readers,
 }
 
-type Found = [(LaneSnapshot<RealFs>, Findings)];
+impl Found {
+    /// Where a destination begins whose positions are not known, and where all end.
+    fn range(&self) -> (Seq, Seq) {
+        (self.lane.first().max(self.lane.begin()), self.lane.end())
+    }
+}
 
-fn as_json(spool: SpoolId, found: &Found) -> serde_json::Value {
-    let lanes = found.iter().map(|(lane, findings)| {
+pub(super) fn run(args: &InspectArgs) -> Outcome {
+    let mut looked = args.directory.look()?;
+    let mut found = Vec::new();
+    for lane in looked.lanes {
+        let findings = look_over(&lane, false)?;
+        let readers = looked.readers.remove(lane.name()).unwrap_or_default();
+        found.push(Found { lane, findings, readers });
+    }
+    if args.json {
+        output::line(&as_json(looked.spool, &found).to_string())?;
+    } else {
+        output::print(&text::of(looked.spool, &found))?;
+    }
+    let lost = found.iter().any(|f| f.findings.lost() > 0);
+    Ok(if lost { Exit::Loss } else { Exit::Done })
+}
+
+/// Goes over a lane, showing on a terminal how far it has come.
+pub(super) fn look_over(
+    lane: &LaneSnapshot<RealFs>,
+    thorough: bool,
+) -> Result<Findings, crate::cli::Failure> {
+    let begin = lane.begin().max(lane.first()).0;
+    let mut progress = Progress::new(format!("lane {}", lane.name()), lane.end().0.saturating_sub(begin));
+    let found = lane.look_over_with(thorough, |seq| progress.at(seq.0.saturating_sub(begin)));
+    found.map_err(|e| read_failure(&e))
+}
+
+fn as_json(spool: SpoolId, found: &[Found]) -> Value {
+    let lanes = found.iter().map(|f| {
+        let Found { lane, findings, readers } = f;
         let segments: Vec<_> = lane.segments().map(|segment| segment_json(lane, segment, findings)).collect();
         json!({
             "name": lane.name(), "first_seq": lane.first(), "end_seq": lane.end(),
             "dropped_below": lane.dropped_below(), "released_below": lane.released_below(),
             "streams": findings.streams, "segments": segments,
             "holes": findings.holes.iter().map(hole_json).collect::<Vec<_>>(),
+            "destinations": readers.iter().map(|r| destination_json(r, f.range())).collect::<Vec<_>>(),
         })
     });
     json!({ "incarnation": spool, "lanes": lanes.collect::<Vec<_>>() })
 }
 
-fn segment_json(lane: &LaneSnapshot<RealFs>, segment: &Segment, findings: &Findings) -> serde_json::Value {
+fn segment_json(lane: &LaneSnapshot<RealFs>, segment: &Segment, findings: &Findings) -> Value {
     json!({
         "id": segment.id, "file": segment.path, "bytes": segment.bytes, "end_offset": segment.end_offset,
         "base_seq": segment.base, "end_seq": segment.end, "begun_at": segment.created,
@@ -60,48 +91,33 @@ fn segment_json(lane: &LaneSnapshot<RealFs>, segment: &Segment, findings: &Findi
     })
 }
 
+/// `position` and `totals` are null where the positions can't be read: then everything is sent again.
+fn destination_json((name, restored): &(DestinationName, Restored), range: (Seq, Seq)) -> Value {
+    let (needed_from, pending) = needs(restored, range);
+    let known = usable(restored);
+    let sides = known.map(|p| &p.sides[..]).unwrap_or_default().iter();
+    let sides = sides.map(|s| json!({ "topic": s.topic, "position_seq": s.position, "waiting": s.waiting }));
+    let totals = known.map(|p| {
+        let t = p.totals;
+        json!({
+            "since_seq": p.since, "delivered": t.delivered, "dead_lettered": t.dead_lettered,
+            "filtered": t.filtered, "dropped": t.dropped, "lost_to_damage": t.lost,
+        })
+    });
+    let problem = match restored {
+        Restored::Unusable(why) => Some(why.to_string()),
+        _ => None,
+    };
+    json!({
+        "name": name, "needed_from_seq": needed_from, "pending": pending, "position_seq": known.map(|p| p.position),
+        "stuck_topics": sides.collect::<Vec<_>>(), "totals": totals, "problem": problem,
+    })
+}
+
 /// A hole as every command prints it.
-pub(super) fn hole_json(hole: &Hole) -> serde_json::Value {
+pub(super) fn hole_json(hole: &Hole) -> Value {
     json!({
         "first_seq": hole.range.first, "last_seq": hole.range.end.prev(), "events": hole.range.len(),
         "cause": hole.cause,
     })
-}
-
-fn as_text(spool: SpoolId, found: &Found) -> String {
-    let mut text = format!("incarnation {spool}\n");
-    // Writing to a String does not fail.
-    for (lane, findings) in found {
-        let events: u64 = findings.streams.values().sum();
-        let _ = writeln!(
-            text,
-            "\nlane {}: {events} events, numbers {}",
-            lane.name(),
-            SeqRange::new(lane.first(), lane.end())
-        );
-        for (stream, count) in &findings.streams {
-            let _ = writeln!(text, "  stream {stream}: {count} events");
-        }
-        for segment in lane.segments() {
-            let events = findings.segments.get(&segment.id).copied().unwrap_or(0);
-            let _ = writeln!(
-                text,
-                "  segment {}: {}, {events} events, {} bytes, {}",
-                segment.id,
-                SeqRange::new(segment.base, segment.end),
-                segment.bytes,
-                lane.state(segment)
-            );
-        }
-        for hole in &findings.holes {
-            let _ = writeln!(text, "  {}", hole_text(hole));
-        }
-    }
-    text
-}
-
-/// A hole for people.
-pub(super) fn hole_text(hole: &Hole) -> String {
-    let cause = serde_json::to_value(hole.cause).unwrap_or_default();
-    format!("{}: {} ({} events)", cause.as_str().unwrap_or("lost"), hole.range, hole.range.len())
 }

@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::Directory;
-use super::inspect::{hole_json, hole_text};
-use crate::cli::{Exit, Failure, Outcome, output};
+use super::inspect::{hole_json, hole_text, look_over};
+use crate::cli::{Exit, Outcome, output};
 use crate::spool::inspect::Findings;
 
 #[derive(Debug, Args)]
@@ -20,10 +20,10 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(args: &VerifyArgs) -> Outcome {
-    let (_, lanes) = args.directory.snapshot()?;
+    let lanes = args.directory.look()?.lanes;
     let (mut text, mut rows, mut lost) = (String::new(), Vec::new(), 0);
     for lane in lanes {
-        let findings = lane.look_over(true).map_err(Failure::running)?;
+        let findings = look_over(&lane, true)?;
         lost += findings.lost();
         let events: u64 = findings.streams.values().sum();
         rows.push(json!({

@@ -13,6 +13,8 @@ pub const BLOCK_ALIGN: u64 = 8;
 pub const FIXED_HEADER: usize = 100;
 /// Bytes of the largest header: two names of 249, padded.
 pub const MAX_HEADER: usize = 600;
+/// Where run, segment, first and `synced_through` stand, one behind the other.
+const PLACE_AT: usize = 40;
 /// Magic, checksum and header length: what must be read before the rest of the header can be.
 pub const PREFIX: usize = 10;
 /// A block of more than one event holds at most this many bytes before compression.
@@ -162,6 +164,22 @@ impl<'a> BlockHeader<'a> {
         }
         let crc = crc32fast::hash(out.get(8..).unwrap_or_default()).to_le_bytes();
         if let Some(field) = out.get_mut(4..8) {
+            field.copy_from_slice(&crc);
+        }
+    }
+
+    /// Gives the whole block in `bytes` another place: everything else of it stays, also what this version does
+    /// not know.
+    pub fn relocate(bytes: &mut [u8], run: RunId, segment: SegmentId, first: Seq, synced_through: Seq) {
+        let Some(len) = Self::peek_len(bytes) else { return };
+        let values = [run.0, segment.0, first.0, synced_through.0];
+        for (at, value) in (PLACE_AT..).step_by(8).zip(values) {
+            if let Some(field) = bytes.get_mut(at..at + 8) {
+                field.copy_from_slice(&value.to_le_bytes());
+            }
+        }
+        let crc = crc32fast::hash(bytes.get(8..len).unwrap_or_default()).to_le_bytes();
+        if let Some(field) = bytes.get_mut(4..8) {
             field.copy_from_slice(&crc);
         }
     }

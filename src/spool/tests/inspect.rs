@@ -57,3 +57,69 @@ fn a_directory_that_is_no_spool_is_said_to_be_none() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(Snapshot::take(&RealFs, dir.path()), Err(OpenError::NotASpool { .. })));
 }
+
+/// Ten events of 2000 bytes in segments of 16 KiB, and the lane still open.
+fn several_segments(dir: &Path) -> Lane<RealFs> {
+    let settings = Spool { segment_size: 16 << 10, compression: SpoolCompression::None, ..settings() };
+    let lane = open(&RealFs, dir, &settings, Seq::NONE);
+    (0..10u8).for_each(|i| drop(append(&lane, "a", &[vec![i; 2000]]).unwrap()));
+    assert!(segments(dir).len() >= 3);
+    lane
+}
+
+/// Lost numbers, and those that were deleted on purpose.
+fn lost_and_gone(snapshot: &Snapshot<RealFs>) -> (u64, u64) {
+    let findings = snapshot.lanes[0].look_over(true).unwrap();
+    let gone = findings.holes.iter().map(|h| h.range.len()).sum::<u64>() - findings.lost();
+    (findings.lost(), gone)
+}
+
+#[test]
+fn a_segment_that_its_agent_deletes_meanwhile_is_no_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = several_segments(dir.path());
+    let snapshot = Snapshot::take(&RealFs, dir.path()).unwrap();
+    let before = segments(dir.path()).len();
+    lane.release(Seq(9));
+    while segments(dir.path()).len() == before {
+        std::thread::yield_now();
+    }
+    lane.close();
+    let (lost, gone) = lost_and_gone(&snapshot);
+    assert!(lost == 0 && gone > 0, "{lost} lost, {gone} gone");
+    assert_eq!(lost_and_gone(&Snapshot::take(&RealFs, dir.path()).unwrap()), (0, 0));
+}
+
+#[test]
+fn a_segment_that_somebody_else_deletes_meanwhile_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    several_segments(dir.path()).close();
+    let snapshot = Snapshot::take(&RealFs, dir.path()).unwrap();
+    std::fs::remove_file(&segments(dir.path())[1]).unwrap();
+    let (lost, gone) = lost_and_gone(&snapshot);
+    assert!(lost > 0 && gone == 0, "{lost} lost, {gone} gone");
+}
+
+#[test]
+fn a_first_segment_that_is_missing_is_lost_though_nothing_stands_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    several_segments(dir.path()).close();
+    std::fs::remove_file(&segments(dir.path())[0]).unwrap();
+    let snapshot = Snapshot::take(&RealFs, dir.path()).unwrap();
+    let findings = snapshot.lanes[0].look_over(false).unwrap();
+    assert_eq!(findings.holes[0].range.first, Seq(1));
+    assert_eq!(findings.lost() + findings.streams["a"], 10);
+}
+
+#[test]
+fn an_end_that_is_missing_is_lost_if_a_reader_has_been_beyond_it() {
+    let dir = tempfile::tempdir().unwrap();
+    several_segments(dir.path()).close();
+    std::fs::remove_file(segments(dir.path()).last().unwrap()).unwrap();
+    let lost = |at_least| {
+        let snapshot = Snapshot::take_with(&RealFs, dir.path(), |_, _| Ok(at_least)).unwrap();
+        snapshot.lanes[0].look_over(false).unwrap().holes
+    };
+    assert!(lost(Seq::NONE).is_empty());
+    assert_eq!(lost(Seq(11)).last().unwrap().range.end, Seq(11));
+}

@@ -5,8 +5,10 @@ mod append;
 mod damage;
 mod faults;
 mod inspect;
+mod live;
 mod model;
 mod room;
+mod salvage;
 mod sim;
 
 use std::collections::BTreeMap;

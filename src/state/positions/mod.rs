@@ -3,11 +3,15 @@
 //! [`Positions`] is the content, [`Store`] the file. One file a (lane, destination), written by one thread.
 
 mod bits;
+mod carry;
 mod codec;
+mod look;
 mod record;
 mod store;
 
 pub use bits::Bits;
+pub use carry::{Carried, NewLane, carry, may_keep};
 pub use codec::DecodeError;
+pub use look::{highest, look, names, needs, usable};
 pub use record::{Counter, Partial, Positions, Side, Tally, TopicCounters, Totals};
 pub use store::{Restored, Store, StoreError, Unusable, directory};

@@ -156,4 +156,17 @@ impl Positions {
     pub fn needed_from(&self) -> Seq {
         self.sides.iter().map(|s| s.position).fold(self.position, Seq::min)
     }
+
+    /// The highest number it names: every event below was durable, and a new one must not be given one below.
+    #[must_use]
+    pub fn highest(&self) -> Seq {
+        let partial = self.partial.iter().map(|p| p.first.plus(u64::from(p.settled.len())));
+        self.sides.iter().map(|s| s.position).chain(partial).fold(self.position, Seq::max)
+    }
+
+    /// Events of a lane that ends at `end` which are not settled yet.
+    #[must_use]
+    pub fn pending(&self, end: Seq) -> u64 {
+        end.0.saturating_sub(self.since.0).saturating_sub(self.totals.sum())
+    }
 }

@@ -98,7 +98,8 @@ impl<F: Fs> Store<F> {
     }
 }
 
-fn read(bytes: &[u8], spool: SpoolId) -> Restored {
+/// What a value of a positions file says to spool `spool`.
+pub(super) fn read(bytes: &[u8], spool: SpoolId) -> Restored {
     match codec::decode(bytes) {
         Ok(positions) if positions.spool == spool => Restored::Positions(Box::new(positions)),
         Ok(positions) => Restored::Unusable(Unusable::Foreign(positions.spool)),

@@ -1,0 +1,140 @@
+//! `spoolway spool repair`.
+
+mod place;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Readers, exists, failure};
+use crate::cli::progress::Progress;
+use crate::cli::{Exit, Failure, Outcome, output};
+use crate::disk::{EntryKind, Fs as _, RealFs};
+use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId};
+use crate::spool::OpenError;
+use crate::spool::salvage::{LaneCopy, Old, Wishes, finish};
+use crate::state::positions::{self, Carried, NewLane, Restored, Store, carry, may_keep};
+
+#[derive(Debug, Args)]
+pub(super) struct RepairArgs {
+    /// The data directory (relay.data_dir). Nothing in it is changed.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Where the fresh spool is made: a directory that is empty or not there yet.
+    #[arg(long, value_name = "NEW_DIR")]
+    into: PathBuf,
+    /// Take whole events too of which nobody was told that they are kept, such as those behind a torn write.
+    #[arg(long)]
+    with_unproven: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A lane that was salvaged.
+struct Lane {
+    name: LaneName,
+    copy: LaneCopy,
+    destinations: Vec<(DestinationName, Carried)>,
+}
+
+pub(super) fn run(args: &RepairArgs) -> Outcome {
+    exists(&args.dir)?;
+    place::check(&args.dir, &args.into)?;
+    let repair = Repair::begin(args)?;
+    place::check_room(&args.into, repair.old.bytes())?;
+    let lanes = repair.lanes()?;
+    finish(&RealFs, &args.into, repair.old.spool).map_err(|e| failure(&e))?;
+    place::give_to_owner(&args.dir, &args.into)?;
+    let report =
+        report::Report { args, old: &repair.old, lanes: &lanes, running: place::is_running(&args.dir) };
+    if args.json {
+        output::line(&report.json().to_string())?;
+    } else {
+        output::print(&report.text())?;
+    }
+    Ok(if report.lost() > 0 { Exit::Loss } else { Exit::Done })
+}
+
+struct Repair<'a> {
+    args: &'a RepairArgs,
+    old: Old<RealFs>,
+    /// What the positions said before the lanes were looked at.
+    readers: BTreeMap<LaneName, Readers>,
+    run: RunId,
+}
+
+impl<'a> Repair<'a> {
+    fn begin(args: &'a RepairArgs) -> Result<Self, Failure> {
+        let spool = Old::identify(&RealFs, &args.dir).map_err(|e| failure(&e))?;
+        let mut readers = BTreeMap::new();
+        for lane in lanes_with_readers(&args.dir) {
+            let found = look(&args.dir, spool, &lane)?;
+            readers.insert(lane, found);
+        }
+        let mut old = Old::find(&RealFs, &args.dir, spool).map_err(|e| failure(&e))?;
+        readers.iter().filter(|(_, found)| !found.is_empty()).for_each(|(lane, _)| old.know(lane));
+        let run = RunId::draw().map_err(|e| Failure::running(format!("no run id can be drawn: {e}")))?;
+        Ok(Self { args, old, readers, run })
+    }
+
+    fn lanes(&self) -> Result<Vec<Lane>, Failure> {
+        let mut progress = Progress::new("salvaging".to_owned(), self.old.bytes());
+        let mut done = 0;
+        let mut told = |bytes| {
+            done += bytes;
+            progress.at(done);
+        };
+        self.old.lanes().into_iter().map(|name| self.lane(name, &mut told)).collect()
+    }
+
+    fn lane(&self, name: LaneName, progress: &mut dyn FnMut(u64)) -> Result<Lane, Failure> {
+        let none = Readers::new();
+        let before = self.readers.get(&name).unwrap_or(&none);
+        let wishes = Wishes {
+            at_least: positions::highest(before),
+            unproven: self.args.with_unproven,
+            may_keep: &|seq: Seq| before.iter().all(|(_, restored)| may_keep(restored, seq)),
+            run: self.run,
+        };
+        let copy = self.old.copy(&name, &self.args.into, &wishes, progress).map_err(|e| failure(&e))?;
+        let lane =
+            NewLane { first: copy.first, gone: copy.gone, end: copy.log_end, found: copy.salvaged.found > 0 };
+        let after = look(&self.args.dir, self.old.spool, &name)?;
+        let mut destinations = Vec::new();
+        for (destination, before) in before {
+            let after = after.iter().find(|(name, _)| name == destination).map(|(_, restored)| restored);
+            let carried = carry(self.old.spool, before, after.unwrap_or(&Restored::Nothing), lane);
+            self.save(&name, destination, &carried)?;
+            destinations.push((destination.clone(), carried));
+        }
+        Ok(Lane { name, copy, destinations })
+    }
+
+    fn save(&self, lane: &LaneName, destination: &DestinationName, carried: &Carried) -> Result<(), Failure> {
+        let (Carried::AsItWas(positions) | Carried::Anew(positions)) = carried else { return Ok(()) };
+        let (mut store, _) = Store::open(&RealFs, &self.args.into, self.old.spool, lane, destination)
+            .map_err(Failure::running)?;
+        store.save(positions).and_then(|()| store.sync()).map_err(Failure::running)
+    }
+}
+
+fn look(dir: &Path, spool: SpoolId, lane: &LaneName) -> Result<Readers, Failure> {
+    positions::look(&RealFs, dir, spool, lane).map_err(|source| {
+        failure(&OpenError::Io {
+            operation: "read the positions in",
+            path: positions::directory(dir, lane),
+            source,
+        })
+    })
+}
+
+/// Lanes that have, or had, a reader.
+fn lanes_with_readers(dir: &Path) -> Vec<LaneName> {
+    // Without the directory there are no positions; files in it that may not be read are refused later.
+    let entries = RealFs.list(&dir.join("readers")).unwrap_or_default();
+    let directories = entries.into_iter().filter(|e| e.kind == EntryKind::Directory);
+    directories.filter_map(|e| LaneName::new(&e.name).ok()).collect()
+}

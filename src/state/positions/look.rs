@@ -1,0 +1,98 @@
+//! Looking at positions files from outside: no lock, no write, beside a running agent or without one.
+//!
+//! A file that is being saved to is read as the save before: a slot that is half written has a wrong checksum.
+
+use std::io;
+use std::path::Path;
+
+use super::record::Positions;
+use super::store::{Restored, Unusable, directory, read};
+use crate::disk::{File, Fs, newest_slot};
+use crate::ids::{DestinationName, LaneName, Seq, SpoolId};
+
+/// No positions file is larger.
+const MAX_FILE: u64 = 16 << 20;
+
+/// The destinations that have a positions file in a lane, configured or not.
+pub fn names<F: Fs>(fs: &F, directory: &Path) -> Vec<DestinationName> {
+    // A directory that is not there has no files; one that can't be read is refused when a file is opened.
+    let entries = fs.list(directory).unwrap_or_default();
+    let left_over =
+        |name: &str| name.ends_with(".new") || name.ends_with(".making") || name.contains(".aside-");
+    let ours = entries.into_iter().filter(|e| !left_over(&e.name));
+    ours.filter_map(|e| DestinationName::new(&e.name).ok()).collect()
+}
+
+/// What the positions files of a lane say at this moment.
+///
+/// # Errors
+/// When a file can't be read for a reason that says nothing of its bytes, such as a missing permission.
+pub fn look<F: Fs>(
+    fs: &F,
+    data_dir: &Path,
+    spool: SpoolId,
+    lane: &LaneName,
+) -> io::Result<Vec<(DestinationName, Restored)>> {
+    let directory = directory(data_dir, lane);
+    match fs.list(&directory) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
+        _ => {}
+    }
+    let mut found = Vec::new();
+    for name in names(fs, &directory) {
+        let restored = look_at(fs, &directory.join(name.as_str()), spool)?;
+        found.push((name, restored));
+    }
+    Ok(found)
+}
+
+/// The highest number that any of them names.
+#[must_use]
+pub fn highest(found: &[(DestinationName, Restored)]) -> Seq {
+    let whole = found.iter().filter_map(|(_, restored)| match restored {
+        Restored::Positions(positions) => Some(positions.highest()),
+        _ => None,
+    });
+    whole.max().unwrap_or(Seq::NONE)
+}
+
+fn look_at<F: Fs>(fs: &F, path: &Path, spool: SpoolId) -> io::Result<Restored> {
+    let bytes = match whole(fs, path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Restored::Nothing),
+        Err(_) => return Ok(Restored::Unusable(Unusable::Damaged)),
+    };
+    Ok(match newest_slot(&bytes) {
+        Some(value) => read(&value, spool),
+        None if !bytes.is_empty() && bytes.iter().all(|b| *b == 0) => Restored::Nothing,
+        None => Restored::Unusable(Unusable::Damaged),
+    })
+}
+
+fn whole<F: Fs>(fs: &F, path: &Path) -> io::Result<Vec<u8>> {
+    let file = fs.open_read(path)?;
+    let mut bytes = vec![0; usize::try_from(file.size()?.min(MAX_FILE)).unwrap_or(0)];
+    let len = file.read_full_at(&mut bytes, 0)?;
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+/// The number from which on a lane whose files begin at `first` and end at `end` is still needed, and how many
+/// events that are.
+#[must_use]
+pub fn needs(restored: &Restored, (first, end): (Seq, Seq)) -> (Seq, u64) {
+    match restored {
+        Restored::Positions(positions) => (positions.needed_from(), positions.pending(end)),
+        _ => (first, end.0.saturating_sub(first.0)),
+    }
+}
+
+/// The positions, if they could be read.
+#[must_use]
+pub fn usable(restored: &Restored) -> Option<&Positions> {
+    match restored {
+        Restored::Positions(positions) => Some(positions),
+        _ => None,
+    }
+}
