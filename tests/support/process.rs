@@ -40,7 +40,7 @@ while read -r order; do
         -*) pids="${pids%% $pid *} ${pids#* $pid }" ;;
     esac
 done
-for pid in $pids; do kill -9 -- "-$pid"; done
+for pid in $pids; do kill -s KILL -- "-$pid"; done
 while read -r _ point _; do
     case $point in "$1"/*) umount -l "$point" ;; esac
 done </proc/self/mounts
