@@ -140,6 +140,9 @@ metrics! {
     /// `spoolway_spool_full`
     spool_full: Family<Lane, Gauge> = Family::default(),
         "spoolway_spool_full", "1 while the lane takes no events for lack of room";
+    /// `spoolway_spool_failing`
+    spool_failing: Family<Lane, Gauge> = Family::default(),
+        "spoolway_spool_failing", "1 while the lane takes no events because writing fails";
     /// `spoolway_spool_quarantined_events_total`
     quarantined: Family<Lane, Counter> = Family::default(),
         "spoolway_spool_quarantined_events", "Events lost to damaged bytes on disk";

@@ -72,6 +72,8 @@ pub struct Lane {
     pub quarantined_events: u64,
     /// Whether it takes no events for lack of room.
     pub full: bool,
+    /// What is full: the quota, or the file system; while it is.
+    pub full_reason: Option<String>,
     /// Why it can't write (a failed fsync, a read-only file system), while it can't.
     pub failing: Option<String>,
 }

@@ -46,6 +46,7 @@ fn forget(metrics: &Metrics, before: &Shown, now: &Shown) {
         metrics.spool_bytes.remove(&label);
         metrics.spool_limit_bytes.remove(&label);
         metrics.spool_full.remove(&label);
+        metrics.spool_failing.remove(&label);
     }
     for destination in before.destinations.difference(&now.destinations) {
         metrics.destination_up.remove(&Destination { destination: destination.clone() });
@@ -63,6 +64,7 @@ fn set_lane(metrics: &Metrics, lane: &status::Lane) {
     metrics.spool_bytes.get_or_create(&label).set(saturating(lane.bytes));
     metrics.spool_limit_bytes.get_or_create(&label).set(saturating(lane.limit_bytes));
     metrics.spool_full.get_or_create(&label).set(i64::from(lane.full));
+    metrics.spool_failing.get_or_create(&label).set(i64::from(lane.failing.is_some()));
 }
 
 fn set_pair(metrics: &Metrics, destination: &status::Destination) {

@@ -74,6 +74,7 @@ impl Facts for Fake {
             segments: 1,
             quarantined_events: 0,
             full: true,
+            full_reason: None,
             failing: None,
         };
         Status {
@@ -233,6 +234,7 @@ async fn metrics_have_gauges_of_the_moment_in_the_format_asked_for() {
         "spoolway_spool_bytes{lane=\"main\"} 4096",
         "spoolway_spool_limit_bytes{lane=\"main\"} 8192",
         "spoolway_spool_full{lane=\"main\"} 1",
+        "spoolway_spool_failing{lane=\"main\"} 0",
         "spoolway_destination_up{destination=\"home\"} 0",
         "# TYPE spoolway_build_info gauge",
     ] {

@@ -64,11 +64,12 @@ impl admin::Facts for Facts {
             return Some("the agent is starting".to_owned());
         }
         let lane = self.lanes.main.status();
-        let full = || {
-            "the spool is full: raise spool.max_size, free disk space, or see why delivery is behind"
-                .to_owned()
+        let full = |why| {
+            format!(
+                "the spool is full: {why}; raise spool.max_size, free disk space, or see why delivery is behind"
+            )
         };
-        lane.failing.map(|why| format!("the spool can't write: {why}")).or_else(|| lane.full.then(full))
+        lane.failing.map(|why| format!("the spool can't write: {why}")).or_else(|| lane.full_reason.map(full))
     }
 
     fn deliver_problem(&self) -> Option<String> {

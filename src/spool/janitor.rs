@@ -15,8 +15,8 @@ use super::host::Stamp;
 use super::shared::Shared;
 use super::table::{FloorMark, Segment};
 
-/// How often segments that are kept for replay are looked at.
-const RETAIN_CHECK: Duration = Duration::from_secs(1);
+/// How often segments that are kept for replay, or that could not be deleted, are looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 enum Ahead<T> {
     Nothing,
@@ -133,16 +133,13 @@ impl<F: Fs> Janitor<F> {
     /// The thread.
     pub(super) fn run(&self, mut chores: Chores<F>) {
         loop {
-            let mut wishes = self.lock();
-            while !wishes.stop && !wishes.has_work() {
-                let patience = if chores.retained { RETAIN_CHECK } else { Duration::from_secs(3600) };
-                let (again, timeout) =
-                    self.changed.wait_timeout(wishes, patience).unwrap_or_else(PoisonError::into_inner);
-                wishes = again;
-                if timeout.timed_out() {
-                    wishes.released_changed = true;
-                }
-            }
+            let patience =
+                if chores.retained || chores.stuck { LOOK_AGAIN } else { Duration::from_secs(3600) };
+            let idle = |w: &mut Wishes<F::File>| !w.stop && !w.has_work();
+            // One patience for all wake-ups: a wish that changes nothing comes more often than that.
+            let waited = self.changed.wait_timeout_while(self.lock(), patience, idle);
+            let (mut wishes, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            wishes.released_changed |= timeout.timed_out();
             drop(wishes);
             if !self.turn(&mut chores) {
                 break;
@@ -219,11 +216,13 @@ pub(super) struct Chores<F: Fs> {
     /// When a segment that is kept for replay was first seen to be released.
     released_at: BTreeMap<SegmentId, Stamp>,
     retained: bool,
+    /// The last deletion failed, which has been said, and is tried again.
+    stuck: bool,
 }
 
 impl<F: Fs> Chores<F> {
     pub(super) fn new(shared: Arc<Shared<F>>, floor: Floor<F>) -> Self {
-        Self { shared, floor, released_at: BTreeMap::new(), retained: false }
+        Self { shared, floor, released_at: BTreeMap::new(), retained: false, stuck: false }
     }
 
     /// Gives back what was reserved and not used, and makes the seal durable. Neither is needed for what was
@@ -297,7 +296,10 @@ impl<F: Fs> Chores<F> {
         if sabotage::commits(Bug::DeleteBeforePosition) {
             self.floor.pretend(mark);
         } else if let Err(e) = self.floor.raise(mark) {
-            tracing::error!(lane = %self.shared.name, error = %e, "no segment is deleted: its deletion can't be recorded");
+            if !std::mem::replace(&mut self.stuck, true) {
+                tracing::error!(lane = %self.shared.name, error = %e,
+                    "no segment is deleted: its deletion can't be recorded; it is tried again");
+            }
             return false;
         }
         let mut table = self.shared.table();
@@ -305,11 +307,17 @@ impl<F: Fs> Chores<F> {
         table.segments.remove(&victim.id);
         drop(table);
         self.released_at.remove(&victim.id);
-        if let Err(e) = fs.remove(&victim.path) {
-            tracing::error!(path = %victim.path.display(), error = %e, "a segment could not be deleted");
-            if e.kind() != std::io::ErrorKind::NotFound {
-                self.shared.table().segments.insert(victim.id, victim.clone());
-                return false;
+        match fs.remove(&victim.path) {
+            Ok(()) => self.stuck = false,
+            Err(e) => {
+                if !std::mem::replace(&mut self.stuck, true) {
+                    tracing::error!(path = %victim.path.display(), error = %e,
+                        "a segment could not be deleted; it is tried again");
+                }
+                if e.kind() != std::io::ErrorKind::NotFound {
+                    self.shared.table().segments.insert(victim.id, victim.clone());
+                    return false;
+                }
             }
         }
         if let Err(e) = fs.sync_dir(&self.shared.dir) {

@@ -290,7 +290,11 @@ impl<F: Fs> Lane<F> {
             segments,
             quarantined_events: shared.quarantined(),
             full: matches!(gate, Gate::Full(_)),
-            failing: match gate {
+            full_reason: match &gate {
+                Gate::Full(why) => Some(why.to_string()),
+                _ => None,
+            },
+            failing: match &gate {
                 Gate::Failing(why) => Some(why.to_string()),
                 _ => None,
             },

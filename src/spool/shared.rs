@@ -195,16 +195,19 @@ impl<F: Fs> Shared<F> {
         quarantine.count()
     }
 
-    /// Sets the gate and tells people when it changed.
+    /// Sets the gate and tells people, once: while it stays full or failing, only the reason changes (a number of
+    /// free bytes, the name of the segment that was tried), and `/status` has the newest.
     pub(super) fn set_gate(&self, gate: Gate) {
-        let changed = self.gate.send_if_modified(|now| {
+        let mut news = false;
+        self.gate.send_if_modified(|now| {
             let change = *now != gate && *now != Gate::Closed;
             if change {
+                news = std::mem::discriminant(now) != std::mem::discriminant(&gate);
                 now.clone_from(&gate);
             }
             change
         });
-        if !changed {
+        if !news {
             return;
         }
         self.metrics.full.set(i64::from(matches!(gate, Gate::Full(_))));

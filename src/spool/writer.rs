@@ -35,8 +35,6 @@ const ENOUGH: usize = 1 << 20;
 const IDLE: Duration = Duration::from_millis(200);
 /// While full, the file system is asked again this often.
 const FULL_CHECK: Duration = Duration::from_millis(200);
-/// Room there must be before a full lane opens again, so that it does not flap.
-const REOPEN: u64 = 8 << 20;
 /// Room for a seal at the end of a segment.
 const SEAL_ROOM: u64 = 1024;
 
@@ -242,6 +240,13 @@ impl<F: Fs> Writer<F> {
         }
         self.janitor.make_room(self.shared.settings.when_full == WhenFull::DropOldest);
         false
+    }
+
+    /// Looks whether a full lane can take events again. While deliveries will give more room, it waits until there
+    /// is enough that it does not flap; a lane with nothing left to delete makes do with what there is.
+    fn reopen(&mut self) -> bool {
+        let last = self.shared.table().segments.len() <= 1;
+        self.check_room(if last { self.allocation } else { 2 * self.allocation })
     }
 
     /// Reserves disk blocks for `need` more bytes.

@@ -6,6 +6,7 @@ use crate::broker::Broker;
 use crate::support::agent::{Setup, assert_accounts_balance};
 use crate::support::ledger::Told;
 use crate::support::load::{Load, Plan};
+use crate::support::random::Random;
 use crate::topic::Topic;
 
 const DRAIN: Duration = Duration::from_secs(90);
@@ -13,23 +14,6 @@ const PARTITIONS: u64 = 3;
 /// Events in one window: 32 KiB of 200-byte events at most, so what is in flight at a kill is known.
 const WINDOW: &str = "batch_size = \"32KiB\"\ncompression = \"gzip\"";
 const EVENTS_A_WINDOW: u64 = 32 * 1024 / 200;
-
-/// Spread in time without a pattern; the seed is printed, so that a run can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn new(name: &str) -> Self {
-        let seed = std::env::var("SPOOLWAY_SEED").ok().and_then(|s| s.parse().ok());
-        let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 1_000_003 + name.len() as u64);
-        println!("{name}: SPOOLWAY_SEED={seed}");
-        Self(seed)
-    }
-
-    fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        Duration::from_millis(range.start + (self.0 >> 33) % (range.end - range.start))
-    }
-}
 
 pub fn the_agent_killed_twenty_times_under_load_loses_nothing() {
     let kills = 20;

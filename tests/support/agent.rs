@@ -119,9 +119,13 @@ impl Setup {
 
     /// Writes the configuration and starts an agent, whether it gets ready or not.
     pub fn spawn(&self) -> Agent<'_> {
+        self.spawn_by(spoolway())
+    }
+
+    /// As [`Setup::spawn`], with another program, or one in front of the agent: `command` gets `run -c FILE`.
+    pub fn spawn_by(&self, mut command: Command) -> Agent<'_> {
         let path = self.dir.join("spoolway.toml");
         std::fs::write(&path, self.config()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let mut command = spoolway();
         command.arg("run").arg("-c").arg(&path);
         Agent { setup: self, process: Process::spawn("the agent", command) }
     }
@@ -156,6 +160,29 @@ impl Agent<'_> {
             },
             &mut last,
         );
+    }
+
+    /// Waits until `path` of the admin server answers 503 with `word` in it; returns that answer.
+    pub fn wait_refusing(&self, path: &str, word: &str, limit: Duration) -> String {
+        let mut last = String::from("no answer");
+        self.poll(
+            limit,
+            || match http::get(self.setup.admin, path) {
+                Ok(answer) if answer.status == 503 && answer.text().contains(word) => Ok(answer.text()),
+                Ok(answer) => {
+                    Err(format!("{} instead of 503 with {word:?}: {}", answer.status, answer.text()))
+                }
+                Err(error) => Err(error.to_string()),
+            },
+            &mut last,
+        )
+    }
+
+    /// `/metrics`.
+    pub fn metrics(&self) -> String {
+        let answer = http::get(self.setup.admin, "/metrics").expect("the admin server answers");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text()
     }
 
     /// `/status`.

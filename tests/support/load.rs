@@ -106,6 +106,15 @@ impl Load {
         self.progress.accepted.load(Ordering::Relaxed)
     }
 
+    /// Waits until at least `count` have been refused.
+    pub fn wait_refused(&self, count: u64, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while self.progress.refused.load(Ordering::Relaxed) < count {
+            assert!(Instant::now() < deadline, "nothing was refused within {limit:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until at least `count` have been accepted.
     pub fn wait_accepted(&self, count: u64, limit: Duration) {
         let deadline = Instant::now() + limit;

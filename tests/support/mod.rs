@@ -6,6 +6,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::cast_possible_truncation, reason = "the numbers of tests are known")]
+#![allow(clippy::print_stdout, reason = "a seed has to be seen")]
 
 pub mod agent;
 pub mod compare;
@@ -15,4 +16,5 @@ pub mod load;
 pub mod payload;
 pub mod ports;
 pub mod process;
+pub mod random;
 pub mod readme;

@@ -2,7 +2,7 @@
 //!
 //! Each child runs in a process group of its own and is killed when its [`Process`] is dropped. If this test
 //! process itself dies in any way, SIGKILL included, a watchdog notices the end of its input, kills what is
-//! left and removes the scratch directory.
+//! left, unmounts what is mounted there and removes the scratch directory.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -40,7 +40,10 @@ while read -r order; do
         -*) pids="${pids%% $pid *} ${pids#* $pid }" ;;
     esac
 done
-for pid in $pids; do kill -9 -- "-$pid"; done
+for pid in $pids; do kill -s KILL -- "-$pid"; done
+while read -r _ point _; do
+    case $point in "$1"/*) umount -l "$point" ;; esac
+done </proc/self/mounts
 [ -n "$SPOOLWAY_KEEP" ] || rm -rf "$1"
 "#;
 
@@ -197,6 +200,11 @@ impl Output {
             }
             lines = self.more.wait_timeout(lines, left).expect("no holder panics").0;
         }
+    }
+
+    /// How many lines so far contain `text`.
+    pub fn count(&self, text: &str) -> usize {
+        self.lines.lock().expect("no holder panics").kept.iter().filter(|l| l.contains(text)).count()
     }
 
     /// Everything that is kept, once the process has closed its output (or `limit` has passed).

@@ -73,6 +73,7 @@ fn status(trouble: bool) -> status::Status {
             segments: 4,
             quarantined_events: u64::from(trouble),
             full: false,
+            full_reason: None,
             failing: trouble.then(|| "fsync failed".into()),
         }],
         destinations: vec![status::Destination {

@@ -176,6 +176,31 @@ fn what_is_accepted_at_an_interval_is_synced_also_while_there_is_no_room_for_mor
     lane.close();
 }
 
+/// Found by an agent whose system calls failed one by one: the segment stayed until the next one was delivered, or
+/// for an hour.
+#[test]
+fn a_segment_that_could_not_be_deleted_is_tried_again() {
+    for op in [Op::Remove, Op::SyncData] {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = Faulty::new();
+        let settings = Spool { segment_size: 32 << 10, compression: SpoolCompression::None, ..settings() };
+        let lane = open(&fs, dir.path(), &settings, Seq::NONE);
+        (0..14).for_each(|_| drop(append(&lane, "a", &[vec![5; 5000]]).unwrap()));
+        let last = append(&lane, "a", &[vec![5; 5000]]).unwrap().last;
+        lane.close();
+        drop(lane);
+        let lane = open(&fs, dir.path(), &settings, Seq::NONE);
+        assert!(lane.status().segments > 2);
+        fs.fail_next(op, 1);
+        // A delivery that has nothing to do says four times a second what it said before.
+        wait_until("deletion", || {
+            lane.release(last.next());
+            lane.status().segments == 1
+        });
+        lane.close();
+    }
+}
+
 #[test]
 fn a_segment_that_may_not_be_opened_keeps_the_lane_from_starting() {
     let dir = tempfile::tempdir().unwrap();

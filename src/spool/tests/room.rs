@@ -124,6 +124,23 @@ fn a_lane_of_one_segment_that_is_full_can_still_be_emptied() {
     lane.close();
 }
 
+/// Found on a real file system filled to the last byte: the lane had delivered and deleted all it had, a restart would
+/// have taken events, and it waited for 8 MiB more that nobody was going to free.
+#[test]
+fn a_lane_that_has_nothing_left_to_delete_opens_with_the_room_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let settings = Spool { reserve: 1 << 20, ..small(WhenFull::Block) };
+    let lane = open(&fs, dir.path(), &settings, Seq::NONE);
+    try_append(&lane, Patience::Forever).unwrap();
+    fs.set_space(Some(Space { available: 0, total: 1 << 30 }));
+    let last = fill(&lane);
+    lane.release(last.next());
+    fs.set_space(Some(Space { available: (1 << 20) + (100 << 10), total: 1 << 30 }));
+    assert!(try_append(&lane, Patience::For(Duration::from_secs(20))).is_ok());
+    lane.close();
+}
+
 #[test]
 fn delivered_segments_are_kept_as_long_as_configured_but_not_against_new_events() {
     let dir = tempfile::tempdir().unwrap();

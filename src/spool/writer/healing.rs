@@ -12,7 +12,7 @@ use super::super::active::Active;
 use super::super::format::{Kind, Verdict};
 use super::super::gate::Gate;
 use super::super::queue::Answer;
-use super::{FULL_CHECK, REOPEN, SEAL_ROOM, Trouble, Writer};
+use super::{FULL_CHECK, SEAL_ROOM, Trouble, Writer};
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MOST: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ impl<F: Fs> Writer<F> {
         if self.prove() {
             self.trouble = None;
             self.room.forget();
-            self.check_room(REOPEN);
+            self.reopen();
         }
     }
 

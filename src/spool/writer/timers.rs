@@ -6,7 +6,7 @@ use crate::config::model::Sync;
 use crate::disk::Fs;
 
 use super::super::gate::Gate;
-use super::{Clock, FULL_CHECK, REOPEN, Writer};
+use super::{Clock, FULL_CHECK, Writer};
 
 impl<F: Fs> Writer<F> {
     /// How long to wait for requests before something else is due.
@@ -50,7 +50,7 @@ impl<F: Fs> Writer<F> {
             return;
         }
         if matches!(*self.shared.gate.borrow(), Gate::Full(_)) {
-            self.check_room(REOPEN);
+            self.reopen();
         }
         if self.mark_at.is_some_and(|at| at <= now) {
             self.mark_at = None;

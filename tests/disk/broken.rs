@@ -1,0 +1,118 @@
+//! A disk that turns read-only or answers every write with an error under a running agent.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::cycle::small_segments;
+use crate::outside::Outside;
+use crate::says;
+use crate::site::{STREAM, Site};
+use crate::support::agent::{Agent, Setup};
+use crate::support::load::{Load, Plan};
+use crate::volume::{EXT4, Volume};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// ext4 after an error of the device under its journal: EIO, then EROFS, until it is mounted anew.
+pub fn on_a_file_system_that_aborts_what_is_durable_is_delivered_and_nothing_is_lost() {
+    let site = Site::start();
+    let setup = site.of(small_segments(Setup::new("abort")), "");
+    let volume = Volume::new(EXT4, &setup.data_dir());
+    let mut outside = Outside::default();
+    site.stall();
+    let agent = setup.start();
+    let load = loaded(&setup, 1);
+    assert!(volume.remount_as("abort"), "the kernel does not abort it");
+    said(&agent, "file system");
+    let accepted = load.accepted();
+    outside.add(load.stop());
+    site.resume();
+    delivered(&site, accepted, &agent);
+    agent.kill();
+    volume.remount();
+    let finding = outside.look(volume.point(), Some(&site));
+    assert!(finding.is_lossless(), "{finding}");
+    let agent = setup.start();
+    outside.add(Load::http(Plan::new(setup.http, STREAM, 2).limit(100)).finish());
+    agent.wait_drained(None, SOON);
+    agent.stop();
+    let verdict = outside.verdict(&site);
+    println!("abort: {verdict}");
+    assert!(verdict.is_lossless(), "{verdict}");
+}
+
+/// The kernel turns no mount read-only on which files are open for writing, so the directory gets a read-only
+/// mount of itself on top: what is open goes on, and nothing can be made or deleted.
+pub fn a_directory_that_turns_read_only_is_waited_for_and_delivered_from_meanwhile() {
+    let site = Site::start();
+    let setup = site.of(small_segments(Setup::new("read-only")), "");
+    let mut outside = Outside::default();
+    site.stall();
+    let agent = setup.start();
+    let load = loaded(&setup, 1);
+    let lid = Lid::on(&setup);
+    said(&agent, "Read-only");
+    let accepted = load.accepted();
+    site.resume();
+    delivered(&site, accepted, &agent);
+    drop(lid);
+    agent.wait_ready("/readyz?for=accept", SOON);
+    load.wait_accepted(accepted + 300, SOON);
+    outside.add(load.stop());
+    agent.wait_drained(None, SOON);
+    agent.wait_status("delivered segments are still there", SOON, |status| {
+        status["lanes"][0]["segments"].as_u64().is_some_and(|n| n <= 2)
+    });
+    agent.stop();
+    let verdict = outside.verdict(&site);
+    println!("read-only: {verdict}");
+    verdict.assert_exact();
+}
+
+/// A generator at work, with some segments on disk already.
+fn loaded(setup: &Setup, generator: u32) -> Load {
+    let plan = Plan::new(setup.http, STREAM, generator).batch(8);
+    let load = Load::http(Plan { size: 20_000, ..plan });
+    load.wait_accepted(200, SOON);
+    load
+}
+
+/// The fault is told in `/readyz`, in the metrics and, once, in the log.
+fn said(agent: &Agent<'_>, word: &str) {
+    says::not_accepting(agent, word);
+    assert_eq!(says::metric(agent, "spoolway_spool_failing"), 1.0);
+    assert_eq!(says::lines_of_trouble(agent), 1, "{}", agent.process.output().tail());
+}
+
+/// What was accepted comes to the topic though the disk takes no write.
+fn delivered(site: &Site, accepted: u64, agent: &Agent<'_>) {
+    let deadline = Instant::now() + SOON;
+    while site.records() < accepted {
+        let tail = agent.process.output().tail();
+        assert!(Instant::now() < deadline, "{} of {accepted} delivered; {tail}", site.records());
+        std::thread::sleep(Duration::from_millis(20)); // the target counts in another thread
+    }
+}
+
+/// A read-only mount on top of a data directory; gone when dropped.
+struct Lid<'a>(&'a Setup);
+
+impl<'a> Lid<'a> {
+    fn on(setup: &'a Setup) -> Self {
+        let data = setup.data_dir();
+        let mount = |arguments: &[&str]| {
+            let status = Command::new("mount").args(arguments).arg(&data).status().expect("mount can be run");
+            assert!(status.success(), "mount {arguments:?}: {status}");
+        };
+        mount(&["--bind", &data.to_string_lossy()]);
+        let lid = Self(setup);
+        mount(&["-o", "remount,bind,ro"]);
+        lid
+    }
+}
+
+impl Drop for Lid<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.data_dir()).status();
+    }
+}

@@ -1,0 +1,104 @@
+//! A file system without a byte, or without a file, to give: senders are refused, delivery goes on, what is delivered
+//! is deleted, and with the room of that the agent takes events again. No restart, no help.
+
+use std::time::Duration;
+
+use crate::cycle::{rounds, small_segments};
+use crate::outside::Outside;
+use crate::says;
+use crate::site::{STREAM, Site};
+use crate::support::agent::{Agent, Setup, assert_accounts_balance};
+use crate::support::http;
+use crate::support::ledger::Told;
+use crate::support::load::{Load, Plan};
+use crate::volume::{EXT4, FEW_FILES, Format, Volume, XFS};
+
+const SOON: Duration = Duration::from_secs(30);
+const SLICE: u64 = 3;
+const LONG: u64 = 200;
+
+pub fn ext4_filled_to_the_last_byte_drains_and_accepts_again_by_itself() {
+    fill_and_drain("full-ext4", EXT4, last_byte);
+}
+
+pub fn xfs_filled_to_the_last_byte_drains_and_accepts_again_by_itself() {
+    fill_and_drain("full-xfs", XFS, last_byte);
+}
+
+pub fn a_file_system_without_inodes_drains_and_accepts_again_by_itself() {
+    fill_and_drain("full-inodes", FEW_FILES, last_file);
+}
+
+/// How a test fills what is left, and the word by which the agent has to call it.
+fn last_byte(volume: &Volume) -> &'static str {
+    volume.fill(0);
+    "full"
+}
+
+fn last_file(volume: &Volume) -> &'static str {
+    let made = volume.fill_with_files();
+    assert!(made > 0, "there were no inodes left to take");
+    "full"
+}
+
+/// Room that the spool finds at the start of each cycle.
+const ROOM: u64 = 24 << 20;
+
+fn fill_and_drain(name: &str, format: Format, fill: fn(&Volume) -> &'static str) {
+    let site = Site::start();
+    let setup = small_segments(Setup::new(name)).spool("max_size = \"1GiB\"\nwhen_full = \"reject\"");
+    let setup = site.of(setup, "");
+    let volume = Volume::new(format, &setup.data_dir());
+    let agent = setup.start();
+    let mut outside = Outside::default();
+    let rounds = rounds(SLICE, LONG);
+    for round in 0..rounds {
+        site.stall();
+        volume.fill(ROOM);
+        let load = backlog(&setup, u32::try_from(round).expect("few") * 2 + 1);
+        let trouble = says::lines_of_trouble(&agent);
+        let word = fill(&volume);
+        let before = site.records();
+        load.wait_refused(1, SOON);
+        says::not_accepting(&agent, word);
+        let book = load.stop();
+        assert!(book.count(Told::Accepted) > 0);
+        outside.add(book);
+        refused(&setup, &agent, trouble);
+        site.resume();
+        // Nothing but what the agent deletes makes room now.
+        agent.wait_ready("/readyz?for=accept", SOON);
+        assert_eq!(says::metric(&agent, "spoolway_spool_full"), 0.0);
+        assert!(site.records() > before, "it accepts again before anything was delivered");
+        let after = Plan::new(setup.http, STREAM, u32::try_from(round).expect("few") * 2 + 2).limit(200);
+        outside.add(Load::http(after).finish());
+        let status = agent.wait_drained(None, SOON);
+        assert_accounts_balance(&status);
+        assert_eq!(says::lines_of_trouble(&agent), trouble + 1, "{}", agent.process.output().tail());
+        volume.empty();
+        volume.remove_files(64);
+    }
+    agent.stop();
+    let verdict = outside.verdict(&site);
+    println!("{name}: {rounds} times full and empty again without a restart, {verdict}");
+    verdict.assert_exact();
+}
+
+/// A generator that has left some segments on disk which wait for the destination.
+fn backlog(setup: &Setup, generator: u32) -> Load {
+    let plan = Plan::new(setup.http, STREAM, generator).batch(8);
+    let load = Load::http(Plan { size: 20_000, ..plan });
+    load.wait_accepted(300, SOON);
+    load
+}
+
+/// A full agent says so everywhere, and once.
+fn refused(setup: &Setup, agent: &Agent<'_>, lines_before: usize) {
+    let answer =
+        http::post(setup.http, "/v1/events/events", "", b"{\"refused\":true}").expect("a complete answer");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").is_some(), "{:?}", answer.headers);
+    assert_eq!(says::metric(agent, "spoolway_spool_full"), 1.0);
+    assert_eq!(agent.status()["lanes"][0]["full"], true);
+    assert_eq!(says::lines_of_trouble(agent), lines_before + 1, "{}", agent.process.output().tail());
+}

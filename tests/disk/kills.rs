@@ -1,0 +1,43 @@
+//! SIGKILL at random moments under load. What was written is in the kernel's hands and stays; positions, deletions
+//! and what was in flight are what can go wrong.
+
+use crate::cycle::{Lives, rounds, small_segments};
+use crate::sabotaged::sabotaged;
+use crate::site::Site;
+use crate::support::agent::{Setup, spoolway};
+
+const SLICE: u64 = 30;
+
+pub fn kills_at_random_moments_lose_nothing() {
+    let site = Site::start();
+    let setup = site.of(small_segments(Setup::new("kills")), "");
+    let mut lives = Lives::new("kills", &setup, &site);
+    let rounds = rounds(SLICE, 100_000);
+    let mut last = None;
+    for round in 0..rounds {
+        lives.live(spoolway());
+        let finding = lives.outside.look(&setup.data_dir(), Some(&site));
+        assert!(finding.is_lossless(), "after {} kills: {finding}", round + 1);
+        last = Some(finding);
+    }
+    let finding = last.expect("some rounds");
+    println!("kills: {rounds} kills, {finding}");
+    assert!(finding.accepted > 50 * rounds, "too little load to prove anything: {finding}");
+    lives.finish("kills");
+}
+
+pub fn an_agent_that_counts_what_it_sends_as_delivered_is_caught() {
+    let bug = "position-before-acknowledgement";
+    let site = Site::start();
+    let setup = site.of(small_segments(Setup::new(bug)), "");
+    let mut lives = Lives::new(bug, &setup, &site);
+    let caught = (1..=SLICE).find(|round| {
+        lives.live_and_swallow(sabotaged(bug));
+        let finding = lives.outside.look(&setup.data_dir(), Some(&site));
+        if !finding.is_lossless() {
+            println!("caught after {round} kills: {finding}");
+        }
+        !finding.is_lossless()
+    });
+    assert!(caught.is_some(), "{bug} was not noticed in {SLICE} kills");
+}

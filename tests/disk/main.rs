@@ -1,0 +1,109 @@
+//! The agent on disks that fail: real kernels, real file systems, a ledger of accepted events outside.
+//!
+//! Most of it needs root (mounts, loop devices) and some tools. Without them a test is reported as ignored, with
+//! the reason; with `SPOOLWAY_DISK_TESTS=required` that is a failure. `SPOOLWAY_DISK_TESTS=off` skips them.
+//! `SPOOLWAY_SOAK=1` runs the long versions, of `SPOOLWAY_CYCLES` rounds each.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test stops at the first surprise"
+)]
+
+mod broken;
+mod cycle;
+mod full;
+mod kills;
+mod lying;
+mod needs;
+mod outside;
+mod power;
+mod sabotaged;
+mod says;
+mod script;
+mod site;
+#[path = "../support/mod.rs"]
+mod support;
+mod sweep;
+mod trace;
+mod volume;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use needs::Need::{self, Ext4, Mounts, Python, Tracing, Xfs};
+
+macro_rules! trials {
+    ($($module:ident: [$($name:ident needs $needs:expr),* $(,)?]),* $(,)?) => {
+        vec![$($(Trial::ignorable_test(
+            concat!(stringify!($module), "::", stringify!($name)), || where_possible(&$needs, $module::$name)
+        )),*),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // They wait for disks and other processes more than they compute.
+    arguments.test_threads.get_or_insert(3);
+    let trials = trials! {
+        power: [
+            power_cuts_on_ext4_lose_nothing needs [Mounts, Ext4, Python],
+            power_cuts_on_xfs_lose_nothing needs [Mounts, Xfs, Python],
+            on_ext4_an_agent_that_answers_before_the_sync_is_caught needs [Mounts, Ext4, Python],
+            on_xfs_an_agent_that_answers_before_the_sync_is_caught needs [Mounts, Xfs, Python],
+        ],
+        lying: [
+            an_fsync_that_fails_once_and_then_lies_loses_nothing needs [Mounts, Ext4],
+            an_agent_that_tries_a_failed_sync_again_is_caught needs [Mounts, Ext4],
+        ],
+        full: [
+            ext4_filled_to_the_last_byte_drains_and_accepts_again_by_itself needs [Mounts, Ext4],
+            xfs_filled_to_the_last_byte_drains_and_accepts_again_by_itself needs [Mounts, Xfs],
+            a_file_system_without_inodes_drains_and_accepts_again_by_itself needs [Mounts, Ext4],
+        ],
+        broken: [
+            on_a_file_system_that_aborts_what_is_durable_is_delivered_and_nothing_is_lost needs [Mounts, Ext4],
+            a_directory_that_turns_read_only_is_waited_for_and_delivered_from_meanwhile needs [Mounts],
+        ],
+        sweep: [
+            saving_positions_and_deleting_survives_a_kill_at_every_call needs [Python, Tracing],
+            saving_positions_and_deleting_survives_every_call_failing needs [Python, Tracing],
+            a_start_on_an_empty_directory_survives_a_kill_at_every_call needs [Python, Tracing],
+            a_start_on_an_empty_directory_survives_every_call_failing needs [Python, Tracing],
+            appending_survives_a_kill_at_every_call needs [Python, Tracing],
+            appending_survives_every_call_failing needs [Python, Tracing],
+            rotating_survives_a_kill_at_every_call needs [Python, Tracing],
+            rotating_survives_every_call_failing needs [Python, Tracing],
+            recovering_survives_a_kill_at_every_call needs [Python, Tracing],
+            recovering_survives_every_call_failing needs [Python, Tracing],
+        ],
+        sweep: [
+            an_agent_that_counts_what_it_sends_as_delivered_is_caught needs [Python, Tracing],
+        ],
+        kills: [
+            kills_at_random_moments_lose_nothing needs [],
+            an_agent_that_counts_what_it_sends_as_delivered_is_caught needs [],
+        ],
+    };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Runs a test where the machine has what it needs, else says what is missing.
+fn where_possible(needs: &[Need], test: fn()) -> Result<Completion, Failed> {
+    let wish = std::env::var("SPOOLWAY_DISK_TESTS").unwrap_or_default();
+    if wish == "off" {
+        return Ok(Completion::ignored_with("SPOOLWAY_DISK_TESTS=off"));
+    }
+    match needs.iter().find_map(|need| need.missing()) {
+        None => {
+            test();
+            Ok(Completion::Completed)
+        }
+        Some(reason) if wish == "required" => Err(reason.into()),
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+    }
+}

@@ -1,0 +1,74 @@
+//! What a test needs of the machine, and why it can't have it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One thing a machine may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Root in earnest: mounts and loop devices are allowed.
+    Mounts,
+    /// `mkfs.ext4` (Debian: e2fsprogs).
+    Ext4,
+    /// `mkfs.xfs` (Debian: xfsprogs).
+    Xfs,
+    /// Python 3 (Debian: python3).
+    Python,
+    /// Tracing another process's system calls, on a machine whose calls `tracer.py` knows.
+    Tracing,
+}
+
+impl Need {
+    /// Why it is not there.
+    pub fn missing(self) -> Option<String> {
+        match self {
+            Need::Mounts => mounts(),
+            Need::Ext4 => program("mkfs.ext4", "e2fsprogs"),
+            Need::Xfs => program("mkfs.xfs", "xfsprogs"),
+            Need::Python => program("python3", "python3"),
+            Need::Tracing => tracing(),
+        }
+    }
+}
+
+/// Where the tools of an administrator are, whatever the path of this process says.
+const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+
+/// The program of that name, the system's own before others.
+pub fn find(name: &str) -> Option<PathBuf> {
+    PLACES.iter().map(|place| Path::new(place).join(name)).find(|path| path.is_file())
+}
+
+fn program(name: &str, package: &str) -> Option<String> {
+    find(name).is_none().then(|| format!("there is no {name} (Debian: {package})"))
+}
+
+fn mounts() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("only root can mount file systems".to_owned());
+    }
+    if !Path::new("/dev/loop-control").exists() {
+        return Some("there is no /dev/loop-control: no loop devices here".to_owned());
+    }
+    // A container's root may not mount; a mount namespace of its own leaves nothing behind.
+    let tried = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    match tried {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!("mounting fails: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(e) => Some(format!("unshare can't be run: {e}")),
+    }
+}
+
+fn tracing() -> Option<String> {
+    if !cfg!(target_arch = "x86_64") {
+        return Some("tracer.py knows the system calls of x86_64 only".to_owned());
+    }
+    let probe = std::env::temp_dir().join(format!("spoolway-tracer-{}", std::process::id()));
+    let tried = crate::trace::tracer(&probe, "0", "kill", "changes").arg("true").output();
+    let _ = std::fs::remove_file(&probe);
+    match tried {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!("tracing fails: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(e) => Some(format!("tracer.py can't be run: {e}")),
+    }
+}

@@ -1,0 +1,32 @@
+//! The agent with a deliberate bug, for negative controls.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The agent with the bug of that name (see `src/sabotage.rs`).
+pub fn sabotaged(bug: &str) -> Command {
+    let mut command = Command::new(binary());
+    command.env("SPOOLWAY_SABOTAGE", bug);
+    command
+}
+
+/// Built once, beside the binary under test; cargo does nothing when it is there.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let beside = Path::new(env!("CARGO_BIN_EXE_spoolway"));
+        let profile = beside.parent().expect("a directory");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.args(["build", "--quiet", "--features", "simulation", "--bin", "spoolway-sabotaged"]);
+        command.arg("--target-dir").arg(profile.parent().expect("a target directory"));
+        if profile.ends_with("release") {
+            command.arg("--release");
+        }
+        let output = command.output().expect("cargo starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        profile.join("spoolway-sabotaged")
+    })
+}

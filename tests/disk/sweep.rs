@@ -1,0 +1,196 @@
+//! The agent is killed at every system call that changes something on the disk, one after the other, and once each of
+//! them fails; then an honest agent starts on what is left, and everything that was accepted is there.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::cycle::{rounds, soak};
+use crate::outside::{Finding, Outside};
+use crate::sabotaged::sabotaged;
+use crate::script::{Scene, Script};
+use crate::site::STREAM;
+use crate::support::agent::spoolway;
+use crate::support::load::{Load, Plan};
+use crate::support::process::scratch;
+use crate::trace::{calls, kill, struck, traced};
+
+const SOON: Duration = Duration::from_secs(20);
+
+pub fn a_start_on_an_empty_directory_survives_a_kill_at_every_call() {
+    sweep(Script::Start, &["kill"]);
+}
+
+pub fn a_start_on_an_empty_directory_survives_every_call_failing() {
+    sweep(Script::Start, &ERRORS);
+}
+
+pub fn appending_survives_a_kill_at_every_call() {
+    sweep(Script::Append, &["kill"]);
+}
+
+pub fn appending_survives_every_call_failing() {
+    sweep(Script::Append, &ERRORS);
+}
+
+pub fn rotating_survives_a_kill_at_every_call() {
+    sweep(Script::Rotate, &["kill"]);
+}
+
+pub fn rotating_survives_every_call_failing() {
+    sweep(Script::Rotate, &ERRORS);
+}
+
+pub fn saving_positions_and_deleting_survives_a_kill_at_every_call() {
+    sweep(Script::Deliver, &["kill"]);
+}
+
+pub fn saving_positions_and_deleting_survives_every_call_failing() {
+    sweep(Script::Deliver, &ERRORS);
+}
+
+pub fn recovering_survives_a_kill_at_every_call() {
+    sweep(Script::Recover, &["kill"]);
+}
+
+pub fn recovering_survives_every_call_failing() {
+    sweep(Script::Recover, &ERRORS);
+}
+
+/// What a call may fail with, once.
+const ERRORS: [&str; 2] = ["EIO", "ENOSPC"];
+/// Kills of the slice at most, of each script.
+const KILLS: usize = 80;
+/// Failures of the slice at most, of each script; one of each kind of call first.
+const FAILURES: usize = 10;
+/// How often a kind of call is tried again that chance has spared.
+const AGAIN: usize = 3;
+
+/// Strikes the script at one point after the other, with each of `blows` in the long version, with them in turn in
+/// the slice.
+fn sweep(script: Script, blows: &[&str]) {
+    let template = scratch(&format!("template-{script:?}"));
+    script.prepare(&template);
+    let all = counted(script, &template, &spoolway());
+    let points = chosen(&all, if blows == ["kill"] { KILLS } else { FAILURES });
+    let turns = if soak() { 1 } else { blows.len() };
+    let mut hits = Vec::new();
+    for (n, blow) in blows.iter().enumerate() {
+        let mine = points.iter().skip(n).step_by(turns);
+        // What a point was is said by the run itself: the order of calls of several threads is never quite the same.
+        hits.extend(mine.filter_map(|point| lossless(script, &template, *point, blow)));
+    }
+    for point in spared(&all, &hits).into_iter().flat_map(|kind| nth(&all, &kind)) {
+        hits.extend(lossless(script, &template, point, blows[0]));
+    }
+    println!(
+        "{script:?}, {}: {} struck, of {} points in one run; of each kind of call but {:?}; 0 lost",
+        blows.join(" and "),
+        hits.len(),
+        all.len(),
+        spared(&all, &hits),
+    );
+    let due = points.len() * blows.len() / turns;
+    assert!(hits.len() * 10 >= due * 7, "only {} of {due} points were struck", hits.len());
+}
+
+/// Kinds of call that no blow has met.
+fn spared(all: &[String], hits: &[String]) -> BTreeSet<String> {
+    let met: BTreeSet<_> = hits.iter().map(|call| kind(call)).collect();
+    all.iter().map(|call| kind(call)).filter(|kind| !met.contains(kind)).collect()
+}
+
+/// The first points of a kind.
+fn nth(all: &[String], of: &str) -> Vec<usize> {
+    (1..=all.len()).filter(|n| kind(&all[n - 1]) == of).take(AGAIN).collect()
+}
+
+/// Thread and call, without what it was made on.
+fn kind(call: &str) -> String {
+    call.rsplit_once(' ').map_or(call, |(kind, _)| kind).to_owned()
+}
+
+/// The calls of the script when nothing strikes.
+fn counted(script: Script, template: &Path, program: &Command) -> Vec<String> {
+    let scene = Scene::new(script, template);
+    let log = scene.setup.dir.join("calls");
+    let mut outside = Outside::default();
+    let agent = scene.setup.spawn_by(traced(program, &log, &script.point(0), "kill", scope()));
+    outside.add(scene.play(&agent, &log));
+    kill(&agent);
+    calls(&log)
+}
+
+/// Every call in the long version when `SPOOLWAY_SWEEP=all`, else those that change something.
+fn scope() -> &'static str {
+    if std::env::var("SPOOLWAY_SWEEP").is_ok_and(|v| v == "all") { "all" } else { "changes" }
+}
+
+/// All points, or the first of each kind and an even choice of the others.
+fn chosen(all: &[String], slice: usize) -> Vec<usize> {
+    let most = if soak() { usize::try_from(rounds(0, u64::MAX)).unwrap_or(usize::MAX) } else { slice };
+    if all.len() <= most {
+        return (1..=all.len()).collect();
+    }
+    let mut kinds = BTreeSet::new();
+    let first = (1..=all.len()).filter(|n| kinds.insert(kind(&all[n - 1])));
+    let even = (0..most).map(|n| 1 + n * all.len() / most);
+    let mut points: BTreeSet<usize> = first.collect();
+    let room = most.saturating_sub(points.len()).max(1);
+    points.extend(even.step_by(most.div_ceil(room)));
+    points.into_iter().collect()
+}
+
+/// [`at`] with the honest agent, which must lose nothing.
+fn lossless(script: Script, template: &Path, point: usize, blow: &str) -> Option<String> {
+    let (struck, finding) = at(script, template, point, blow, &spoolway());
+    assert!(finding.is_lossless(), "{script:?}, {blow} at call {point} ({struck:?}): {finding}");
+    struck
+}
+
+/// Plays the script with a blow at one point; then starts an honest agent on what is left, and compares. The call
+/// that was struck, and what was found.
+fn at(
+    script: Script,
+    template: &Path,
+    point: usize,
+    blow: &str,
+    program: &Command,
+) -> (Option<String>, Finding) {
+    let scene = Scene::new(script, template);
+    let log = scene.setup.dir.join("calls");
+    let mut outside = scene.outside();
+    let agent = scene.setup.spawn_by(traced(program, &log, &script.point(point), blow, scope()));
+    outside.add(scene.play(&agent, &log));
+    kill(&agent);
+    let agent = scene.setup.start();
+    // A new event is taken, whatever was struck.
+    let load = Load::http(Plan::new(scene.setup.http, STREAM, 90).limit(1));
+    load.wait_accepted(1, SOON);
+    outside.add(load.finish());
+    if script == Script::Deliver {
+        agent.wait_drained(None, SOON);
+    }
+    agent.kill();
+    let finding = outside.look(&scene.setup.data_dir(), Some(&scene.site));
+    let struck = struck(&log);
+    scene.remove();
+    (struck.and_then(|call| call.split_once(' ').map(|(_, call)| call.to_owned())), finding)
+}
+
+pub fn an_agent_that_counts_what_it_sends_as_delivered_is_caught() {
+    let program = sabotaged("position-before-acknowledgement");
+    let template = scratch("template-sabotaged");
+    Script::Deliver.prepare(&template);
+    let all = counted(Script::Deliver, &template, &program);
+    // What waits for its acknowledgement is sent near the end.
+    let caught = (1..=all.len()).rev().find(|point| {
+        let (struck, finding) = at(Script::Deliver, &template, *point, "kill", &program);
+        if finding.lost > 0 {
+            println!("caught by a kill at call {point} ({struck:?}): {finding}");
+        }
+        finding.lost > 0
+    });
+    assert!(caught.is_some(), "not noticed at any of {} calls", all.len());
+}

@@ -1,0 +1,227 @@
+//! A small file system of our own on a loop device, with its image in memory, and what can be done to it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::needs::find;
+
+/// How a file system is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Format {
+    program: &'static str,
+    arguments: &'static [&'static str],
+    mib: u64,
+}
+
+/// ext4 with a journal, nothing reserved for root.
+pub const EXT4: Format = Format { program: "mkfs.ext4", arguments: &["-q", "-m", "0"], mib: 256 };
+/// XFS as small as it can be.
+pub const XFS: Format = Format { program: "mkfs.xfs", arguments: &["-q", "-f"], mib: 320 };
+/// ext4 with room for 64 files.
+pub const FEW_FILES: Format =
+    Format { program: "mkfs.ext4", arguments: &["-q", "-m", "0", "-N", "64"], mib: 64 };
+/// ext4 whose own records are at the front of the image, so that the rest can be promised and not be there.
+const THIN: Format = Format {
+    program: "mkfs.ext4",
+    arguments: &[
+        "-q",
+        "-m",
+        "0",
+        "-b",
+        "4096",
+        "-N",
+        "256",
+        "-J",
+        "size=4",
+        "-E",
+        "packed_meta_blocks=1,lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+    ],
+    mib: 256,
+};
+
+/// A mounted file system. Dropping it unmounts it; if this process dies, the watchdog does.
+pub struct Volume {
+    store: PathBuf,
+    point: PathBuf,
+    thin: bool,
+}
+
+/// Runs a program that must succeed.
+fn run<I: IntoIterator<Item: AsRef<OsStr>>>(program: &str, arguments: I) -> String {
+    let path = find(program).unwrap_or_else(|| PathBuf::from(program));
+    let mut command = Command::new(path);
+    command.args(arguments);
+    let output = command.output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+impl Volume {
+    /// Makes one and mounts it at `point`, which is made, too.
+    pub fn new(format: Format, point: &Path) -> Self {
+        Self::make(format, point, format.mib + 16, false)
+    }
+
+    /// One that promises 256 MiB and has 40: writes beyond are accepted by the file system, and the device
+    /// then fails them.
+    pub fn thin(point: &Path) -> Self {
+        let volume = Self::make(THIN, point, 40, true);
+        // What is backed beyond the file system's own records is not for the spool.
+        File::create(point.join("backed")).and_then(|f| f.write_all_at(&vec![1; 2 << 20], 0)).expect("room");
+        volume.settle();
+        volume
+    }
+
+    fn make(format: Format, point: &Path, room_mib: u64, thin: bool) -> Self {
+        let store = point.with_extension("store");
+        fs::create_dir_all(&store).expect("a writable scratch directory");
+        fs::create_dir_all(point).expect("a writable scratch directory");
+        let size = format!("size={room_mib}m,mode=0700");
+        run(
+            "mount",
+            ["-t", "tmpfs", "-o", &size, "spoolway-test"]
+                .map(OsStr::new)
+                .into_iter()
+                .chain([store.as_os_str()]),
+        );
+        let volume = Self { store, point: point.to_owned(), thin };
+        let image = File::create(volume.image()).expect("an image");
+        image.set_len(format.mib << 20).expect("a sparse file");
+        run(format.program, format.arguments.iter().map(OsStr::new).chain([volume.image().as_os_str()]));
+        if thin {
+            // The journal and the tables, so that only the bytes of files can fail.
+            rustix::fs::fallocate(&image, rustix::fs::FallocateFlags::empty(), 0, 5 << 20).expect("room");
+        }
+        volume.mount();
+        volume
+    }
+
+    fn image(&self) -> PathBuf {
+        self.store.join("image")
+    }
+
+    /// Where it is mounted.
+    pub fn point(&self) -> &Path {
+        &self.point
+    }
+
+    fn mount(&self) {
+        let device = run("losetup", [OsStr::new("-f"), OsStr::new("--show"), self.image().as_os_str()]);
+        if self.thin {
+            // One page a request: the loop driver calls a request done of which it could write a part, which
+            // would be a device that lies from the start.
+            let queue = Path::new("/sys/block").join(device.trim_start_matches("/dev/")).join("queue");
+            fs::write(queue.join("max_sectors_kb"), "4").expect("a writable /sys");
+            fs::write(queue.join("nomerges"), "2").expect("a writable /sys");
+        }
+        let mounted = Command::new("mount").args([OsStr::new(&device), self.point.as_os_str()]).output();
+        // Now it goes away with the mount.
+        run("losetup", ["-d", &device]);
+        let mounted = mounted.expect("mount can be run");
+        assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
+    }
+
+    fn unmount(&self) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let output = Command::new("umount").arg(&self.point).output().map_err(|e| e.to_string())?;
+            if output.status.success() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+            }
+            // Somebody else's look at the mount (a scanner, a shell) can only be waited for.
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Unmounts and mounts: what was only in memory and never reached the device is gone from sight.
+    pub fn remount(&self) {
+        self.unmount().unwrap_or_else(|why| panic!("{}: {why}", self.point.display()));
+        self.mount();
+    }
+
+    /// A power cut: the file system stops where it is, without writing what it holds back, and comes again as
+    /// after a reboot. Nobody may be writing: a sync in flight would say "done". Whether something that was
+    /// written just before and not synced is gone, as after a real one.
+    pub fn cut_power(&self) -> bool {
+        let witness = self.point.join("witness");
+        let _ = fs::remove_file(&witness);
+        fs::write(&witness, "written and never synced").expect("a file system that works");
+        let script =
+            "import fcntl,os,sys;fcntl.ioctl(os.open(sys.argv[1],os.O_RDONLY),0x8004587d,b'\\2\\0\\0\\0')";
+        run(
+            "python3",
+            ["-I", "-S", "-c", script].map(OsStr::new).into_iter().chain([self.point.as_os_str()]),
+        );
+        self.remount();
+        fs::read(&witness).unwrap_or_default().is_empty()
+    }
+
+    /// Writes out everything.
+    pub fn settle(&self) {
+        run("sync", [OsStr::new("-f"), self.point.as_os_str()]);
+    }
+
+    /// Fills the file system, or what backs a thin one, to the last byte, and leaves `spare` bytes.
+    pub fn fill(&self, spare: u64) {
+        let place = if self.thin { &self.store } else { &self.point };
+        let mut file =
+            OpenOptions::new().append(true).create(true).open(place.join("ballast")).expect("a file");
+        for chunk in [4 << 20, 64 << 10, 4 << 10, 1] {
+            let bytes = vec![b'x'; chunk];
+            while free(place) > spare && file.write_all(&bytes).is_ok() {}
+        }
+        // Delayed writes take their room now.
+        if !self.thin {
+            let _ = file.sync_all();
+        }
+    }
+
+    /// Takes back what [`Volume::fill`] did.
+    pub fn empty(&self) {
+        let place = if self.thin { &self.store } else { &self.point };
+        let _ = fs::remove_file(place.join("ballast"));
+    }
+
+    /// Makes empty files until there can be no more; returns how many.
+    pub fn fill_with_files(&self) -> usize {
+        (0..).take_while(|n: &usize| File::create(self.point.join(format!("filler-{n}"))).is_ok()).count()
+    }
+
+    /// Takes back what [`Volume::fill_with_files`] did.
+    pub fn remove_files(&self, count: usize) {
+        for n in 0..count {
+            let _ = fs::remove_file(self.point.join(format!("filler-{n}")));
+        }
+    }
+
+    /// `mount -o remount,OPTIONS`; whether the kernel did it.
+    pub fn remount_as(&self, options: &str) -> bool {
+        let options = format!("remount,{options}");
+        let status = Command::new("mount").args(["-o", &options]).arg(&self.point).output();
+        status.is_ok_and(|o| o.status.success())
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        if let Err(why) = self.unmount() {
+            let _ = Command::new("umount").arg("-l").arg(&self.point).status();
+            println!("{} had to be unmounted by force: {why}", self.point.display());
+        }
+        let _ = Command::new("umount").arg("-l").arg(&self.store).status();
+    }
+}
+
+fn free(path: &Path) -> u64 {
+    let stat = rustix::fs::statvfs(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    stat.f_bavail * stat.f_frsize
+}
