@@ -16,14 +16,26 @@ const LEN: usize = 24;
 pub(super) struct Floor<F: Fs> {
     slots: Slots<F>,
     mark: FloorMark,
+    durable: bool,
 }
 
 impl<F: Fs> Floor<F> {
     /// Opens it. A lost or damaged one means that what is missing counts as lost: never as delivered.
     pub(super) fn open(fs: &F, lane_dir: &Path) -> Result<Self, DiskError> {
-        let (slots, value) = Slots::open(fs, &lane_dir.join(names::FLOOR), LEN)?;
+        let path = lane_dir.join(names::FLOOR);
+        let (mut slots, value) = Slots::open(fs, &path, LEN)?;
         let mark = value.and_then(|v| decode(&v)).unwrap_or_default();
-        Ok(Self { slots, mark })
+        let synced = if mark == FloorMark::default() { Ok(()) } else { slots.sync() };
+        if let Err(e) = &synced {
+            tracing::error!(path = %path.display(), error = %e, "what was deleted on purpose can't be made sure of: until the next start nothing is deleted for its sake");
+        }
+        Ok(Self { slots, mark, durable: synced.is_ok() })
+    }
+
+    /// DURABILITY: whether the mark it was opened with survives a power cut. It may have been written by a process
+    /// that was killed before the sync; who deletes a file for its sake has to know.
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable
     }
 
     pub(super) fn mark(&self) -> FloorMark {

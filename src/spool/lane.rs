@@ -342,7 +342,8 @@ fn start_above<F: Fs>(found: &mut Recovered, floor: &Floor<F>, at_least: Seq) ->
     let last = found.table.segments.last_key_value().map(|(id, _)| *id);
     let back: Vec<SegmentId> =
         found.table.segments.values().filter(|s| s.end <= gone && Some(s.id) != last).map(|s| s.id).collect();
-    found.void.extend(back.iter().filter_map(|id| found.table.segments.remove(id)));
+    let back = back.iter().filter_map(|id| found.table.segments.remove(id));
+    found.void.extend(back.filter(|_| floor.is_durable()));
     found.holes.retain(|hole| hole.end > gone);
     if !found.table.segments.is_empty() && at_least > end {
         found.holes.push(SeqRange::new(end, at_least));

@@ -66,10 +66,10 @@ pub(super) fn recover<F: Fs>(
     let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
     let mut highest = SegmentId(0);
     let mut found = candidates(fs, dir, &identity, access, &mut highest)?;
-    Ok(match access {
+    match access {
         Access::Owner => judge(fs, &found, &identity, (at_least, highest), access),
         Access::Visitor => judge_live(fs, &mut found, &identity, (at_least, highest)),
-    })
+    }
 }
 
 /// [`judge`], beside an agent that goes on: the log as it was at one moment. A file that was without a header when
@@ -80,13 +80,13 @@ pub(super) fn judge_live<F: Fs>(
     found: &mut Vec<Candidate>,
     identity: &Identity,
     known: (Seq, SegmentId),
-) -> Recovered {
+) -> Result<Recovered, OpenError> {
     loop {
-        let recovered = judge(fs, found, identity, known, Access::Visitor);
+        let recovered = judge(fs, found, identity, known, Access::Visitor)?;
         let before = found.len();
         found.retain(|c| c.header.is_some() || !has_header(fs, &c.path));
         if found.len() == before {
-            return recovered;
+            return Ok(recovered);
         }
     }
 }
@@ -103,7 +103,7 @@ pub(super) fn judge<F: Fs>(
     identity: &Identity,
     (at_least, highest): (Seq, SegmentId),
     access: Access,
-) -> Recovered {
+) -> Result<Recovered, OpenError> {
     let mut recovered = Recovered {
         table: Table::default(),
         predecessor: Predecessor::NONE,
@@ -125,13 +125,13 @@ pub(super) fn judge<F: Fs>(
                 recovered.take(recorded_segment(candidate, recorded, previous), Vec::new());
             }
             End::Unknown { proof, cap } => {
-                let (segment, holes) = scanned(fs, candidate, identity, (proof, cap, access), previous);
+                let (segment, holes) = scanned(fs, candidate, identity, (proof, cap, access), previous)?;
                 recovered.take(segment, holes);
             }
         }
     }
     recovered.drop_blank_tail(found);
-    recovered
+    Ok(recovered)
 }
 
 impl Recovered {
@@ -226,22 +226,26 @@ fn scanned<F: Fs>(
     identity: &Identity,
     (proof, cap, access): (Seq, Option<Seq>, Access),
     previous: Seq,
-) -> (Segment, Vec<SeqRange>) {
+) -> Result<(Segment, Vec<SeqRange>), OpenError> {
     let base = candidate.header.as_ref().map(|h| h.base);
     let readable = candidate.header.as_ref().is_none_or(SegmentHeader::is_readable);
     let mut segment = Segment { readable, ..void(candidate, base.unwrap_or(previous)) };
     if !readable {
         tracing::error!(path = %segment.path.display(), "a segment of a newer version is set aside unread");
         segment.verdict = Verdict::Rotten;
-        return (segment, Vec::new());
+        return Ok((segment, Vec::new()));
     }
     let identity = Identity { segment: candidate.id, ..identity.clone() };
     match scan_file(fs, &mut segment, identity, base, (proof, cap, access)) {
-        Ok(holes) => (segment, holes),
+        Ok(holes) => Ok((segment, holes)),
+        // As with opening: an error that says nothing of the bytes must not give them up.
+        Err(e) if access == Access::Owner && !is_damage(&e.source) => {
+            Err(OpenError::io("read", &segment.path)(e.source))
+        }
         Err(e) => {
             tracing::error!(error = %e, "a segment cannot be read and is set aside");
             segment.verdict = Verdict::Rotten;
-            (segment, Vec::new())
+            Ok((segment, Vec::new()))
         }
     }
 }

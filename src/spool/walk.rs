@@ -8,7 +8,7 @@ use crate::disk::{File, insist};
 use crate::ids::{LaneName, SegmentId, SpoolId};
 use crate::sabotage::{self, Bug};
 
-use super::error::ReadError;
+use super::error::{ReadError, is_damage};
 use super::format::{BLOCK_ALIGN, BLOCK_MAGIC, BlockHeader, FIXED_HEADER, FLAG_LZ4, PREFIX, padded};
 
 /// Bytes read from the disk at once.
@@ -199,24 +199,27 @@ impl<T: File> Walker<T> {
     fn read(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
         match self.file.read_full_at(buf, offset) {
             Ok(read) => Ok(read),
-            Err(_) if self.tolerant => Ok(self.read_by_page(buf, offset)),
-            Err(source) => {
-                self.forget();
-                Err(ReadError { path: self.path.clone(), offset, source })
-            }
+            Err(e) if self.tolerant && is_damage(&e) => self.read_by_page(buf, offset),
+            Err(source) => Err(self.refused(offset, source)),
         }
     }
 
+    fn refused(&mut self, offset: u64, source: std::io::Error) -> ReadError {
+        self.forget();
+        ReadError { path: self.path.clone(), offset, source }
+    }
+
     /// Page after page; one that can't be read stays zero and is counted.
-    fn read_by_page(&mut self, buf: &mut [u8], offset: u64) -> usize {
+    fn read_by_page(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
         let mut done = 0;
         while done < buf.len() {
             let at = offset + done as u64;
             let page = usize::try_from(PAGE - at % PAGE).unwrap_or(buf.len()).min(buf.len() - done);
             let Some(window) = buf.get_mut(done..done + page) else { break };
             match insist(|| self.file.read_full_at(window, at)) {
-                Ok(read) if read < page => return done + read,
+                Ok(read) if read < page => return Ok(done + read),
                 Ok(_) => {}
+                Err(e) if !is_damage(&e) => return Err(self.refused(at, e)),
                 Err(_) => {
                     window.fill(0);
                     self.unreadable += 1;
@@ -224,7 +227,7 @@ impl<T: File> Walker<T> {
             }
             done += page;
         }
-        done
+        Ok(done)
     }
 }
 

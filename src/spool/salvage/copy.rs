@@ -85,7 +85,7 @@ impl<F: Fs> Old<F> {
         let highest = files.files.iter().map(|c| c.id).max().unwrap_or_default();
         let mut found = files.files.clone();
         in_order(&mut found);
-        let judged = judge_live(&self.fs, &mut found, &identity, (wishes.at_least, highest));
+        let judged = judge_live(&self.fs, &mut found, &identity, (wishes.at_least, highest))?;
         let begin = self.floor(files).gone().max(Seq::FIRST);
         let log_end = judged.predecessor.end.max(begin).max(wishes.at_least);
         let dir = into.join(UNFINISHED).join(lane.as_str());

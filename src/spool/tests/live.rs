@@ -101,7 +101,7 @@ fn a_segment_that_was_begun_after_the_listing_is_not_looked_at() {
         .collect();
     let last = found.last_mut().unwrap();
     (last.header, last.blank) = (None, true);
-    let judged = judge_live(&RealFs, &mut found, &identity, (Seq::NONE, SegmentId(2)));
+    let judged = judge_live(&RealFs, &mut found, &identity, (Seq::NONE, SegmentId(2))).unwrap();
     assert_eq!((judged.table.segments.len(), judged.predecessor.end), (1, Seq(2)));
     assert!(judged.holes.is_empty());
 }

@@ -116,6 +116,13 @@ impl Run {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
+        let happened = self.let_happen(event);
+        self.blind |= self.site.blind;
+        // What it was told before is void: see [`Site::blind`].
+        if self.blind { Ok(()) } else { happened }
+    }
+
+    fn let_happen(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Do(step) => return self.site.step(step, &mut self.witness),
             Event::Append(requests) => {
