@@ -23,11 +23,13 @@ pub enum Bug {
     WatermarkTooHigh,
     /// After a failed write the numbers are given again under the same run.
     NumbersTwiceUnderOneRun,
+    /// A position ahead of the log is believed, and new events are given numbers below it.
+    PositionBeyondTheLog,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 7] = [
+    pub const ALL: [Bug; 8] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -35,6 +37,7 @@ impl Bug {
         Bug::RetryAfterFailedSync,
         Bug::WatermarkTooHigh,
         Bug::NumbersTwiceUnderOneRun,
+        Bug::PositionBeyondTheLog,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -48,6 +51,7 @@ impl Bug {
             Bug::RetryAfterFailedSync => "retry-after-failed-sync",
             Bug::WatermarkTooHigh => "watermark-too-high",
             Bug::NumbersTwiceUnderOneRun => "numbers-twice-under-one-run",
+            Bug::PositionBeyondTheLog => "position-beyond-the-log",
         }
     }
 

@@ -17,7 +17,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{DiskError, File, Fs};
+use super::{DiskError, File, Fs, is_in_the_way, make_way, set_aside};
 
 const MAGIC: &[u8; 4] = b"SWSL";
 const HEADER: usize = 24;
@@ -67,7 +67,7 @@ impl<F: Fs> Slots<F> {
                 set_aside(fs, path)?;
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) if is_no_file(&e) => {
+            Err(e) if is_in_the_way(&e) => {
                 damaged = true;
                 set_aside(fs, path)?;
             }
@@ -243,10 +243,7 @@ fn decode(slot: &[u8]) -> Option<(u64, &[u8])> {
 /// Written with real zeros, not only reserved: a save then changes nothing but the bytes of its slot.
 fn make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError> {
     let new = with_suffix(path, ".making");
-    match fs.remove(&new) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(DiskError::io("remove", &new)(e)),
-        _ => {}
-    }
+    make_way(fs, &new)?;
     let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
     let zeros = vec![0; usize::try_from(slot_size * COUNT).unwrap_or(0)];
     file.write_at(&zeros, 0).map_err(DiskError::io("write", &new))?;
@@ -264,24 +261,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-fn is_no_file(e: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
-    matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory)
-        || number(Errno::LOOP)
-        || number(Errno::NXIO)
-}
-
-fn set_aside<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let names = fs.list(parent).map_err(DiskError::io("list", parent))?;
-    let taken = |aside: &Path| names.iter().any(|e| aside.file_name().is_some_and(|n| n == e.name.as_str()));
-    let aside = (1..).map(|n: u32| with_suffix(path, &format!(".aside-{n}"))).find(|aside| !taken(aside));
-    let aside = aside.unwrap_or_else(|| with_suffix(path, ".aside"));
-    tracing::error!(path = %path.display(), aside = %aside.display(), "a damaged state file was set aside");
-    fs.rename(path, &aside).map_err(DiskError::io("set aside", path))
 }
 
 #[cfg(test)]

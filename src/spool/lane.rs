@@ -46,6 +46,16 @@ struct Handle<F: Fs> {
     shared: Arc<Shared<F>>,
     janitor: Arc<Janitor<F>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    found: FoundEnd,
+}
+
+/// Where the log was found to end when the lane was opened.
+#[derive(Debug, Clone, Copy)]
+struct FoundEnd {
+    /// The number after the last event that is there; `None` when a newer version wrote the last segment.
+    end: Option<Seq>,
+    /// Everything below was deleted on purpose.
+    floor: Seq,
 }
 
 impl<F: Fs> Drop for Handle<F> {
@@ -98,6 +108,7 @@ impl<F: Fs> Lane<F> {
         fs.create_dir(&dir).map_err(OpenError::io("create", &dir))?;
         let floor = Floor::open(fs, &dir)?;
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
+        let ended = FoundEnd { end: found.end(), floor: floor.mark().dropped.max(floor.mark().released) };
         let next = start_above(&mut found, &floor, at_least);
         let run = RunId(data.host().random().map_err(OpenError::io("draw a run id for", &dir))?);
         let limit = quota(fs, settings, &dir);
@@ -122,7 +133,7 @@ impl<F: Fs> Lane<F> {
         let janitor = Arc::new(Janitor::new(allocation, std::mem::take(&mut found.void)));
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&janitor), allocation, start);
         let chores = Chores::new(Arc::clone(&shared), floor);
-        let lane = Self { handle: Arc::new(Handle { shared, janitor, threads: Mutex::default() }) };
+        let lane = Self { handle: Arc::new(Handle { shared, janitor, threads: Mutex::default(), found: ended }) };
         Ok((lane, writer, chores))
     }
 
@@ -212,6 +223,20 @@ impl<F: Fs> Lane<F> {
             },
         };
         permit.map_err(|_| Refused::ShuttingDown)
+    }
+
+    /// Whether `position` lies beyond the end that the log was found to have when the lane was opened. Then that
+    /// position and this log have not the same past (an older log was put back), or the log's end is damaged:
+    /// the position says nothing of the events that are there.
+    #[must_use]
+    pub fn was_behind(&self, position: Seq) -> bool {
+        self.handle.found.end.is_some_and(|end| position > end)
+    }
+
+    /// Whether what was deleted on purpose lies beyond that end: see [`Lane::was_behind`].
+    #[must_use]
+    pub fn was_behind_its_floor(&self) -> bool {
+        self.was_behind(self.handle.found.floor)
     }
 
     /// A reader that begins with number `from`. Blocking I/O, for a plain thread.

@@ -151,6 +151,15 @@ impl Positions {
         }
     }
 
+    /// The highest number these positions name.
+    #[must_use]
+    pub fn highest(&self) -> Seq {
+        let sides = self.sides.iter().flat_map(|s| [s.from, s.position, s.end.unwrap_or_default()]);
+        let partial = self.partial.iter().map(|p| p.first.plus(u64::from(p.settled.len())));
+        let tallies = self.tallies.values().map(|t| t.last);
+        sides.chain(partial).chain(tallies).fold(self.position, Seq::max)
+    }
+
     /// The lowest event that may still be needed: segments below may be deleted.
     #[must_use]
     pub fn needed_from(&self) -> Seq {
