@@ -51,3 +51,20 @@ pub fn make_way<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
         Err(e) => Err(DiskError::io("remove", path)(e)),
     }
 }
+
+/// Makes the directory `path`, which lies below `top`, and those between; anything else that has the name of one is
+/// set aside.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn make_dir<F: Fs>(fs: &F, top: &Path, path: &Path) -> Result<(), DiskError> {
+    let mut below: Vec<&Path> = path.ancestors().take_while(|p| *p != top).collect();
+    below.reverse();
+    below.into_iter().try_for_each(|dir| match fs.create_dir(dir) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) => {
+            set_aside(fs, dir)?;
+            fs.create_dir(dir).map_err(DiskError::io("make directory", dir))
+        }
+        made => made.map_err(DiskError::io("make directory", dir)),
+    })
+}

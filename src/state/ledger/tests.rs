@@ -208,6 +208,22 @@ fn a_file_in_the_ledgers_place_is_set_aside() {
     assert_eq!(broken(&home), 1);
 }
 
+#[test]
+fn a_fifo_or_a_link_among_its_files_does_not_make_it_hang() {
+    // Found by the trials of crate::agent: with a FIFO at `conf` the ledger's thread waited for ever, and a stop of
+    // the agent took ten seconds longer.
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    for name in ["conf", "db", "snap.0000000000000FFF"] {
+        let at = |dir: &Path| {
+            let _absent = fs::remove_file(dir.join(name));
+            dir.join(name)
+        };
+        let mode = Mode::RUSR | Mode::WUSR;
+        assert_eq!(survives(|dir| mknodat(CWD, at(dir), FileType::Fifo, mode, 0).unwrap()), 1, "{name}");
+        assert_eq!(survives(|dir| std::os::unix::fs::symlink("/dev/zero", at(dir)).unwrap()), 1, "{name}");
+    }
+}
+
 /// What the failing store does next, and what it holds; shared by its openings.
 #[derive(Default)]
 struct Script {
