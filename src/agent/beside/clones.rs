@@ -117,7 +117,7 @@ fn a_log_that_was_put_back_under_its_positions_is_recognised_and_said_once() {
     let base = Base::live();
     let topic = base.world.topic();
     put_back(&base.late, &base.early, "lanes");
-    let agent = base.world.start(&base.late, Some(&topic)).unwrap();
+    let agent = base.world.start(&base.late, &topic).unwrap();
     let life = agent.stand.data.life();
     assert_eq!(life.cause, Cause::RolledBack);
     assert_ne!(life.incarnation.0, agent.stand.data.spool_id().0);
@@ -127,7 +127,7 @@ fn a_log_that_was_put_back_under_its_positions_is_recognised_and_said_once() {
     let high = |(_, header): &Record| u64::from(header.incarnation) << 32;
     assert!(topic.records().iter().all(|r| high(r) == life.incarnation.0 >> 32 << 32), "records say so");
     assert!((1000..1010).all(|n| topic.copies()[&n] == 1));
-    let agent = base.world.start(&base.late, Some(&topic)).unwrap();
+    let agent = base.world.start(&base.late, &topic).unwrap();
     assert_eq!(agent.stand.data.life(), life);
     agent.drain();
     agent.stop();
@@ -139,7 +139,7 @@ fn a_log_that_is_gone_is_recognised() {
     let base = Base::live();
     std::fs::remove_dir_all(base.late.join("lanes")).unwrap();
     let topic = base.world.topic();
-    let agent = base.world.start(&base.late, Some(&topic)).unwrap();
+    let agent = base.world.start(&base.late, &topic).unwrap();
     assert_eq!(agent.stand.data.life().cause, Cause::RolledBack);
     agent.accept(1000..1010);
     agent.drain();
@@ -167,8 +167,8 @@ fn a_clone_and_its_original_give_out_the_same_numbers_under_other_runs_and_incar
     let base = Base::live();
     let clone = base.world.copy(&base.late);
     let (ours, theirs) = (base.world.topic(), base.world.topic());
-    let first = base.world.start(&base.late, Some(&ours)).unwrap();
-    let second = base.world.start(&clone, Some(&theirs)).unwrap();
+    let first = base.world.start(&base.late, &ours).unwrap();
+    let second = base.world.start(&clone, &theirs).unwrap();
     works(&first, 1000..1100);
     works(&second, 2000..2100);
     assert_ne!(first.stand.data.life().incarnation, second.stand.data.life().incarnation);
@@ -196,11 +196,11 @@ fn an_older_state_that_is_not_recognised_still_gives_no_event_the_identity_of_an
     let dir = base.world.place();
     std::fs::rename(&base.late, &dir).unwrap();
     let topic = base.world.topic();
-    let agent = base.world.start(&dir, Some(&topic)).unwrap();
+    let agent = base.world.start(&dir, &topic).unwrap();
     agent.drain();
     agent.stop();
     let backup = base.world.copy(&dir);
-    let agent = base.world.start(&dir, Some(&topic)).unwrap();
+    let agent = base.world.start(&dir, &topic).unwrap();
     works(&agent, 1000..1100);
     agent.stop();
     let segments = |of: &Path| -> BTreeSet<_> {
@@ -211,7 +211,7 @@ fn an_older_state_that_is_not_recognised_still_gives_no_event_the_identity_of_an
     }
     // Into the files that are there.
     copy(&backup, &dir);
-    let agent = base.world.start(&dir, Some(&topic)).unwrap();
+    let agent = base.world.start(&dir, &topic).unwrap();
     assert_eq!(agent.stand.data.life().cause, Cause::New, "as said: not recognised");
     works(&agent, 2000..2100);
     agent.stop();

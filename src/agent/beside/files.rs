@@ -145,7 +145,7 @@ fn control_an_agent_that_believes_a_position_ahead_of_the_log_loses_events_and_i
     copy(&base.late.join("readers"), &dir.join("readers"));
     let topic = base.world.topic();
     let _sabotage = Sabotage::begin(Bug::PositionBeyondTheLog);
-    let agent = base.world.start(&dir, Some(&topic)).unwrap();
+    let agent = base.world.start(&dir, &topic).unwrap();
     agent.accept(1000..1010);
     agent.settle();
     agent.stop();

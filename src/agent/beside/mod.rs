@@ -8,7 +8,6 @@
 //!
 //! `SPOOLWAY_SOAK=1` runs the long version of [`random`]; `SPOOLWAY_SEED` repeats one.
 
-mod bytes;
 mod clones;
 mod files;
 mod random;

@@ -70,8 +70,8 @@ impl World {
         Topic { target: self.runtime.block_on(Target::start(options)).unwrap() }
     }
 
-    /// Starts an agent on `data` that delivers to `topic`; to nowhere if that is `None`.
-    pub(super) fn start(&self, data: &Path, topic: Option<&Topic>) -> Result<Agent<'_>, AgentError> {
+    /// Starts an agent on `data` that delivers to `topic`.
+    pub(super) fn start(&self, data: &Path, topic: &Topic) -> Result<Agent<'_>, AgentError> {
         let config = config(data, topic);
         let _runtime = self.runtime.enter();
         let routes = Arc::new(RouteTable::new(&config).unwrap());
@@ -80,9 +80,8 @@ impl World {
     }
 }
 
-fn config(data: &Path, topic: Option<&Topic>) -> Config {
-    // Port 9 discards, where anything listens at all.
-    let bootstrap = topic.map_or("127.0.0.1:9".to_owned(), |t| t.target.bootstrap());
+fn config(data: &Path, topic: &Topic) -> Config {
+    let bootstrap = topic.target.bootstrap();
     let text = format!(
         "[relay]\nid = \"test\"\ndata_dir = \"{}\"\n[[source]]\ntype = \"http\"\nlisten = \"127.0.0.1:1\"\n\
          [[destination]]\nname = \"home\"\nbootstrap = [\"{bootstrap}\"]\nlinger = \"0ms\"\n\
@@ -110,7 +109,8 @@ impl Agent<'_> {
                 batch.push(&Event::of_value(format!("{number:0>1000}").as_bytes()));
             }
             let lane = &self.stand.lanes.main;
-            let appended = self.world.runtime.block_on(lane.append(stream.clone(), batch, Patience::For(LIMIT)));
+            let appended =
+                self.world.runtime.block_on(lane.append(stream.clone(), batch, Patience::For(LIMIT)));
             appended.unwrap();
         }
     }
@@ -171,9 +171,13 @@ impl Agent<'_> {
 
     /// Stops it in order.
     pub(super) fn stop(self) {
+        self.stop_within(Duration::from_secs(3));
+    }
+
+    fn stop_within(self, patience: Duration) {
         self.stand.lanes.main.close();
         for delivery in self.stand.lanes.deliveries.iter() {
-            delivery.close(Instant::now() + Duration::from_secs(3));
+            delivery.close(Instant::now() + patience);
             self.world.runtime.block_on(delivery.disconnect());
         }
         self.stand.ledger.close();
@@ -239,20 +243,20 @@ impl Base {
     pub(super) fn live() -> Self {
         let world = World::new();
         let (data, topic) = (world.place(), world.topic());
-        let agent = world.start(&data, Some(&topic)).unwrap();
+        let agent = world.start(&data, &topic).unwrap();
         agent.accept(0..200);
         agent.drain();
         agent.use_ledger();
         agent.stop();
         let early = world.copy(&data);
-        let agent = world.start(&data, Some(&topic)).unwrap();
+        let agent = world.start(&data, &topic).unwrap();
         agent.accept(200..400);
         agent.drain();
         agent.use_ledger();
-        agent.stop();
-        let agent = world.start(&data, None).unwrap();
+        // In the same segment, so that a lost position doubles something.
+        world.runtime.block_on(topic.target.faults().cut());
         agent.accept(400..500);
-        agent.stop();
+        agent.stop_within(Duration::ZERO);
         let delivered: BTreeSet<u64> = topic.copies().keys().copied().collect();
         assert_eq!(delivered.len(), 400);
         Self { early, late: data, delivered, world }
@@ -269,7 +273,7 @@ impl Base {
 
     fn run(&self, dir: &Path, known: u64) -> Found {
         let topic = self.world.topic();
-        let agent = self.world.start(dir, Some(&topic)).unwrap_or_else(|e| panic!("does not start: {e}"));
+        let agent = self.world.start(dir, &topic).unwrap_or_else(|e| panic!("does not start: {e}"));
         let life = agent.stand.data.life();
         agent.drain();
         agent.accept(1000..1010);

@@ -4,6 +4,8 @@
 
 mod bits;
 mod codec;
+#[cfg(test)]
+mod damage;
 mod record;
 mod store;
 
