@@ -25,11 +25,14 @@ pub enum Bug {
     NumbersTwiceUnderOneRun,
     /// A position ahead of the log is believed, and new events are given numbers below it.
     PositionBeyondTheLog,
+    /// Every opening of a lane has the same run, so that a clone, or a log that was put back, gives new events the
+    /// identity of others.
+    OneRunForEver,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 8] = [
+    pub const ALL: [Bug; 9] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -38,6 +41,7 @@ impl Bug {
         Bug::WatermarkTooHigh,
         Bug::NumbersTwiceUnderOneRun,
         Bug::PositionBeyondTheLog,
+        Bug::OneRunForEver,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -52,6 +56,7 @@ impl Bug {
             Bug::WatermarkTooHigh => "watermark-too-high",
             Bug::NumbersTwiceUnderOneRun => "numbers-twice-under-one-run",
             Bug::PositionBeyondTheLog => "position-beyond-the-log",
+            Bug::OneRunForEver => "one-run-for-ever",
         }
     }
 

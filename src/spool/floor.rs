@@ -21,8 +21,15 @@ pub(super) struct Floor<F: Fs> {
 impl<F: Fs> Floor<F> {
     /// Opens it. A lost or damaged one means that what is missing counts as lost: never as delivered.
     pub(super) fn open(fs: &F, lane_dir: &Path) -> Result<Self, DiskError> {
-        let (slots, value) = Slots::open(fs, &lane_dir.join(names::FLOOR), LEN)?;
-        let mark = value.and_then(|v| decode(&v)).unwrap_or_default();
+        let path = lane_dir.join(names::FLOOR);
+        let (slots, value) = Slots::open(fs, &path, LEN)?;
+        let mark = value.as_deref().and_then(decode);
+        if slots.damaged() || (mark.is_none() && value.is_some()) {
+            tracing::error!(path = %path.display(),
+                "the floor is damaged and begun anew: to a destination whose position is below the first segment, \
+                 what was deleted on purpose there now counts as lost; see to the disk");
+        }
+        let mark = mark.unwrap_or_default();
         Ok(Self { slots, mark })
     }
 

@@ -13,6 +13,7 @@ use crate::event::EventBatch;
 use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange, SpoolId, StreamName};
 use crate::intake::{AcceptError, Appended, Patience, Refused};
 use crate::metrics::Metrics;
+use crate::sabotage::{self, Bug};
 use crate::status;
 
 use super::active::ALLOCATION;
@@ -110,7 +111,7 @@ impl<F: Fs> Lane<F> {
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
         let ended = FoundEnd { end: found.end(), floor: floor.mark().dropped.max(floor.mark().released) };
         let next = start_above(&mut found, &floor, at_least);
-        let run = RunId(data.host().random().map_err(OpenError::io("draw a run id for", &dir))?);
+        let run = draw_run(data, &dir)?;
         let limit = quota(fs, settings, &dir);
         let parts = Parts {
             data: data.clone(),
@@ -347,6 +348,13 @@ impl<F: Fs> Lane<F> {
             }
         }
     }
+}
+
+fn draw_run<F: Fs>(data: &DataDir<F>, dir: &Path) -> Result<RunId, OpenError> {
+    if sabotage::commits(Bug::OneRunForEver) {
+        return Ok(RunId(data.spool_id().0));
+    }
+    Ok(RunId(data.host().random().map_err(OpenError::io("draw a run id for", dir))?))
 }
 
 /// Numbers go on above everything that was ever given out; segments that were deleted on purpose and came back

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::world::{Agent, Base, Record, World, copy};
 use crate::disk::RealFs;
 use crate::ids::Seq;
+use crate::sabotage::{Bug, Sabotage};
 use crate::spool::{Cause, DataDir, Host, Life, Stamp, SystemHost};
 
 /// Opens and closes a directory, on a machine of that name.
@@ -190,6 +191,23 @@ fn a_clone_and_its_original_give_out_the_same_numbers_under_other_runs_and_incar
 
 #[test]
 fn an_older_state_that_is_not_recognised_still_gives_no_event_the_identity_of_another() {
+    let known = put_back_unrecognised();
+    assert_eq!(known.len(), 300);
+    let seqs = |of: std::ops::Range<u64>| -> BTreeSet<Seq> {
+        known.iter().filter(|(_, n)| of.contains(n)).map(|((_, seq), _)| *seq).collect()
+    };
+    assert_eq!(seqs(1000..1100), seqs(2000..2100), "the same numbers, under another run");
+}
+
+#[test]
+#[should_panic(expected = "are one")]
+fn control_runs_that_are_not_drawn_anew_are_caught() {
+    let _sabotage = Sabotage::begin(Bug::OneRunForEver);
+    put_back_unrecognised();
+}
+
+/// What the topic holds, by identity, after the directory went back to an earlier state unseen.
+fn put_back_unrecognised() -> BTreeMap<(u32, Seq), u64> {
     // Older bytes written into the files as they are: neither births nor machine tell, and all of it is of one
     // moment.
     let base = Base::live();
@@ -216,10 +234,5 @@ fn an_older_state_that_is_not_recognised_still_gives_no_event_the_identity_of_an
     works(&agent, 2000..2100);
     agent.stop();
     let records = topic.records();
-    let known = identities(records.iter());
-    assert_eq!(known.len(), 300);
-    let seqs = |of: std::ops::Range<u64>| -> BTreeSet<Seq> {
-        known.iter().filter(|(_, n)| of.contains(n)).map(|((_, seq), _)| *seq).collect()
-    };
-    assert_eq!(seqs(1000..1100), seqs(2000..2100), "the same numbers, under another run");
+    identities(records.iter())
 }

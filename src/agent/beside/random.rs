@@ -1,5 +1,7 @@
 //! Random harm to everything beside the log, by the thousand.
 
+#![expect(clippy::print_stdout, reason = "the seed and the sums are what a person wants of a long run")]
+
 use std::path::{Path, PathBuf};
 
 use super::world::{Base, Found};

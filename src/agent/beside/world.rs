@@ -150,7 +150,7 @@ impl Agent<'_> {
             segment: SegmentId(1),
         };
         let row = Row {
-            key: key.clone(),
+            key,
             first_seq: Seq(1),
             last_seq: Seq(1),
             accepted: 1,
@@ -189,8 +189,7 @@ impl Topic {
     pub(super) fn records(&self) -> Vec<Record> {
         let mut records = Vec::new();
         for (_, bytes) in self.target.batches(TOPIC, 0).unwrap() {
-            let mut reader = BatchReader::new(&bytes, 64 << 20);
-            while let Some(batch) = reader.next() {
+            for batch in BatchReader::new(&bytes, 64 << 20) {
                 for record in batch.unwrap().records() {
                     let record = record.unwrap();
                     let ours = record.headers.last(header::NAME).unwrap().unwrap();
