@@ -51,6 +51,7 @@ impl Stand {
         if lane.was_behind(at_least) || lane.was_behind_its_floor() {
             data.note_rolled_back()?;
         }
+        data.note_opening();
         metrics.incarnation_changed.set(changed_at(data.life()));
         let ledger = SledLedger::start(config.relay.data_dir.join("ledger"));
         let ledger = Arc::new(ledger.map_err(AgentError::system("starting the ledger's thread"))?);

@@ -98,6 +98,11 @@ impl<F: Fs> DataDir<F> {
         self.marker().renew(Cause::RolledBack, path, host.as_ref())
     }
 
+    /// An agent begins its work on the directory. What can't be written then keeps it from nothing.
+    pub fn note_opening(&self) {
+        self.marker().note_opening();
+    }
+
     fn marker(&self) -> MutexGuard<'_, Marker<F>> {
         self.inner.marker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,6 +213,10 @@ fn lost_root<F: Fs>(fs: &F, path: &Path, host: &dyn Host) -> Result<Root, OpenEr
     if let Some(spool) = super::recover::spool_id_in_segments(fs, path)? {
         tracing::error!(data_dir = %path.display(), %spool,
             "FORMAT is damaged or missing: it is written anew, with the identity found in the segments");
+        return Ok(Root { compat: HAS_INCARNATION, ..Root::new(spool) });
+    }
+    // A start that was cut off before FORMAT, or everything else is gone.
+    if let Some(spool) = super::incarnation::spool_in_file(fs, path) {
         return Ok(Root { compat: HAS_INCARNATION, ..Root::new(spool) });
     }
     let spool = SpoolId(host.random().map_err(OpenError::io("draw an identity for", path))?);

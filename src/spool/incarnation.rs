@@ -13,7 +13,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::disk::{DiskError, FileIdentity, Fs, Slots};
+use crate::disk::{DiskError, File, FileIdentity, Fs, Slots, newest_slot};
 use crate::event::UnixMillis;
 use crate::ids::{Incarnation, SpoolId};
 
@@ -103,8 +103,18 @@ pub(super) struct Record {
     pub(super) machine: u64,
     /// The file this record was written into.
     pub(super) file: FileIdentity,
-    /// How often the directory was opened: so that a copying program sees that the file has changed.
+    /// How often an agent was started on it: so that a copying program sees that the file has changed.
     pub(super) openings: u64,
+}
+
+impl Record {
+    /// The same record with what is known here and was not when it was written. What is not known here stays.
+    fn refined(&self, here: &Record) -> Record {
+        let newer = |before: u64, now: u64| if now == 0 { before } else { now };
+        let born = if here.file.born == 0 { self.file.born } else { here.file.born };
+        let file = FileIdentity { inode: newer(self.file.inode, here.file.inode), born };
+        Record { machine: newer(self.machine, here.machine), file, ..*self }
+    }
 }
 
 /// Pure: what the record found says of the place it was found in. `None`: nothing is wrong.
@@ -164,13 +174,20 @@ impl<F: Fs> Marker<F> {
         let expected = expected || slots.as_ref().is_some_and(Slots::damaged) || value.is_some();
         let cause = judge(found.as_ref(), expected, &here);
         let life = found.as_ref().map_or(first, |f| f.life);
-        let openings = found.as_ref().map_or(0, |f| f.openings).saturating_add(1);
+        let openings = found.as_ref().map_or(0, |f| f.openings);
         let mut marker = Self { slots, record: Record { life, openings, ..here }, renewed: false };
-        match cause {
-            Some(cause) => marker.renew(cause, dir, host)?,
-            None => marker.keep(),
+        match (cause, &found) {
+            (Some(cause), _) => marker.renew(cause, dir, host)?,
+            (None, None) => marker.keep(),
+            (None, Some(found)) => marker.record = found.refined(&here),
         }
         Ok(marker)
+    }
+
+    /// Counts an opening, and writes down what is known of the place now.
+    pub(super) fn note_opening(&mut self) {
+        self.record.openings = self.record.openings.saturating_add(1);
+        self.keep();
     }
 
     /// From now on the directory lives under a new incarnation. Once an opening: what else is found wrong then is
@@ -214,6 +231,15 @@ impl<F: Fs> Marker<F> {
             unwritable(&e);
         }
     }
+}
+
+/// The identity of the data directory at `dir` by this file, for when nothing else tells it.
+pub(super) fn spool_in_file<F: Fs>(fs: &F, dir: &Path) -> Option<SpoolId> {
+    let file = fs.open_read(&dir.join(names::INCARNATION)).ok()?;
+    let mut bytes = vec![0; usize::try_from(file.size().ok()?).ok()?.min(1 << 20)];
+    let read = file.read_full_at(&mut bytes, 0).ok()?;
+    let value = newest_slot(bytes.get(..read)?)?;
+    decode(&value).map(|record| record.spool)
 }
 
 fn unwritable(error: &DiskError) {
@@ -292,5 +318,11 @@ mod tests {
         assert_eq!(judged(Record { spool: SpoolId(6), ..here }), Some(Cause::Unmarked));
         assert_eq!(judge(None, false, &here), None, "a version without the file");
         assert_eq!(judge(None, true, &here), Some(Cause::Unmarked));
+    }
+
+    #[test]
+    fn a_start_in_a_container_does_not_forget_the_machine() {
+        assert_eq!(record(1, 2, 3).refined(&record(0, 0, 0)), record(1, 2, 3));
+        assert_eq!(record(0, 2, 0).refined(&record(1, 5, 3)), record(1, 5, 3));
     }
 }

@@ -86,7 +86,7 @@ impl<F: Fs> Lane<F> {
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let (lane, writer, chores) = Self::assemble(data, name, settings, at_least, &metrics)?;
-        let Handle { shared, janitor, threads } = lane.handle.as_ref();
+        let Handle { shared, janitor, threads, .. } = lane.handle.as_ref();
         let (dir, name, janitor) = (&shared.dir, &shared.name, Arc::clone(janitor));
         let started = [
             spawn(dir, format!("tidy-{name}"), move || janitor.run(chores))?,
@@ -134,7 +134,8 @@ impl<F: Fs> Lane<F> {
         let janitor = Arc::new(Janitor::new(allocation, std::mem::take(&mut found.void)));
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&janitor), allocation, start);
         let chores = Chores::new(Arc::clone(&shared), floor);
-        let lane = Self { handle: Arc::new(Handle { shared, janitor, threads: Mutex::default(), found: ended }) };
+        let lane =
+            Self { handle: Arc::new(Handle { shared, janitor, threads: Mutex::default(), found: ended }) };
         Ok((lane, writer, chores))
     }
 

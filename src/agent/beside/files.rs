@@ -133,7 +133,9 @@ fn positions_ahead_of_the_log_are_not_believed() {
     let base = Base::live();
     let found = mixed(&base, (&base.late, &base.early), 200, "readers");
     found.assert_lossless("the log of an earlier moment under positions of a later one");
-    assert_eq!(found.doubled, 200, "all of the log is sent again: {found:?}");
+    // Segments that were delivered may have been deleted before the copy was made.
+    let on_disk = 201 - found.account.since_seq.0;
+    assert_eq!(found.doubled, on_disk, "all that is on disk is sent again: {found:?}");
     assert_eq!(found.account.lost_to_damage, 200, "the numbers that this log never had: {found:?}");
 }
 

@@ -124,3 +124,14 @@ fn a_lock_deleted_under_a_running_agent_lets_no_second_one_in() {
     drop(data);
     DataDir::open(RealFs, dir.path()).unwrap();
 }
+
+#[test]
+fn a_first_start_that_was_cut_off_between_incarnation_and_format_gives_no_alarm() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = DataDir::open(RealFs, dir.path()).unwrap();
+    let (id, life) = (data.spool_id(), data.life());
+    drop(data);
+    std::fs::remove_file(dir.path().join("FORMAT")).unwrap();
+    let data = DataDir::open(RealFs, dir.path()).unwrap();
+    assert_eq!((data.spool_id(), data.life(), life.cause), (id, life, Cause::New));
+}
