@@ -129,8 +129,13 @@ macro_rules! random_id {
 }
 
 random_id! {
-    /// Identity of a data directory, drawn when it is made: the relay's incarnation.
+    /// Identity of a data directory, drawn when it is made; its segments carry it.
     SpoolId
+}
+random_id! {
+    /// One life of a data directory. The first has the number of its [`SpoolId`]; a directory that was found to be
+    /// a copy, or rolled back, goes on under another.
+    Incarnation
 }
 random_id! {
     /// One opening of one lane by one process. Half of an event's identity.

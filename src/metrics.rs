@@ -164,6 +164,10 @@ metrics! {
     /// `spoolway_network_sent_bytes_total`
     sent_bytes: Family<Destination, Counter> = Family::default(),
         "spoolway_network_sent_bytes", "Bytes written to the destination's brokers";
+    /// `spoolway_incarnation_changed_timestamp_seconds`
+    incarnation_changed: Gauge = Gauge::default(),
+        "spoolway_incarnation_changed_timestamp_seconds",
+        "When the spool was last found to be a copy, rolled back or unmarked, 0 if never";
     /// `spoolway_config_last_reload_successful`
     config_ok: Gauge = Gauge::default(),
         "spoolway_config_last_reload_successful", "1 unless the last reload failed";

@@ -25,11 +25,13 @@ pub enum Bug {
     NumbersTwiceUnderOneRun,
     /// What a reader gets is not compared with its checksum.
     PayloadUnchecked,
+    /// A position ahead of the log is believed, and new events are given numbers below it.
+    PositionBeyondTheLog,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 8] = [
+    pub const ALL: [Bug; 9] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -38,6 +40,7 @@ impl Bug {
         Bug::WatermarkTooHigh,
         Bug::NumbersTwiceUnderOneRun,
         Bug::PayloadUnchecked,
+        Bug::PositionBeyondTheLog,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -52,6 +55,7 @@ impl Bug {
             Bug::WatermarkTooHigh => "watermark-too-high",
             Bug::NumbersTwiceUnderOneRun => "numbers-twice-under-one-run",
             Bug::PayloadUnchecked => "payload-unchecked",
+            Bug::PositionBeyondTheLog => "position-beyond-the-log",
         }
     }
 

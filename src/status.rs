@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::event::UnixMillis;
-use crate::ids::{DestinationName, LaneName, Seq, SpoolId};
+use crate::ids::{DestinationName, Incarnation, LaneName, Seq};
+use crate::spool::Cause;
 
 /// The whole of `/status`.
 #[derive(Debug, Clone, Serialize)]
@@ -29,8 +30,12 @@ pub struct Status {
 pub struct Relay {
     /// `relay.id` of the configuration.
     pub id: String,
-    /// Identity of the data directory.
-    pub incarnation: SpoolId,
+    /// Which life of the data directory this is.
+    pub incarnation: Incarnation,
+    /// Why it was drawn.
+    pub incarnation_cause: Cause,
+    /// When it was drawn, milliseconds since 1970; 0 if not known.
+    pub incarnation_since: UnixMillis,
 }
 
 /// A row of `sources`.

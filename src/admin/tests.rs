@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::server::Limits;
 use super::{Facts, Server};
 use crate::config::model::Admin;
-use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SpoolId};
+use crate::ids::{DestinationName, Incarnation, LaneName, SegmentId, Seq};
 use crate::metrics::Metrics;
+use crate::spool::Cause;
 use crate::state::ledger::{Key, LedgerError, Page, Query, Row};
 use crate::status::{Account, Destination, Lane, LastError, Relay, Source, Status, Waiting};
 
@@ -78,7 +79,12 @@ impl Facts for Fake {
             failing: None,
         };
         Status {
-            relay: Relay { id: "<b>edge</b>".into(), incarnation: SpoolId(7) },
+            relay: Relay {
+                id: "<b>edge</b>".into(),
+                incarnation: Incarnation(7),
+                incarnation_cause: Cause::New,
+                incarnation_since: 0,
+            },
             version: "0",
             uptime_seconds: 3,
             sources: vec![Source { name: "app".into(), kind: "tcp", ..Source::default() }],

@@ -7,19 +7,22 @@ use std::time::Instant;
 use super::lanes::Lanes;
 use crate::admin;
 use crate::deliver::unix_now;
-use crate::ids::SpoolId;
 use crate::source::Sources;
+use crate::spool::Life;
 use crate::state::ledger::{Ledger, LedgerError, Page, Query, SledLedger};
 use crate::status::{Relay, Status};
 
 /// A delivery thread comes round four times a second; after this it counts as stalled.
 const STALLED_AFTER_MS: i64 = 30_000;
 
+/// That the spool was found to be a copy, or rolled back, is said in `/readyz` for a day.
+const SAID_FOR_MS: i64 = 24 * 3_600_000;
+
 /// What the admin server is told.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) id: String,
-    pub(super) incarnation: SpoolId,
+    pub(super) life: Life,
     pub(super) started: Instant,
     pub(super) lanes: Lanes,
     pub(super) ledger: Arc<SledLedger>,
@@ -46,7 +49,12 @@ impl admin::Facts for Facts {
         let durable = lane.durable_seq;
         let boards = || self.lanes.deliveries.iter().map(crate::deliver::Delivery::board);
         Status {
-            relay: Relay { id: self.id.clone(), incarnation: self.incarnation },
+            relay: Relay {
+                id: self.id.clone(),
+                incarnation: self.life.incarnation,
+                incarnation_cause: self.life.cause,
+                incarnation_since: self.life.since,
+            },
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.started.elapsed().as_secs(),
             sources: self.sources.get().map(Sources::status).unwrap_or_default(),
@@ -87,6 +95,13 @@ impl admin::Facts for Facts {
         self.dead().map(|what| format!("{what} has ended")).or_else(|| {
             delivery.map(|d| format!("the delivery thread of {} has not come round", d.board().destination()))
         })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let Life { incarnation, cause, since } = self.life;
+        let fresh = unix_now().saturating_sub(since) < SAID_FOR_MS;
+        let advice = cause.advice().filter(|_| fresh);
+        advice.map(|why| format!("new incarnation {incarnation}: {why}")).into_iter().collect()
     }
 
     fn ledger(&self, query: &Query) -> Result<Page, LedgerError> {

@@ -16,6 +16,8 @@
 //! stopped again. A thread that dies ends the agent with an error, so that whoever supervises it starts it
 //! anew from what is on disk.
 
+#[cfg(test)]
+mod beside;
 mod error;
 mod facts;
 mod lanes;

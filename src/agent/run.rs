@@ -58,7 +58,7 @@ async fn serve(config: &Config) -> Result<(), AgentError> {
     let stop = CancellationToken::new();
     let facts = Arc::new(Facts {
         id: config.relay.id.clone(),
-        incarnation: stand.data.spool_id(),
+        life: stand.data.life(),
         started: Instant::now(),
         lanes: stand.lanes.clone(),
         ledger: Arc::clone(&stand.ledger),
@@ -109,7 +109,7 @@ fn say_ready(config: &Config, facts: &Facts) {
     tracing::info!(
         relay = config.relay.id,
         version = env!("CARGO_PKG_VERSION"),
-        incarnation = %facts.incarnation,
+        incarnation = %facts.life.incarnation,
         data_dir = %config.relay.data_dir.display(),
         durable_seq = lane.durable_seq.0,
         waiting,

@@ -12,7 +12,8 @@ use crate::deliver::{Delivery, Needs, Parts};
 use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, Seq};
 use crate::metrics::Metrics;
-use crate::spool::{DataDir, Lane};
+use crate::sabotage::{self, Bug};
+use crate::spool::{DataDir, Lane, Life};
 use crate::state::ledger::SledLedger;
 use crate::state::positions::{self, Positions, Restored, Store, Unusable};
 
@@ -42,8 +43,15 @@ impl Stand {
         let opened = open_positions(&data, &name, &config.destinations)?;
         let forgotten = unconfigured(&data, &name, &config.destinations)?;
         let known = opened.iter().chain(forgotten.iter().map(|(_, o)| o));
-        let at_least = known.filter_map(|o| o.highest()).max().unwrap_or(Seq::FIRST);
+        let blind = sabotage::commits(Bug::PositionBeyondTheLog);
+        let highest = known.filter_map(Opened::highest).filter(|_| !blind);
+        let at_least = highest.max().unwrap_or(Seq::FIRST);
         let lane = Lane::open(&data, name, &config.spool, at_least, Arc::clone(metrics))?;
+        if lane.was_behind(at_least) || lane.was_behind_its_floor() {
+            data.note_rolled_back()?;
+        }
+        data.note_opening();
+        metrics.incarnation_changed.set(changed_at(data.life()));
         let ledger = SledLedger::start(config.relay.data_dir.join("ledger"));
         let ledger = Arc::new(ledger.map_err(AgentError::system("starting the ledger's thread"))?);
         let goes_on = config.destinations.iter().zip(opened);
@@ -63,6 +71,7 @@ impl Stand {
                 routes: Arc::clone(routes),
                 store: opened.store,
                 positions,
+                incarnation: data.life().incarnation,
                 needs: Arc::clone(&needs),
                 ledger: Arc::clone(&ledger) as Arc<_>,
                 metrics: Arc::clone(metrics),
@@ -75,6 +84,11 @@ impl Stand {
     }
 }
 
+/// Seconds since 1970; 0 while it is the directory's first life.
+fn changed_at(life: Life) -> i64 {
+    life.cause.advice().map_or(0, |_| life.since / 1000)
+}
+
 impl Opened {
     /// The highest number it names: new events must not be given one below.
     fn highest(&self) -> Option<Seq> {
@@ -82,9 +96,29 @@ impl Opened {
         Some(positions.highest())
     }
 
+    /// Whether it names events that the log never had, or has no more.
+    fn is_ahead_of(&self, lane: &Lane) -> bool {
+        let blind = sabotage::commits(Bug::PositionBeyondTheLog);
+        !blind && self.highest().is_some_and(|highest| lane.was_behind(highest))
+    }
+
     fn positions(&self, data: &DataDir, lane: &Lane, destination: &Destination) -> Positions {
         let destination = destination.name.as_str();
         match &self.restored {
+            // INVARIANT: the log is the only truth. A position that does not fit it belongs to another past of it,
+            // so it proves of no event that is there that it was delivered.
+            Restored::Positions(positions) if self.is_ahead_of(lane) => {
+                tracing::error!(
+                    destination,
+                    position = positions.position.0,
+                    "the positions file is ahead of the log: everything on disk is sent again, and its counts start anew"
+                );
+                Positions::fresh(data.spool_id(), lane.first())
+            }
+            Restored::Positions(positions) if data.is_renewed() => {
+                // The other life may count on: this one begins counters of its own.
+                Positions { counters: Vec::new(), ..(**positions).clone() }
+            }
             Restored::Positions(positions) => (**positions).clone(),
             Restored::Nothing => Positions::fresh(data.spool_id(), lane.first()),
             Restored::Unusable(why) => {
@@ -132,9 +166,9 @@ fn held_for<'a>(
 ) -> impl Iterator<Item = (DestinationName, Seq)> + 'a {
     forgotten.iter().filter_map(|(name, opened)| {
         let needed = match &opened.restored {
-            Restored::Positions(positions) => positions.needed_from(),
+            Restored::Positions(positions) if !opened.is_ahead_of(lane) => positions.needed_from(),
             // It is not known what it still needs, so all of it may be.
-            Restored::Unusable(Unusable::Damaged | Unusable::Content(_)) => lane.first(),
+            Restored::Positions(_) | Restored::Unusable(Unusable::Damaged | Unusable::Content(_)) => lane.first(),
             Restored::Unusable(_) | Restored::Nothing => return None,
         };
         let waiting = lane.durable().next().0.saturating_sub(needed.0);

@@ -16,7 +16,7 @@ use super::worker::{Counts, Names, Worker};
 use crate::config::RouteTable;
 use crate::config::model::Destination;
 use crate::disk::Fs;
-use crate::ids::{Seq, StreamName, TopicName};
+use crate::ids::{Incarnation, Seq, StreamName, TopicName};
 use crate::kafka::{Observer, Producer, Window};
 use crate::metrics::Metrics;
 use crate::spool::Lane;
@@ -35,6 +35,8 @@ pub struct Parts<'a, F: Fs> {
     pub store: Store<F>,
     /// Where it goes on.
     pub positions: Positions,
+    /// Under which incarnation events go out.
+    pub incarnation: Incarnation,
     /// Shared by the deliveries of the lane.
     pub needs: Arc<Needs>,
     /// Where finished segments are noted.
@@ -93,7 +95,7 @@ impl Delivery {
         let (settled, settled_rx) = watch::channel(needed);
         let seed = getrandom::u64().map_err(|e| io::Error::other(e.to_string()))?;
         let router = router(parts.routes, destination);
-        let settings = settings(destination, &names);
+        let settings = settings(destination, parts.incarnation);
         let worker = Worker {
             engine: Engine::new(lane.clone(), producer.clone(), settings, router, positions, seed),
             inbox: Arc::clone(&inbox),
@@ -157,7 +159,7 @@ fn router(routes: Arc<RouteTable>, destination: &Destination) -> Router {
     })
 }
 
-fn settings(destination: &Destination, names: &Names) -> Settings {
+fn settings(destination: &Destination, incarnation: Incarnation) -> Settings {
     Settings {
         compression: destination.compression,
         partitioner: destination.partitioner,
@@ -165,7 +167,7 @@ fn settings(destination: &Destination, names: &Names) -> Settings {
         timestamp_max_age: destination.timestamp_max_age,
         linger: destination.linger,
         batch_size: destination.batch_size,
-        header: destination.header.then_some(names.spool),
+        header: destination.header.then_some(incarnation),
         limits: Limits::default(),
     }
 }

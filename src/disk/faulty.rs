@@ -12,6 +12,7 @@ use super::{Entry, File, Fs, RealFile, RealFs, RealLock, Space};
 pub(crate) enum Op {
     Create,
     Open,
+    OpenWrite,
     Write,
     Allocate,
     SyncData,
@@ -84,6 +85,7 @@ impl Fs for Faulty {
         Ok(FaultyFile(RealFs.create(path)?, self.clone()))
     }
     fn open(&self, path: &Path) -> io::Result<FaultyFile> {
+        self.enter(Op::OpenWrite)?;
         Ok(FaultyFile(RealFs.open(path)?, self.clone()))
     }
     fn open_read(&self, path: &Path) -> io::Result<FaultyFile> {

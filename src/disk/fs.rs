@@ -34,6 +34,15 @@ pub struct Space {
     pub total: u64,
 }
 
+/// What tells a file from a copy of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FileIdentity {
+    /// Its inode number; 0 where that is not known.
+    pub inode: u64,
+    /// When it was made, in nanoseconds since 1970, which no program can set; 0 where that is not known.
+    pub born: i64,
+}
+
 /// A file system. Cheap to clone; every clone is the same disk.
 pub trait Fs: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// An open file of it.
@@ -102,6 +111,22 @@ pub trait Fs: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `WouldBlock` when another process (or another opening) holds it.
     fn lock(&self, path: &Path) -> io::Result<Self::Lock>;
+
+    /// Takes an exclusive lock on a directory, without waiting; `None` where directories can't be locked.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process (or another opening) holds it.
+    fn lock_dir(&self, _path: &Path) -> io::Result<Option<Self::Lock>> {
+        Ok(None)
+    }
+
+    /// What tells the file at `path` from a copy of it; the default knows nothing.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn identity(&self, _path: &Path) -> io::Result<FileIdentity> {
+        Ok(FileIdentity::default())
+    }
 }
 
 /// An open file. All offsets in bytes from its start.

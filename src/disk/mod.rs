@@ -10,6 +10,7 @@
 //! **On failure** the caller gets the `io::Error` ([`Slots`]: a [`DiskError`] with operation and path). What it
 //! means is decided by the room that called.
 
+mod aside;
 mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
@@ -20,8 +21,9 @@ mod real;
 pub mod sim;
 mod slots;
 
+pub use aside::{is_in_the_way, make_dir, make_way, set_aside};
 pub use error::DiskError;
-pub use fs::{Entry, EntryKind, File, Fs, Space};
+pub use fs::{Entry, EntryKind, File, FileIdentity, Fs, Space};
 pub use insist::insist;
 pub use real::{RealFile, RealFs, RealLock};
 pub use slots::{Slots, newest_slot};

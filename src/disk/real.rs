@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt as _};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Entry, EntryKind, File, Fs, Space};
+use super::{Entry, EntryKind, File, FileIdentity, Fs, Space};
 
 /// The operating system's file systems.
 #[derive(Debug, Clone, Copy, Default)]
@@ -133,6 +133,24 @@ impl Fs for RealFs {
             Ok(()) => Ok(RealLock { _file: file }),
             Err(e) => Err(e.into()),
         }
+    }
+
+    fn lock_dir(&self, path: &Path) -> io::Result<Option<RealLock>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(RealLock { _file: file })),
+            Err(Errno::WOULDBLOCK) => Err(Errno::WOULDBLOCK.into()),
+            // NFS has no lock for what can't be opened for writing.
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<FileIdentity> {
+        let metadata = fs::symlink_metadata(path)?;
+        let since = metadata.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let born = since.and_then(|d| i64::try_from(d.as_nanos()).ok()).unwrap_or(0);
+        Ok(FileIdentity { inode: metadata.ino(), born })
     }
 }
 

@@ -17,7 +17,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{DiskError, File, Fs, insist};
+use super::{DiskError, File, Fs, insist, is_in_the_way, make_way, set_aside};
 
 const MAGIC: &[u8; 4] = b"SWSL";
 const HEADER: usize = 24;
@@ -30,7 +30,8 @@ const MAX_SLOT: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Slots<F: Fs> {
     fs: F,
-    file: F::File,
+    /// `None` while it may be read and not written.
+    file: Option<F::File>,
     path: PathBuf,
     slot_size: u64,
     generation: u64,
@@ -46,8 +47,9 @@ pub struct Slots<F: Fs> {
 
 impl<F: Fs> Slots<F> {
     /// Opens the file at `path`, making it with room for values of `capacity` bytes, and returns the newest
-    /// value it holds. A file with less room is replaced by a larger one. What is there but is no file of slots
-    /// is renamed to `<name>.aside-<n>`; see [`Slots::damaged`].
+    /// value it holds. A file with less room is replaced by a larger one. What is there but is no file of slots, or
+    /// can't be read in part, is renamed to `<name>.aside-<n>`; see [`Slots::damaged`]. A file that may be read and
+    /// not written is taken all the same: each save then tries again to open it.
     ///
     /// # Errors
     /// When the disk refuses to open, make or read the file.
@@ -57,8 +59,11 @@ impl<F: Fs> Slots<F> {
         match insist(|| fs.open(path)) {
             Ok(file) => {
                 let found = read_all::<F>(&file).map_err(DiskError::io("read", path))?;
+                if found.unreadable {
+                    return Self::rescue(fs, path, wanted, &found);
+                }
                 if found.slot_size >= wanted {
-                    return Ok(Self::of_found(fs, file, path, &found));
+                    return Ok(Self::of_found(fs, Some(file), path, &found));
                 }
                 if let Some((_, _, value)) = found.newest() {
                     return Self::enlarge(fs, path, wanted, value);
@@ -67,24 +72,66 @@ impl<F: Fs> Slots<F> {
                 set_aside(fs, path)?;
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) if is_no_file(&e) => {
+            Err(e) if is_in_the_way(&e) => {
                 damaged = true;
                 set_aside(fs, path)?;
             }
+            Err(e) if is_denied(&e) => return Self::open_denied(fs, path, wanted, e),
             Err(e) => return Err(DiskError::io("open", path)(e)),
         }
         let file = make(fs, path, wanted)?;
         sync_parent(fs, path)?;
-        Ok((Self { named: true, ..Self::fresh(fs, file, path, wanted, damaged) }, None))
+        Ok((Self { named: true, ..Self::fresh(fs, Some(file), path, wanted, damaged) }, None))
     }
 
-    fn fresh(fs: &F, file: F::File, path: &Path, slot_size: u64, damaged: bool) -> Self {
-        let (fs, path) = (fs.clone(), path.to_owned());
-        let (generation, durable, saved, named) = (0, None, None, false);
-        Self { fs, file, path, slot_size, generation, durable, saved, damaged, named, buffer: Vec::new() }
+    fn fresh(fs: &F, file: Option<F::File>, path: &Path, slot_size: u64, damaged: bool) -> Self {
+        Self {
+            fs: fs.clone(),
+            file,
+            path: path.to_owned(),
+            slot_size,
+            generation: 0,
+            durable: None,
+            saved: None,
+            damaged,
+            named: false,
+            buffer: Vec::new(),
+        }
     }
 
-    fn of_found(fs: &F, file: F::File, path: &Path, found: &Found) -> (Self, Option<Vec<u8>>) {
+    /// It may not be written; what it says counts.
+    fn open_denied(
+        fs: &F,
+        path: &Path,
+        wanted: u64,
+        denied: io::Error,
+    ) -> Result<(Self, Option<Vec<u8>>), DiskError> {
+        let Ok(file) = fs.open_read(path) else { return Err(DiskError::io("open", path)(denied)) };
+        let found = read_all::<F>(&file).map_err(DiskError::io("read", path))?;
+        if found.slot_size < wanted {
+            return Err(DiskError::io("open", path)(denied));
+        }
+        tracing::error!(path = %path.display(), error = %denied,
+            "this state file may be read and not written: going on from what it says; see to its permissions");
+        Ok(Self::of_found(fs, None, path, &found))
+    }
+
+    /// The disk can't read all of it: what could be read goes to a new file, on other blocks.
+    fn rescue(fs: &F, path: &Path, wanted: u64, found: &Found) -> Result<(Self, Option<Vec<u8>>), DiskError> {
+        set_aside(fs, path)?;
+        let file = make(fs, path, wanted.max(found.slot_size))?;
+        sync_parent(fs, path)?;
+        let mut slots = Self::fresh(fs, Some(file), path, wanted.max(found.slot_size), found.damaged);
+        let value = found.newest().map(|(_, _, value)| value.clone());
+        slots.named = true;
+        if let Some(value) = &value {
+            slots.save(value)?;
+            slots.sync()?;
+        }
+        Ok((slots, value))
+    }
+
+    fn of_found(fs: &F, file: Option<F::File>, path: &Path, found: &Found) -> (Self, Option<Vec<u8>>) {
         let mut slots = Self::fresh(fs, file, path, found.slot_size, found.damaged);
         let Some((index, generation, value)) = found.newest() else { return (slots, None) };
         slots.generation = *generation;
@@ -97,7 +144,7 @@ impl<F: Fs> Slots<F> {
     fn enlarge(fs: &F, path: &Path, size: u64, value: &[u8]) -> Result<(Self, Option<Vec<u8>>), DiskError> {
         let new = with_suffix(path, ".new");
         let file = make(fs, &new, size)?;
-        let mut slots = Self::fresh(fs, file, &new, size, false);
+        let mut slots = Self::fresh(fs, Some(file), &new, size, false);
         slots.save(value)?;
         slots.named = true;
         slots.sync()?;
@@ -131,9 +178,12 @@ impl<F: Fs> Slots<F> {
         let generation = self.generation.saturating_add(1);
         encode(&mut self.buffer, generation, value);
         let index = self.free();
-        self.file
-            .write_at(&self.buffer, index * self.slot_size)
-            .map_err(DiskError::io("write", &self.path))?;
+        let at = index * self.slot_size;
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(self.fs.open(&self.path).map_err(DiskError::io("open", &self.path))?),
+        };
+        file.write_at(&self.buffer, at).map_err(DiskError::io("write", &self.path))?;
         self.generation = generation;
         self.saved = Some(index);
         Ok(())
@@ -150,7 +200,7 @@ impl<F: Fs> Slots<F> {
             sync_parent(&self.fs, &self.path)?;
             self.named = true;
         }
-        match self.file.sync_data() {
+        match self.file.as_ref().map_or(Ok(()), File::sync_data) {
             Ok(()) => {
                 self.durable = self.saved;
                 Ok(())
@@ -173,6 +223,8 @@ struct Found {
     /// Index, generation and value of each whole slot, newest first.
     whole: Vec<(u64, u64, Vec<u8>)>,
     damaged: bool,
+    /// The disk could not read some of it.
+    unreadable: bool,
 }
 
 impl Found {
@@ -187,19 +239,22 @@ impl Found {
 
 fn read_all<F: Fs>(file: &F::File) -> io::Result<Found> {
     let slot_size = (insist(|| file.size())? / COUNT / PAGE * PAGE).min(MAX_SLOT);
-    let mut found = Found { slot_size, whole: Vec::new(), damaged: false };
+    let mut found = Found { slot_size, whole: Vec::new(), damaged: false, unreadable: false };
     let mut slot = vec![0; usize::try_from(slot_size).unwrap_or(0)];
     let mut nonzero = slot_size == 0;
     for index in 0..COUNT {
         slot.fill(0);
-        insist(|| file.read_full_at(&mut slot, index * slot_size))?;
+        match insist(|| file.read_full_at(&mut slot, index * slot_size)) {
+            Err(e) if is_rot(&e) => found.unreadable = true,
+            read => drop(read?),
+        }
         nonzero |= slot.iter().any(|b| *b != 0);
         if let Some((generation, value)) = decode(&slot) {
             found.whole.push((index, generation, value.to_vec()));
         }
     }
     found.whole.sort_by_key(|(_, generation, _)| std::cmp::Reverse(*generation));
-    found.damaged = nonzero && found.whole.is_empty();
+    found.damaged = (nonzero || found.unreadable) && found.whole.is_empty();
     Ok(found)
 }
 
@@ -243,10 +298,7 @@ fn decode(slot: &[u8]) -> Option<(u64, &[u8])> {
 /// Written with real zeros, not only reserved: a save then changes nothing but the bytes of its slot.
 fn make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError> {
     let new = with_suffix(path, ".making");
-    match fs.remove(&new) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(DiskError::io("remove", &new)(e)),
-        _ => {}
-    }
+    make_way(fs, &new)?;
     let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
     let zeros = vec![0; usize::try_from(slot_size * COUNT).unwrap_or(0)];
     file.write_at(&zeros, 0).map_err(DiskError::io("write", &new))?;
@@ -266,22 +318,15 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn is_no_file(e: &io::Error) -> bool {
+/// What the disk says of bytes that it has lost.
+fn is_rot(e: &io::Error) -> bool {
     use rustix::io::Errno;
     let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
-    matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory)
-        || number(Errno::LOOP)
-        || number(Errno::NXIO)
+    [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::ILSEQ].into_iter().any(number)
 }
 
-fn set_aside<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let names = fs.list(parent).map_err(DiskError::io("list", parent))?;
-    let taken = |aside: &Path| names.iter().any(|e| aside.file_name().is_some_and(|n| n == e.name.as_str()));
-    let aside = (1..).map(|n: u32| with_suffix(path, &format!(".aside-{n}"))).find(|aside| !taken(aside));
-    let aside = aside.unwrap_or_else(|| with_suffix(path, ".aside"));
-    tracing::error!(path = %path.display(), aside = %aside.display(), "a damaged state file was set aside");
-    fs.rename(path, &aside).map_err(DiskError::io("set aside", path))
+fn is_denied(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 #[cfg(test)]
@@ -354,6 +399,41 @@ mod tests {
         assert_eq!(reopen(&path).1, None);
         std::fs::write(&path, b"short").unwrap();
         assert_eq!(reopen(&path).1, None);
+    }
+
+    #[test]
+    fn what_the_disk_can_still_read_moves_to_a_new_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        let (mut slots, _) = reopen(&path);
+        ["one", "two", "three"].iter().for_each(|v| slots.save(v.as_bytes()).unwrap());
+        let fs = Faulty::new();
+        fs.fail_next(Op::Read, 1);
+        let (mut slots, value) = Slots::open(&fs, &path, 100).unwrap();
+        // "three" stands in the first slot, which can't be read.
+        assert_eq!((value.as_deref(), slots.damaged()), (Some(&b"two"[..]), false));
+        assert!(dir.path().join("slots.aside-1").exists());
+        slots.save(b"four").unwrap();
+        assert_eq!(reopen(&path).1.as_deref(), Some(&b"four"[..]));
+        fs.fail_next(Op::Read, 3);
+        let (slots, value) = Slots::open(&fs, &path, 100).unwrap();
+        assert_eq!((value, slots.damaged()), (None, true));
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_written_is_read_and_used_again_once_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        reopen(&path).0.save(b"one").unwrap();
+        let fs = Faulty::new();
+        fs.error(rustix::io::Errno::ACCESS);
+        fs.fail_next(Op::OpenWrite, 2);
+        let (mut slots, value) = Slots::open(&fs, &path, 100).unwrap();
+        assert_eq!((value.as_deref(), slots.damaged()), (Some(&b"one"[..]), false));
+        assert!(slots.save(b"two").is_err());
+        slots.save(b"three").unwrap();
+        slots.sync().unwrap();
+        assert_eq!(reopen(&path).1.as_deref(), Some(&b"three"[..]));
     }
 
     #[test]

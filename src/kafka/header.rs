@@ -5,7 +5,7 @@
 //! ```text
 //! offset  size  field
 //!      0     1  version         1
-//!      1     4  incarnation     high 32 bits of the spool id: which data directory
+//!      1     4  incarnation     high 32 bits of it: which life of which data directory
 //!      5     4  run             high 32 bits of the run id: which opening of the lane
 //!      9     2  counter epoch   drawn at random; renewed when the counter's state was lost
 //!     11     6  time            the event's own time, milliseconds since 1970, two's complement
@@ -20,7 +20,7 @@
 //! run and 12.7 days of one counter epoch, so a reader compares counters modulo 2^40.
 
 use crate::event::UnixMillis;
-use crate::ids::{RunId, Seq, SpoolId};
+use crate::ids::{Incarnation, RunId, Seq};
 
 /// Name of the record header.
 pub const NAME: &str = "spoolway";
@@ -46,7 +46,7 @@ pub struct Counter {
 /// The header's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecordHeader {
-    /// High 32 bits of the [`SpoolId`].
+    /// High 32 bits of the [`Incarnation`].
     pub incarnation: u32,
     /// High 32 bits of the [`RunId`].
     pub run: u32,
@@ -61,8 +61,8 @@ pub struct RecordHeader {
 impl RecordHeader {
     /// The header of an event.
     #[must_use]
-    pub const fn new(spool: SpoolId, run: RunId, seq: Seq, time: UnixMillis, counter: Counter) -> Self {
-        Self { incarnation: high(spool.0), run: high(run.0), counter, time, seq }
+    pub const fn new(life: Incarnation, run: RunId, seq: Seq, time: UnixMillis, counter: Counter) -> Self {
+        Self { incarnation: high(life.0), run: high(run.0), counter, time, seq }
     }
 
     /// The header's value.
@@ -107,10 +107,10 @@ impl RecordHeader {
         })
     }
 
-    /// Whether this header can be that of event (`run`, `seq`) of `spool`.
+    /// Whether this header can be that of event (`run`, `seq`) of `life`.
     #[must_use]
-    pub const fn is_of(&self, spool: SpoolId, run: RunId, seq: Seq) -> bool {
-        self.incarnation == high(spool.0) && self.run == high(run.0) && self.seq.0 == seq.0 & SEQ_MASK
+    pub const fn is_of(&self, life: Incarnation, run: RunId, seq: Seq) -> bool {
+        self.incarnation == high(life.0) && self.run == high(run.0) && self.seq.0 == seq.0 & SEQ_MASK
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_layout_is_the_documented_one() {
         let header = RecordHeader::new(
-            SpoolId(0x0102_0304_ffff_ffff),
+            Incarnation(0x0102_0304_ffff_ffff),
             RunId(0x0506_0708_ffff_ffff),
             Seq(0x1112_1314_1516),
             -2,
@@ -184,12 +184,12 @@ mod tests {
                 0x15, 0x16, 0x21, 0x22, 0x23, 0x24, 0x25
             ]
         );
-        assert!(header.is_of(SpoolId(0x0102_0304_0000_0000), RunId(0x0506_0708_0000_0000), header.seq));
+        assert!(header.is_of(Incarnation(0x0102_0304_0000_0000), RunId(0x0506_0708_0000_0000), header.seq));
     }
 
     #[test]
     fn a_time_beyond_48_bits_is_stored_as_the_nearest() {
-        let header = RecordHeader::new(SpoolId(0), RunId(0), Seq(1), i64::MAX, Counter::default());
+        let header = RecordHeader::new(Incarnation(0), RunId(0), Seq(1), i64::MAX, Counter::default());
         assert_eq!(RecordHeader::decode(&header.encode()).unwrap().time, TIME_MAX);
     }
 

@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! data_dir/FORMAT                  who it is and which version may touch it
-//! data_dir/LOCK                    held with flock while an agent runs
+//! data_dir/LOCK                    held with flock while an agent runs, as is data_dir itself
+//! data_dir/incarnation             which life of the directory this is (see `super::incarnation`)
 //! data_dir/lanes/<lane>/           one directory a lane
 //! ```
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{EntryKind, File, Fs, RealFs, insist};
+use crate::disk::{EntryKind, File, Fs, RealFs, insist, is_in_the_way, make_way, set_aside};
 use crate::ids::{LaneName, SpoolId};
 
 use super::error::{OpenError, is_damage};
-use super::format::Root;
+use super::format::{HAS_INCARNATION, Root};
 use super::host::{Host, SystemHost};
+use super::incarnation::{Cause, Life, Marker};
 use super::names;
 
 /// An open data directory. While it lives, no other process can open it.
@@ -30,11 +32,14 @@ struct Inner<F: Fs> {
     host: Arc<dyn Host>,
     path: PathBuf,
     root: Root,
+    marker: Mutex<Marker<F>>,
     _lock: Locked<F>,
 }
 
 struct Locked<F: Fs> {
-    _lock: F::Lock,
+    _file: F::Lock,
+    /// A `LOCK` that somebody deletes holds nobody back any more; the directory can't be deleted.
+    _directory: Option<F::Lock>,
 }
 
 impl<F: Fs> std::fmt::Debug for Locked<F> {
@@ -59,23 +64,47 @@ impl<F: Fs> DataDir<F> {
     /// As [`DataDir::open`].
     pub fn open_on(fs: F, path: &Path, host: Arc<dyn Host>) -> Result<Self, OpenError> {
         fs.create_dir(path).map_err(OpenError::io("create the data directory", path))?;
-        let lock_path = path.join(names::LOCK);
-        let lock = fs.lock(&lock_path).map_err(|e| match e.kind() {
-            io::ErrorKind::WouldBlock => OpenError::Locked { path: path.to_owned() },
-            _ => OpenError::io("lock", &lock_path)(e),
-        })?;
-        let root = open_root(&fs, path, host.as_ref())?;
-        if root.unwritable() != 0 {
-            return Err(OpenError::Newer { path: path.to_owned(), bits: root.unwritable() });
-        }
-        let path = path.to_owned();
-        Ok(Self { inner: Arc::new(Inner { fs, host, path, root, _lock: Locked { _lock: lock } }) })
+        let lock = lock(&fs, path)?;
+        let (root, marker) = open_identity(&fs, path, host.as_ref())?;
+        let (path, marker) = (path.to_owned(), Mutex::new(marker));
+        Ok(Self { inner: Arc::new(Inner { fs, host, path, root, marker, _lock: lock }) })
     }
 
-    /// The directory's identity: the relay's incarnation.
+    /// The directory's identity, which its segments carry.
     #[must_use]
     pub fn spool_id(&self) -> SpoolId {
         self.inner.root.spool
+    }
+
+    /// Which life of the directory this is: the relay's incarnation, and how it came about.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.marker().life()
+    }
+
+    /// Whether a new incarnation was drawn since the directory was opened.
+    #[must_use]
+    pub fn is_renewed(&self) -> bool {
+        self.marker().is_renewed()
+    }
+
+    /// What was found in the directory shows that an older state of it was put back: it goes on under a new
+    /// incarnation.
+    ///
+    /// # Errors
+    /// When the host has no randomness to give.
+    pub fn note_rolled_back(&self) -> Result<(), OpenError> {
+        let Inner { path, host, .. } = self.inner.as_ref();
+        self.marker().renew(Cause::RolledBack, path, host.as_ref())
+    }
+
+    /// An agent begins its work on the directory. What can't be written then keeps it from nothing.
+    pub fn note_opening(&self) {
+        self.marker().note_opening();
+    }
+
+    fn marker(&self) -> MutexGuard<'_, Marker<F>> {
+        self.inner.marker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where it is.
@@ -128,50 +157,84 @@ pub(super) fn read_root<F: Fs>(fs: &F, path: &Path) -> Result<FoundRoot, OpenErr
     let file = match insist(|| fs.open_read(&format)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(FoundRoot::Absent),
-        Err(e) if !is_damage(&e) => return Err(OpenError::io("open", &format)(e)),
         // A directory, FIFO or link has that name, or its inode is unreadable.
-        Err(_) => return Ok(FoundRoot::Damaged),
+        Err(e) if is_in_the_way(&e) || is_damage(&e) => return Ok(FoundRoot::Damaged),
+        Err(e) => return Err(OpenError::io("open", &format)(e)),
     };
     let mut bytes = vec![0; 4096];
     let Ok(len) = insist(|| file.read_full_at(&mut bytes, 0)) else { return Ok(FoundRoot::Damaged) };
     Ok(Root::decode(bytes.get(..len).unwrap_or_default()).map_or(FoundRoot::Damaged, FoundRoot::Whole))
 }
 
-fn open_root<F: Fs>(fs: &F, path: &Path, host: &dyn Host) -> Result<Root, OpenError> {
-    let found = read_root(fs, path)?;
-    if let FoundRoot::Whole(root) = found {
-        return Ok(root);
-    }
-    let format = path.join(names::FORMAT);
-    let spool = match super::recover::spool_id_in_segments(fs, path)? {
-        Some(spool) => spool,
-        None => SpoolId(host.random().map_err(OpenError::io("draw an identity for", path))?),
+fn lock<F: Fs>(fs: &F, dir: &Path) -> Result<Locked<F>, OpenError> {
+    let path = dir.join(names::LOCK);
+    let failed = |path: &Path, e: io::Error| match e.kind() {
+        io::ErrorKind::WouldBlock => OpenError::Locked { path: dir.to_owned() },
+        _ => OpenError::io("lock", path)(e),
     };
-    if matches!(found, FoundRoot::Damaged) {
-        tracing::error!(path = %format.display(), %spool,
-            "FORMAT is damaged: it is set aside and written anew, with the identity found in the segments if any");
-        set_aside(fs, path, &format)?;
-    }
-    let root = Root::new(spool);
-    write_root(fs, path, &format, &root)?;
-    Ok(root)
+    let directory = fs.lock_dir(dir).map_err(|e| failed(dir, e))?;
+    let file = match fs.lock(&path) {
+        Err(e) if is_in_the_way(&e) => {
+            set_aside(fs, &path)?;
+            fs.lock(&path)
+        }
+        locked => locked,
+    };
+    Ok(Locked { _file: file.map_err(|e| failed(&path, e))?, _directory: directory })
 }
 
-fn set_aside<F: Fs>(fs: &F, dir: &Path, format: &Path) -> Result<(), OpenError> {
-    let names = fs.list(dir).map_err(OpenError::io("list", dir))?;
-    let free =
-        (1..10_000).map(|n: u32| format!("FORMAT.aside-{n}")).find(|n| names.iter().all(|e| &e.name != n));
-    let aside = dir.join(free.unwrap_or_else(|| "FORMAT.aside".to_owned()));
-    fs.rename(format, &aside).map_err(OpenError::io("set aside", format))
+/// Who the directory is, and which life of it this is.
+fn open_identity<F: Fs>(fs: &F, path: &Path, host: &dyn Host) -> Result<(Root, Marker<F>), OpenError> {
+    let found = read_root(fs, path)?;
+    let mut root = match found {
+        FoundRoot::Whole(root) => root,
+        FoundRoot::Damaged | FoundRoot::Absent => lost_root(fs, path, host)?,
+    };
+    if root.unwritable() != 0 {
+        return Err(OpenError::Newer { path: path.to_owned(), bits: root.unwritable() });
+    }
+    let expected = root.compat & HAS_INCARNATION != 0;
+    let marker = Marker::open(fs, path, root.spool, expected, host)?;
+    let before = matches!(found, FoundRoot::Whole(_)).then_some(root);
+    if marker.stands() {
+        root.compat |= HAS_INCARNATION;
+    }
+    if before != Some(root)
+        && let Err(error) = replace_root(fs, path, &root, matches!(found, FoundRoot::Damaged))
+    {
+        // Segments carry the identity: the next start finds it there.
+        tracing::error!(%error, "FORMAT can't be written; going on without it: see to the disk");
+    }
+    Ok((root, marker))
+}
+
+/// The root of a directory without a whole `FORMAT`: a new one, or one whose segments say who it is.
+fn lost_root<F: Fs>(fs: &F, path: &Path, host: &dyn Host) -> Result<Root, OpenError> {
+    if let Some(spool) = super::recover::spool_id_in_segments(fs, path)? {
+        tracing::error!(data_dir = %path.display(), %spool,
+            "FORMAT is damaged or missing: it is written anew, with the identity found in the segments");
+        return Ok(Root { compat: HAS_INCARNATION, ..Root::new(spool) });
+    }
+    // A start that was cut off before FORMAT, or everything else is gone.
+    if let Some(spool) = super::incarnation::spool_in_file(fs, path) {
+        return Ok(Root { compat: HAS_INCARNATION, ..Root::new(spool) });
+    }
+    let spool = SpoolId(host.random().map_err(OpenError::io("draw an identity for", path))?);
+    Ok(Root::new(spool))
+}
+
+fn replace_root<F: Fs>(fs: &F, dir: &Path, root: &Root, aside: bool) -> Result<(), OpenError> {
+    let format = dir.join(names::FORMAT);
+    if aside {
+        set_aside(fs, &format)?;
+    }
+    write_root(fs, dir, &format, root)
 }
 
 /// DURABILITY: content before name, name before anything that relies on it.
 pub(super) fn write_root<F: Fs>(fs: &F, dir: &Path, format: &Path, root: &Root) -> Result<(), OpenError> {
     let new = dir.join("FORMAT.new");
-    match fs.remove(&new) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(OpenError::io("remove", &new)(e)),
-        _ => {}
-    }
+    make_way(fs, &new)?;
     let file = fs.create(&new).map_err(OpenError::io("create", &new))?;
     file.write_at(root.encode().as_bytes(), 0).map_err(OpenError::io("write", &new))?;
     file.sync_data().map_err(OpenError::io("sync", &new))?;

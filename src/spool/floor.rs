@@ -24,12 +24,19 @@ impl<F: Fs> Floor<F> {
     pub(super) fn open(fs: &F, lane_dir: &Path) -> Result<Self, DiskError> {
         let path = lane_dir.join(names::FLOOR);
         let (mut slots, value) = Slots::open(fs, &path, LEN)?;
-        let mark = value.and_then(|v| decode(&v)).unwrap_or_default();
-        let synced = if mark == FloorMark::default() { Ok(()) } else { slots.sync() };
-        if let Err(e) = &synced {
-            tracing::error!(path = %path.display(), error = %e, "what was deleted on purpose can't be made sure of: until the next start nothing is deleted for its sake");
+        let mark = value.as_deref().and_then(decode);
+        if slots.damaged() || (mark.is_none() && value.is_some()) {
+            tracing::error!(path = %path.display(),
+                "the floor is damaged and begun anew: to a destination whose position is below the first segment, \
+                 what was deleted on purpose there now counts as lost; see to the disk");
         }
-        Ok(Self { slots, mark, durable: synced.is_ok() })
+        let synced = if mark.is_some() { slots.sync() } else { Ok(()) };
+        if let Err(e) = &synced {
+            tracing::error!(path = %path.display(), error = %e,
+                "what was deleted on purpose can't be made sure of: until the next start no segment that came back \
+                 is deleted for its sake; see to the disk");
+        }
+        Ok(Self { slots, mark: mark.unwrap_or_default(), durable: synced.is_ok() })
     }
 
     /// DURABILITY: whether the mark it was opened with survives a power cut. It may have been written by a process

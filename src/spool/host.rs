@@ -34,6 +34,11 @@ pub trait Host: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When the host has no randomness to give.
     fn random(&self) -> io::Result<u64>;
+
+    /// What tells this machine from others and stays over reboots; `None` where nothing does.
+    fn machine(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The host this process runs on.
@@ -74,4 +79,22 @@ impl Host for SystemHost {
     fn random(&self) -> io::Result<u64> {
         getrandom::u64().map_err(|e| io::Error::other(e.to_string()))
     }
+
+    /// The id that systemd and D-Bus keep (machine-id(5)). In a container it is the image's, or a new one each time.
+    fn machine(&self) -> Option<String> {
+        if is_container() {
+            return None;
+        }
+        let read = |path| std::fs::read_to_string(path).ok();
+        let id = read("/etc/machine-id").or_else(|| read("/var/lib/dbus/machine-id"))?;
+        let id = id.trim().to_ascii_lowercase();
+        (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
+    }
+}
+
+fn is_container() -> bool {
+    let marks = ["/run/systemd/container", "/run/.containerenv", "/.dockerenv"];
+    let variables = ["container", "KUBERNETES_SERVICE_HOST"];
+    marks.iter().any(|path| std::path::Path::new(path).exists())
+        || variables.iter().any(|name| std::env::var_os(name).is_some())
 }

@@ -47,6 +47,16 @@ struct Handle<F: Fs> {
     shared: Arc<Shared<F>>,
     janitor: Arc<Janitor<F>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    found: FoundEnd,
+}
+
+/// Where the log was found to end when the lane was opened.
+#[derive(Debug, Clone, Copy)]
+struct FoundEnd {
+    /// The number after the last event that is there; `None` when a newer version wrote the last segment.
+    end: Option<Seq>,
+    /// Everything below was deleted on purpose.
+    floor: Seq,
 }
 
 impl<F: Fs> Drop for Handle<F> {
@@ -76,7 +86,7 @@ impl<F: Fs> Lane<F> {
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let (lane, writer, chores) = Self::assemble(data, name, settings, at_least, &metrics)?;
-        let Handle { shared, janitor, threads } = lane.handle.as_ref();
+        let Handle { shared, janitor, threads, .. } = lane.handle.as_ref();
         let (dir, name, janitor) = (&shared.dir, &shared.name, Arc::clone(janitor));
         let started = [
             spawn(dir, format!("tidy-{name}"), move || janitor.run(chores))?,
@@ -99,11 +109,9 @@ impl<F: Fs> Lane<F> {
         fs.create_dir(&dir).map_err(OpenError::io("create", &dir))?;
         let floor = Floor::open(fs, &dir)?;
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
+        let ended = FoundEnd { end: found.end(), floor: floor.mark().dropped.max(floor.mark().released) };
         let next = start_above(&mut found, &floor, at_least);
-        let run = match data.host().random() {
-            Ok(_) if sabotage::commits(Bug::NumbersTwiceUnderOneRun) => RunId(1),
-            drawn => RunId(drawn.map_err(OpenError::io("draw a run id for", &dir))?),
-        };
+        let run = draw_run(data, &dir)?;
         let limit = quota(fs, settings, &dir);
         let parts = Parts {
             data: data.clone(),
@@ -126,7 +134,8 @@ impl<F: Fs> Lane<F> {
         let janitor = Arc::new(Janitor::new(allocation, std::mem::take(&mut found.void)));
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&janitor), allocation, start);
         let chores = Chores::new(Arc::clone(&shared), floor);
-        let lane = Self { handle: Arc::new(Handle { shared, janitor, threads: Mutex::default() }) };
+        let lane =
+            Self { handle: Arc::new(Handle { shared, janitor, threads: Mutex::default(), found: ended }) };
         Ok((lane, writer, chores))
     }
 
@@ -216,6 +225,20 @@ impl<F: Fs> Lane<F> {
             },
         };
         permit.map_err(|_| Refused::ShuttingDown)
+    }
+
+    /// Whether `position` lies beyond the end that the log was found to have when the lane was opened. Then that
+    /// position and this log have not the same past (an older log was put back), or the log's end is damaged:
+    /// the position says nothing of the events that are there.
+    #[must_use]
+    pub fn was_behind(&self, position: Seq) -> bool {
+        self.handle.found.end.is_some_and(|end| position > end)
+    }
+
+    /// Whether what was deleted on purpose lies beyond that end: see [`Lane::was_behind`].
+    #[must_use]
+    pub fn was_behind_its_floor(&self) -> bool {
+        self.was_behind(self.handle.found.floor)
     }
 
     /// A reader that begins with number `from`. Blocking I/O, for a plain thread.
@@ -330,6 +353,13 @@ impl<F: Fs> Lane<F> {
             }
         }
     }
+}
+
+fn draw_run<F: Fs>(data: &DataDir<F>, dir: &Path) -> Result<RunId, OpenError> {
+    if sabotage::commits(Bug::NumbersTwiceUnderOneRun) {
+        return Ok(RunId(data.spool_id().0));
+    }
+    Ok(RunId(data.host().random().map_err(OpenError::io("draw a run id for", dir))?))
 }
 
 /// Numbers go on above everything that was ever given out; segments that were deleted on purpose and came back

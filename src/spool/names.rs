@@ -6,6 +6,8 @@ use crate::ids::SegmentId;
 pub(super) const FORMAT: &str = "FORMAT";
 /// The file that is locked.
 pub(super) const LOCK: &str = "LOCK";
+/// The file that says which life of the directory this is.
+pub(super) const INCARNATION: &str = "incarnation";
 /// The directory of lanes.
 pub(super) const LANES: &str = "lanes";
 /// The file, in a lane, that says what was deleted and why.

@@ -135,6 +135,12 @@ pub(super) fn judge<F: Fs>(
 }
 
 impl Recovered {
+    /// The number after the last event that is there; `None` when this version can't read the last segment.
+    pub(super) fn end(&self) -> Option<Seq> {
+        let last = self.table.segments.values().next_back();
+        last.is_none_or(|s| s.readable).then_some(self.predecessor.end)
+    }
+
     fn take(&mut self, segment: Segment, mut holes: Vec<SeqRange>) {
         let gap = SeqRange::new(self.predecessor.end, segment.base);
         if !gap.is_empty() && !self.table.segments.is_empty() {

@@ -9,7 +9,8 @@ use super::nagios::{Limits, Verdict, judge};
 use super::view::{Ready, Status};
 use super::{address, ledger, text};
 use crate::config::model::HostPort;
-use crate::ids::{DestinationName, LaneName, Seq, SpoolId};
+use crate::ids::{DestinationName, Incarnation, LaneName, Seq};
+use crate::spool::Cause;
 use crate::status;
 
 /// Answers each connection with the next of `answers`, byte for byte, then closes it.
@@ -52,7 +53,12 @@ fn status(trouble: bool) -> status::Status {
         count: 1234,
     };
     status::Status {
-        relay: status::Relay { id: "edge-042".into(), incarnation: SpoolId(0xab) },
+        relay: status::Relay {
+            id: "edge-042".into(),
+            incarnation: Incarnation(0xab),
+            incarnation_cause: Cause::New,
+            incarnation_since: 0,
+        },
         version: "0.1.0",
         uptime_seconds: 3 * 3600,
         sources: vec![status::Source {

@@ -110,7 +110,7 @@ fn push(
     let seq = info.range.first.plus(u64::from(index));
     let spoolway = settings
         .header
-        .map(|spool| RecordHeader::new(spool, info.run, seq, time, Counter { epoch, value }).encode());
+        .map(|life| RecordHeader::new(life, info.run, seq, time, Counter { epoch, value }).encode());
     let own_time = matches!(open.stamp, Stamp::Send).then(|| time.to_string());
     let own_headers = [
         spoolway.as_ref().map(|value| (header::NAME, Some(value.as_slice()))),

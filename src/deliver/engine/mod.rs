@@ -39,7 +39,7 @@ use super::topic::Topic;
 use super::tracker::Tracker;
 use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
 use crate::event::UnixMillis;
-use crate::ids::{SegmentId, Seq, SpoolId, StreamName, TopicName};
+use crate::ids::{Incarnation, SegmentId, Seq, StreamName, TopicName};
 use crate::kafka::{RecordsBuilder, Topology, Window};
 use crate::state::positions::{Bits, Positions, Tally, TopicCounters, Totals};
 
@@ -69,8 +69,8 @@ pub struct Settings {
     pub linger: Duration,
     /// Bytes at which a window is closed.
     pub batch_size: usize,
-    /// The spool's identity for the record header; `None` leaves the header out.
-    pub header: Option<SpoolId>,
+    /// The spool's incarnation for the record header; `None` leaves the header out.
+    pub header: Option<Incarnation>,
     /// Bounds.
     pub limits: Limits,
 }

@@ -11,7 +11,7 @@ use super::super::log::{BlockInfo, Log, LogError, LogReader, Read, Why};
 use super::{Engine, Limits, Now, Settings, Sink, Wake, splitmix};
 use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
 use crate::event::{Event, EventBatch};
-use crate::ids::{RunId, SegmentId, Seq, SeqRange, SpoolId, StreamName, TopicName};
+use crate::ids::{Incarnation, RunId, SegmentId, Seq, SeqRange, SpoolId, StreamName, TopicName};
 use crate::kafka::batch::Identity;
 use crate::kafka::{BatchReader, Outcome, PartitionInfo, RecordHeader, TopicState, Topology, Window, header};
 use crate::state::positions::Positions;
@@ -156,7 +156,7 @@ fn settings() -> Settings {
         timestamp_max_age: Duration::from_secs(3600),
         linger: Duration::ZERO,
         batch_size: 800,
-        header: Some(SPOOL),
+        header: Some(Incarnation(SPOOL.0)),
         limits: Limits {
             buffer: 4000,
             side_buffer: 2000,

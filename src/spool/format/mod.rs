@@ -14,5 +14,5 @@ pub use block::{
     BLOCK_ALIGN, BLOCK_MAGIC, BlockHeader, FIXED_HEADER, FLAG_LZ4, Kind, MAX_EVENTS_RAW, MAX_HEADER,
     MAX_PAYLOAD, PREFIX, padded,
 };
-pub use root::{Root, RootError};
+pub use root::{HAS_INCARNATION, Root, RootError};
 pub use segment::{DATA_START, Predecessor, SEGMENT_COPY, SEGMENT_MAGIC, SegmentHeader, Verdict};

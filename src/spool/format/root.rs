@@ -15,6 +15,8 @@ pub struct Root {
     pub incompat: u64,
 }
 
+/// Compat bit: the directory has had a file `incarnation`; if there is none, it was lost.
+pub const HAS_INCARNATION: u64 = 1;
 /// Feature bits this version knows.
 const KNOWN_READ_ONLY: u64 = 0;
 const KNOWN_INCOMPAT: u64 = 0;

@@ -2,6 +2,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod append;
+mod beside;
 mod damage;
 mod faults;
 mod inspect;

@@ -55,6 +55,7 @@ impl SledStore {
     pub(super) fn open(dir: &Path, max_rows: usize) -> Result<Self, Fault> {
         make(dir).map_err(|e| fault_of_io(&e))?;
         remove_unfinished_snapshots(dir).map_err(|e| fault_of_io(&e))?;
+        refuse_what_is_no_file(dir)?;
         let db = open_locked(dir)?;
         let data = File::open(dir.join("db")).map_err(|e| fault_of_io(&e))?;
         let rows = db.len();
@@ -168,6 +169,18 @@ fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
         let name = name.to_string_lossy();
         if name.starts_with("snap.") && name.ends_with(".generating") {
             fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// sled opens whatever has the name it looks for, and would wait for ever at a FIFO.
+fn refuse_what_is_no_file(dir: &Path) -> Result<(), Fault> {
+    let entries = fs::read_dir(dir).and_then(|all| all.collect::<io::Result<Vec<_>>>());
+    for entry in entries.map_err(|e| fault_of_io(&e))? {
+        let kind = entry.file_type().map_err(|e| fault_of_io(&e))?;
+        if !kind.is_file() && !kind.is_dir() {
+            return Err(Fault::Broken(format!("{} is neither file nor directory", entry.path().display())));
         }
     }
     Ok(())

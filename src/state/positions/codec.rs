@@ -209,12 +209,18 @@ impl Input<'_> {
     }
 }
 
+/// A record with something of everything.
+#[cfg(test)]
+pub(super) fn sample() -> Positions {
+    tests::full()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn full() -> Positions {
+    pub(super) fn full() -> Positions {
         let mut positions = Positions::fresh(SpoolId(7), Seq(3));
         positions.position = Seq(900);
         positions.totals = Totals { delivered: 5, dead_lettered: 1, filtered: 2, dropped: 3, lost: 4 };

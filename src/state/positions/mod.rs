@@ -5,6 +5,8 @@
 mod bits;
 mod carry;
 mod codec;
+#[cfg(test)]
+mod damage;
 mod look;
 mod record;
 mod store;

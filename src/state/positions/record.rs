@@ -151,17 +151,19 @@ impl Positions {
         }
     }
 
+    /// The highest number these positions name: a new event must not be given one below.
+    #[must_use]
+    pub fn highest(&self) -> Seq {
+        let sides = self.sides.iter().flat_map(|s| [s.from, s.position, s.end.unwrap_or_default()]);
+        let partial = self.partial.iter().map(|p| p.first.plus(u64::from(p.settled.len())));
+        let tallies = self.tallies.values().map(|t| t.last);
+        sides.chain(partial).chain(tallies).fold(self.position, Seq::max)
+    }
+
     /// The lowest event that may still be needed: segments below may be deleted.
     #[must_use]
     pub fn needed_from(&self) -> Seq {
         self.sides.iter().map(|s| s.position).fold(self.position, Seq::min)
-    }
-
-    /// The highest number it names: every event below was durable, and a new one must not be given one below.
-    #[must_use]
-    pub fn highest(&self) -> Seq {
-        let partial = self.partial.iter().map(|p| p.first.plus(u64::from(p.settled.len())));
-        self.sides.iter().map(|s| s.position).chain(partial).fold(self.position, Seq::max)
     }
 
     /// Events of a lane that ends at `end` which are not settled yet.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::Positions;
 use super::{DecodeError, codec};
-use crate::disk::{DiskError, Fs, Slots};
+use crate::disk::{DiskError, Fs, Slots, make_dir};
 use crate::ids::{DestinationName, LaneName, SpoolId};
 
 /// Room for a record: a thousand stuck topics with the longest names, some thousand partitions, and what is
@@ -70,7 +70,7 @@ impl<F: Fs> Store<F> {
         destination: &DestinationName,
     ) -> Result<(Self, Restored), StoreError> {
         let directory = directory(data_dir, lane);
-        fs.create_dir(&directory).map_err(DiskError::io("make directory", &directory))?;
+        make_dir(fs, data_dir, &directory)?;
         let (slots, value) = Slots::open(fs, &directory.join(destination.as_str()), CAPACITY)?;
         let restored = match value {
             None if slots.damaged() => Restored::Unusable(Unusable::Damaged),

@@ -5,6 +5,8 @@
 //! The [`Witness`] knows what was sent, acknowledged and delivered, and after which call of the disk each of it
 //! happened. [`verify`] starts a new site on what a crash left and demands everything that was promised.
 
+#![allow(clippy::print_stdout, reason = "figures of what was tried, for docs/reliability.md")]
+
 mod controls;
 mod exhaustive;
 mod faults;

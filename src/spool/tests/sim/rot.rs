@@ -98,9 +98,8 @@ impl Specimen {
 
     /// Starts an agent on a damaged copy. `may_lose`: what may be gone. What is gone has to be said, except `unsaid`.
     fn judge(&self, world: World, may_lose: &BTreeSet<u64>, unsaid: &BTreeSet<u64>) -> Result<(), String> {
-        let fs = SimFs::of(world);
         let mut witness = self.witness.clone();
-        let mut site = Site::new(fs.clone(), 77, &small(), &self.metrics);
+        let mut site = Site::new(SimFs::of(world), 77, &small(), &self.metrics);
         site.damaged = true;
         site.start()?;
         let (found, holes) = site.read_with_holes(&mut witness)?;

@@ -244,7 +244,7 @@ impl Site {
                     acknowledged.extend(marks);
                 }
                 Heard::Answer(Err(AcceptError::Refused(_)), _) => {
-                    marks.into_iter().for_each(|m| witness.refuse(m))
+                    marks.into_iter().for_each(|m| witness.refuse(m));
                 }
                 Heard::Answer(Err(_), _) | Heard::Nothing => {}
             }
@@ -285,11 +285,7 @@ impl Site {
         self.go_over(from, witness).map(|(found, holes, _)| (found, holes))
     }
 
-    fn go_over(
-        &mut self,
-        from: Seq,
-        witness: &mut Witness,
-    ) -> Result<(BTreeMap<Mark, Seq>, Vec<Hole>, Seq), String> {
+    fn go_over(&mut self, from: Seq, witness: &mut Witness) -> Result<Read, String> {
         let mut reader = self.open()?.lane.lane().reader(from);
         let (mut found, mut holes) = (BTreeMap::new(), Vec::new());
         loop {
@@ -339,6 +335,9 @@ impl Site {
         kept.map_err(|e| e.to_string())
     }
 }
+
+/// Events that were read, what is said to be missing, and where reading ended.
+type Read = (BTreeMap<Mark, Seq>, Vec<Hole>, Seq);
 
 /// Bytes that say which event they are.
 fn value(mark: Mark, size: usize) -> Vec<u8> {

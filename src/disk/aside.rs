@@ -1,0 +1,70 @@
+//! Setting aside, in place, what stands where a file or directory of ours belongs, for a person to look at.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{DiskError, Fs};
+
+/// Whether an error of opening says that something else stands at a file's name: a directory, a FIFO, a socket,
+/// a link.
+#[must_use]
+pub fn is_in_the_way(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
+    matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory)
+        || number(Errno::LOOP)
+        || number(Errno::NXIO)
+}
+
+/// Renames `path` to `<name>.aside-<n>` with the lowest number that is free, and says so in the log. Returns the
+/// new name.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn set_aside<F: Fs>(fs: &F, path: &Path) -> Result<PathBuf, DiskError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let names = fs.list(parent).map_err(DiskError::io("list", parent))?;
+    let taken = |aside: &Path| names.iter().any(|e| aside.file_name().is_some_and(|n| n == e.name.as_str()));
+    let named = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = (1..).map(|n: u32| named(&format!(".aside-{n}"))).find(|aside| !taken(aside));
+    let aside = aside.unwrap_or_else(|| named(".aside"));
+    fs.rename(path, &aside).map_err(DiskError::io("set aside", path))?;
+    tracing::error!(path = %path.display(), aside = %aside.display(),
+        "what stood here is damaged or not ours: it was set aside and is begun anew; look at it, then delete it");
+    Ok(aside)
+}
+
+/// Makes the name `path` free for a file that is to be made: an unfinished one of an earlier try is deleted,
+/// anything else is set aside.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn make_way<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
+    match fs.remove(path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if is_in_the_way(&e) => set_aside(fs, path).map(|_| ()),
+        Err(e) => Err(DiskError::io("remove", path)(e)),
+    }
+}
+
+/// Makes the directory `path`, which lies below `top`, and those between; anything else that has the name of one is
+/// set aside.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn make_dir<F: Fs>(fs: &F, top: &Path, path: &Path) -> Result<(), DiskError> {
+    let mut below: Vec<&Path> = path.ancestors().take_while(|p| *p != top).collect();
+    below.reverse();
+    below.into_iter().try_for_each(|dir| match fs.create_dir(dir) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) => {
+            set_aside(fs, dir)?;
+            fs.create_dir(dir).map_err(DiskError::io("make directory", dir))
+        }
+        made => made.map_err(DiskError::io("make directory", dir)),
+    })
+}
