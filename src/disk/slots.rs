@@ -408,14 +408,15 @@ mod tests {
         let (mut slots, _) = reopen(&path);
         ["one", "two", "three"].iter().for_each(|v| slots.save(v.as_bytes()).unwrap());
         let fs = Faulty::new();
-        fs.fail_next(Op::Read, 1);
+        // Every try of the first slot.
+        fs.fail_next(Op::Read, 3);
         let (mut slots, value) = Slots::open(&fs, &path, 100).unwrap();
         // "three" stands in the first slot, which can't be read.
         assert_eq!((value.as_deref(), slots.damaged()), (Some(&b"two"[..]), false));
         assert!(dir.path().join("slots.aside-1").exists());
         slots.save(b"four").unwrap();
         assert_eq!(reopen(&path).1.as_deref(), Some(&b"four"[..]));
-        fs.fail_next(Op::Read, 3);
+        fs.fail_next(Op::Read, 9);
         let (slots, value) = Slots::open(&fs, &path, 100).unwrap();
         assert_eq!((value, slots.damaged()), (None, true));
     }
