@@ -1,7 +1,7 @@
 //! One life of the agent: started, loaded, killed; and how long a test may go on with that.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::outside::Outside;
 use crate::site::{STREAM, Site};
@@ -22,10 +22,21 @@ pub fn rounds(slice: u64, long: u64) -> u64 {
     std::env::var("SPOOLWAY_CYCLES").ok().and_then(|n| n.parse().ok()).unwrap_or(long)
 }
 
+/// Numbers of rounds from 1 on, as many as [`rounds`] says; in the long version no new one begins once
+/// `SPOOLWAY_SECONDS` are over.
+pub fn each_round(slice: u64, long: u64) -> impl Iterator<Item = u64> {
+    let seconds = std::env::var("SPOOLWAY_SECONDS").ok().and_then(|n| n.parse().ok()).filter(|_| soak());
+    let (start, most) = (Instant::now(), seconds.map_or(Duration::MAX, Duration::from_secs));
+    (1..=rounds(slice, long)).take_while(move |_| start.elapsed() < most)
+}
+
 /// Small segments, so that there is much to rotate and delete.
 pub fn small_segments(setup: Setup) -> Setup {
     setup.without_tcp().spool("segment_size = \"1MiB\"\nmax_event_size = \"256KiB\"\ncompression = \"none\"")
 }
+
+/// How many lives share a data directory; then another begins, so that looking at all of it stays quick.
+pub const LIVES: usize = 30;
 
 /// What becomes of the destination in one life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::cycle::{rounds, small_segments};
+use crate::cycle::{each_round, small_segments};
 use crate::outside::Outside;
 use crate::says;
 use crate::site::{STREAM, Site};
@@ -51,8 +51,8 @@ fn fill_and_drain(name: &str, format: Format, fill: fn(&Volume) -> &'static str)
     let volume = Volume::new(format, &setup.data_dir());
     let agent = setup.start();
     let mut outside = Outside::default();
-    let rounds = rounds(SLICE, LONG);
-    for round in 0..rounds {
+    let mut rounds = 0;
+    for round in each_round(SLICE, LONG) {
         site.stall();
         volume.fill(ROOM);
         let load = backlog(&setup, u32::try_from(round).expect("few") * 2 + 1);
@@ -77,6 +77,7 @@ fn fill_and_drain(name: &str, format: Format, fill: fn(&Volume) -> &'static str)
         assert_eq!(says::lines_of_trouble(&agent), trouble + 1, "{}", agent.process.output().tail());
         volume.empty();
         volume.remove_files(64);
+        rounds = round;
     }
     agent.stop();
     let verdict = outside.verdict(&site);

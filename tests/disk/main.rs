@@ -2,7 +2,8 @@
 //!
 //! Most of it needs root (mounts, loop devices) and some tools. Without them a test is reported as ignored, with
 //! the reason; with `SPOOLWAY_DISK_TESTS=required` that is a failure. `SPOOLWAY_DISK_TESTS=off` skips them.
-//! `SPOOLWAY_SOAK=1` runs the long versions, of `SPOOLWAY_CYCLES` rounds each.
+//! `SPOOLWAY_SOAK=1` runs the long versions, each of `SPOOLWAY_CYCLES` rounds or for `SPOOLWAY_SECONDS`; with
+//! `SPOOLWAY_SWEEP=all` the sweeps strike at every system call, not only at those that change something.
 
 #![allow(
     clippy::expect_used,
