@@ -16,6 +16,20 @@ test:
 test-kafka *filter:
     SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- {{filter}}
 
+# Only the tests on real file systems: power cuts, full and failing disks, kills at system calls (root; ext4, XFS, strace)
+test-disk *filter:
+    SPOOLWAY_DISK_TESTS=required cargo test --test disk -- {{filter}}
+
+# The long version of everything about the spool: hours. What it prints belongs into docs/reliability.md
+soak-spool:
+    SPOOLWAY_SOAK=1 cargo test --release --lib -- --nocapture --test-threads 1 spool::tests::sim agent::beside
+    SPOOLWAY_SOAK=1 SPOOLWAY_DISK_TESTS=required cargo test --release --test disk -- --nocapture
+
+# Every mutant of spool, disk and state, each against the tests of these rooms (needs `cargo install cargo-mutants`): a night.
+# `just mutants --shard 0/20` does a twentieth
+mutants *options:
+    cargo mutants --no-shuffle --timeout 300 --file 'src/spool/**' --file 'src/disk/**' --file 'src/state/**' --file src/deliver/tracker.rs --exclude '**/tests/**' --exclude 'src/disk/sim/**' --exclude src/spool/stepped.rs --cargo-test-arg=--lib {{options}} -- --skip exhaustive --skip kafka:: --skip target:: --skip source:: --skip cli::
+
 # The program proving itself, with nothing else installed
 demo:
     cargo run --release -- demo
