@@ -11,7 +11,7 @@ use crate::disk::sim::SimFs;
 use crate::metrics::Metrics;
 use crate::sabotage::{Bug, Sabotage};
 
-const DEPTH: Depth = Depth { nested: 0, cuts: 64, nested_cuts: 0 };
+const DEPTH: Depth = Depth { nested: 0, cuts: 64, nested_cuts: 0, stride: 1 };
 
 /// A story without the bug is told to the end, and with the bug it is not.
 fn is_caught(bug: Bug, story: impl Fn() -> Result<(), String>) {

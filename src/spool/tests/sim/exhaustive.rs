@@ -66,7 +66,7 @@ fn every_story_of_up_to_four_steps_survives_every_crash() {
     let nested_up_to = if soaking() { 3 } else { 0 };
     let mut total = Tried::default();
     for len in 0..=4 {
-        let depth = Depth { nested: u32::from(len <= nested_up_to), cuts: 512, nested_cuts: 16 };
+        let depth = Depth { nested: u32::from(len <= nested_up_to), cuts: 512, nested_cuts: 16, stride: 1 };
         let began = std::time::Instant::now();
         let (stories, tried) = every(len, |story| Ok((1, tell(story, &settings, depth)?))).unwrap();
         println!("{stories} stories of {len} steps: {tried:?}, {:.1?}", began.elapsed());
@@ -78,8 +78,9 @@ fn every_story_of_up_to_four_steps_survives_every_crash() {
 #[test]
 fn a_crash_in_the_recovery_from_a_crash_in_the_recovery_from_a_crash_is_survived() {
     let settings = small();
-    let cuts = if soaking() { 16 } else { 3 };
-    let depth = Depth { nested: 2, cuts, nested_cuts: if soaking() { 4 } else { 2 } };
+    // All of it would be some ten million starts.
+    let (cuts, nested_cuts, stride) = if soaking() { (16, 4, 5) } else { (3, 2, 17) };
+    let depth = Depth { nested: 2, cuts, nested_cuts, stride };
     let tried = tell(&[Step::Large, Step::Small, Step::Large], &settings, depth).unwrap();
     println!("three deep: {tried:?}");
     assert!(tried.recoveries > 1000, "{tried:?}");

@@ -82,7 +82,7 @@ pub(crate) fn every_fault(story: &[Step], settings: &Spool, depth: Depth) -> Res
 fn every_error_at_every_call_of_every_short_story_costs_nothing_that_was_promised() {
     let settings = small();
     let longest = if soaking() { 3 } else { 2 };
-    let depth = Depth { nested: 0, cuts: if soaking() { 64 } else { 8 }, nested_cuts: 0 };
+    let depth = Depth { nested: 0, cuts: if soaking() { 64 } else { 8 }, nested_cuts: 0, stride: 1 };
     let (mut faults, mut tried) = (0, Tried::default());
     for len in 0..=longest {
         let (more, all) =
@@ -103,7 +103,7 @@ fn errors_in_the_recovery_from_a_crash_cost_nothing_either() {
         &[Step::Group, Step::Idle, Step::Kill, Step::Small, Step::Kill],
         &[Step::Large, Step::Reopen, Step::Large, Step::Peek, Step::Kill],
     ];
-    let depth = Depth { nested: 0, cuts: 32, nested_cuts: 0 };
+    let depth = Depth { nested: 0, cuts: 32, nested_cuts: 0, stride: 1 };
     let mut all = 0;
     for story in stories {
         all += every_fault(story, &settings, depth).unwrap_or_else(|e| panic!("{e}")).0;

@@ -19,6 +19,8 @@ pub(crate) struct Depth {
     pub(crate) cuts: u64,
     /// The same for nested ones.
     pub(crate) nested_cuts: u64,
+    /// One in so many moments of a recovery is crashed at; where it begins moves from recovery to recovery.
+    pub(crate) stride: usize,
 }
 
 /// What was tried.
@@ -77,7 +79,8 @@ impl Verifier<'_> {
         let mut site = Site::new(fs.clone(), 1000 + u64::from(level), self.settings, self.metrics);
         self.live_on(&mut site, &mut witness)?;
         if nested {
-            for moment in fs.moments() {
+            let first = usize::try_from(self.tried.recoveries).unwrap_or(0) % self.depth.stride;
+            for moment in fs.moments().into_iter().skip(first).step_by(self.depth.stride) {
                 self.crash(&moment.world, &witness, moment.calls, level + 1)
                     .map_err(|e| format!("and in the recovery, before {:?}: {e}", moment.before))?;
             }
