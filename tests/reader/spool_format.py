@@ -42,7 +42,7 @@ class SegmentHeader:
     incompat: int
     spool: int
     run: int
-    number: int
+    segment: int
     base: int
     before: int  # predecessor's number, 0 if none
     before_bytes: int
@@ -61,8 +61,8 @@ def segment_header(data):
             continue
         if len(copy) < length or zlib.crc32(copy[12:length]) != crc:
             continue
-        spool, run, number, base, _begun, *before = struct.unpack_from("<QQQQqQQQ", copy, 24)
-        return SegmentHeader(incompat, spool, run, number, base, *before, copy[104 : 104 + lane])
+        spool, run, segment, base, _begun, *before = struct.unpack_from("<QQQQqQQQ", copy, 24)
+        return SegmentHeader(incompat, spool, run, segment, base, *before, copy[104 : 104 + lane])
     return None
 
 
@@ -117,16 +117,20 @@ def block_at(data, at):
 
 
 def _within_bounds(block, file_end):
+    within = block.end <= file_end and max(block.stored, block.unpacked) <= PAYLOAD_MAX and block.next < U64
+    if not within or block.kind != EVENTS:
+        return within
     return (
-        block.end <= file_end
-        and block.stored <= PAYLOAD_MAX
-        and block.unpacked <= PAYLOAD_MAX
-        and block.unpacked <= 255 * block.stored + 64
+        0 < 2 * block.count <= block.unpacked
+        and (block.count == 1 or block.unpacked <= SHARED_BLOCK_MAX)
+        and block.unpacked <= (255 * block.stored + 64 if block.flags & LZ4 else block.stored)
         and (block.flags & LZ4 or block.unpacked == block.stored)
-        and (block.count <= 1 or block.unpacked <= SHARED_BLOCK_MAX)
-        and 2 * block.count <= block.unpacked
-        and block.next < U64
     )
+
+
+def is_name(name):
+    """Whether bytes can be the name of a lane or stream."""
+    return re.fullmatch(rb"[A-Za-z0-9._-]{1,249}", name) is not None and name not in (b".", b"..")
 
 
 def payload_holds(data, block):
@@ -144,13 +148,16 @@ class Event:
     time: int | None
 
 
-def events(data, block):
-    """The events of a whole block, one by one; ValueError where the payload does not say what it must."""
-    payload = data[block.payload_at : block.payload_at + block.stored]
-    if block.flags & LZ4:
-        payload = spool_lz4.decompress(payload, block.unpacked)
+def payload(data, block):
+    """The payload of a whole block, unpacked; ValueError if that cannot be done."""
+    stored = data[block.payload_at : block.payload_at + block.stored]
+    return spool_lz4.decompress(stored, block.unpacked) if block.flags & LZ4 else stored
+
+
+def events(payload, count):
+    """The events of a payload, one by one; ValueError where it does not say what it must."""
     at = 0
-    for _ in range(block.count):
+    for _ in range(count):
         length, at = _varint(payload, at)
         body, at = _take(payload, at, length)
         yield _event(body)

@@ -11,12 +11,11 @@ be read. It shares no line with the program: where the two differ, one of them, 
 import base64
 import json
 import os
-import re
 import stat
 import sys
 
 import spool_format
-from spool_lane import Lane, read_regular
+from spool_lane import SEGMENT, Lane, read_regular
 
 
 def main(directory):
@@ -39,18 +38,28 @@ def main(directory):
 
 def open_lanes(directory):
     """The lanes by name."""
+    lanes = {}
+    top = os.path.join(directory, "lanes")
+    for name in sorted(os.listdir(top)) if os.path.isdir(top) else []:
+        path = os.path.join(top, name)
+        if spool_format.is_name(name.encode()) and stat.S_ISDIR(os.lstat(path).st_mode):
+            lanes[name.encode()] = path
     text = read_regular(os.path.join(directory, "FORMAT"))
-    if text is None:
-        raise spool_format.NotASpool("no spool: it has no file FORMAT")
-    identity = spool_format.spool_identity(text)
-    lanes = os.path.join(directory, "lanes")
-    names = sorted(os.listdir(lanes)) if os.path.isdir(lanes) else []
-    return [
-        Lane(os.path.join(lanes, name), name.encode(), identity)
-        for name in names
-        if re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name)
-        and stat.S_ISDIR(os.lstat(os.path.join(lanes, name)).st_mode)
-    ]
+    identity = spool_format.spool_identity(text) if text is not None else None
+    if identity is None:
+        identity = identity_of_segments(lanes.values())
+    return [Lane(path, name, identity) for name, path in lanes.items()]
+
+
+def identity_of_segments(lanes):
+    """The identity for a directory whose FORMAT is lost: that of the first segment that says one."""
+    for lane in lanes:
+        for name in sorted(os.listdir(lane)):
+            data = read_regular(os.path.join(lane, name)) if SEGMENT.fullmatch(name) else None
+            says = data and (spool_format.segment_header(data) or spool_format.block_at(data, spool_format.FIRST_BLOCK))
+            if says:
+                return says.spool
+    raise spool_format.NotASpool("no spool: it has neither a whole FORMAT nor a segment that says whose it is")
 
 
 def row(number, block, event):
