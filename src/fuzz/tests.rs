@@ -11,7 +11,7 @@ fn seeds(target: &str, enough: usize, run: impl Fn(&[u8])) {
     for entry in std::fs::read_dir(&dir).unwrap() {
         let path = entry.unwrap().path();
         // With the name first: it is what a panic has to be told by.
-        println!("{}", path.display());
+        eprintln!("{}", path.display());
         run(&std::fs::read(&path).unwrap());
         tried += 1;
     }
@@ -103,7 +103,7 @@ fn mutations(target: &str, inputs: u64, run: impl Fn(&[u8])) {
         let mut bytes = seeds[dice.roll(seeds.len())].clone();
         dice.mutate(&mut bytes);
         if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&bytes))) {
-            println!("input {number} of {target}: {bytes:?}");
+            eprintln!("input {number} of {target}: {bytes:?}");
             std::panic::resume_unwind(panic);
         }
     }
