@@ -26,6 +26,8 @@ pub mod deliver;
 pub mod demo;
 pub mod disk;
 pub mod event;
+#[cfg(any(test, feature = "simulation"))]
+pub mod fuzz;
 pub mod ids;
 pub mod intake;
 pub mod kafka;

@@ -50,6 +50,8 @@ pub(super) struct Candidate {
     pub(super) path: std::path::PathBuf,
     pub(super) len: u64,
     pub(super) header: Option<SegmentHeader>,
+    /// Number of its first event: its header says so or, if that is damaged, its first block.
+    pub(super) begins: Option<Seq>,
     /// Where the header belongs, there are only zeros.
     pub(super) blank: bool,
 }
@@ -187,15 +189,21 @@ enum End {
 
 /// Pure: what the files after it say of a segment's end.
 fn end_of(later: &[Candidate], candidate: &Candidate, at_least: Seq) -> End {
-    // One without a header says nothing: it was prepared and never used, or its header is damaged. The one
-    // behind it may still speak of this one.
-    let next_is_silent = later.first().is_none_or(|next| next.header.is_none());
-    match later.iter().find_map(|next| next.header.as_ref()) {
-        Some(header) if header.predecessor.segment == candidate.id => End::Recorded(header.predecessor),
-        Some(header) if header.predecessor.segment < candidate.id => End::Void,
-        // The one between is missing: whatever came before the successor's first number was durable.
-        Some(header) if !next_is_silent => End::Unknown { proof: header.base.prev(), cap: Some(header.base) },
-        header => End::Unknown { proof: at_least.prev(), cap: header.map(|h| h.base) },
+    // One without a header says nothing of its predecessor: it was prepared and never used, or its header is
+    // damaged. The one behind it may still speak of this one.
+    let header = later.iter().find_map(|next| next.header.as_ref());
+    match header {
+        Some(header) if header.predecessor.segment == candidate.id => {
+            return End::Recorded(header.predecessor);
+        }
+        Some(header) if header.predecessor.segment < candidate.id => return End::Void,
+        _ => {}
+    }
+    // The one between is missing, or its header is damaged: whatever came before a successor's first number was
+    // durable, and whatever stands here from that number on is left over from a failed write.
+    match later.first().and_then(|next| next.begins) {
+        Some(begins) => End::Unknown { proof: begins.prev(), cap: Some(begins) },
+        None => End::Unknown { proof: at_least.prev(), cap: header.map(|h| h.base) },
     }
 }
 
@@ -341,7 +349,7 @@ fn candidate<F: Fs>(
     len: u64,
     identity: &Identity,
 ) -> io::Result<Option<Candidate>> {
-    let Start { header, owner, blank } = start_of(&insist(|| fs.open_read(path))?);
+    let Start { header, owner, begins, blank } = start_of(&insist(|| fs.open_read(path))?);
     let id = match owner {
         Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
             tracing::error!(path = %path.display(), "a segment of another spool or lane: left alone");
@@ -350,7 +358,7 @@ fn candidate<F: Fs>(
         Some((_, _, id)) => id,
         None => name,
     };
-    Ok(Some(Candidate { id, name_fits: id == name, path: path.to_owned(), len, header, blank }))
+    Ok(Some(Candidate { id, name_fits: id == name, path: path.to_owned(), len, header, begins, blank }))
 }
 
 /// What the beginning of a file says.
@@ -358,6 +366,8 @@ pub(super) struct Start {
     pub(super) header: Option<SegmentHeader>,
     /// Spool, lane and segment, by the header or else the first block.
     pub(super) owner: Option<(SpoolId, String, SegmentId)>,
+    /// Number of its first event, in the same way.
+    pub(super) begins: Option<Seq>,
     pub(super) blank: bool,
 }
 
@@ -372,7 +382,8 @@ pub(super) fn start_of<T: File>(file: &T) -> Start {
     let owner = header.as_ref().map(|h| (h.spool, h.lane.clone(), h.segment));
     let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
     let owner = owner.or(block.map(|b| (b.spool, b.lane.to_owned(), b.segment)));
-    Start { header, owner, blank }
+    let begins = header.as_ref().map(|h| h.base).or(block.map(|b| b.first));
+    Start { header, owner, begins, blank }
 }
 
 /// The identity that the segments of a data directory carry, for when `FORMAT` is lost.

@@ -52,7 +52,7 @@ pub(super) fn scan<T: File>(
     let mut scan =
         Scan { end_offset: DATA_START.min(limit), end: base, verdict: Verdict::Torn, holes: Vec::new() };
     let mut proof = proof;
-    let mut looked_ahead = false;
+    let (mut said, mut looked_ahead) = (Seq::NONE, false);
     let mut read_again = None;
     loop {
         if let Some(block) = good_block(walker, scan.end_offset, scan.end, limit)? {
@@ -68,7 +68,8 @@ pub(super) fn scan<T: File>(
             continue;
         }
         if !looked_ahead {
-            proof = proof.max(proof_beyond(walker, scan.end_offset, limit)?);
+            said = proof_beyond(walker, scan.end_offset, limit)?;
+            proof = proof.max(said);
             looked_ahead = true;
         }
         if judge(scan.end, proof) == Gap::Torn {
@@ -89,6 +90,13 @@ pub(super) fn scan<T: File>(
         scan.end_offset = block.offset;
     }
     let cut_off = scan.end <= proof && scan.verdict != Verdict::Closed;
+    // Nothing whole follows, and yet a header behind, whose payload is bad, says that more was durable: that is
+    // lost, and told, and its numbers are not given out again.
+    let lost = SeqRange::new(scan.end, cap.map_or(said.next(), |cap| said.next().min(cap)));
+    if scan.verdict != Verdict::Closed && !lost.is_empty() {
+        scan.end = lost.end;
+        note(&mut scan.holes, lost);
+    }
     if cut_off || walker.unreadable > 0 || !scan.holes.is_empty() {
         scan.verdict = Verdict::Rotten;
     }

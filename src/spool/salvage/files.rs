@@ -120,7 +120,7 @@ impl<F: Fs> Old<F> {
         name: Option<SegmentId>,
     ) -> io::Result<Option<(LaneName, Candidate)>> {
         let file = self.fs.open_read(path)?;
-        let Start { header, owner, blank } = start_of(&file);
+        let Start { header, owner, begins, blank } = start_of(&file);
         let owner = match owner {
             None if !blank => first_block(&file, len, self.spool),
             owner => owner,
@@ -141,7 +141,7 @@ impl<F: Fs> Old<F> {
             self.notes.push(format!("{} holds segment {id} of lane {lane}", path.display()));
         }
         let name_fits = home == Some(&lane) && name == Some(id);
-        Ok(Some((lane, Candidate { id, name_fits, path: path.to_owned(), len, header, blank })))
+        Ok(Some((lane, Candidate { id, name_fits, path: path.to_owned(), len, header, begins, blank })))
     }
 }
 

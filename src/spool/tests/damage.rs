@@ -264,3 +264,56 @@ fn a_last_segment_that_one_start_could_not_open_is_not_deleted_by_the_next() {
     lane.close();
     assert!(last.exists(), "it holds {} events", events.len());
 }
+
+/// Found by the second reader in `tests/reader`: recovery judged such a place to be rotten, looked for a whole block
+/// to go on with, found none, and ended the log before it without a word, though the header behind the damage still
+/// proved that the event had been accepted.
+#[test]
+fn two_rotten_blocks_at_the_end_are_lost_as_far_as_the_second_ones_header_proves() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, events) = crashed(root.path(), false);
+    let last = last_written(&dir);
+    let blocks: Vec<_> = file_blocks(&last).into_iter().filter(|b| !b.2.is_empty()).collect();
+    let [.., (start, _, lost), (_, end, unproven)] = blocks[..] else { panic!("{blocks:?}") };
+    let mut bytes = std::fs::read(&last).unwrap();
+    bytes[start + 20] ^= 1;
+    bytes[end - 9] ^= 1;
+    std::fs::write(&last, bytes).unwrap();
+    let lane = reopened(&dir, 0);
+    let (read, holes) = read_all(&lane, 1);
+    assert_eq!(holes, [Hole { range: lost, cause: HoleCause::Damaged }]);
+    assert_eq!(read.len() as u64, events.len() as u64 - lost.len() - unproven.len());
+    assert_eq!(lane.status().quarantined_events, lost.len());
+    assert_eq!(append(&lane, "c", &[vec![1]]).unwrap().first, lost.end);
+    lane.close();
+}
+
+/// Found by the second reader too. What a failed sync left behind was read in place of the events that were accepted
+/// under the same numbers afterwards, once the next segment's header was damaged: it alone said where this one ends.
+#[test]
+fn leftovers_stay_dead_when_both_headers_of_the_next_segment_are_damaged() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, events) = crashed(root.path(), false);
+    let torn = last_written(&dir);
+    let blocks: Vec<_> = file_blocks(&torn).into_iter().filter(|b| !b.2.is_empty()).collect();
+    let (start, _, dead) = *blocks.last().unwrap();
+    let whole = std::fs::read(&torn).unwrap();
+    let mut bytes = whole.clone();
+    bytes[start] ^= 1;
+    std::fs::write(&torn, bytes).unwrap();
+    let lane = reopened(&dir, 0);
+    assert_eq!(append(&lane, "c", &[b"kept".to_vec(), b"kept too".to_vec()]).unwrap().first, dead.first);
+    lane.close();
+    drop(lane);
+    std::fs::write(&torn, whole).unwrap();
+    let next = last_written(&dir);
+    let mut bytes = std::fs::read(&next).unwrap();
+    bytes[..format::DATA_START as usize].fill(0xa5);
+    std::fs::write(&next, bytes).unwrap();
+    let lane = reopened(&dir, 0);
+    let (read, holes) = read_all(&lane, 1);
+    assert_eq!(holes, []);
+    assert_eq!(read.len(), events.len());
+    assert_eq!(read[&dead.first.0].1, b"kept");
+    lane.close();
+}

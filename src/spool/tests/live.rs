@@ -7,7 +7,7 @@ use super::*;
 use crate::disk::{File, RealFs};
 use crate::ids::SegmentId;
 use crate::spool::format::Verdict;
-use crate::spool::recover::{Candidate, judge_live, start_of};
+use crate::spool::recover::{Candidate, Start, judge_live, start_of};
 use crate::spool::scan::scan;
 use crate::spool::walk::{Identity, Walker};
 
@@ -95,12 +95,12 @@ fn a_segment_that_was_begun_after_the_listing_is_not_looked_at() {
         .into_iter()
         .zip(1..)
         .map(|(path, id)| {
-            let header = start_of(&RealFs.open_read(&path).unwrap()).header;
-            Candidate { id: SegmentId(id), name_fits: true, len: 1 << 20, header, blank: false, path }
+            let Start { header, begins, .. } = start_of(&RealFs.open_read(&path).unwrap());
+            Candidate { id: SegmentId(id), name_fits: true, len: 1 << 20, header, begins, blank: false, path }
         })
         .collect();
     let last = found.last_mut().unwrap();
-    (last.header, last.blank) = (None, true);
+    (last.header, last.begins, last.blank) = (None, None, true);
     let judged = judge_live(&RealFs, &mut found, &identity, (Seq::NONE, SegmentId(2))).unwrap();
     assert_eq!((judged.table.segments.len(), judged.predecessor.end), (1, Seq(2)));
     assert!(judged.holes.is_empty());

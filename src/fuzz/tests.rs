@@ -1,0 +1,125 @@
+//! Every seed through the functions that the fuzzers run.
+
+use std::path::Path;
+
+use super::*;
+use crate::sabotage::{Bug, Sabotage};
+
+fn seeds(target: &str, enough: usize, run: impl Fn(&[u8])) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let mut tried = 0;
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        // With the name first: it is what a panic has to be told by.
+        eprintln!("{}", path.display());
+        run(&std::fs::read(&path).unwrap());
+        tried += 1;
+    }
+    assert!(tried >= enough, "{tried} seeds in {}", dir.display());
+}
+
+#[test]
+fn seeds_of_event_break_no_promise() {
+    seeds("event", 5, event);
+}
+
+#[test]
+fn seeds_of_block_break_no_promise() {
+    seeds("block", 4, block);
+}
+
+#[test]
+fn seeds_of_config_break_no_promise() {
+    seeds("config", 1, |bytes| config(&String::from_utf8_lossy(bytes)));
+}
+
+#[test]
+fn seeds_of_segment_break_no_promise() {
+    seeds("segment", 5, segment);
+}
+
+#[test]
+fn seeds_of_recovery_break_no_promise() {
+    seeds("recovery", 5, recovery);
+}
+
+#[test]
+fn seeds_of_slots_break_no_promise() {
+    seeds("slots", 3, slots);
+}
+
+/// The negative control: a lane that is wrong on purpose is caught by the seeds as they are.
+#[test]
+fn seeds_of_recovery_catch_a_lane_that_is_wrong_on_purpose() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/recovery");
+    let seeds: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|e| std::fs::read(e.unwrap().path()).unwrap()).collect();
+    for bug in
+        [Bug::AnswerBeforeSync, Bug::NoDirectorySync, Bug::RetryAfterFailedSync, Bug::NumbersTwiceUnderOneRun]
+    {
+        let _sabotage = Sabotage::begin(bug);
+        let caught = |seed: &Vec<u8>| std::panic::catch_unwind(|| recovery(seed)).is_err();
+        assert!(seeds.iter().any(caught), "{bug:?} is not caught");
+    }
+}
+
+/// Bytes that follow from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % below.max(1)
+    }
+
+    /// A seed with some bytes changed, put in, or taken out.
+    fn mutate(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..=self.roll(6) {
+            let at = self.roll(bytes.len() + 1);
+            let byte = self.roll(256) as u8;
+            match self.roll(4) {
+                0 => bytes.insert(at, byte),
+                1 if at < bytes.len() => drop(bytes.remove(at)),
+                2 if at < bytes.len() => bytes[at] ^= 1 << (byte % 8),
+                _ if at < bytes.len() => bytes[at] = byte,
+                _ => bytes.push(byte),
+            }
+        }
+    }
+}
+
+/// What a fuzzer does, without what guides it: runs on stable, a little in every `cargo test`, longer with
+/// `SPOOLWAY_FUZZ=<inputs>`. A failing input is printed and repeats.
+fn mutations(target: &str, inputs: u64, run: impl Fn(&[u8])) {
+    let inputs = std::env::var("SPOOLWAY_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(inputs);
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let mut paths: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    let seeds: Vec<_> = paths.iter().map(|p| std::fs::read(p).unwrap()).collect();
+    for number in 1..=inputs {
+        let mut dice = Dice(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut bytes = seeds[dice.roll(seeds.len())].clone();
+        dice.mutate(&mut bytes);
+        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&bytes))) {
+            eprintln!("input {number} of {target}: {bytes:?}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn mutated_seeds_of_segment_break_no_promise() {
+    mutations("segment", 500, segment);
+}
+
+#[test]
+fn mutated_seeds_of_recovery_break_no_promise() {
+    mutations("recovery", 300, recovery);
+}
+
+#[test]
+fn mutated_seeds_of_slots_break_no_promise() {
+    mutations("slots", 100, slots);
+}
