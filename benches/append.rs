@@ -95,6 +95,9 @@ impl File for CountingFile {
         self.1.0.syncs.fetch_add(1, Ordering::Relaxed);
         self.0.sync_data()
     }
+    fn forget_cached(&self) -> std::io::Result<()> {
+        self.0.forget_cached()
+    }
     fn size(&self) -> std::io::Result<u64> {
         self.0.size()
     }

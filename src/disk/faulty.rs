@@ -138,6 +138,9 @@ impl File for FaultyFile {
         self.1.enter(Op::SyncData)?;
         self.0.sync_data()
     }
+    fn forget_cached(&self) -> io::Result<()> {
+        self.0.forget_cached()
+    }
     fn size(&self) -> io::Result<u64> {
         self.0.size()
     }

@@ -163,6 +163,13 @@ pub trait File: std::fmt::Debug + Send + Sync + 'static {
     /// (Rebello et al., ATC 2020), so a caller never calls this again on the same bytes.
     fn sync_data(&self) -> io::Result<()>;
 
+    /// Has the kernel forget what it holds of the file and takes for written, so that the next read is of the disk.
+    /// After a failed sync the two differ. A file system that lives in memory has nothing to forget.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn forget_cached(&self) -> io::Result<()>;
+
     /// Size in bytes.
     ///
     /// # Errors

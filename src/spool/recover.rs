@@ -282,19 +282,34 @@ fn scan_file<F: Fs>(
     {
         segment.base = first.header.first;
     }
-    let scan = scan(&mut walker, segment.base, (proof, cap), limit)?;
-    segment.end = scan.end;
-    segment.end_offset = scan.end_offset;
-    segment.verdict = scan.verdict;
-    // DURABILITY: what is read here may stand in the page cache alone, written by a process that was killed.
-    // It is shown to readers, so it has to be durable first. If the disk refuses, the events in question were
-    // never acknowledged under sync = "always"; they are kept, and the refusal is told.
-    if access == Access::Owner
-        && let Err(e) = walker.file().sync_data()
-    {
+    let mut found = scan(&mut walker, segment.base, (proof, cap), limit)?;
+    if access == Access::Owner {
+        settle(walker.file(), &path);
+        if found.verdict != Verdict::Closed {
+            walker.forget();
+            walker.unreadable = 0;
+            let limit = insist(|| walker.file().size()).map_err(read_error)?;
+            found = scan(&mut walker, segment.base, (proof, cap), limit)?;
+        }
+    }
+    segment.end = found.end;
+    segment.end_offset = found.end_offset;
+    segment.verdict = found.verdict;
+    Ok(found.holes)
+}
+
+/// DURABILITY: what is read of a segment that nobody closed may stand in the page cache alone. Its process may have
+/// been killed before the sync: then this one makes it durable. Or its sync has failed, and pages that the kernel
+/// takes for clean read as if they were on the disk, whatever a later sync says: so they are forgotten, and what is
+/// read from then on is what the disk has. If the disk refuses, nothing of it was ever acknowledged under
+/// sync = "always"; the refusal is told.
+fn settle<T: File>(file: &T, path: &Path) {
+    if let Err(e) = file.sync_data() {
         tracing::error!(path = %path.display(), error = %e, "the last segment could not be synced at the start");
     }
-    Ok(scan.holes)
+    if let Err(e) = file.forget_cached() {
+        tracing::warn!(path = %path.display(), error = %e, "what the kernel holds of the last segment could not be put to the test");
+    }
 }
 
 /// Every file that may be a segment of this lane, in order of segment numbers, each number once.

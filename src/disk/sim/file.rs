@@ -93,6 +93,12 @@ impl File for SimFile {
         Ok(())
     }
 
+    fn forget_cached(&self) -> io::Result<()> {
+        self.fs.enter(Call::Forget)?;
+        self.fs.with(|world| world.forget_cached(self.id));
+        Ok(())
+    }
+
     fn size(&self) -> io::Result<u64> {
         self.fs.enter(Call::Size)?;
         Ok(self.len() as u64)

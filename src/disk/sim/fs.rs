@@ -20,6 +20,8 @@ pub enum Call {
     Open,
     /// Reads bytes.
     Read,
+    /// Has the kernel forget clean pages.
+    Forget,
     /// Asks for a file's size.
     Size,
     /// Lists names.
@@ -50,7 +52,7 @@ impl Call {
     /// Whether it changes what is on the disk, or how durable that is.
     #[must_use]
     pub fn changes(self) -> bool {
-        !matches!(self, Call::Open | Call::Read | Call::Size | Call::List | Call::Space | Call::Lock)
+        !matches!(self, Call::Open | Call::Read | Call::Forget | Call::Size | Call::List | Call::Space | Call::Lock)
     }
 
     /// Whether a full disk can refuse it.

@@ -231,6 +231,16 @@ impl World {
         }
     }
 
+    /// Clean pages are dropped: what reads back is what the disk has, and what is still to be written.
+    pub(super) fn forget_cached(&mut self, id: FileId) {
+        if let Some(file) = self.files.get_mut(&id) {
+            file.live = Arc::clone(&file.durable);
+            for change in &file.pending {
+                change.apply(Arc::make_mut(&mut file.live));
+            }
+        }
+    }
+
     /// Bytes of all files that have a name.
     pub(super) fn used(&self) -> u64 {
         self.directories.values().flat_map(|d| d.live.values()).map(|node| self.size_of(*node)).sum()

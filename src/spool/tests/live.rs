@@ -42,6 +42,9 @@ impl File for Growing {
     fn sync_data(&self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(())
+    }
     fn size(&self) -> io::Result<u64> {
         Ok(self.bytes.len() as u64)
     }
