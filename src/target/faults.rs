@@ -1,16 +1,34 @@
 //! What can be made to go wrong, on purpose and at a known moment.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Node};
 use super::code::Code;
 use super::gate::{Gate, Link};
 use super::listener;
 use super::options::TargetError;
 use super::plan::{Death, ProduceFault};
+
+/// A child that this process has forked and that has not yet become another program holds every open file of ours,
+/// the listener that was just closed among them. Nothing tells when that ends, so the port is asked for again.
+const PORT_TRIES: u32 = 400;
+const PORT_PAUSE: Duration = Duration::from_millis(5);
+
+async fn listen_again(node: &Node) -> Result<(), TargetError> {
+    for _ in 1..PORT_TRIES {
+        match listener::listen(node) {
+            Err(TargetError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(PORT_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+    listener::listen(node)
+}
 
 /// The fault switches of a [`Target`](super::Target); cheap to clone. A fault stays until it is taken back
 /// or has struck as often as it was told to.
@@ -51,9 +69,11 @@ impl Faults {
     pub async fn restore(&self) -> Result<(), TargetError> {
         self.all_closed().await;
         self.gate(|gate| gate.link = Link::Up);
-        if let Err(error) = self.cluster.nodes.iter().try_for_each(listener::listen) {
-            self.cluster.take_down(Link::Dead);
-            return Err(error);
+        for node in &self.cluster.nodes {
+            if let Err(error) = listen_again(node).await {
+                self.cluster.take_down(Link::Dead);
+                return Err(error);
+            }
         }
         let all = self.cluster.nodes.len();
         let _ = self.cluster.counts.subscribe().wait_for(|c| c.listening == all).await;

@@ -52,7 +52,10 @@ impl Call {
     /// Whether it changes what is on the disk, or how durable that is.
     #[must_use]
     pub fn changes(self) -> bool {
-        !matches!(self, Call::Open | Call::Read | Call::Forget | Call::Size | Call::List | Call::Space | Call::Lock)
+        !matches!(
+            self,
+            Call::Open | Call::Read | Call::Forget | Call::Size | Call::List | Call::Space | Call::Lock
+        )
     }
 
     /// Whether a full disk can refuse it.
