@@ -210,7 +210,7 @@ fn open_identity<F: Fs>(fs: &F, path: &Path, host: &dyn Host) -> Result<(Root, M
 
 /// The root of a directory without a whole `FORMAT`: a new one, or one whose segments say who it is.
 fn lost_root<F: Fs>(fs: &F, path: &Path, host: &dyn Host) -> Result<Root, OpenError> {
-    if let Some(spool) = super::recover::spool_id_in_segments(fs, path)? {
+    if let Some(spool) = super::candidates::spool_id_in_segments(fs, path)? {
         tracing::error!(data_dir = %path.display(), %spool,
             "FORMAT is damaged or missing: it is written anew, with the identity found in the segments");
         return Ok(Root { compat: HAS_INCARNATION, ..Root::new(spool) });

@@ -12,12 +12,13 @@ use crate::disk::{EntryKind, File, Fs, insist};
 use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId, StreamName};
 
 use super::block::{Hole, HoleCause, Item};
+use super::candidates::spool_id_in_segments;
 use super::data_dir::{FoundRoot, lane_names, read_root};
 use super::error::{OpenError, ReadError};
 use super::format::Verdict;
 use super::names;
 use super::reader::{Log, PATIENCE, Place, Reader, place};
-use super::recover::{Access, recover, spool_id_in_segments};
+use super::recover::{Access, recover};
 use super::table::{FloorMark, Segment, Table};
 use super::walk::Identity;
 

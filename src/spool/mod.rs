@@ -18,6 +18,7 @@
 
 mod active;
 mod block;
+mod candidates;
 mod data_dir;
 mod encoder;
 mod error;

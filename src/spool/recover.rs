@@ -6,15 +6,14 @@
 //! Every segment but the last has its end recorded by its successor, so only headers are read, and the last
 //! segment whole. Damage costs more reading, never the start.
 
-use std::io;
 use std::path::Path;
 
-use crate::disk::{EntryKind, File, Fs, insist};
+use crate::disk::{File, Fs, insist};
 use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
 
+use super::candidates::{Candidate, candidates, start_of};
 use super::error::{OpenError, ReadError, is_damage};
-use super::format::{BlockHeader, DATA_START, MAX_HEADER, Predecessor, SegmentHeader, Verdict};
-use super::names;
+use super::format::{DATA_START, Predecessor, SegmentHeader, Verdict};
 use super::scan::scan;
 use super::table::{Segment, Table};
 use super::walk::{Identity, Walker};
@@ -40,20 +39,6 @@ pub(super) enum Access {
     Owner,
     /// A tool that looks on.
     Visitor,
-}
-
-/// A file that may be a segment.
-#[derive(Debug, Clone)]
-pub(super) struct Candidate {
-    pub(super) id: SegmentId,
-    pub(super) name_fits: bool,
-    pub(super) path: std::path::PathBuf,
-    pub(super) len: u64,
-    pub(super) header: Option<SegmentHeader>,
-    /// Number of its first event: its header says so or, if that is damaged, its first block.
-    pub(super) begins: Option<Seq>,
-    /// Where the header belongs, there are only zeros.
-    pub(super) blank: bool,
 }
 
 /// Reads a lane's directory. `at_least`: every number below is known to have been durable.
@@ -310,110 +295,4 @@ fn settle<T: File>(file: &T, path: &Path) {
     if let Err(e) = file.forget_cached() {
         tracing::warn!(path = %path.display(), error = %e, "what the kernel holds of the last segment could not be put to the test");
     }
-}
-
-/// Every file that may be a segment of this lane, in order of segment numbers, each number once.
-fn candidates<F: Fs>(
-    fs: &F,
-    dir: &Path,
-    identity: &Identity,
-    access: Access,
-    highest: &mut SegmentId,
-) -> Result<Vec<Candidate>, OpenError> {
-    let entries = match insist(|| fs.list(dir)) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(e) => return Err(OpenError::io("list", dir)(e)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let Some(id) = names::parse_segment(&entry.name) else { continue };
-        *highest = (*highest).max(id);
-        let path = dir.join(&entry.name);
-        if entry.kind != EntryKind::File {
-            tracing::error!(path = %path.display(), "not a file, though it has a segment's name: left alone");
-            continue;
-        }
-        match candidate(fs, &path, id, entry.len, identity) {
-            Ok(candidate) => found.extend(candidate),
-            // Its bytes may be as good as ever. Going on without it would give its events up.
-            Err(e) if access == Access::Visitor && e.kind() == io::ErrorKind::NotFound => {
-                // Deleted by its agent between the listing and now: the floor says so.
-            }
-            Err(e) if !is_damage(&e) => return Err(OpenError::io("open", &path)(e)),
-            Err(e) => {
-                tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened: left alone");
-            }
-        }
-    }
-    found.iter().for_each(|c| *highest = (*highest).max(c.id));
-    in_order(&mut found);
-    Ok(found)
-}
-
-/// Sorts by segment number and leaves one file a number: one under its own name comes before a copy under another.
-pub(super) fn in_order(found: &mut Vec<Candidate>) {
-    found.sort_by_key(|c| (c.id, !c.name_fits));
-    found.dedup_by_key(|c| c.id);
-}
-
-fn candidate<F: Fs>(
-    fs: &F,
-    path: &Path,
-    name: SegmentId,
-    len: u64,
-    identity: &Identity,
-) -> io::Result<Option<Candidate>> {
-    let Start { header, owner, begins, blank } = start_of(&insist(|| fs.open_read(path))?);
-    let id = match owner {
-        Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
-            tracing::error!(path = %path.display(), "a segment of another spool or lane: left alone");
-            return Ok(None);
-        }
-        Some((_, _, id)) => id,
-        None => name,
-    };
-    Ok(Some(Candidate { id, name_fits: id == name, path: path.to_owned(), len, header, begins, blank }))
-}
-
-/// What the beginning of a file says.
-pub(super) struct Start {
-    pub(super) header: Option<SegmentHeader>,
-    /// Spool, lane and segment, by the header or else the first block.
-    pub(super) owner: Option<(SpoolId, String, SegmentId)>,
-    /// Number of its first event, in the same way.
-    pub(super) begins: Option<Seq>,
-    pub(super) blank: bool,
-}
-
-pub(super) fn start_of<T: File>(file: &T) -> Start {
-    let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
-    // An unreadable header is a damaged one; the blocks behind it speak for themselves.
-    let read = insist(|| file.read_full_at(&mut area, 0));
-    let readable = read.is_ok();
-    area.truncate(read.unwrap_or(0));
-    let blank = readable && area.iter().all(|b| *b == 0);
-    let header = SegmentHeader::decode_area(&area);
-    let owner = header.as_ref().map(|h| (h.spool, h.lane.clone(), h.segment));
-    let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
-    let owner = owner.or(block.map(|b| (b.spool, b.lane.to_owned(), b.segment)));
-    let begins = header.as_ref().map(|h| h.base).or(block.map(|b| b.first));
-    Start { header, owner, begins, blank }
-}
-
-/// The identity that the segments of a data directory carry, for when `FORMAT` is lost.
-pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Option<SpoolId>, OpenError> {
-    for lane in super::data_dir::lane_names(fs, data_dir)? {
-        let dir = data_dir.join(names::LANES).join(lane.as_str());
-        for entry in insist(|| fs.list(&dir)).map_err(OpenError::io("list", &dir))? {
-            if entry.kind != EntryKind::File || names::parse_segment(&entry.name).is_none() {
-                continue;
-            }
-            let Ok(file) = insist(|| fs.open_read(&dir.join(&entry.name))) else { continue };
-            if let Some((spool, _, _)) = start_of(&file).owner {
-                return Ok(Some(spool));
-            }
-        }
-    }
-    Ok(None)
 }

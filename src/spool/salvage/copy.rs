@@ -8,12 +8,13 @@ use crate::disk::{File, Fs};
 use crate::event::EventIter;
 use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange, StreamName};
 
+use super::super::candidates::in_order;
 use super::super::error::{OpenError, ReadError};
 use super::super::floor::Floor;
 use super::super::format::{DATA_START, Kind};
 use super::super::host::{Host, SystemHost};
 use super::super::inspect::read_floor;
-use super::super::recover::{in_order, judge_live};
+use super::super::recover::judge_live;
 use super::super::table::{FloorMark, Segment, Table};
 use super::super::walk::{Identity, Sighting, Walker};
 use super::files::{Old, OldLane};

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::disk::{EntryKind, File, Fs};
 use crate::ids::{LaneName, SegmentId, SpoolId};
 
+use super::super::candidates::{Candidate, Start, spool_id_in_segments, start_of};
 use super::super::data_dir::{FoundRoot, read_root};
 use super::super::error::{OpenError, is_damage};
 use super::super::format::{BLOCK_ALIGN, BLOCK_MAGIC, BlockHeader, DATA_START, MAX_HEADER};
 use super::super::names;
-use super::super::recover::{Candidate, Start, spool_id_in_segments, start_of};
 
 /// Bytes searched at once.
 const CHUNK: usize = 256 << 10;

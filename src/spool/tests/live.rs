@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::disk::{File, RealFs};
 use crate::ids::SegmentId;
+use crate::spool::candidates::{Candidate, Start, start_of};
 use crate::spool::format::Verdict;
-use crate::spool::recover::{Candidate, Start, judge_live, start_of};
+use crate::spool::recover::judge_live;
 use crate::spool::scan::scan;
 use crate::spool::walk::{Identity, Walker};
 

@@ -1,0 +1,86 @@
+//! What the writer looks at before it takes a request: whether there is room.
+
+use crate::config::model::WhenFull;
+use crate::disk::Fs;
+
+use super::super::encoder::Encoder;
+use super::super::format::Verdict;
+use super::super::gate::Gate;
+use super::super::queue::Request;
+use super::{SEAL_ROOM, Writer};
+
+impl<F: Fs> Writer<F> {
+    /// Whether a request can be written as a whole, into one segment. Everything that can be known to go wrong
+    /// goes wrong here, before a number is given.
+    pub(super) fn admit(&mut self, request: &Request) -> bool {
+        let need = Encoder::at_most(request.batch.as_bytes().len());
+        if self.trouble.is_none() && !self.fits(need) {
+            self.rotate();
+        }
+        self.trouble.is_none() && self.reserve(need)
+    }
+
+    /// Whether the segment that is being written has room left by `segment_size`; an empty one always has.
+    pub(super) fn fits(&self, need: u64) -> bool {
+        let planned = self.planned();
+        self.active.is_some()
+            && (planned == 0 || planned + need + SEAL_ROOM <= self.shared.settings.segment_size)
+    }
+
+    /// Bytes of the active segment once the encoder is written.
+    pub(super) fn planned(&self) -> u64 {
+        self.active.as_ref().map_or(0, |a| a.offset)
+            + self.encoder.bytes().len() as u64
+            + self.encoder.waiting()
+    }
+
+    /// Quota and file system; sets the gate.
+    pub(super) fn check_room(&mut self, need: u64) -> bool {
+        let end = self.planned() + need + SEAL_ROOM;
+        let short = self.active.as_ref().is_some_and(|a| a.needs_allocation(end));
+        let wanted = if short || self.active.is_none() { self.allocation.max(need) } else { 0 };
+        let durable =
+            self.active.as_ref().filter(|a| a.is_begun()).map_or(0, |a| a.segment(Verdict::None).bytes);
+        let planned = self.planned().saturating_sub(durable);
+        let Some(why) = self.room.full(&self.shared, planned, wanted) else {
+            self.shared.set_gate(Gate::Open);
+            return true;
+        };
+        self.room.forget();
+        self.shared.set_gate(Gate::Full(why.into()));
+        if self.shared.table().segments.len() == 1 && self.active.as_ref().is_some_and(|a| a.base < self.next)
+        {
+            // The last segment is never deleted: without another one, room could never come back.
+            self.rotate();
+            let _ = self.trouble.is_none() && self.prove();
+        }
+        self.janitor.make_room(self.shared.settings.when_full == WhenFull::DropOldest);
+        false
+    }
+
+    /// Looks whether a full lane can take events again. While deliveries will give more room, it waits until there
+    /// is enough that it does not flap; a lane with nothing left to delete makes do with what there is.
+    pub(super) fn reopen(&mut self) -> bool {
+        let last = self.shared.table().segments.len() <= 1;
+        self.check_room(if last { self.allocation } else { 2 * self.allocation })
+    }
+
+    /// Reserves disk blocks for `need` more bytes.
+    pub(super) fn reserve(&mut self, need: u64) -> bool {
+        let end = self.planned() + need + SEAL_ROOM;
+        let step = self.allocation;
+        let Some(active) = &mut self.active else { return false };
+        if !active.needs_allocation(end) {
+            return true;
+        }
+        match active.allocate(end, step) {
+            Ok(()) => true,
+            Err(e) => {
+                // Nothing was written: the segment is as it was.
+                self.shared.set_gate(Gate::of_error(&e, format!("disk blocks can't be reserved: {e}")));
+                self.worry();
+                false
+            }
+        }
+    }
+}
