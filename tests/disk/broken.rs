@@ -1,5 +1,6 @@
 //! A disk that turns read-only or answers every write with an error under a running agent.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -95,24 +96,32 @@ fn delivered(site: &Site, accepted: u64, agent: &Agent<'_>) {
 }
 
 /// A read-only mount on top of a data directory; gone when dropped.
+///
+/// It is made read-only at another place, where nobody writes, and then put on top: a mount under which the agent has
+/// just opened a file for writing would refuse.
 struct Lid<'a>(&'a Setup);
 
 impl<'a> Lid<'a> {
     fn on(setup: &'a Setup) -> Self {
-        let data = setup.data_dir();
-        let mount = |arguments: &[&str]| {
-            let status = Command::new("mount").args(arguments).arg(&data).status().expect("mount can be run");
-            assert!(status.success(), "mount {arguments:?}: {status}");
-        };
-        mount(&["--bind", &data.to_string_lossy()]);
+        let (data, aside) = (setup.data_dir(), setup.dir.join("aside"));
+        std::fs::create_dir_all(&aside).expect("a directory");
         let lid = Self(setup);
-        mount(&["-o", "remount,bind,ro"]);
+        mount(&["--bind"], &[&data, &aside]);
+        mount(&["-o", "remount,bind,ro"], &[&aside]);
+        mount(&["--bind"], &[&aside, &data]);
         lid
     }
 }
 
+fn mount(arguments: &[&str], paths: &[&Path]) {
+    let status = Command::new("mount").args(arguments).args(paths).status().expect("mount can be run");
+    assert!(status.success(), "mount {arguments:?} {paths:?}: {status}");
+}
+
 impl Drop for Lid<'_> {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.data_dir()).status();
+        for place in [self.0.data_dir(), self.0.dir.join("aside")] {
+            let _ = Command::new("umount").arg("-l").arg(place).status();
+        }
     }
 }
