@@ -11,6 +11,8 @@
 //! kill in mid-save leaves the save before it, and a power cut at any moment leaves the last one synced. With
 //! two slots only one of the two could be had, hence three.
 //!
+//! What is found at opening may be durable or not: until a sync has succeeded, both it and the one before it are spared.
+//!
 //! DURABILITY: after a failed sync, what was saved since the last good one counts as not durable, whatever a
 //! later sync says; the next save writes its slot afresh, which a later sync then covers.
 
@@ -39,6 +41,9 @@ pub struct Slots<F: Fs> {
     durable: Option<u64>,
     /// Slot of the last save.
     saved: Option<u64>,
+    /// Slot that was the newest when the file was opened, until a sync has covered it or a later save. It may be the
+    /// last durable one, and it may stand in the page cache alone: both have to be reckoned with.
+    found: Option<u64>,
     damaged: bool,
     /// Whether the file's name is known to survive a power cut.
     named: bool,
@@ -93,6 +98,7 @@ impl<F: Fs> Slots<F> {
             generation: 0,
             durable: None,
             saved: None,
+            found: None,
             damaged,
             named: false,
             buffer: Vec::new(),
@@ -135,7 +141,7 @@ impl<F: Fs> Slots<F> {
         let mut slots = Self::fresh(fs, file, path, found.slot_size, found.damaged);
         let Some((index, generation, value)) = found.newest() else { return (slots, None) };
         slots.generation = *generation;
-        slots.saved = Some(*index);
+        (slots.saved, slots.found) = (Some(*index), Some(*index));
         // Read from the page cache it may not be durable yet; the one before it is kept until the next sync.
         slots.durable = found.second();
         (slots, Some(value.clone()))
@@ -202,7 +208,7 @@ impl<F: Fs> Slots<F> {
         }
         match self.file.as_ref().map_or(Ok(()), File::sync_data) {
             Ok(()) => {
-                self.durable = self.saved;
+                (self.durable, self.found) = (self.saved, None);
                 Ok(())
             }
             Err(e) => {
@@ -212,9 +218,12 @@ impl<F: Fs> Slots<F> {
         }
     }
 
-    /// A slot that is neither the last durable nor the last saved one.
+    /// A slot that is neither the last durable one, nor perhaps that, nor the last saved one. Where there is none, the last
+    /// saved one goes: no sync has covered it.
     fn free(&self) -> u64 {
-        (0..COUNT).find(|i| Some(*i) != self.durable && Some(*i) != self.saved).unwrap_or(0)
+        let spared = |i: u64| [self.durable, self.found].contains(&Some(i));
+        let free = (0..COUNT).filter(|i| !spared(*i));
+        free.min_by_key(|i| Some(*i) == self.saved).unwrap_or(0)
     }
 }
 

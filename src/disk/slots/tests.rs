@@ -135,3 +135,33 @@ fn after_a_failed_sync_the_slot_that_was_durable_is_spared() {
     slots.sync().unwrap();
     assert_eq!(reopen(&path).1.as_deref(), Some(&b"three"[..]));
 }
+
+/// Found by long random stories: the first sync after opening failed, the slot that had been found (and was durable)
+/// was no longer spared, and a save cut short took the only good value with it.
+#[test]
+fn what_was_found_is_spared_until_a_sync_has_succeeded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    let (mut slots, _) = reopen(&path);
+    for value in [b"one", b"two"] {
+        slots.save(value).unwrap();
+        slots.sync().unwrap();
+    }
+    let newest = slots.durable;
+    drop(slots);
+    let fs = Faulty::new();
+    let (mut slots, value) = Slots::open(&fs, &path, 100).unwrap();
+    assert_eq!(value.as_deref(), Some(&b"two"[..]));
+    for attempt in [b"a", b"b", b"c"] {
+        assert_ne!(Some(slots.free()), newest);
+        fs.fail_next(Op::SyncData, 1);
+        assert!(slots.sync().is_err());
+        assert_ne!(Some(slots.free()), newest);
+        slots.save(attempt).unwrap();
+    }
+    slots.sync().unwrap();
+    assert_eq!(reopen(&path).1.as_deref(), Some(&b"c"[..]));
+    slots.save(b"four").unwrap();
+    slots.save(b"five").unwrap();
+    assert_eq!(reopen(&path).1.as_deref(), Some(&b"five"[..]));
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::Config;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use rustix::io::Errno;
 
@@ -225,7 +225,16 @@ fn whatever_happens_in_whatever_order_nothing_acknowledged_is_lost_and_the_agent
         Err(_) => 300,
     };
     let config = Config { cases, max_shrink_iters: 4000, failure_persistence: None, ..Config::default() };
-    let mut runner = proptest::test_runner::TestRunner::new(config.clone());
+    // The same stories at each push; others in each long run, which says how to repeat it.
+    let seed = match std::env::var("SPOOLWAY_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) if soaking() => std::time::UNIX_EPOCH.elapsed().unwrap().as_secs(),
+        Err(_) => 20_261_126u64,
+    };
+    println!("long random stories: SPOOLWAY_SEED={seed}");
+    let bytes: Vec<u8> = seed.to_le_bytes().repeat(4);
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(config.clone(), random);
     let stories = Anything::sequential_strategy(1..120usize);
     let told = runner.run(&stories, |((), events, seen)| {
         Long::test_sequential(config.clone(), (), events, seen);
