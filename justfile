@@ -25,6 +25,10 @@ soak-spool:
     SPOOLWAY_SOAK=1 cargo test --release --lib -- --nocapture --test-threads 1 spool::tests::sim agent::beside
     SPOOLWAY_SOAK=1 SPOOLWAY_DISK_TESTS=required cargo test --release --test disk -- --nocapture
 
+# The real disks alone, for so many seconds each
+soak-disk seconds="3600":
+    SPOOLWAY_SOAK=1 SPOOLWAY_SECONDS={{seconds}} SPOOLWAY_DISK_TESTS=required cargo test --test disk -- --nocapture
+
 # Every mutant of spool, disk and state, each against the tests of these rooms (needs `cargo install cargo-mutants`): a night.
 # `just mutants --shard 0/20` does a twentieth
 mutants *options:
@@ -45,6 +49,10 @@ bench *what:
 fuzz target="event" seconds="60":
     mkdir -p fuzz/corpus/{{target}}
     cargo +nightly fuzz run {{target}} fuzz/corpus/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}}
+
+# Every fuzz target in turn
+fuzz-all seconds="300":
+    for t in event block config segment recovery slots; do just fuzz $t {{seconds}} || exit 1; done
 
 # Bans, licences and sources of dependencies (needs `cargo install cargo-deny`)
 deny:
