@@ -310,11 +310,12 @@ impl<F: Fs> Chores<F> {
         match fs.remove(&victim.path) {
             Ok(()) => self.stuck = false,
             Err(e) => {
-                if !std::mem::replace(&mut self.stuck, true) {
-                    tracing::error!(path = %victim.path.display(), error = %e,
-                        "a segment could not be deleted; it is tried again");
+                // One that is gone already needs no second try.
+                let again = e.kind() != std::io::ErrorKind::NotFound;
+                if !std::mem::replace(&mut self.stuck, again) {
+                    tracing::error!(path = %victim.path.display(), error = %e, again, "a segment could not be deleted");
                 }
-                if e.kind() != std::io::ErrorKind::NotFound {
+                if again {
                     self.shared.table().segments.insert(victim.id, victim.clone());
                     return false;
                 }

@@ -1,7 +1,7 @@
 //! What the threads of a lane share.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -160,7 +160,9 @@ impl<F: Fs> Shared<F> {
         if self.path_durable.load(Ordering::Relaxed) {
             return Ok(());
         }
-        for above in self.dir.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()) {
+        for above in self.dir.ancestors().skip(1) {
+            // A relative path ends in nothing: it begins in the working directory.
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
             match self.data.fs().sync_dir(above) {
                 // Who may not even read a directory has not made a name in it.
                 Err(e)
