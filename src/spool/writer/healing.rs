@@ -37,13 +37,13 @@ impl<F: Fs> Writer<F> {
             }
         }
         let lost = SeqRange::new(self.shared.durable().next(), self.answered);
-        if !lost.is_empty() {
-            self.shared.quarantine(lost, self.predecessor.segment);
-        }
         self.next = self.answered.max(self.shared.durable().next());
         self.shared.set_gate(Gate::of_error(e, message.clone()));
         self.worry();
-        // Last, so that whoever hears of it finds the gate as it is now.
+        // After the gate, so that whoever sees a loss counted or hears of the failure finds the gate closed.
+        if !lost.is_empty() {
+            self.shared.quarantine(lost, self.predecessor.segment);
+        }
         for begun in self.begun.drain(..) {
             let _ = begun.answer.send(Answer::Unknown(message.clone()));
         }
