@@ -170,6 +170,9 @@ pub trait File: std::fmt::Debug + Send + Sync + 'static {
     /// What the file system says.
     fn forget_cached(&self) -> io::Result<()>;
 
+    /// Says that little of the file will be read, here and there, so that nothing needs to be read ahead.
+    fn expect_little(&self) {}
+
     /// Size in bytes.
     ///
     /// # Errors

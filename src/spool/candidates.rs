@@ -1,23 +1,27 @@
 //! The files of a lane that may be segments, and what the beginning of each says.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::disk::{EntryKind, File, Fs, insist};
 use crate::ids::{SegmentId, Seq, SpoolId};
 
 use super::error::{OpenError, is_damage};
-use super::format::{BlockHeader, DATA_START, MAX_HEADER, SegmentHeader};
+use super::format::{BlockHeader, DATA_START, MAX_HEADER, SEGMENT_COPY, SegmentHeader};
 use super::names;
 use super::recover::Access;
 use super::walk::Identity;
+
+/// Where the second copy of a segment's header begins.
+const PAGE: usize = 4096;
+const _: () = assert!(PAGE as u64 == SEGMENT_COPY);
 
 /// A file that may be a segment.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
     pub(super) id: SegmentId,
     pub(super) name_fits: bool,
-    pub(super) path: std::path::PathBuf,
+    pub(super) path: PathBuf,
     pub(super) len: u64,
     pub(super) header: Option<SegmentHeader>,
     /// Number of its first event: its header says so or, if that is damaged, its first block.
@@ -39,27 +43,18 @@ pub(super) fn candidates<F: Fs>(
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(OpenError::io("list", dir)(e)),
     };
-    let mut found = Vec::new();
+    let mut named = Vec::new();
     for entry in entries {
         let Some(id) = names::parse_segment(&entry.name) else { continue };
         *highest = (*highest).max(id);
         let path = dir.join(&entry.name);
-        if entry.kind != EntryKind::File {
+        if entry.kind == EntryKind::File {
+            named.push(Named { id, path, len: entry.len });
+        } else {
             tracing::error!(path = %path.display(), "not a file, though it has a segment's name: left alone");
-            continue;
-        }
-        match candidate(fs, &path, id, entry.len, identity) {
-            Ok(candidate) => found.extend(candidate),
-            // Its bytes may be as good as ever. Going on without it would give its events up.
-            Err(e) if access == Access::Visitor && e.kind() == io::ErrorKind::NotFound => {
-                // Deleted by its agent between the listing and now: the floor says so.
-            }
-            Err(e) if !is_damage(&e) => return Err(OpenError::io("open", &path)(e)),
-            Err(e) => {
-                tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened: left alone");
-            }
         }
     }
+    let mut found = looked_at(fs, &named, identity, access)?;
     found.iter().for_each(|c| *highest = (*highest).max(c.id));
     in_order(&mut found);
     Ok(found)
@@ -71,13 +66,64 @@ pub(super) fn in_order(found: &mut Vec<Candidate>) {
     found.dedup_by_key(|c| c.id);
 }
 
-fn candidate<F: Fs>(
-    fs: &F,
-    path: &Path,
-    name: SegmentId,
+/// A file with a segment's name.
+struct Named {
+    id: SegmentId,
+    path: PathBuf,
     len: u64,
+}
+
+/// From this many files on, several threads look at them: with nothing in the page cache each look waits for the disk.
+const MANY: usize = 256;
+const LOOKERS: usize = 8;
+
+fn looked_at<F: Fs>(
+    fs: &F,
+    named: &[Named],
     identity: &Identity,
-) -> io::Result<Option<Candidate>> {
+    access: Access,
+) -> Result<Vec<Candidate>, OpenError> {
+    let look = |some: &[Named]| -> Result<Vec<Candidate>, OpenError> {
+        let each = some.iter().map(|named| looked_at_one(fs, named, identity, access));
+        each.filter_map(Result::transpose).collect()
+    };
+    if named.len() < MANY {
+        return look(named);
+    }
+    let parts = std::thread::scope(|scope| {
+        let parts = named.chunks(named.len().div_ceil(LOOKERS));
+        let threads: Vec<_> = parts.map(|part| (part, scope.spawn(|| look(part)))).collect();
+        // A thread that panicked leaves its part to this one, which then says why.
+        let parts = threads.into_iter().map(|(part, thread)| thread.join().unwrap_or_else(|_| look(part)));
+        parts.collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(parts.into_iter().flatten().collect())
+}
+
+fn looked_at_one<F: Fs>(
+    fs: &F,
+    named: &Named,
+    identity: &Identity,
+    access: Access,
+) -> Result<Option<Candidate>, OpenError> {
+    let path = &named.path;
+    match candidate(fs, named, identity) {
+        Ok(candidate) => Ok(candidate),
+        // Its bytes may be as good as ever. Going on without it would give its events up.
+        Err(e) if access == Access::Visitor && e.kind() == io::ErrorKind::NotFound => {
+            // Deleted by its agent between the listing and now: the floor says so.
+            Ok(None)
+        }
+        Err(e) if !is_damage(&e) => Err(OpenError::io("open", path)(e)),
+        Err(e) => {
+            tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened: left alone");
+            Ok(None)
+        }
+    }
+}
+
+fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Option<Candidate>> {
+    let Named { id: name, path, len } = named;
     let Start { header, owner, begins, blank } = start_of(&insist(|| fs.open_read(path))?);
     let id = match owner {
         Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
@@ -85,9 +131,9 @@ fn candidate<F: Fs>(
             return Ok(None);
         }
         Some((_, _, id)) => id,
-        None => name,
+        None => *name,
     };
-    Ok(Some(Candidate { id, name_fits: id == name, path: path.to_owned(), len, header, begins, blank }))
+    Ok(Some(Candidate { id, name_fits: id == *name, path: path.clone(), len: *len, header, begins, blank }))
 }
 
 /// What the beginning of a file says.
@@ -101,6 +147,14 @@ pub(super) struct Start {
 }
 
 pub(super) fn start_of<T: File>(file: &T) -> Start {
+    file.expect_little();
+    // The header's first copy has a page of its own, and is whole nearly always.
+    let mut first = [0; PAGE];
+    let read = insist(|| file.read_full_at(&mut first, 0)).unwrap_or(0);
+    if let Some(header) = SegmentHeader::decode_area(first.get(..read).unwrap_or_default()) {
+        let owner = Some((header.spool, header.lane.clone(), header.segment));
+        return Start { owner, begins: Some(header.base), header: Some(header), blank: false };
+    }
     let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
     // An unreadable header is a damaged one; the blocks behind it speak for themselves.
     let read = insist(|| file.read_full_at(&mut area, 0));

@@ -317,3 +317,29 @@ fn leftovers_stay_dead_when_both_headers_of_the_next_segment_are_damaged() {
     assert_eq!(read[&dead.first.0].1, b"kept");
     lane.close();
 }
+
+#[test]
+fn more_segments_than_one_thread_looks_at_are_all_found_and_a_damaged_one_among_them_too() {
+    let root = tempfile::tempdir().unwrap();
+    let settings = Spool { segment_size: 16 << 10, compression: SpoolCompression::None, ..settings() };
+    let lane = open(&RealFs, root.path(), &settings, Seq::NONE);
+    for i in 0..300u16 {
+        append(&lane, "a", &[vec![i as u8; 9000]]).unwrap();
+    }
+    lane.close();
+    drop(lane);
+    let files = segments(root.path());
+    assert!(files.len() >= 300, "{}", files.len());
+    for (n, file) in files.iter().enumerate().skip(1).step_by(37) {
+        let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        // The first copy of the header, or both: then its blocks speak for it.
+        let copies = if n % 2 == 0 { 512 } else { format::DATA_START };
+        std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xa5; copies as usize], 0).unwrap();
+    }
+    let lane = reopened(root.path(), 0);
+    let (events, holes) = read_all(&lane, 1);
+    assert_eq!((events.len(), holes.len()), (300, 0));
+    assert!(events.iter().all(|(seq, (_, value))| value == &vec![(seq - 1) as u8; 9000]));
+    assert_eq!(append(&lane, "a", &[vec![1]]).unwrap().first, Seq(301));
+    lane.close();
+}
