@@ -27,11 +27,13 @@ pub enum Bug {
     PayloadUnchecked,
     /// A position ahead of the log is believed, and new events are given numbers below it.
     PositionBeyondTheLog,
+    /// Senders are answered as if their events had been taken while nothing can be written.
+    AcceptedUnwritten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 9] = [
+    pub const ALL: [Bug; 10] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -41,6 +43,7 @@ impl Bug {
         Bug::NumbersTwiceUnderOneRun,
         Bug::PayloadUnchecked,
         Bug::PositionBeyondTheLog,
+        Bug::AcceptedUnwritten,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -56,6 +59,7 @@ impl Bug {
             Bug::NumbersTwiceUnderOneRun => "numbers-twice-under-one-run",
             Bug::PayloadUnchecked => "payload-unchecked",
             Bug::PositionBeyondTheLog => "position-beyond-the-log",
+            Bug::AcceptedUnwritten => "accepted-unwritten",
         }
     }
 

@@ -5,10 +5,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cycle::small_segments;
-use crate::outside::Outside;
+use crate::outside::{Finding, Outside};
+use crate::sabotaged::sabotaged;
 use crate::says;
 use crate::site::{STREAM, Site};
-use crate::support::agent::{Agent, Setup};
+use crate::support::agent::{Agent, Setup, spoolway};
 use crate::support::load::{Load, Plan};
 use crate::volume::{EXT4, Volume};
 
@@ -19,19 +20,11 @@ pub fn on_a_file_system_that_aborts_what_is_durable_is_delivered_and_nothing_is_
     let site = Site::start();
     let setup = site.of(small_segments(Setup::new("abort")), "");
     let volume = Volume::new(EXT4, &setup.data_dir());
-    let mut outside = Outside::default();
-    site.stall();
-    let agent = setup.start();
-    let load = loaded(&setup, 1);
-    assert!(volume.remount_as("abort"), "the kernel does not abort it");
-    said(&agent, "file system");
-    let accepted = load.accepted();
-    outside.add(load.stop());
-    site.resume();
-    delivered(&site, accepted, &agent);
-    agent.kill();
-    volume.remount();
-    let finding = outside.look(volume.point(), Some(&site));
+    let (mut outside, finding) = aborted(&site, &setup, &volume, spoolway(), |agent, load| {
+        let accepted = load.accepted();
+        site.resume();
+        delivered(&site, accepted, agent);
+    });
     assert!(finding.is_lossless(), "{finding}");
     let agent = setup.start();
     outside.add(Load::http(Plan::new(setup.http, STREAM, 2).limit(100)).finish());
@@ -40,6 +33,37 @@ pub fn on_a_file_system_that_aborts_what_is_durable_is_delivered_and_nothing_is_
     let verdict = outside.verdict(&site);
     println!("abort: {verdict}");
     assert!(verdict.is_lossless(), "{verdict}");
+}
+
+pub fn on_a_file_system_that_aborts_an_agent_that_accepts_what_it_cannot_write_is_caught() {
+    let site = Site::start();
+    let setup = site.of(small_segments(Setup::new("abort-sabotaged")), "");
+    let volume = Volume::new(EXT4, &setup.data_dir());
+    let (_, finding) = aborted(&site, &setup, &volume, sabotaged(BUG), more_is_accepted);
+    caught(&finding);
+}
+
+/// A life of `program` in which the file system aborts; what is left after the next mount.
+fn aborted(
+    site: &Site,
+    setup: &Setup,
+    volume: &Volume,
+    program: Command,
+    meanwhile: impl Fn(&Agent<'_>, &Load),
+) -> (Outside, Finding) {
+    let mut outside = Outside::default();
+    site.stall();
+    let agent = setup.spawn_by(program);
+    agent.wait_ready("/readyz?for=accept", SOON);
+    let load = loaded(setup, 1);
+    assert!(volume.remount_as("abort"), "the kernel does not abort it");
+    said(&agent, "file system");
+    meanwhile(&agent, &load);
+    outside.add(load.stop());
+    agent.kill();
+    volume.remount();
+    let finding = outside.look(volume.point(), Some(site));
+    (outside, finding)
 }
 
 /// The kernel turns no mount read-only on which files are open for writing, so the directory gets a read-only
@@ -68,6 +92,35 @@ pub fn a_directory_that_turns_read_only_is_waited_for_and_delivered_from_meanwhi
     let verdict = outside.verdict(&site);
     println!("read-only: {verdict}");
     verdict.assert_exact();
+}
+
+pub fn in_a_directory_that_turns_read_only_an_agent_that_accepts_what_it_cannot_write_is_caught() {
+    let site = Site::start();
+    let setup = site.of(small_segments(Setup::new("read-only-sabotaged")), "");
+    let agent = setup.spawn_by(sabotaged(BUG));
+    agent.wait_ready("/readyz?for=accept", SOON);
+    let load = loaded(&setup, 1);
+    let lid = Lid::on(&setup);
+    said(&agent, "Read-only");
+    more_is_accepted(&agent, &load);
+    let mut outside = Outside::default();
+    outside.add(load.stop());
+    drop(lid);
+    agent.wait_drained(None, SOON);
+    agent.stop();
+    caught(&outside.look(&setup.data_dir(), Some(&site)));
+}
+
+const BUG: &str = "accepted-unwritten";
+
+/// What it does and must not: it answers while it says that it takes nothing.
+fn more_is_accepted(_: &Agent<'_>, load: &Load) {
+    load.wait_accepted(load.accepted() + 100, SOON);
+}
+
+fn caught(finding: &Finding) {
+    println!("caught: {finding}");
+    assert!(finding.lost > 0, "{BUG} was not noticed: {finding}");
 }
 
 /// A generator at work, with some segments on disk already.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cycle::{each_round, small_segments};
 use crate::outside::Outside;
+use crate::sabotaged::sabotaged;
 use crate::says;
 use crate::site::{STREAM, Site};
 use crate::support::agent::{Agent, Setup, assert_accounts_balance};
@@ -102,4 +103,29 @@ fn refused(setup: &Setup, agent: &Agent<'_>, lines_before: usize) {
     assert_eq!(says::metric(agent, "spoolway_spool_full"), 1.0);
     assert_eq!(agent.status()["lanes"][0]["full"], true);
     assert_eq!(says::lines_of_trouble(agent), lines_before + 1, "{}", agent.process.output().tail());
+}
+
+/// It answers "accepted" while it says that it is full.
+pub fn on_a_full_disk_an_agent_that_accepts_what_it_cannot_write_is_caught() {
+    let site = Site::start();
+    let setup =
+        small_segments(Setup::new("full-sabotaged")).spool("max_size = \"1GiB\"\nwhen_full = \"reject\"");
+    let setup = site.of(setup, "");
+    let volume = Volume::new(EXT4, &setup.data_dir());
+    let agent = setup.spawn_by(sabotaged("accepted-unwritten"));
+    agent.wait_ready("/readyz?for=accept", SOON);
+    site.stall();
+    volume.fill(ROOM);
+    let load = backlog(&setup, 1);
+    let word = last_byte(&volume);
+    says::not_accepting(&agent, word);
+    load.wait_accepted(load.accepted() + 100, SOON);
+    let mut outside = Outside::default();
+    outside.add(load.stop());
+    site.resume();
+    agent.wait_drained(None, SOON);
+    agent.stop();
+    let finding = outside.look(volume.point(), Some(&site));
+    println!("caught: {finding}");
+    assert!(finding.lost > 0, "accepted-unwritten was not noticed: {finding}");
 }

@@ -65,10 +65,13 @@ fn main() -> ExitCode {
             ext4_filled_to_the_last_byte_drains_and_accepts_again_by_itself needs [Mounts, Ext4],
             xfs_filled_to_the_last_byte_drains_and_accepts_again_by_itself needs [Mounts, Xfs],
             a_file_system_without_inodes_drains_and_accepts_again_by_itself needs [Mounts, Ext4],
+            on_a_full_disk_an_agent_that_accepts_what_it_cannot_write_is_caught needs [Mounts, Ext4],
         ],
         broken: [
             on_a_file_system_that_aborts_what_is_durable_is_delivered_and_nothing_is_lost needs [Mounts, Ext4],
             a_directory_that_turns_read_only_is_waited_for_and_delivered_from_meanwhile needs [Mounts],
+            on_a_file_system_that_aborts_an_agent_that_accepts_what_it_cannot_write_is_caught needs [Mounts, Ext4],
+            in_a_directory_that_turns_read_only_an_agent_that_accepts_what_it_cannot_write_is_caught needs [Mounts],
         ],
         sweep: [
             saving_positions_and_deleting_survives_a_kill_at_every_call needs [Python, Tracing],
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         ],
         sweep: [
             an_agent_that_counts_what_it_sends_as_delivered_is_caught needs [Python, Tracing],
+            an_agent_that_accepts_what_it_cannot_write_is_caught needs [Python, Tracing],
         ],
         kills: [
             kills_at_random_moments_lose_nothing needs [],

@@ -194,3 +194,21 @@ pub fn an_agent_that_counts_what_it_sends_as_delivered_is_caught() {
     });
     assert!(caught.is_some(), "not noticed at any of {} calls", all.len());
 }
+
+/// An error is told to the sender whose call failed, and the next one hears "accepted".
+pub fn an_agent_that_accepts_what_it_cannot_write_is_caught() {
+    let program = sabotaged("accepted-unwritten");
+    let template = scratch("template-unwritten");
+    Script::Append.prepare(&template);
+    let all = counted(Script::Append, &template, &program);
+    let written =
+        (1..=all.len()).filter(|n| all[n - 1].contains("pwrite64") || all[n - 1].contains("fdatasync"));
+    let caught = written.into_iter().find(|point| {
+        let (struck, finding) = at(Script::Append, &template, *point, "EIO", &program);
+        if finding.lost > 0 {
+            println!("caught by EIO at call {point} ({struck:?}): {finding}");
+        }
+        finding.lost > 0
+    });
+    assert!(caught.is_some(), "not noticed at any of {} calls", all.len());
+}
