@@ -1,5 +1,6 @@
 //! The simulated file system: calls are counted, fail on demand, and are kept as moments to crash at.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -138,6 +139,12 @@ impl Drop for SimLock {
     }
 }
 
+/// Where a path leads: a relative one begins in the working directory, which is `/`. An empty one leads nowhere.
+fn here(path: &Path) -> Cow<'_, Path> {
+    let nowhere = path.as_os_str().is_empty();
+    if path.is_absolute() || nowhere { path.into() } else { Path::new("/").join(path).into() }
+}
+
 impl SimFs {
     /// A disk with that on it, for a program that has just started: nobody holds a lock.
     #[must_use]
@@ -232,7 +239,7 @@ impl SimFs {
 
     fn open_as(&self, path: &Path, writable: bool) -> io::Result<SimFile> {
         self.enter(Call::Open)?;
-        let id = self.with(|world| world.file_at(path)).map_err(|e| match e.kind() {
+        let id = self.with(|world| world.file_at(&here(path))).map_err(|e| match e.kind() {
             // The kernel opens a directory for reading; that it is no file is found out afterwards.
             io::ErrorKind::IsADirectory if !writable => io::ErrorKind::InvalidInput.into(),
             _ => e,
@@ -247,7 +254,7 @@ impl Fs for SimFs {
 
     fn create(&self, path: &Path) -> io::Result<SimFile> {
         self.enter(Call::Create)?;
-        let id = self.with(|world| world.make_file(path))?;
+        let id = self.with(|world| world.make_file(&here(path)))?;
         Ok(SimFile { fs: self.clone(), id, writable: true })
     }
 
@@ -261,18 +268,19 @@ impl Fs for SimFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.enter(Call::Rename)?;
-        self.with(|world| world.rename(from, to))
+        self.with(|world| world.rename(&here(from), &here(to)))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.enter(Call::Remove)?;
-        self.with(|world| world.remove(path))
+        self.with(|world| world.remove(&here(path)))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        if self.with(|world| world.directory(path).is_ok()) {
+        if self.with(|world| world.directory(&here(path)).is_ok()) {
             return Ok(());
         }
+        let path = &*here(path);
         let above = path.parent().unwrap_or(Path::new("/"));
         self.create_dir(above)?;
         self.enter(Call::MakeDir)?;
@@ -282,12 +290,12 @@ impl Fs for SimFs {
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
         self.enter(Call::List)?;
-        self.with(|world| world.list(path))
+        self.with(|world| world.list(&here(path)))
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.enter(Call::SyncDir)?;
-        self.with(|world| world.sync_names(path))
+        self.with(|world| world.sync_names(&here(path)))
     }
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
@@ -304,6 +312,7 @@ impl Fs for SimFs {
 
     fn lock(&self, path: &Path) -> io::Result<SimLock> {
         self.enter(Call::Lock)?;
+        let path = &*here(path);
         let mut state = self.lock_state();
         state.world.make_lock(path)?;
         if !state.locks.insert(path.to_owned()) {

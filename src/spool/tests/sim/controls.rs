@@ -98,12 +98,7 @@ fn torn_after_a_look() -> Result<(), String> {
     site.step(Step::Small, &mut witness)?;
     site.step(Step::Consume, &mut witness)?;
     fs.repair();
-    let mut verifier = super::verify::Verifier {
-        settings: &settings,
-        metrics: &metrics,
-        depth: DEPTH,
-        tried: super::verify::Tried::default(),
-    };
+    let mut verifier = super::verify::Verifier::new(&settings, &metrics, DEPTH);
     verifier.crash(&fs.world(), &witness, fs.calls(), 0)
 }
 

@@ -3,6 +3,8 @@
 //! Most real bugs of crash consistency need three operations or fewer (CrashMonkey, OSDI 2018); here are all stories
 //! of up to four.
 
+use std::path::Path;
+
 use super::site::{Site, Step, small};
 use super::verify::{Depth, Tried, Verifier};
 use super::witness::Witness;
@@ -16,7 +18,7 @@ pub(crate) fn tell(story: &[Step], settings: &Spool, depth: Depth) -> Result<Tri
     let metrics = Metrics::new();
     let (fs, mut witness) = (SimFs::default(), Witness::default());
     let mut site = Site::new(fs.clone(), 1, settings, &metrics);
-    let mut verifier = Verifier { settings, metrics: &metrics, depth, tried: Tried::default() };
+    let mut verifier = Verifier::new(settings, &metrics, depth);
     let told = |e: String| format!("{story:?}: {e}");
     let Some((last, before)) = story.split_last() else {
         fs.record();
@@ -84,4 +86,30 @@ fn a_crash_in_the_recovery_from_a_crash_in_the_recovery_from_a_crash_is_survived
     let tried = tell(&[Step::Large, Step::Small, Step::Large], &settings, depth).unwrap();
     println!("three deep: {tried:?}");
     assert!(tried.recoveries > 1000, "{tried:?}");
+}
+
+/// The first process makes the way to its data directory and is killed somewhere on it; the next one finds the way,
+/// accepts an event, and the power goes.
+#[test]
+fn a_relative_data_directory_is_durable_from_the_working_directory_on_before_an_event_is_accepted() {
+    let (settings, metrics) = (small(), Metrics::new());
+    let started = |fs: &SimFs| {
+        let mut site = Site::new(fs.clone(), 1, &settings, &metrics);
+        site.place = Path::new("here/data");
+        site.start().map(|()| site)
+    };
+    let first = SimFs::default();
+    first.record();
+    started(&first).unwrap();
+    let depth = Depth { nested: 0, cuts: 64, nested_cuts: 0, stride: 1 };
+    let mut verifier = Verifier::new(&settings, &metrics, depth);
+    verifier.place = Path::new("here/data");
+    for moment in first.moments() {
+        let (fs, mut witness) = (SimFs::of(moment.world), Witness::default());
+        let mut site = started(&fs).unwrap();
+        site.step(Step::Small, &mut witness).unwrap();
+        let tried = verifier.crash(&fs.world(), &witness, fs.calls(), 0);
+        tried.unwrap_or_else(|e| panic!("the first process was killed before {:?}, then {e}", moment.before));
+    }
+    println!("a relative data directory: {:?}", verifier.tried);
 }

@@ -51,7 +51,7 @@ fn tell(story: &[Step], fault: Fault, settings: &Spool, depth: Depth) -> Result<
         site.lives_on(&mut witness.without_acknowledgements())?;
         return Ok(Tried::default());
     }
-    let mut verifier = Verifier { settings, metrics: &metrics, depth, tried: Tried::default() };
+    let mut verifier = Verifier::new(settings, &metrics, depth);
     // A crash while it is broken.
     verifier.crash(&fs.world(), &witness, fs.calls(), 0)?;
     let hit = fs.repair();

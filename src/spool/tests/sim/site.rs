@@ -20,7 +20,7 @@ use crate::spool::{DataDir, Hole, HoleCause, Item};
 
 /// Turns of the writer that a sender waits.
 const TURNS: usize = 3;
-const POSITION: &str = "/data/position";
+const POSITION: &str = "position";
 
 /// Settings with which two events of [`Step::Large`] fill a segment.
 pub(crate) fn small() -> Spool {
@@ -67,6 +67,8 @@ impl Step {
 pub(crate) struct Site {
     pub(crate) fs: SimFs,
     pub(crate) host: Arc<SteppedHost>,
+    /// The data directory, as the configuration has it.
+    pub(crate) place: &'static Path,
     settings: Spool,
     metrics: Arc<Metrics>,
     open: Option<Open>,
@@ -92,6 +94,7 @@ impl Site {
         Self {
             fs,
             host,
+            place: Path::new("/data"),
             settings: settings.clone(),
             metrics: Arc::clone(metrics),
             open: None,
@@ -106,8 +109,8 @@ impl Site {
     pub(crate) fn start(&mut self) -> Result<(), String> {
         let said = |e: &dyn std::fmt::Display| format!("it does not start: {e}");
         let host = Arc::clone(&self.host);
-        let data = DataDir::open_on(self.fs.clone(), Path::new("/data"), host).map_err(|e| said(&e))?;
-        let (slots, value) = Slots::open(&self.fs, Path::new(POSITION), 64).map_err(|e| said(&e))?;
+        let data = DataDir::open_on(self.fs.clone(), self.place, host).map_err(|e| said(&e))?;
+        let (slots, value) = Slots::open(&self.fs, &self.place.join(POSITION), 64).map_err(|e| said(&e))?;
         let saved = value.and_then(|v| v.try_into().ok()).map(|v| Seq(u64::from_le_bytes(v)));
         let lane =
             SteppedLane::open(&data, lane_name(), &self.settings, saved.unwrap_or(Seq::FIRST), &self.metrics);

@@ -45,9 +45,15 @@ pub(crate) struct Verifier<'a> {
     pub(crate) metrics: &'a Arc<Metrics>,
     pub(crate) depth: Depth,
     pub(crate) tried: Tried,
+    /// The data directory of every agent it starts.
+    pub(crate) place: &'static Path,
 }
 
-impl Verifier<'_> {
+impl<'a> Verifier<'a> {
+    pub(crate) fn new(settings: &'a Spool, metrics: &'a Arc<Metrics>, depth: Depth) -> Self {
+        Self { settings, metrics, depth, tried: Tried::default(), place: Path::new("/data") }
+    }
+
     /// Every crash at a moment: kill -9, and every way in which a power cut can end.
     pub(crate) fn crash(
         &mut self,
@@ -77,6 +83,7 @@ impl Verifier<'_> {
         }
         let mut witness = promised.clone();
         let mut site = Site::new(fs.clone(), 1000 + u64::from(level), self.settings, self.metrics);
+        site.place = self.place;
         self.live_on(&mut site, &mut witness)?;
         if nested {
             let first = usize::try_from(self.tried.recoveries).unwrap_or(0) % self.depth.stride;
@@ -113,8 +120,7 @@ impl Verifier<'_> {
 
     /// A tool that looks on sees nothing wrong, and changes nothing.
     fn look_on(&self, site: &Site) -> Result<(), String> {
-        let snapshot =
-            Snapshot::take(&site.fs, Path::new("/data")).map_err(|e| format!("no snapshot: {e}"))?;
+        let snapshot = Snapshot::take(&site.fs, site.place).map_err(|e| format!("no snapshot: {e}"))?;
         for lane in &snapshot.lanes {
             let findings = lane.look_over(true).map_err(|e| e.to_string())?;
             if findings.lost() > 0 {
