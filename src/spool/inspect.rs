@@ -70,7 +70,7 @@ impl<F: Fs> Log<F> for Frozen<F> {
         let mut left = self.left();
         left.floor = left.floor.raised_by(read_floor(&self.fs, &self.dir));
         let gone = left.floor.gone();
-        left.segments.retain(|_, s| s.end > gone);
+        left.segments.retain(|s| s.end > gone);
         left.segments.contains_key(&segment)
     }
     fn lost(&self, _range: SeqRange, _segment: SegmentId) {}

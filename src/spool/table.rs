@@ -1,6 +1,7 @@
 //! What segments a lane has, in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use crate::event::UnixMillis;
@@ -52,10 +53,45 @@ impl FloorMark {
     }
 }
 
+/// Segments in order. Read as a map; every change keeps the sum of their bytes, which each commit asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Segments {
+    map: BTreeMap<SegmentId, Segment>,
+    bytes: u64,
+}
+
+impl Segments {
+    pub(super) fn insert(&mut self, id: SegmentId, segment: Segment) {
+        self.bytes = self.bytes.saturating_add(segment.bytes);
+        if let Some(old) = self.map.insert(id, segment) {
+            self.bytes = self.bytes.saturating_sub(old.bytes);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &SegmentId) -> Option<Segment> {
+        let old = self.map.remove(id)?;
+        self.bytes = self.bytes.saturating_sub(old.bytes);
+        Some(old)
+    }
+
+    pub(super) fn retain(&mut self, mut stays: impl FnMut(&Segment) -> bool) {
+        self.map.retain(|_, segment| stays(segment));
+        self.bytes = self.map.values().map(|s| s.bytes).sum();
+    }
+}
+
+impl Deref for Segments {
+    type Target = BTreeMap<SegmentId, Segment>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.map
+    }
+}
+
 /// The segments of a lane in order, and what is gone below them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
-    pub(super) segments: BTreeMap<SegmentId, Segment>,
+    pub(super) segments: Segments,
     pub(super) floor: FloorMark,
 }
 
@@ -75,6 +111,36 @@ impl Table {
 
     /// Bytes of all files.
     pub(super) fn bytes(&self) -> u64 {
-        self.segments.values().map(|s| s.bytes).sum()
+        self.segments.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_all_files_are_those_of_the_segments_that_are_left() {
+        let segment = |id, bytes| Segment {
+            id: SegmentId(id),
+            path: PathBuf::new(),
+            base: Seq(id),
+            end: Seq(id + 1),
+            end_offset: 0,
+            bytes,
+            created: None,
+            verdict: Verdict::None,
+            readable: true,
+        };
+        let mut table = Table::default();
+        (1..=4).for_each(|id| table.segments.insert(SegmentId(id), segment(id, 100 * id)));
+        assert_eq!(table.bytes(), 1000);
+        table.segments.insert(SegmentId(4), segment(4, 450));
+        assert_eq!(table.bytes(), 1050, "one that grew");
+        assert_eq!(table.segments.remove(&SegmentId(2)), Some(segment(2, 200)));
+        assert_eq!(table.segments.remove(&SegmentId(2)), None);
+        assert_eq!(table.bytes(), 850);
+        table.segments.retain(|s| s.end > Seq(2));
+        assert_eq!(table.bytes(), 750);
     }
 }
