@@ -29,10 +29,15 @@ soak-spool:
 soak-disk seconds="3600":
     SPOOLWAY_SOAK=1 SPOOLWAY_SECONDS={{seconds}} SPOOLWAY_DISK_TESTS=required cargo test --test disk -- --nocapture
 
-# Every mutant of spool, disk and state, each against the tests of these rooms (needs `cargo install cargo-mutants`): a night.
-# `just mutants --shard 0/20` does a twentieth
+# Every mutant of spool, disk, state and tracker, all in one build, each a run of the tests of these rooms until one
+# fails (needs `cargo install cargo-mutants`): an hour or two; docs/mutants.md has the result.
+# `just mutants --every 20` does a twentieth; `just mutants --only janitor` those of one file. What was run stands
+# in target/mutants/out.jsonl and is not run again while that is there
 mutants *options:
-    cargo mutants --no-shuffle --timeout 300 --file 'src/spool/**' --file 'src/disk/**' --file 'src/state/**' --file src/deliver/tracker.rs --exclude '**/tests/**' --exclude 'src/disk/sim/**' --exclude src/spool/stepped.rs --cargo-test-arg=--lib {{options}} -- --skip exhaustive --skip kafka:: --skip target:: --skip source:: --skip cli::
+    mkdir -p target/mutants
+    cargo mutants --list --json --no-shuffle --file 'src/spool/**' --file 'src/disk/**' --file 'src/state/**' --file src/deliver/tracker.rs --exclude '**/tests/**' --exclude 'src/disk/sim/**' --exclude src/spool/stepped.rs > target/mutants/list.json
+    python3 tests/mutants/schemata.py target/mutants/list.json . target/mutants/copy
+    python3 tests/mutants/hunt.py {{options}} target/mutants/list.json target/mutants/copy target/mutants/out.jsonl
 
 # The program proving itself, with nothing else installed
 demo:

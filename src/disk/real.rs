@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt as _, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, Mode, OFlags};
@@ -48,7 +48,6 @@ fn entry(entry: &fs::DirEntry) -> io::Result<Option<Entry>> {
     let kind = match file_type {
         t if t.is_file() => EntryKind::File,
         t if t.is_dir() => EntryKind::Directory,
-        t if t.is_fifo() || t.is_socket() => EntryKind::Other,
         _ => EntryKind::Other,
     };
     let len = match entry.metadata() {
@@ -154,6 +153,13 @@ impl Fs for RealFs {
     }
 }
 
+impl RealFile {
+    /// Where no blocks can be reserved. Never shorter: there may be events in it.
+    fn lengthen(&self, len: u64) -> io::Result<()> {
+        if self.size()? < len { self.0.set_len(len) } else { Ok(()) }
+    }
+}
+
 impl File for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
@@ -173,8 +179,7 @@ impl File for RealFile {
             match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) if self.size()? < len => return self.0.set_len(len),
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return self.lengthen(len),
                 Err(e) => return Err(e.into()),
             }
         }
@@ -240,5 +245,114 @@ mod tests {
         assert_eq!(file.read_full_at(&mut buf, 0).unwrap(), 10_000);
         assert_eq!(&buf[..4], b"abc\0");
         assert!(buf[3..10_000].iter().all(|b| *b == 0));
+    }
+
+    #[test]
+    fn where_no_blocks_can_be_reserved_a_file_gets_its_length_and_keeps_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealFs.create(&dir.path().join("f")).unwrap();
+        file.write_at(b"abc", 0).unwrap();
+        for (wanted, expected) in [(2, 3), (3, 3), (100, 100), (50, 100)] {
+            file.lengthen(wanted).unwrap();
+            assert_eq!(file.size().unwrap(), expected);
+        }
+        // A file system without reservation: that is no error.
+        RealFs.open(Path::new("/proc/self/comm")).unwrap().allocate(10).unwrap();
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_an_error() {
+        // Nothing of a pipe or of /proc can be synced or forgotten, so a call that is not made shows.
+        let (pipe, _end) = std::io::pipe().unwrap();
+        let pipe = RealFile(fs::File::from(std::os::fd::OwnedFd::from(pipe)));
+        assert_eq!(pipe.sync_data().unwrap_err().raw_os_error(), Some(Errno::INVAL.raw_os_error()));
+        assert_eq!(pipe.forget_cached().unwrap_err().raw_os_error(), Some(Errno::SPIPE.raw_os_error()));
+        assert_eq!(
+            RealFs.sync_dir(Path::new("/proc/self")).unwrap_err().raw_os_error(),
+            Some(Errno::INVAL.raw_os_error())
+        );
+        let directory = RealFile(fs::File::open("/").unwrap());
+        assert_eq!(directory.read_at(&mut [0], 0).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[test]
+    fn a_link_to_a_file_is_not_followed_and_no_child_inherits_what_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("file"), dir.path().join("link"));
+        let file = RealFs.create(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for refused in [RealFs.open_read(&link), RealFs.open(&link)] {
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::LOOP.raw_os_error()));
+        }
+        assert_eq!(RealFs.lock(&link).unwrap_err().raw_os_error(), Some(Errno::LOOP.raw_os_error()));
+        let lock = RealFs.lock(&dir.path().join("lock")).unwrap();
+        for open in [&file.0, &RealFs.open_read(&path).unwrap().0, &lock._file] {
+            assert!(rustix::io::fcntl_getfd(open).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+        }
+    }
+
+    #[test]
+    fn a_file_is_no_directory_to_be_synced_or_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        RealFs.create(&file).unwrap();
+        RealFs.sync_dir(dir.path()).unwrap();
+        assert_eq!(RealFs.sync_dir(&file).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        assert_eq!(RealFs.lock_dir(&file).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        let first = RealFs.lock_dir(dir.path()).unwrap();
+        assert!(first.is_some());
+        assert_eq!(RealFs.lock_dir(dir.path()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn what_is_made_is_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        RealFs.create_dir(&dir.path().join("a/b")).unwrap();
+        RealFs.create(&dir.path().join("a/b/file")).unwrap();
+        RealFs.lock(&dir.path().join("a/b/lock")).unwrap();
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().mode() & 0o777;
+        assert_eq!(["a", "a/b", "a/b/file", "a/b/lock"].map(mode), [0o700, 0o700, 0o600, 0o600]);
+    }
+
+    #[test]
+    fn what_is_deleted_while_it_is_listed_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        RealFs.create(&dir.path().join("gone")).unwrap();
+        let found = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap();
+        RealFs.remove(&dir.path().join("gone")).unwrap();
+        assert!(entry(&found).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_working_directory() {
+        assert_eq!(parent(Path::new("name")), Path::new("."));
+        assert_eq!(parent(Path::new("/data/name")), Path::new("/data"));
+        assert_eq!(parent(Path::new("/")), Path::new("."));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        RealFs.create(&file).unwrap();
+        assert_eq!(RealFs.create_dir(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(RealFs.create_dir(&file.join("below")).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_another_process_makes_at_the_same_time_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let together = std::sync::Barrier::new(2);
+        let make_all = || {
+            for n in 0..300 {
+                let path = dir.path().join(n.to_string());
+                together.wait();
+                RealFs.create_dir(&path).unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(make_all);
+            make_all();
+        });
     }
 }

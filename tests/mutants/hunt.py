@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Runs each mutant of one build (see schemata.py) against the tests, and says which survive.
 
-    hunt.py LIST COPY OUT [--only REGEX] [--shard K/N] TEST-PROGRAM...
+    hunt.py [--quick] [--only REGEX] [--every K] [--test NAME]... LIST COPY OUT
 
-Three rounds, each for what survived the one before: the tests of the mutant's own room, all quick tests of the
-library, everything (the exhaustive stories too, then each further test program). A test that fails, a crash, or no
-sign of life for a minute kills a mutant. What is found goes to OUT, a line each, so that a run can be taken up again.
+Without a mutant each test of the library is timed once. Then a mutant meets, until one fails: the tests that killed its
+neighbours, the quick tests of its own file, all quick tests, the slow ones, and the further programs (`--test`). A test
+that fails, a crash, or a round that takes many times as long as it should kills a mutant. What is found goes to OUT, a
+line each, so that a hunt can be taken up again; with `--quick` only the quick tests are run, and what survives them is
+what a later hunt without it begins with.
 """
 
 import argparse
+import collections
 import json
 import os
 import re
@@ -22,8 +25,12 @@ import tempfile
 import time
 from pathlib import Path
 
-SILENCE = 90
-LONG = ["exhaustive", "sim::long", "sim::faults", "sim::rot", "agent::beside"]
+ROOMS = ("spool::", "disk::", "state::", "deliver::")
+# Whose tests can meet a mutant of a room: its own, and those of rooms that use it.
+USERS = {"disk": ROOMS, "spool": ("spool::",), "state": ("state::", "deliver::"), "deliver": ("deliver::",)}
+QUICK, CHEAP = 0.4, 0.06
+# A round may take this many seconds, and this many times as long as without a mutant.
+GRACE, PATIENCE = 12, 6
 
 
 def limits():
@@ -33,31 +40,28 @@ def limits():
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
 
 
-def killed_by(program, arguments, number, cwd):
-    """The first test that fails, or None if the mutant survives."""
+def run(program, arguments, number, cwd, deadline):
+    """Lines of a test program as they come, then how it ended: a code, or `None` if it was too slow."""
     home = tempfile.mkdtemp(prefix="mutant-", dir=os.environ.get("MUTANT_TMP"))
     env = {**os.environ, "SPOOLWAY_MUTANT": str(number), "TMPDIR": home, "RUST_BACKTRACE": "0"}
+    env["PROPTEST_MAX_SHRINK_ITERS"] = "0"
     process = subprocess.Popen(
         [program, *arguments], cwd=cwd, env=env, preexec_fn=limits, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    verdict, pending, heard = None, b"", time.monotonic()
+    pending, end = b"", time.monotonic() + deadline
     out = process.stdout.fileno()
     try:
         while True:
-            ready, _, _ = select.select([out], [], [], 5)
+            ready, _, _ = select.select([out], [], [], max(0, end - time.monotonic()))
             if not ready:
-                if time.monotonic() - heard > SILENCE:
-                    return "hangs"
-                continue
+                yield None
+                return
             piece = os.read(out, 65536)
             if not piece:
-                code = process.wait()
-                return None if code == 0 else f"exit {code}"
-            heard = time.monotonic()
+                yield process.wait()
+                return
             *lines, pending = (pending + piece).split(b"\n")
-            for line in lines:
-                if line.endswith(b"FAILED") and line.startswith(b"test "):
-                    return line.decode(errors="replace")[5:-11]
+            yield from (line.decode(errors="replace") for line in lines)
     finally:
         try:
             os.killpg(process.pid, signal.SIGKILL)
@@ -65,46 +69,163 @@ def killed_by(program, arguments, number, cwd):
             pass
         process.wait()
         shutil.rmtree(home, ignore_errors=True)
-    return verdict
+
+
+class Round:
+    """Tests of one program that are run together; no names are all of them."""
+
+    def __init__(self, program, names, seconds):
+        self.program, self.names, self.seconds = program, names, seconds
+
+    def killer(self, number, cwd):
+        """The first test that fails, or None if the mutant survives."""
+        # libtest knows --exact; the programs with their own harness are run whole.
+        arguments = [*self.names, "--exact", "--test-threads", "2"] if self.names else []
+        # What it prints itself may stand between a test's name and its result.
+        last = "?"
+        for line in run(self.program, arguments, number, cwd, GRACE + PATIENCE * self.seconds):
+            if line is None:
+                return "too slow"
+            if isinstance(line, int):
+                return None if line == 0 else f"exit {line} after {last}"
+            if line.startswith("test ") and not line.startswith("test result"):
+                last = line.split()[1]
+                if line.endswith("FAILED"):
+                    return last
+        return None
+
+
+def built(copy, tests):
+    """The library's test program, then the others."""
+    kinds = ["--lib"] + [word for name in tests for word in ("--test", name)]
+    command = ["cargo", "test", "--no-run", *kinds, "--features", "simulation", "--message-format", "json"]
+    done = subprocess.run(command, cwd=copy, stdout=subprocess.PIPE, text=True, check=True)
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    of = {m["target"]["name"]: m["executable"] for m in messages if m.get("executable") and m["profile"]["test"]}
+    return [of[name] for name in ("spoolway", *tests)]
+
+
+def timed(lib, cwd):
+    """The seconds that each test takes alone, without a mutant."""
+    seconds, before = {}, time.monotonic()
+    for line in run(lib, [*ROOMS, "agent::", "--test-threads", "1"], 0, cwd, 1800):
+        if line is None or (isinstance(line, int) and line != 0):
+            sys.exit(f"the tests fail or hang without a mutant, after {seconds.keys()}")
+        if isinstance(line, str) and line.startswith("test ") and not line.startswith("test result"):
+            now = time.monotonic()
+            if line.endswith("FAILED"):
+                sys.exit(f"fails without a mutant: {line}")
+            if not line.endswith("ignored"):
+                seconds[line.split()[1]] = now - before
+            before = now
+    return seconds
 
 
 def room(name):
     """`src/spool/format/block.rs` is tested by `spool::format::block`, and by what stands beside it."""
     parts = name.removeprefix("src/").removesuffix(".rs").split("/")
-    return "::".join(p for p in parts if p != "mod")
+    return "::".join(p for p in parts if p != "mod") + "::"
+
+
+class Hunt:
+    def __init__(self, given):
+        self.lib, *others = built(given.copy, given.test)
+        self.cwd, self.quick = given.copy, given.quick
+        cache = Path(given.copy) / "seconds.json"
+        if not cache.exists():
+            cache.write_text(json.dumps(timed(self.lib, self.cwd), indent=1))
+        self.seconds = json.loads(cache.read_text())
+        self.others = []
+        for program in others:
+            began = time.monotonic()
+            if (end := [*run(program, [], 0, self.cwd, 1800)][-1]) != 0:
+                sys.exit(f"{program} fails without a mutant: {end}")
+            self.others.append(Round(program, [], time.monotonic() - began))
+        # What killed last, by file and by function.
+        self.killers = collections.defaultdict(collections.Counter)
+
+    def of(self, names):
+        return Round(self.lib, names, sum(self.seconds[n] for n in names))
+
+    def rounds(self, mutant):
+        """From the cheapest to the dearest; a test is run once."""
+        own, asked = room(mutant["file"]), set()
+        neighbours = [n for place in places(mutant) for n, _ in self.killers[place].most_common(3)]
+        inside = [n for n in self.seconds if n.startswith(USERS[own.split("::")[0]])]
+        for names in (
+            neighbours,
+            [n for n in inside if n.startswith(own) and self.seconds[n] < QUICK],
+            [n for n in inside if self.seconds[n] < CHEAP],
+            [n for n in inside if self.seconds[n] < QUICK],
+            () if self.quick else self.seconds,
+        ):
+            names = sorted({n for n in names if n not in asked}, key=self.seconds.get)
+            asked.update(names)
+            if names:
+                yield self.of(names)
+        yield from () if self.quick else self.others
+
+    def killer(self, number, mutant):
+        for each in self.rounds(mutant):
+            if killer := each.killer(number, self.cwd):
+                if killer in self.seconds:
+                    self.learn(mutant, killer)
+                return killer
+        return None
+
+    def learn(self, mutant, killer):
+        for place in places(mutant):
+            self.killers[place][killer] += 1
+
+
+def known_rows(out, mutants):
+    """What earlier hunts wrote, the last word on each mutant."""
+    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    if any(mutants[row["number"] - 1]["name"] != row["name"] for row in rows):
+        sys.exit(f"{out} is of another list of mutants: remove it to begin anew")
+    return {row["number"]: row for row in rows}
+
+
+def places(mutant):
+    function = mutant["function"] or {}
+    return (mutant["file"], function.get("function_name")), (mutant["file"],)
 
 
 def main():
-    ask = argparse.ArgumentParser()
-    ask.add_argument("--only", default="")
-    ask.add_argument("--shard", default="0/1")
-    ask.add_argument("list")
-    ask.add_argument("copy")
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--quick", action="store_true", help="leave the slow tests to another time")
+    ask.add_argument("--only", default="", metavar="REGEX", help="mutants whose name this is found in")
+    ask.add_argument("--every", type=int, default=1, metavar="K", help="each Kth of them")
+    ask.add_argument("--test", action="append", default=[], metavar="NAME", help="a program of tests/, for survivors")
+    ask.add_argument("list", help="what `cargo mutants --list --json` printed")
+    ask.add_argument("copy", help="where schemata.py wrote")
     ask.add_argument("out")
-    ask.add_argument("programs", nargs="+")
     given = ask.parse_args()
     mutants = json.load(open(given.list))
     known = json.load(open(Path(given.copy) / "schemata.json"))
     skip = set(known["unviable"]) | {int(n) for n in known["left_out"]}
+    wanted = [n for n, m in enumerate(mutants, 1) if n not in skip and re.search(given.only, m["name"])]
     out = Path(given.out)
-    done = {json.loads(line)["number"] for line in out.read_text().splitlines()} if out.exists() else set()
-    shard, of = (int(n) for n in given.shard.split("/"))
-    lib, *others = given.programs
-    quick = ["spool::", "disk::", "state::", "deliver::"] + [w for name in LONG for w in ("--skip", name)]
-    for number, mutant in enumerate(mutants, 1):
-        if number in skip or number in done or number % of != shard or not re.search(given.only, mutant["name"]):
+    rows = known_rows(out, mutants)
+    if not given.quick:
+        rows = {n: row for n, row in rows.items() if row["killer"] or not row["quick"]}
+    hunt = Hunt(given)
+    for number, row in rows.items():
+        if row["killer"] in hunt.seconds:
+            hunt.learn(mutants[number - 1], row["killer"])
+    for number in wanted[:: given.every]:
+        if number in rows:
             continue
-        began = time.monotonic()
-        rounds = [(lib, [room(mutant["file"])] + quick[4:]), (lib, quick), (lib, ["spool::", "agent::"])]
-        rounds += [(other, []) for other in others]
-        killer = next((k for k in (killed_by(p, a, number, given.copy) for p, a in rounds) if k), None)
-        row = {"number": number, "name": mutant["name"], "killer": killer, "seconds": round(time.monotonic() - began, 1)}
+        mutant, began = mutants[number - 1], time.monotonic()
+        killer = hunt.killer(number, mutant)
+        seconds = round(time.monotonic() - began, 1)
+        row = {"number": number, "name": mutant["name"], "killer": killer, "quick": given.quick, "seconds": seconds}
+        rows[number] = row
         with out.open("a") as file:
             file.write(json.dumps(row) + "\n")
         if not killer:
             print(f"SURVIVES {mutant['name']}", flush=True)
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
-    alive = sum(1 for row in rows if not row["killer"])
+    alive = sum(1 for row in rows.values() if not row["killer"])
     share = 100 * (len(rows) - alive) / max(1, len(rows))
     print(f"{len(rows)} run, {alive} survive: {share:.1f} % killed; {len(skip)} unviable or left out")
     sys.exit(1 if alive else 0)

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """All mutants of a list in one build.
 
+    schemata.py LIST PROJECT COPY
+
 `cargo mutants` compiles the crate once a mutant, which for this crate means days. This script takes its list
 (`cargo mutants --list --json`) and writes a copy of the source in which each function with mutants chooses among its
 bodies by a number in the environment:
@@ -8,8 +10,10 @@ bodies by a number in the environment:
     fn f(a: u32) -> u32 { a + 1 }
     fn f(a: u32) -> u32 { match crate::mutant() { 7 => { a - 1 } 8 => { 0 } _ => { a + 1 } } }
 
-So all of them are compiled together, and each is one run of the finished test program. What does not compile is found
-by `cargo check`, taken out, and counted as unviable, as `cargo mutants` counts it.
+So all of them are compiled together, and each is one run of the finished test program (hunt.py). What does not compile
+is found by `cargo check`, taken out, and counted as unviable, as `cargo mutants` counts it. What can't be chosen while
+the program runs (a constant, a `const fn`, a body behind `-> impl`) is left out and counted too. Both stand in
+`COPY/schemata.json`, by a mutant's place in the list, from 1.
 """
 
 import json
@@ -91,8 +95,13 @@ class Source:
         if not body:
             self.left_out[number] = "no body found"
             return
-        if " const fn " in f" {self.text[start:body[0]]}":
+        signature = f" {self.text[start : body[0]]}"
+        if " const fn " in signature:
             self.left_out[number] = "a const fn"
+            return
+        if "-> impl " in signature:
+            # Each body would be a type of its own.
+            self.left_out[number] = "returns an impl"
             return
         a, b = (place(self.starts, mutant["span"][k]) for k in ("start", "end"))
         if not body[0] <= a <= b <= body[1]:

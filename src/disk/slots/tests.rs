@@ -165,3 +165,99 @@ fn what_was_found_is_spared_until_a_sync_has_succeeded() {
     slots.save(b"five").unwrap();
     assert_eq!(reopen(&path).1.as_deref(), Some(&b"five"[..]));
 }
+
+#[test]
+fn values_up_to_the_capacity_fit_and_the_capacity_is_at_least_what_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    for (asked, given) in [(1, 4072), (4072, 4072), (4073, 8168)] {
+        let path = dir.path().join(asked.to_string());
+        let (mut slots, _) = Slots::open(&RealFs, &path, asked).unwrap();
+        assert_eq!(slots.capacity(), given);
+        slots.save(&vec![7; given]).unwrap();
+        assert_eq!(Slots::open(&RealFs, &path, asked).unwrap().1, Some(vec![7; given]));
+        assert!(matches!(slots.save(&vec![7; given + 1]), Err(DiskError::TooLarge { .. })));
+        // A file with more room than is wanted stays as it is.
+        let (slots, value) = Slots::open(&RealFs, &path, 1).unwrap();
+        assert_eq!((slots.capacity(), value), (given, Some(vec![7; given])));
+    }
+}
+
+#[test]
+fn who_looks_on_reads_the_newest_value_of_whatever_length_the_file_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    let (mut slots, _) = Slots::open(&RealFs, &path, 5000).unwrap();
+    assert_eq!(newest_slot(&std::fs::read(&path).unwrap()), None);
+    for i in 0..7u8 {
+        slots.save(&[i; 5000]).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        assert_eq!(newest_slot(&bytes), Some(vec![i; 5000]));
+        // Something at the end is not ours, and moves no slot.
+        bytes.extend([1; 3 * 4095]);
+        assert_eq!(newest_slot(&bytes), Some(vec![i; 5000]));
+        let longer = dir.path().join("longer");
+        std::fs::write(&longer, &bytes).unwrap();
+        let (slots, value) = Slots::open(&RealFs, &longer, 5000).unwrap();
+        assert_eq!((slots.capacity(), value), (8168, Some(vec![i; 5000])));
+    }
+    assert_eq!(newest_slot(&[]), None);
+    assert_eq!(newest_slot(&[1; 3 * 4096 - 1]), None);
+}
+
+#[test]
+fn an_error_that_says_nothing_of_the_bytes_stops_the_opening_and_nothing_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    reopen(&path).0.save(b"value").unwrap();
+    let fs = Faulty::new();
+    for (errno, op) in [(rustix::io::Errno::NOMEM, Op::Read), (rustix::io::Errno::MFILE, Op::OpenWrite)] {
+        fs.error(errno);
+        fs.fail_next(op, 1);
+        assert!(matches!(Slots::open(&fs, &path, 100), Err(DiskError::Io { .. })), "{errno}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+    // What the disk has lost is another thing, by whatever name it says so.
+    for errno in [rustix::io::Errno::UCLEAN, rustix::io::Errno::BADMSG, rustix::io::Errno::ILSEQ] {
+        let (mut slots, _) = reopen(&path);
+        (0..3).for_each(|_| slots.save(b"value").unwrap());
+        fs.error(errno);
+        fs.fail_next(Op::Read, 1);
+        assert_eq!(Slots::open(&fs, &path, 100).unwrap().1.as_deref(), Some(&b"value"[..]), "{errno}");
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_written_has_to_have_the_room_that_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    reopen(&path).0.save(b"value").unwrap();
+    let fs = Faulty::new();
+    fs.error(rustix::io::Errno::ROFS);
+    fs.fail_next(Op::OpenWrite, 3);
+    assert!(Slots::open(&fs, &path, 4073).is_err());
+    for wanted in [1, 4072] {
+        let (slots, value) = Slots::open(&fs, &path, wanted).unwrap();
+        assert_eq!((slots.capacity(), value.as_deref()), (4072, Some(&b"value"[..])));
+    }
+    // And whatever else keeps it from being opened.
+    fs.error(rustix::io::Errno::MFILE);
+    fs.fail_next(Op::OpenWrite, 1);
+    assert!(Slots::open(&fs, &path, 1).is_err());
+}
+
+#[test]
+fn until_a_sync_has_made_its_name_durable_a_file_that_was_found_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    let fs = Faulty::new();
+    let (mut slots, _) = Slots::open(&fs, &path, 100).unwrap();
+    assert_eq!(fs.count(Op::SyncDir), 1);
+    slots.save(b"value").unwrap();
+    slots.sync().unwrap();
+    assert_eq!(fs.count(Op::SyncDir), 1, "it made the name itself");
+    let (mut slots, _) = Slots::open(&fs, &path, 100).unwrap();
+    assert_eq!(fs.count(Op::SyncDir), 1, "a look costs no sync");
+    slots.sync().unwrap();
+    slots.sync().unwrap();
+    assert_eq!(fs.count(Op::SyncDir), 2, "and one is enough");
+}

@@ -17,12 +17,10 @@ const KEPT: usize = 3;
 pub(super) fn set_aside(dir: &Path) -> io::Result<PathBuf> {
     let prefix = format!("{}.broken-", dir.file_name().unwrap_or_default().to_string_lossy());
     let parent = dir.parent().unwrap_or(Path::new("."));
-    let mut at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
-    let mut aside = parent.join(format!("{prefix}{at}"));
-    while aside.exists() {
-        at += 1;
-        aside = parent.join(format!("{prefix}{at}"));
-    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    // Later than all there are, whatever the clock says: the lowest are taken for the oldest.
+    let newest = found(parent, &prefix)?.last().map_or(0, |(at, _)| at.saturating_add(1));
+    let aside = parent.join(format!("{prefix}{}", now.max(newest)));
     match fs::rename(dir, &aside) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -33,15 +31,7 @@ pub(super) fn set_aside(dir: &Path) -> io::Result<PathBuf> {
 }
 
 fn remove_old(parent: &Path, prefix: &str) -> io::Result<()> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(parent)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if let Some(at) = name.to_string_lossy().strip_prefix(prefix).and_then(|at| at.parse::<u128>().ok()) {
-            found.push((at, entry.path()));
-        }
-    }
-    found.sort();
+    let found = found(parent, prefix)?;
     let surplus = found.len().saturating_sub(KEPT);
     for (_, path) in found.into_iter().take(surplus) {
         if path.is_dir() {
@@ -51,6 +41,20 @@ fn remove_old(parent: &Path, prefix: &str) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What was set aside before, oldest first.
+fn found(parent: &Path, prefix: &str) -> io::Result<Vec<(u128, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if let Some(at) = name.to_string_lossy().strip_prefix(prefix).and_then(|at| at.parse::<u128>().ok()) {
+            found.push((at, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -74,5 +78,19 @@ mod tests {
         assert_eq!(kept, [false, false, true, true, true]);
         assert_eq!(fs::read_to_string(made[4].join("n")).unwrap(), "4");
         assert!(home.path().join("ledger.broken-mine").exists());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_make_the_newest_the_oldest() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("ledger");
+        // A thousand years from now.
+        for at in [32_000_000_000_000_u64, 32_000_000_000_001, 32_000_000_000_002] {
+            fs::create_dir(home.path().join(format!("ledger.broken-{at}"))).unwrap();
+        }
+        fs::write(&dir, "a file").unwrap();
+        let aside = set_aside(&dir).unwrap();
+        assert_eq!(aside, home.path().join("ledger.broken-32000000000003"));
+        assert!(aside.exists() && !home.path().join("ledger.broken-32000000000000").exists());
     }
 }

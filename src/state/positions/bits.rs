@@ -101,6 +101,29 @@ mod tests {
     }
 
     #[test]
+    fn every_bit_is_its_own() {
+        for len in [1, 63, 64, 65, 128, 130] {
+            for index in 0..len {
+                let mut bits = Bits::new(len);
+                assert!(bits.set(index));
+                let set: Vec<_> = (0..len + 70).filter(|i| bits.get(*i)).collect();
+                assert_eq!((set, bits.count()), (vec![index], 1), "of {len}");
+                assert_eq!(Bits::from_words(len, bits.words().iter().copied()), bits);
+                assert_eq!(bits.is_full(), len == 1);
+                bits.clear(index);
+                assert_eq!(bits, Bits::new(len));
+            }
+            let all = Bits::from_words(len, [u64::MAX; 3]);
+            assert_eq!((all.len(), all.count(), all.is_full(), all.is_empty()), (len, len, true, false));
+            let mut all_but_the_first = all.clone();
+            all_but_the_first.clear(0);
+            all_but_the_first.clear(len + 1);
+            assert_eq!((all_but_the_first.count(), all_but_the_first.get(0)), (len - 1, false));
+        }
+        assert!(Bits::new(0).is_empty() && Bits::new(0).is_full());
+    }
+
+    #[test]
     fn setting_twice_counts_once() {
         let mut bits = Bits::new(130);
         assert!(bits.set(129));

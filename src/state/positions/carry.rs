@@ -130,6 +130,18 @@ mod tests {
     }
 
     #[test]
+    fn the_first_and_the_last_number_of_what_was_read_belong_to_it() {
+        assert_eq!(position(carry(SPOOL, &at(5, 0), &at(10, 0), lane(1, 10))), (true, 10));
+        assert_eq!(position(carry(SPOOL, &at(5, 0), &at(11, 0), lane(1, 10))), (true, 5));
+        assert_eq!(position(carry(SPOOL, &at(5, 0), &Restored::Nothing, lane(5, 10))), (true, 5));
+        assert_eq!(position(carry(SPOOL, &at(5, 0), &Restored::Nothing, lane(6, 10))), (false, 6));
+        assert!(may_keep(&at(10, 0), Seq(1)), "positions count from event 1 on");
+        // Nothing more was counted as lost while it was copied.
+        let found = NewLane { found: true, ..lane(1, 20) };
+        assert_eq!(position(carry(SPOOL, &at(5, 2), &at(9, 2), found)), (true, 9));
+    }
+
+    #[test]
     fn what_is_settled_of_a_block_goes_on_and_counters_do_not() {
         let Restored::Positions(mut positions) = at(5, 0) else { panic!() };
         positions.partial = vec![Partial { first: Seq(5), settled: Bits::from_words(3, [5]) }];

@@ -274,6 +274,15 @@ mod tests {
     }
 
     #[test]
+    fn what_just_fits_is_kept() {
+        let positions = full();
+        // The last list has no other behind it whose count needs room, and leaves that room all the same.
+        let just = encode(&positions, 1 << 16).len() + 8;
+        assert_eq!(decode(&encode(&positions, just)).as_ref(), Ok(&positions));
+        assert_eq!(decode(&encode(&positions, just - 1)).unwrap().partial.len(), positions.partial.len() - 1);
+    }
+
+    #[test]
     fn a_topic_stuck_for_ever_so_many_segments_leaves_positions_that_can_be_kept() {
         let mut positions = full();
         let tally = positions.tallies[&SegmentId(4)];

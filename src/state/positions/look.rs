@@ -96,3 +96,88 @@ pub fn usable(restored: &Restored) -> Option<&Positions> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealFs;
+    use crate::disk::faulty::{Faulty, Op};
+    use crate::state::positions::{Store, codec};
+
+    const SPOOL: SpoolId = SpoolId(7);
+
+    fn lane() -> LaneName {
+        LaneName::new("main").unwrap()
+    }
+
+    fn saved(dir: &Path, spool: SpoolId, name: &str) -> Positions {
+        let destination = DestinationName::new(name).unwrap();
+        let (mut store, _) = Store::open(&RealFs, dir, spool, &lane(), &destination).unwrap();
+        let positions = Positions { spool, ..codec::sample() };
+        store.save(&positions).unwrap();
+        positions
+    }
+
+    #[test]
+    fn each_file_says_what_it_holds_and_what_is_left_over_is_no_destination() {
+        let dir = tempfile::tempdir().unwrap();
+        let positions = saved(dir.path(), SPOOL, "a");
+        saved(dir.path(), SpoolId(8), "foreign");
+        let readers = directory(dir.path(), &lane());
+        for (name, bytes) in [
+            ("b.new", &[1; 10][..]),
+            ("b.making", &[1; 10]),
+            ("b.aside-1", &[1; 10]),
+            ("damaged", &[1; 3 * 4096]),
+            ("empty", &[]),
+            ("fresh", &[0; 3 * 4096]),
+        ] {
+            std::fs::write(readers.join(name), bytes).unwrap();
+        }
+        let found = look(&RealFs, dir.path(), SPOOL, &lane()).unwrap();
+        let damaged = Restored::Unusable(Unusable::Damaged);
+        let expected = [
+            ("a", Restored::Positions(Box::new(positions.clone()))),
+            ("damaged", damaged),
+            ("empty", Restored::Unusable(Unusable::Damaged)),
+            ("foreign", Restored::Unusable(Unusable::Foreign(SpoolId(8)))),
+            ("fresh", Restored::Nothing),
+        ];
+        let found_by_name: Vec<_> = found.iter().map(|(name, restored)| (name.as_str(), restored)).collect();
+        let expected: Vec<_> = expected.iter().map(|(name, restored)| (*name, restored)).collect();
+        assert_eq!(found_by_name, expected);
+        assert_eq!(highest(&found), positions.highest());
+        assert_eq!(highest(&found[1..]), Seq::NONE);
+        assert_eq!(usable(&found[0].1), Some(&positions));
+        assert_eq!(usable(&found[1].1), None);
+    }
+
+    #[test]
+    fn a_lane_without_files_has_none_and_a_file_that_is_gone_says_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(look(&RealFs, dir.path(), SPOOL, &lane()).unwrap(), []);
+        assert_eq!(look_at(&RealFs, &dir.path().join("gone"), SPOOL).unwrap(), Restored::Nothing);
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_an_error_and_one_that_can_not_be_read_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        saved(dir.path(), SPOOL, "a");
+        let fs = Faulty::new();
+        fs.fail_next(Op::Open, 1);
+        let found = look(&fs, dir.path(), SPOOL, &lane()).unwrap();
+        assert_eq!(found[0].1, Restored::Unusable(Unusable::Damaged));
+        fs.error(rustix::io::Errno::ACCESS);
+        fs.fail_next(Op::Open, 1);
+        let refused = look(&fs, dir.path(), SPOOL, &lane()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn positions_that_are_not_known_need_everything() {
+        let positions = codec::sample();
+        let needed = (positions.needed_from(), positions.pending(Seq(1000)));
+        assert_eq!(needs(&Restored::Positions(Box::new(positions)), (Seq(5), Seq(1000))), needed);
+        assert_eq!(needs(&Restored::Nothing, (Seq(5), Seq(9))), (Seq(5), 4));
+    }
+}

@@ -172,3 +172,86 @@ impl Positions {
         end.0.saturating_sub(self.since.0).saturating_sub(self.totals.sum())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(from: u64, position: u64, end: Option<u64>) -> Side {
+        Side {
+            topic: TopicName::new("t").unwrap(),
+            from: Seq(from),
+            position: Seq(position),
+            end: end.map(Seq),
+            waiting: 0,
+            since: 0,
+            dropped: false,
+        }
+    }
+
+    fn at(position: u64) -> Positions {
+        Positions { position: Seq(position), ..Positions::fresh(SpoolId(1), Seq(1)) }
+    }
+
+    #[test]
+    fn sums_take_every_kind() {
+        let one = Totals { delivered: 1, dead_lettered: 10, filtered: 100, dropped: 1000, lost: 10_000 };
+        assert_eq!(one.sum(), 11_111);
+        let mut two = one;
+        two.add(&one);
+        assert_eq!(
+            two,
+            Totals { delivered: 2, dead_lettered: 20, filtered: 200, dropped: 2000, lost: 20_000 }
+        );
+    }
+
+    #[test]
+    fn what_a_side_reader_leaves_over_is_lost_or_dropped_and_what_it_found_after_all_is_taken_back() {
+        let gone = |dropped, lost| Totals { dropped, lost, ..Totals::default() };
+        for (before, left_over, dropped, after) in [
+            (gone(5, 3), 2, false, gone(5, 5)),
+            (gone(5, 3), 2, true, gone(7, 3)),
+            (gone(5, 3), 0, true, gone(5, 3)),
+            (gone(5, 3), -2, false, gone(5, 1)),
+            (gone(5, 3), -4, false, gone(4, 0)),
+            (gone(5, 3), -4, true, gone(4, 0)),
+            (gone(5, 3), -20, false, gone(0, 0)),
+        ] {
+            let mut totals = before;
+            totals.even_out(left_over, dropped);
+            assert_eq!(totals, after, "{left_over} {dropped}");
+        }
+    }
+
+    #[test]
+    fn the_highest_number_is_that_of_whatever_is_farthest_on() {
+        assert_eq!(at(9).highest(), Seq(9));
+        let tally = Tally { last: Seq(30), ..Tally::default() };
+        let partial = Partial { first: Seq(20), settled: Bits::new(4) };
+        for (farthest, expected) in [
+            (Positions { sides: vec![side(12, 3, None)], ..at(9) }, 12),
+            (Positions { sides: vec![side(2, 13, None)], ..at(9) }, 13),
+            (Positions { sides: vec![side(2, 3, Some(14))], ..at(9) }, 14),
+            (Positions { partial: vec![partial], ..at(9) }, 24),
+            (Positions { tallies: [(SegmentId(1), tally)].into(), ..at(9) }, 30),
+        ] {
+            assert_eq!(farthest.highest(), Seq(expected));
+        }
+    }
+
+    #[test]
+    fn what_the_slowest_reader_has_not_settled_is_needed() {
+        assert_eq!(at(9).needed_from(), Seq(9));
+        let sides = vec![side(2, 4, None), side(2, 6, None)];
+        assert_eq!(Positions { sides, ..at(9) }.needed_from(), Seq(4));
+    }
+
+    #[test]
+    fn what_is_not_settled_of_what_is_counted_is_pending() {
+        let mut positions = Positions::fresh(SpoolId(1), Seq(11));
+        assert_eq!(positions.pending(Seq(21)), 10);
+        positions.totals = Totals { delivered: 3, lost: 1, ..Totals::default() };
+        assert_eq!(positions.pending(Seq(21)), 6);
+        assert_eq!(positions.pending(Seq(5)), 0);
+    }
+}
