@@ -68,3 +68,75 @@ pub fn make_dir<F: Fs>(fs: &F, top: &Path, path: &Path) -> Result<(), DiskError>
         made => made.map_err(DiskError::io("make directory", dir)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealFs;
+    use crate::disk::faulty::{Faulty, Op};
+    use rustix::io::Errno;
+
+    fn names(dir: &Path) -> Vec<String> {
+        RealFs.list(dir).unwrap().into_iter().map(|e| e.name).collect()
+    }
+
+    #[test]
+    fn what_stands_in_a_files_place_is_told_from_a_disk_that_refuses() {
+        for errno in [Errno::ISDIR, Errno::LOOP, Errno::NXIO] {
+            assert!(is_in_the_way(&io::Error::from(errno)), "{errno}");
+        }
+        assert!(is_in_the_way(&io::ErrorKind::InvalidInput.into()));
+        for errno in [Errno::IO, Errno::ACCESS, Errno::NOENT, Errno::MFILE] {
+            assert!(!is_in_the_way(&io::Error::from(errno)), "{errno}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_aside_gets_the_lowest_free_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for number in 1..=3 {
+            RealFs.create(&path).unwrap();
+            assert_eq!(set_aside(&RealFs, &path).unwrap(), dir.path().join(format!("file.aside-{number}")));
+        }
+        RealFs.remove(&dir.path().join("file.aside-2")).unwrap();
+        RealFs.create(&path).unwrap();
+        set_aside(&RealFs, &path).unwrap();
+        assert_eq!(names(dir.path()), ["file.aside-1", "file.aside-2", "file.aside-3"]);
+    }
+
+    #[test]
+    fn an_unfinished_file_is_deleted_and_anything_else_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        make_way(&RealFs, &path).unwrap();
+        RealFs.create(&path).unwrap();
+        make_way(&RealFs, &path).unwrap();
+        assert!(names(dir.path()).is_empty());
+        std::fs::create_dir(&path).unwrap();
+        make_way(&RealFs, &path).unwrap();
+        assert_eq!(names(dir.path()), ["file.aside-1"]);
+        // A disk that refuses is heard.
+        RealFs.create(&path).unwrap();
+        let fs = Faulty::new();
+        fs.fail_next(Op::Remove, 1);
+        assert!(make_way(&fs, &path).is_err());
+        assert_eq!(names(dir.path()), ["file", "file.aside-1"]);
+    }
+
+    #[test]
+    fn directories_are_made_below_the_top_and_a_file_in_the_place_of_one_is_set_aside() {
+        let top = tempfile::tempdir().unwrap();
+        RealFs.create(&top.path().join("a")).unwrap();
+        make_dir(&RealFs, top.path(), &top.path().join("a/b/c")).unwrap();
+        assert!(top.path().join("a/b/c").is_dir());
+        assert_eq!(names(top.path()), ["a", "a.aside-1"]);
+        make_dir(&RealFs, top.path(), &top.path().join("a/b")).unwrap();
+        assert_eq!(names(top.path()), ["a", "a.aside-1"]);
+        // The top itself is not ours to make.
+        make_dir(&RealFs, &top.path().join("gone"), &top.path().join("gone")).unwrap();
+        assert_eq!(names(top.path()), ["a", "a.aside-1"]);
+        // A name that no directory can have is an error, and nothing is set aside for it.
+        assert!(make_dir(&RealFs, top.path(), &top.path().join("n".repeat(300))).is_err());
+    }
+}

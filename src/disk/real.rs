@@ -315,6 +315,29 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_another_file_and_a_renamed_file_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, copy, renamed] = ["file", "copy", "renamed"].map(|name| dir.path().join(name));
+        RealFs.create(&path).unwrap().write_at(b"abc", 0).unwrap();
+        fs::copy(&path, &copy).unwrap();
+        let identity = RealFs.identity(&path).unwrap();
+        assert_ne!(RealFs.identity(&copy).unwrap(), identity);
+        RealFs.rename(&path, &renamed).unwrap();
+        assert_eq!(RealFs.identity(&renamed).unwrap(), identity);
+        assert_eq!(RealFs.identity(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_ends_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealFs.create(&dir.path().join("f")).unwrap();
+        file.write_at(b"abcdef", 0).unwrap();
+        file.truncate(2).unwrap();
+        let mut buf = [0; 10];
+        assert_eq!((file.size().unwrap(), file.read_full_at(&mut buf, 0).unwrap()), (2, 2));
+    }
+
+    #[test]
     fn what_is_deleted_while_it_is_listed_is_not_there() {
         let dir = tempfile::tempdir().unwrap();
         RealFs.create(&dir.path().join("gone")).unwrap();

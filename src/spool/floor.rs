@@ -84,3 +84,48 @@ pub(super) fn decode(bytes: &[u8]) -> Option<FloorMark> {
     };
     (head.first() == Some(&VERSION)).then_some(mark)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::faulty::{Faulty, Op};
+
+    fn mark(dropped: u64, released: u64) -> FloorMark {
+        FloorMark { dropped: Seq(dropped), released: Seq(released) }
+    }
+
+    #[test]
+    fn a_mark_that_can_not_be_synced_at_the_start_counts_and_is_not_relied_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = Faulty::new();
+        let mut floor = Floor::open(&fs, dir.path()).unwrap();
+        assert_eq!((floor.mark(), floor.is_durable()), (FloorMark::default(), true));
+        floor.raise(mark(3, 5)).unwrap();
+        drop(floor);
+        fs.fail_next(Op::SyncData, 1);
+        for durable in [false, true] {
+            let floor = Floor::open(&fs, dir.path()).unwrap();
+            assert_eq!((floor.mark(), floor.is_durable()), (mark(3, 5), durable));
+        }
+    }
+
+    #[test]
+    fn a_mark_rises_each_half_by_itself_and_only_once_it_is_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = Faulty::new();
+        let mut floor = Floor::open(&fs, dir.path()).unwrap();
+        floor.raise(mark(3, 5)).unwrap();
+        floor.raise(mark(4, 0)).unwrap();
+        assert_eq!(floor.mark(), mark(4, 5));
+        let (written, synced) = (fs.count(Op::Write), fs.count(Op::SyncData));
+        floor.raise(mark(1, 5)).unwrap();
+        assert_eq!((fs.count(Op::Write), fs.count(Op::SyncData)), (written, synced), "nothing new to write");
+        for op in [Op::Write, Op::SyncData] {
+            fs.fail_next(op, 1);
+            assert!(floor.raise(mark(9, 9)).is_err());
+            assert_eq!(floor.mark(), mark(4, 5));
+        }
+        floor.raise(mark(9, 9)).unwrap();
+        assert_eq!(Floor::open(&fs, dir.path()).unwrap().mark(), mark(9, 9));
+    }
+}

@@ -185,7 +185,6 @@ impl<T> Wishes<T> {
             || !self.closed.is_empty()
             || self.released_changed
             || self.pressure
-            || self.drop_oldest
             || !self.void.is_empty()
     }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::faults::wait_until;
 use super::*;
 use crate::disk::RealFs;
 use crate::disk::faulty::{Faulty, Op};
+use crate::ids::SegmentId;
 use crate::intake::Refused;
 
 #[test]
@@ -184,5 +186,58 @@ fn with_an_interval_events_are_accepted_before_the_sync_and_seen_after_it() {
     lane.on_durable(Box::new(move |seq| assert!(sender.try_send(seq).is_ok())));
     append(&lane, "a", &[vec![1]]).unwrap();
     assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Seq(2));
+    lane.close();
+}
+
+#[test]
+fn disk_blocks_are_reserved_a_step_ahead_of_what_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let settings = Spool { segment_size: 32 << 20, compression: SpoolCompression::None, ..settings() };
+    let lane = open(&fs, dir.path(), &settings, Seq::NONE);
+    let segment = dir.path().join("lanes/main").join(names::segment(SegmentId(1)));
+    for (events, steps) in [(1, 1), (2, 1), (1, 2), (3, 2), (1, 3)] {
+        append(&lane, "a", &vec![vec![7; 1 << 20]; events]).unwrap();
+        let size = std::fs::metadata(&segment).unwrap().len();
+        assert_eq!((size, fs.count(Op::Allocate)), (steps * active::ALLOCATION, steps));
+    }
+    lane.close();
+    assert!(std::fs::metadata(&segment).unwrap().len() < 9 << 20, "what was not used is given back");
+}
+
+#[test]
+fn the_next_segment_is_made_ready_when_half_of_this_one_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Spool { compression: SpoolCompression::None, ..settings() };
+    let lane = open(&RealFs, dir.path(), &settings, Seq::NONE);
+    let next = dir.path().join("lanes/main").join(names::segment(SegmentId(2)));
+    append(&lane, "a", &[vec![7; 20_000]]).unwrap();
+    assert!(!next.exists());
+    append(&lane, "a", &[vec![7; 20_000]]).unwrap();
+    wait_until("the next segment", || next.exists());
+    assert_eq!(lane.segment_of(Seq(2)), Some(SegmentId(1)), "and is not begun yet");
+    lane.close();
+    assert!(!next.exists(), "and goes when it is not needed");
+}
+
+#[test]
+fn a_file_that_was_made_ready_and_never_used_is_deleted_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
+    append(&lane, "a", &[b"one".to_vec()]).unwrap();
+    lane.close();
+    drop(lane);
+    let left = dir.path().join("lanes/main").join(names::segment(SegmentId(9)));
+    std::fs::write(&left, [0; 4096]).unwrap();
+    let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
+    wait_until("deletion", || !left.exists());
+    assert_eq!(append(&lane, "a", &[b"two".to_vec()]).unwrap().first, Seq(2));
+    lane.close();
+    drop(lane);
+    // One that could not be deleted, and that a later segment has passed over.
+    std::fs::write(&left, [0; 4096]).unwrap();
+    let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
+    wait_until("deletion", || !left.exists());
+    assert_eq!(read_all(&lane, 1).0.len(), 2);
     lane.close();
 }

@@ -10,7 +10,7 @@ fn settled(fs: &Faulty, syncs_before: u64) {
     wait_until("the idle mark", || fs.count(Op::SyncData) >= syncs_before + 2);
 }
 
-fn wait_until(what: &str, done: impl Fn() -> bool) {
+pub(super) fn wait_until(what: &str, done: impl Fn() -> bool) {
     let end = std::time::Instant::now() + Duration::from_secs(20);
     while !done() {
         assert!(std::time::Instant::now() < end, "{what} did not come");

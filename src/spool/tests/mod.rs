@@ -6,6 +6,7 @@ mod beside;
 mod damage;
 mod faults;
 mod inspect;
+mod judge;
 mod live;
 mod model;
 mod room;

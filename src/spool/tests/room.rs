@@ -1,9 +1,12 @@
 //! Quota, reserve, retention, dropping.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::disk::faulty::Faulty;
 use crate::disk::{RealFs, Space};
 use crate::intake::Refused;
+use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
 
 fn small(when_full: WhenFull) -> Spool {
     Spool {
@@ -184,5 +187,67 @@ fn a_sender_that_gives_up_at_a_full_lane_has_appended_nothing() {
     assert!(gave_up.is_err());
     lane.release(last);
     assert_eq!(try_append(&lane, Patience::For(Duration::from_secs(20))).unwrap().first, last.next());
+    lane.close();
+}
+
+fn send(lane: &mut SteppedLane<RealFs>) -> Option<Seq> {
+    match lane.append(vec![(stream("a"), batch(&[vec![5; 5000]]))], 1, || 0).pop() {
+        Some(Heard::Answer(Ok(done), _)) => Some(done.last),
+        _ => None,
+    }
+}
+
+#[test]
+fn nothing_is_dropped_where_deleting_what_was_delivered_makes_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Spool { retain_delivered: Duration::from_secs(3600), ..small(WhenFull::DropOldest) };
+    let host = Arc::new(SteppedHost::new(1));
+    let data = DataDir::open_on(RealFs, dir.path(), Arc::clone(&host) as Arc<dyn Host>).unwrap();
+    let metrics = Metrics::new();
+    let mut lane = SteppedLane::open(&data, lane_name(), &settings, Seq::NONE, &metrics).unwrap();
+    while send(&mut lane).is_some() {}
+    lane.lane().release(Seq(5));
+    while lane.tidy() {}
+    let holes = |lane: &SteppedLane<RealFs>| {
+        let holes = read_all(lane.lane(), 1).1;
+        holes.into_iter().map(|h| (h.cause, h.range.first.0, h.range.end.0)).collect::<Vec<_>>()
+    };
+    assert_eq!(holes(&lane), [(HoleCause::Released, 1, 5)]);
+    let label = crate::metrics::Lane { lane: lane_name().to_string() };
+    let gauge = |lane: &SteppedLane<RealFs>| {
+        (metrics.spool_bytes.get_or_create(&label).get(), lane.lane().status().bytes as i64)
+    };
+    let (said, held) = gauge(&lane);
+    assert_eq!(said, held);
+    // There is room without asking again; and when that is used up, one segment goes undelivered.
+    host.advance(Duration::from_secs(1));
+    lane.turn();
+    assert!(send(&mut lane).is_some());
+    while send(&mut lane).is_some() {}
+    while lane.tidy() {}
+    assert_eq!(holes(&lane), [(HoleCause::Released, 1, 5), (HoleCause::Dropped, 5, 9)]);
+    let (said, held) = gauge(&lane);
+    assert_eq!(said, held);
+    lane.close();
+}
+
+#[test]
+fn a_segment_is_kept_from_its_own_delivery_on_for_as_long_as_configured() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Spool { retain_delivered: Duration::from_secs(10), ..small(WhenFull::Block) };
+    let host = Arc::new(SteppedHost::new(1));
+    let data = DataDir::open_on(RealFs, dir.path(), Arc::clone(&host) as Arc<dyn Host>).unwrap();
+    let mut lane = SteppedLane::open(&data, lane_name(), &settings, Seq::NONE, &Metrics::new()).unwrap();
+    // Four events a segment.
+    (1..=12).for_each(|n| assert_eq!(send(&mut lane), Some(Seq(n))));
+    for (millis, released, first) in
+        [(0, 5, 1), (6_000, 9, 1), (9_999, 10, 1), (10_000, 11, 5), (15_999, 12, 5), (16_000, 13, 9)]
+    {
+        let since = host.now().monotonic / 1_000_000 - 1_000;
+        host.advance(Duration::from_millis(millis - since));
+        lane.lane().release(Seq(released));
+        while lane.tidy() {}
+        assert_eq!(lane.lane().first(), Seq(first), "after {millis} ms");
+    }
     lane.close();
 }

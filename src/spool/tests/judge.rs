@@ -1,0 +1,143 @@
+//! What recovery makes of what headers say: candidates made by hand, without bytes behind them.
+
+use super::*;
+use crate::disk::faulty::{Faulty, Op};
+use crate::ids::{RunId, SegmentId, SeqRange, SpoolId};
+use crate::spool::candidates::Candidate;
+use crate::spool::format::{Predecessor, SegmentHeader, Verdict};
+use crate::spool::recover::{Access, Recovered, judge};
+use crate::spool::walk::Identity;
+use rustix::io::Errno;
+
+const SPOOL: SpoolId = SpoolId(1);
+
+fn says(segment: u64, end: u64, verdict: Verdict) -> Predecessor {
+    Predecessor { segment: SegmentId(segment), end_offset: 9000, end: Seq(end), verdict }
+}
+
+fn candidate(dir: &Path, id: u64, base: u64, predecessor: Predecessor) -> Candidate {
+    let header = SegmentHeader {
+        incompat: 0,
+        spool: SPOOL,
+        run: RunId(1),
+        segment: SegmentId(id),
+        base: Seq(base),
+        created: 0,
+        predecessor,
+        lane: "main".to_owned(),
+    };
+    Candidate {
+        id: SegmentId(id),
+        name_fits: true,
+        path: dir.join(names::segment(SegmentId(id))),
+        len: 20_000,
+        begins: Some(header.base),
+        header: Some(header),
+        blank: false,
+    }
+}
+
+fn blank(dir: &Path, id: u64) -> Candidate {
+    Candidate { header: None, begins: None, blank: true, ..candidate(dir, id, 1, Predecessor::NONE) }
+}
+
+/// Files that are not there are taken for rotten: who looks on has no other choice.
+fn judged(found: &[Candidate]) -> Recovered {
+    let identity = Identity { spool: SPOOL, lane: lane_name(), segment: SegmentId(0) };
+    let highest = found.last().unwrap().id;
+    judge(&Faulty::new(), found, &identity, (Seq(1), highest), Access::Visitor).unwrap()
+}
+
+fn ends(recovered: &Recovered) -> Vec<(u64, u64, u64, Verdict)> {
+    recovered.table.segments.values().map(|s| (s.id.0, s.base.0, s.end.0, s.verdict)).collect()
+}
+
+#[test]
+fn a_segment_ends_where_the_next_one_says_and_what_the_next_one_passes_over_does_not_count() {
+    let dir = Path::new("nowhere");
+    let recovered = judged(&[
+        candidate(dir, 4, 10, Predecessor::NONE),
+        candidate(dir, 5, 30, says(4, 20, Verdict::Failed)),
+        blank(dir, 6),
+        candidate(dir, 7, 40, says(5, 40, Verdict::Closed)),
+        candidate(dir, 8, 40, says(7, 40, Verdict::Closed)),
+        // Says that what stands in segment 8 does not count.
+        candidate(dir, 9, 40, says(7, 40, Verdict::Closed)),
+    ]);
+    assert_eq!(
+        ends(&recovered),
+        [
+            (4, 10, 20, Verdict::Failed),
+            (5, 30, 40, Verdict::Closed),
+            (7, 40, 40, Verdict::Closed),
+            (9, 40, 40, Verdict::Rotten)
+        ]
+    );
+    // Nothing is missing before the first, whatever its number; between the first and the second there is.
+    assert_eq!(recovered.holes, [SeqRange::new(Seq(20), Seq(30))]);
+    // The one with events in it is left where it is.
+    assert_eq!(recovered.void.iter().map(|s| s.id.0).collect::<Vec<_>>(), [6]);
+    assert_eq!((recovered.next_segment, recovered.end()), (SegmentId(10), Some(Seq(40))));
+}
+
+#[test]
+fn a_segment_never_begins_behind_the_end_that_is_recorded_of_it() {
+    let dir = Path::new("nowhere");
+    let recovered =
+        judged(&[candidate(dir, 1, 10, Predecessor::NONE), candidate(dir, 2, 5, says(1, 5, Verdict::Torn))]);
+    assert_eq!(ends(&recovered)[0], (1, 5, 5, Verdict::Torn));
+}
+
+#[test]
+fn the_last_file_counts_unless_there_is_nothing_in_it() {
+    let dir = Path::new("nowhere");
+    let first = candidate(dir, 1, 1, Predecessor::NONE);
+    let second = candidate(dir, 2, 9, says(1, 9, Verdict::Closed));
+    let recovered = judged(&[first.clone(), second.clone(), blank(dir, 3)]);
+    assert_eq!((recovered.table.segments.len(), recovered.void.len()), (2, 1));
+    assert_eq!(recovered.predecessor.segment, SegmentId(2));
+    assert_eq!(recovered.next_segment, SegmentId(4), "its number is not used again");
+    // With a header it was begun, though none of its blocks can be read.
+    let recovered = judged(&[first, second]);
+    assert_eq!((recovered.table.segments.len(), recovered.void.len()), (2, 0));
+}
+
+#[test]
+fn an_error_that_says_nothing_of_the_bytes_stops_the_owner_and_no_one_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = [candidate(dir.path(), 1, 1, Predecessor::NONE)];
+    std::fs::write(&found[0].path, [0; 20_000]).unwrap();
+    let identity = Identity { spool: SPOOL, lane: lane_name(), segment: SegmentId(0) };
+    let fs = Faulty::new();
+    for (errno, access, starts) in [
+        (Errno::MFILE, Access::Owner, false),
+        (Errno::MFILE, Access::Visitor, true),
+        (Errno::IO, Access::Owner, true),
+        (Errno::IO, Access::Visitor, true),
+    ] {
+        fs.error(errno);
+        fs.fail_next(Op::Open, 3);
+        let judged = judge(&fs, &found, &identity, (Seq(1), SegmentId(1)), access);
+        fs.fail_next(Op::Open, 0);
+        let verdict = judged.ok().map(|r| ends(&r)[0].3);
+        assert_eq!(verdict, starts.then_some(Verdict::Rotten), "{errno} {access:?}");
+    }
+}
+
+#[test]
+fn what_nobody_closed_is_made_durable_and_then_read_from_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = Faulty::new();
+    let lane = open(&fs, dir.path(), &settings(), Seq::NONE);
+    append(&lane, "a", &[b"one".to_vec()]).unwrap();
+    lane.close();
+    drop(lane);
+    let id = DataDir::open(fs.clone(), dir.path()).unwrap().spool_id();
+    let lanes = dir.path().join("lanes/main");
+    let syncs = |access| {
+        let before = fs.count(Op::SyncData);
+        recover::recover(&fs, &lanes, id, &lane_name(), Seq::NONE, access).unwrap();
+        fs.count(Op::SyncData) - before
+    };
+    assert_eq!((syncs(Access::Visitor), syncs(Access::Owner)), (0, 1));
+}
