@@ -24,7 +24,8 @@ pub(crate) enum Op {
 #[derive(Debug, Default)]
 struct State {
     counts: HashMap<Op, u64>,
-    failures: HashMap<Op, u64>,
+    /// Calls that succeed first, and calls that fail then.
+    failures: HashMap<Op, (u64, u64)>,
     error: Option<i32>,
     space: Option<Space>,
 }
@@ -40,7 +41,12 @@ impl Faulty {
 
     /// The next `times` calls of `op` fail with EIO (or what [`Faulty::error`] said).
     pub(crate) fn fail_next(&self, op: Op, times: u64) {
-        self.0.lock().unwrap().failures.insert(op, times);
+        self.fail_later(op, 0, times);
+    }
+
+    /// The same, after `spared` calls that succeed.
+    pub(crate) fn fail_later(&self, op: Op, spared: u64, times: u64) {
+        self.0.lock().unwrap().failures.insert(op, (spared, times));
     }
 
     /// Which error number failures carry.
@@ -63,7 +69,11 @@ impl Faulty {
         *state.counts.entry(op).or_default() += 1;
         let errno = state.error.unwrap_or(rustix::io::Errno::IO.raw_os_error());
         match state.failures.get_mut(&op) {
-            Some(left) if *left > 0 => {
+            Some((spared, _)) if *spared > 0 => {
+                *spared -= 1;
+                Ok(())
+            }
+            Some((_, left)) if *left > 0 => {
                 *left -= 1;
                 Err(io::Error::from_raw_os_error(errno))
             }

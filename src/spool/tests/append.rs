@@ -206,21 +206,6 @@ fn disk_blocks_are_reserved_a_step_ahead_of_what_is_written() {
 }
 
 #[test]
-fn the_next_segment_is_made_ready_when_half_of_this_one_is_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let settings = Spool { compression: SpoolCompression::None, ..settings() };
-    let lane = open(&RealFs, dir.path(), &settings, Seq::NONE);
-    let next = dir.path().join("lanes/main").join(names::segment(SegmentId(2)));
-    append(&lane, "a", &[vec![7; 20_000]]).unwrap();
-    assert!(!next.exists());
-    append(&lane, "a", &[vec![7; 20_000]]).unwrap();
-    wait_until("the next segment", || next.exists());
-    assert_eq!(lane.segment_of(Seq(2)), Some(SegmentId(1)), "and is not begun yet");
-    lane.close();
-    assert!(!next.exists(), "and goes when it is not needed");
-}
-
-#[test]
 fn a_file_that_was_made_ready_and_never_used_is_deleted_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);

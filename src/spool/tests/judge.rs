@@ -141,3 +141,21 @@ fn what_nobody_closed_is_made_durable_and_then_read_from_the_disk() {
     };
     assert_eq!((syncs(Access::Visitor), syncs(Access::Owner)), (0, 1));
 }
+
+#[test]
+fn who_looks_on_reads_a_segment_whose_header_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = open(&Faulty::new(), dir.path(), &settings(), Seq::NONE);
+    append(&lane, "a", &[b"one".to_vec()]).unwrap();
+    lane.close();
+    drop(lane);
+    let path = &segments(dir.path())[0];
+    let mut bytes = std::fs::read(path).unwrap();
+    [0, format::SEGMENT_COPY as usize].into_iter().for_each(|at| bytes[at..at + 64].fill(0xff));
+    std::fs::write(path, bytes).unwrap();
+    let fs = crate::disk::RealFs;
+    let id = DataDir::open(fs, dir.path()).unwrap().spool_id();
+    let lanes = dir.path().join("lanes/main");
+    let seen = recover::recover(&fs, &lanes, id, &lane_name(), Seq::NONE, Access::Visitor).unwrap();
+    assert_eq!((seen.table.segments.len(), seen.end()), (1, Some(Seq(2))));
+}

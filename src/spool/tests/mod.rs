@@ -12,6 +12,7 @@ mod model;
 mod room;
 mod salvage;
 mod sim;
+mod stepped;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
