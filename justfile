@@ -30,7 +30,7 @@ soak-disk seconds="3600":
     SPOOLWAY_SOAK=1 SPOOLWAY_SECONDS={{seconds}} SPOOLWAY_DISK_TESTS=required cargo test --test disk -- --nocapture
 
 # Every mutant of spool, disk, state and tracker, all in one build, each a run of the tests of these rooms until one
-# fails (needs `cargo install cargo-mutants`): an hour or two; docs/mutants.md has the result.
+# fails (needs `cargo install cargo-mutants`): an hour or two; docs/mutants.md has what was run.
 # `just mutants --every 20` does a twentieth; `just mutants --only janitor` those of one file. What was run stands
 # in target/mutants/out.jsonl and is not run again while that is there
 mutants *options:
