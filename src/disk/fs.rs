@@ -21,8 +21,6 @@ pub struct Entry {
     pub name: String,
     /// What stands there.
     pub kind: EntryKind,
-    /// Size in bytes; of files.
-    pub len: u64,
 }
 
 /// Room on a file system, in bytes.

@@ -49,7 +49,7 @@ pub(super) fn candidates<F: Fs>(
         *highest = (*highest).max(id);
         let path = dir.join(&entry.name);
         if entry.kind == EntryKind::File {
-            named.push(Named { id, path, len: entry.len });
+            named.push(Named { id, path });
         } else {
             tracing::error!(path = %path.display(), "not a file, though it has a segment's name: left alone");
         }
@@ -70,12 +70,11 @@ pub(super) fn in_order(found: &mut Vec<Candidate>) {
 struct Named {
     id: SegmentId,
     path: PathBuf,
-    len: u64,
 }
 
 /// From this many files on, several threads look at them: with nothing in the page cache each look waits for the disk.
 const MANY: usize = 256;
-const LOOKERS: usize = 8;
+const LOOKERS: usize = 16;
 
 fn looked_at<F: Fs>(
     fs: &F,
@@ -123,8 +122,10 @@ fn looked_at_one<F: Fs>(
 }
 
 fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Option<Candidate>> {
-    let Named { id: name, path, len } = named;
-    let Start { header, owner, begins, blank } = start_of(&insist(|| fs.open_read(path))?);
+    let Named { id: name, path } = named;
+    let file = insist(|| fs.open_read(path))?;
+    let len = insist(|| file.size())?;
+    let Start { header, owner, begins, blank } = start_of(&file);
     let id = match owner {
         Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
             tracing::error!(path = %path.display(), "a segment of another spool or lane: left alone");
@@ -133,7 +134,7 @@ fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Op
         Some((_, _, id)) => id,
         None => *name,
     };
-    Ok(Some(Candidate { id, name_fits: id == *name, path: path.clone(), len: *len, header, begins, blank }))
+    Ok(Some(Candidate { id, name_fits: id == *name, path: path.clone(), len, header, begins, blank }))
 }
 
 /// What the beginning of a file says.

@@ -262,7 +262,6 @@ impl World {
                 Node::Directory => EntryKind::Directory,
                 Node::Other => EntryKind::Other,
             },
-            len: self.size_of(*node),
         };
         Ok(names.iter().map(entry).collect())
     }

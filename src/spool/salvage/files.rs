@@ -92,7 +92,7 @@ impl<F: Fs> Old<F> {
             if entry.kind != EntryKind::File || entry.name == names::FLOOR {
                 continue;
             }
-            match self.whose(&path, entry.len, home.as_ref(), names::parse_segment(&entry.name)) {
+            match self.whose(&path, home.as_ref(), names::parse_segment(&entry.name)) {
                 Ok(Some((lane, candidate))) => {
                     owners.insert(lane.clone());
                     self.lanes.entry(lane).or_default().files.push(candidate);
@@ -115,11 +115,11 @@ impl<F: Fs> Old<F> {
     fn whose(
         &mut self,
         path: &Path,
-        len: u64,
         home: Option<&LaneName>,
         name: Option<SegmentId>,
     ) -> io::Result<Option<(LaneName, Candidate)>> {
         let file = self.fs.open_read(path)?;
+        let len = file.size()?;
         let Start { header, owner, begins, blank } = start_of(&file);
         let owner = match owner {
             None if !blank => first_block(&file, len, self.spool),
