@@ -22,6 +22,10 @@ impl Compressor {
     /// zstd falls back to lz4 when its output does not decompress to the input, everything falls back to
     /// [`Codec::None`], for which nothing is returned.
     pub fn compress(wanted: Codec, data: &[u8]) -> (Codec, Option<Vec<u8>>) {
+        // lz4_flex asserts that something was written to a frame (a debug assertion).
+        if data.is_empty() {
+            return (Codec::None, None);
+        }
         let made = match wanted {
             Codec::None => None,
             Codec::Gzip => gzip(data).map(|out| (Codec::Gzip, out)),
