@@ -10,5 +10,6 @@
 //! - A file that is missing, damaged, or of another spool is reported and replaced; it never keeps the agent
 //!   from starting.
 
+pub mod journal;
 pub mod ledger;
 pub mod positions;

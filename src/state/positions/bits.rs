@@ -18,6 +18,12 @@ impl Bits {
         Self { words: vec![0; len.div_ceil(64) as usize], len }
     }
 
+    /// `len` set bits.
+    #[must_use]
+    pub fn full(len: u32) -> Self {
+        Self::from_words(len, std::iter::repeat(u64::MAX))
+    }
+
     /// Takes words as [`Bits::words`] gave them; missing words are clear, bits beyond `len` are dropped.
     #[must_use]
     pub fn from_words(len: u32, words: impl IntoIterator<Item = u64>) -> Self {
@@ -40,6 +46,23 @@ impl Bits {
     #[must_use]
     pub fn len(&self) -> u32 {
         self.len
+    }
+
+    /// Which bits are set, in order.
+    pub fn ones(&self) -> impl Iterator<Item = u32> + Clone + '_ {
+        (0..self.len).filter(|index| self.get(*index))
+    }
+
+    /// Sets every bit that is set in `other`.
+    pub fn add(&mut self, other: &Bits) {
+        other.ones().for_each(|index| self.set_all(index..index + 1));
+    }
+
+    /// Sets the bits of a range.
+    pub fn set_all(&mut self, range: std::ops::Range<u32>) {
+        for index in range {
+            self.set(index);
+        }
     }
 
     /// Whether there are none.

@@ -1,0 +1,354 @@
+//! The files of a journal: `<data_dir>/journal/<lane>/<destination>.0` and `.1`.
+//!
+//! ```text
+//! file  = header · snapshot · group · group · … · zeros, or what an earlier generation left
+//! header (48 bytes) = magic "SWJL" · crc u32 · version u16 · 0 u16 · snapshot length u32 · spool u64 ·
+//!                     generation u64 · 0 × 16
+//! group = length u32 · crc u32 · intents
+//! ```
+//! Little-endian. The header's crc covers the header from `version` on and the snapshot; a group's covers the
+//! generation, the group's offset and its intents. CRC-32/ISO-HDLC. The file with the higher generation whose header
+//! and snapshot are whole is the current one. Its groups end where the first one is not whole.
+//!
+//! A generation is written to one file; the next one, which begins with all that is still in doubt, goes to the other.
+//! Until that is durable the one before it stands untouched.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::codec;
+use super::intent::Intent;
+use crate::disk::{DiskError, File, Fs, insist, is_in_the_way, make_dir, make_way, set_aside};
+use crate::ids::{DestinationName, LaneName, SpoolId};
+
+const MAGIC: &[u8; 4] = b"SWJL";
+const VERSION: u16 = 1;
+const HEADER: usize = 48;
+const GROUP: usize = 8;
+/// Of each of the two files. A window of a thousand events takes a few hundred bytes.
+const CAPACITY: usize = 2 << 20;
+/// What is in flight may take so much; one more window then still fits.
+pub const ROOM: usize = CAPACITY / 2;
+
+/// Intents can't be written down.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// There is no room behind what stands there, or nothing may be appended: a new generation has to begin.
+    #[error("the journal is full")]
+    Full,
+    /// More is in flight than a whole file has room for.
+    #[error("{size} bytes of intents are in flight, and the journal has room for {capacity}")]
+    TooLarge {
+        /// What they take.
+        size: usize,
+        /// What there is room for.
+        capacity: usize,
+    },
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// What was found at opening.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Everything the current generation says, oldest first.
+    pub intents: Vec<Intent>,
+    /// Something was there, and it can't be read.
+    pub damaged: bool,
+}
+
+/// Writes intents down.
+#[derive(Debug)]
+pub struct Journal<F: Fs> {
+    fs: F,
+    data_dir: PathBuf,
+    spool: SpoolId,
+    paths: [PathBuf; 2],
+    /// Bytes of each file.
+    capacity: usize,
+    /// The file of the newest generation: 0 or 1.
+    newest: usize,
+    generation: u64,
+    /// The newest generation's file, and where the next group goes. `None`: nothing may be appended.
+    open: Option<(F::File, usize)>,
+    buffer: Vec<u8>,
+}
+
+/// The directory of the journals of a lane.
+#[must_use]
+pub fn directory(data_dir: &Path, lane: &LaneName) -> PathBuf {
+    data_dir.join("journal").join(lane.as_str())
+}
+
+impl<F: Fs> Journal<F> {
+    /// Opens the journal of `destination` in `lane`. It makes nothing, and nothing keeps it from opening: what can't be
+    /// read counts as damage. Nothing can be appended before [`Journal::begin`].
+    pub fn open(
+        fs: &F,
+        data_dir: &Path,
+        spool: SpoolId,
+        lane: &LaneName,
+        destination: &DestinationName,
+    ) -> (Self, Found) {
+        Self::open_sized(fs, data_dir, spool, lane, destination, CAPACITY)
+    }
+
+    pub(super) fn open_sized(
+        fs: &F,
+        data_dir: &Path,
+        spool: SpoolId,
+        lane: &LaneName,
+        destination: &DestinationName,
+        capacity: usize,
+    ) -> (Self, Found) {
+        let directory = directory(data_dir, lane);
+        let paths = ["0", "1"].map(|n| directory.join(format!("{}.{n}", destination.as_str())));
+        let mut journal = Self {
+            fs: fs.clone(),
+            data_dir: data_dir.to_owned(),
+            spool,
+            paths,
+            capacity,
+            newest: 0,
+            generation: 0,
+            open: None,
+            buffer: Vec::new(),
+        };
+        let found = journal.read();
+        (journal, found)
+    }
+
+    /// Makes both files, so that from here on no byte has to be free.
+    ///
+    /// # Errors
+    /// When the disk refuses; [`Journal::begin`] tries again.
+    pub fn prepare(&self) -> Result<(), DiskError> {
+        // What stands in the newest generation stands only there.
+        let stands = |index: usize| self.generation > 0 && index == self.newest;
+        let mut free = self.paths.iter().enumerate().filter(|(index, _)| !stands(*index));
+        free.try_for_each(|(_, path)| self.ready(path).map(drop))
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn discard(self) -> Result<(), DiskError> {
+        let mut any = false;
+        for path in &self.paths {
+            match self.fs.remove(path) {
+                Ok(()) => any = true,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(DiskError::io("remove", path)(e)),
+            }
+        }
+        let [first, _] = &self.paths;
+        if any { sync_parent(&self.fs, first) } else { Ok(()) }
+    }
+
+    fn read(&mut self) -> Found {
+        let mut found = Found::default();
+        let mut files = 0;
+        for index in [0, 1] {
+            let Some(path) = self.paths.get(index) else { continue };
+            let bytes = whole(&self.fs, path, self.capacity).unwrap_or_else(|e| {
+                tracing::error!(path = %path.display(), error = %e, "a file of the journal can't be read");
+                b"unreadable".to_vec()
+            });
+            let blank = bytes.iter().all(|b| *b == 0);
+            files += usize::from(!blank);
+            match Generation::read(&bytes, self.spool) {
+                Some(one) if one.number > self.generation => {
+                    (self.newest, self.generation) = (index, one.number);
+                    found.intents = one.intents;
+                }
+                Some(_) => {}
+                None => found.damaged |= !blank,
+            }
+        }
+        // A generation that a kill or a power cut left half written is no damage, neither beside a whole one nor when it
+        // was the very first.
+        found.damaged &= self.generation == 0 && files > 1;
+        found
+    }
+
+    /// Begins a generation that says `intents` and nothing else, durably.
+    ///
+    /// DURABILITY: what the generation before says must not be needed any more but for these: the positions that
+    /// cover the rest have been synced.
+    ///
+    /// # Errors
+    /// [`JournalError::TooLarge`], or when the disk refuses; then what was durable before still is.
+    pub fn begin<'a>(&mut self, intents: impl IntoIterator<Item = &'a Intent>) -> Result<(), JournalError> {
+        let generation = self.generation + 1;
+        let mut bytes = vec![0; HEADER];
+        intents.into_iter().for_each(|intent| codec::put(&mut bytes, intent));
+        if bytes.len() > self.capacity {
+            return Err(JournalError::TooLarge { size: bytes.len(), capacity: self.capacity });
+        }
+        seal_header(&mut bytes, self.spool, generation);
+        let other = 1 - self.newest;
+        let Some(path) = self.paths.get(other).cloned() else { return Err(JournalError::Full) };
+        let file = self.ready(&path)?;
+        file.write_at(&bytes, 0).map_err(DiskError::io("write", &path))?;
+        file.sync_data().map_err(DiskError::io("sync", &path))?;
+        (self.newest, self.generation) = (other, generation);
+        self.open = Some((file, bytes.len()));
+        Ok(())
+    }
+
+    /// Writes intents down, durably.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`]: see [`Journal::begin`]. When the disk refuses, nothing may be appended until then either.
+    pub fn append<'a>(&mut self, intents: impl IntoIterator<Item = &'a Intent>) -> Result<(), JournalError> {
+        let Some((file, at)) = self.open.take() else { return Err(JournalError::Full) };
+        let group = &mut self.buffer;
+        group.clear();
+        group.resize(GROUP, 0);
+        intents.into_iter().for_each(|intent| codec::put(group, intent));
+        if group.len() == GROUP {
+            self.open = Some((file, at));
+            return Ok(());
+        }
+        if at + group.len() > self.capacity {
+            return Err(JournalError::Full);
+        }
+        seal_group(group, self.generation, at);
+        let Some(path) = self.paths.get(self.newest) else { return Err(JournalError::Full) };
+        file.write_at(group, at as u64).map_err(DiskError::io("write", path))?;
+        file.sync_data().map_err(DiskError::io("sync", path))?;
+        let end = at + group.len();
+        self.open = Some((file, end));
+        Ok(())
+    }
+}
+
+impl<F: Fs> Journal<F> {
+    /// The directories down to `path`, and the names in them. That they are there does not say that they are durable: a
+    /// process that was killed, or a sync that failed, may have left them so.
+    fn make_way_to(&self, path: &Path) -> Result<(), DiskError> {
+        let Some(directory) = path.parent() else { return Ok(()) };
+        make_dir(&self.fs, &self.data_dir, directory)?;
+        let below = directory.ancestors().take_while(|dir| dir.starts_with(&self.data_dir));
+        below.into_iter().try_for_each(|dir| self.fs.sync_dir(dir).map_err(DiskError::io("sync", dir)))
+    }
+
+    /// The file at `path`, written out to its full size.
+    fn ready(&self, path: &Path) -> Result<F::File, DiskError> {
+        let fs = &self.fs;
+        self.make_way_to(path)?;
+        match insist(|| fs.open(path)) {
+            Ok(file) if file.size().is_ok_and(|size| size >= self.capacity as u64) => {
+                return Ok(file);
+            }
+            Err(e) if is_in_the_way(&e) => drop(set_aside(fs, path)?),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(DiskError::io("open", path)(e)),
+            _ => {}
+        }
+        let making = path.with_extension("making");
+        make_way(fs, &making)?;
+        let file = fs.create(&making).map_err(DiskError::io("create", &making))?;
+        // Real zeros, not only a reservation: later writes then change nothing but bytes.
+        file.write_at(&vec![0; self.capacity], 0).map_err(DiskError::io("write", &making))?;
+        file.sync_data().map_err(DiskError::io("sync", &making))?;
+        fs.rename(&making, path).map_err(DiskError::io("rename", &making))?;
+        sync_parent(fs, path)?;
+        Ok(file)
+    }
+}
+
+/// A whole generation.
+struct Generation {
+    number: u64,
+    intents: Vec<Intent>,
+}
+
+impl Generation {
+    fn read(bytes: &[u8], spool: SpoolId) -> Option<Self> {
+        let (header, rest) = bytes.split_at_checked(HEADER)?;
+        let header = header.strip_prefix(MAGIC)?;
+        let (crc, header) = header.split_first_chunk::<4>()?;
+        let (version, tail) = header.split_first_chunk::<2>()?;
+        let (_, tail) = tail.split_first_chunk::<2>()?;
+        let (length, tail) = tail.split_first_chunk::<4>()?;
+        let (owner, tail) = tail.split_first_chunk::<8>()?;
+        let (number, _) = tail.split_first_chunk::<8>()?;
+        let (snapshot, groups) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        let ours = u16::from_le_bytes(*version) == VERSION && u64::from_le_bytes(*owner) == spool.0;
+        if !ours || checksum([header, snapshot]) != u32::from_le_bytes(*crc) {
+            return None;
+        }
+        let number = u64::from_le_bytes(*number);
+        let mut intents = codec::take_all(snapshot)?;
+        let mut at = HEADER + snapshot.len();
+        let mut groups = groups;
+        while let Some((group, rest)) = split_group(groups, number, at) {
+            intents.extend(group);
+            at += groups.len() - rest.len();
+            groups = rest;
+        }
+        Some(Self { number, intents })
+    }
+}
+
+fn split_group(bytes: &[u8], generation: u64, at: usize) -> Option<(Vec<Intent>, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (crc, rest) = rest.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok().filter(|l| *l > 0)?;
+    let (body, rest) = rest.split_at_checked(length)?;
+    let sound = group_checksum(generation, at, body) == u32::from_le_bytes(*crc);
+    sound.then(|| codec::take_all(body))?.map(|intents| (intents, rest))
+}
+
+fn seal_header(bytes: &mut [u8], spool: SpoolId, generation: u64) {
+    let length = u32::try_from(bytes.len().saturating_sub(HEADER)).unwrap_or(u32::MAX);
+    let mut fields = Vec::with_capacity(HEADER);
+    fields.extend(VERSION.to_le_bytes());
+    fields.extend([0; 2]);
+    fields.extend(length.to_le_bytes());
+    fields.extend(spool.0.to_le_bytes());
+    fields.extend(generation.to_le_bytes());
+    fields.resize(HEADER - 8, 0);
+    let crc = checksum([&fields, bytes.get(HEADER..).unwrap_or_default()]);
+    let header = MAGIC.iter().copied().chain(crc.to_le_bytes()).chain(fields);
+    bytes.iter_mut().zip(header).for_each(|(byte, field)| *byte = field);
+}
+
+fn seal_group(group: &mut [u8], generation: u64, at: usize) {
+    let body = group.get(GROUP..).unwrap_or_default();
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let crc = group_checksum(generation, at, body);
+    let header = length.to_le_bytes().into_iter().chain(crc.to_le_bytes());
+    group.iter_mut().zip(header).for_each(|(byte, field)| *byte = field);
+}
+
+fn group_checksum(generation: u64, at: usize, body: &[u8]) -> u32 {
+    checksum([&generation.to_le_bytes(), &(at as u64).to_le_bytes(), body])
+}
+
+fn checksum<const N: usize>(parts: [&[u8]; N]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    parts.into_iter().for_each(|part| hasher.update(part));
+    hasher.finalize()
+}
+
+/// All of a file; nothing where there is none.
+fn whole<F: Fs>(fs: &F, path: &Path, capacity: usize) -> io::Result<Vec<u8>> {
+    let file = match insist(|| fs.open_read(path)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let size = insist(|| file.size())?;
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0).min(capacity)];
+    let read = insist(|| file.read_full_at(&mut bytes, 0))?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+fn sync_parent<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    fs.sync_dir(parent).map_err(DiskError::io("sync", parent))
+}

@@ -1,0 +1,88 @@
+//! What the journal says of positions that are older than it.
+
+use std::collections::BTreeMap;
+
+use super::intent::{Before, Intent, Share};
+use crate::ids::{Seq, TopicName};
+use crate::state::positions::{Bits, Partial, Positions, TopicCounters};
+
+/// The highest number that intents name: each was durable in the log, so no new event must be given one below.
+#[must_use]
+pub fn highest(intents: &[Intent]) -> Seq {
+    intents.iter().flat_map(|i| &i.shares).map(Share::end).max().unwrap_or(Seq::NONE)
+}
+
+/// Brings `positions` up to what `intents` prove, and returns those that are in doubt, at most one a partition.
+///
+/// Each intent says what became of the one before it in its partition. The last of a partition is in doubt, unless the
+/// positions have all of its events as settled.
+#[must_use]
+pub fn fold(positions: &mut Positions, intents: Vec<Intent>) -> Vec<Intent> {
+    let mut settled: BTreeMap<Seq, Bits> =
+        std::mem::take(&mut positions.partial).into_iter().map(|p| (p.first, p.settled)).collect();
+    let mut last: BTreeMap<(TopicName, i32), Intent> = BTreeMap::new();
+    for intent in intents {
+        let key = (intent.topic.clone(), intent.partition);
+        let before = intent.before;
+        let (identity, is_empty) = (intent.identity(), intent.shares.is_empty());
+        if let Some(previous) = last.insert(key, intent)
+            && before == Before::Appended
+            // Written a second time, by the process that took it over.
+            && (previous.identity() != identity || is_empty)
+        {
+            settle(positions, &mut settled, &previous);
+        }
+    }
+    let (mut doubtful, mut done) = (Vec::new(), Vec::new());
+    for intent in last.into_values() {
+        // A withdrawal has no events, and says nothing of the counter.
+        if intent.shares.is_empty() {
+            continue;
+        }
+        let is_done = intent.shares.iter().all(|share| is_settled(positions, &settled, &intent, share));
+        if is_done { done.push(intent) } else { doubtful.push(intent) }
+    }
+    done.iter().for_each(|intent| count_on(positions, intent, false));
+    positions.partial = settled.into_iter().map(|(first, settled)| Partial { first, settled }).collect();
+    doubtful
+}
+
+fn settle(positions: &mut Positions, settled: &mut BTreeMap<Seq, Bits>, intent: &Intent) {
+    let is_news = !intent.shares.iter().all(|share| is_settled(positions, settled, intent, share));
+    for share in intent.shares.iter().filter(|share| !is_passed(positions, intent, share)) {
+        let bits = settled.entry(share.block).or_insert_with(|| Bits::new(share.events.len()));
+        bits.add(&share.events);
+    }
+    count_on(positions, intent, is_news);
+}
+
+/// The counter goes on behind a window that is in the log. Where the positions knew of the window already, so do their
+/// counters, and they may have begun a new epoch since.
+fn count_on(positions: &mut Positions, intent: &Intent, is_news: bool) {
+    let known = positions.counters.iter().position(|c| c.topic == intent.topic);
+    let fresh =
+        || TopicCounters { topic: intent.topic.clone(), id: intent.topic_id, partitions: BTreeMap::new() };
+    let mut counters = known.map_or_else(fresh, |at| positions.counters.swap_remove(at));
+    if is_news && counters.id != intent.topic_id && intent.topic_id != [0; 16] {
+        counters = fresh();
+    }
+    let mut next = intent.counter;
+    next.next += u64::from(intent.count());
+    let saved = counters.partitions.entry(intent.partition).or_insert(next);
+    if is_news && saved.epoch != next.epoch || saved.epoch == next.epoch && saved.next < next.next {
+        *saved = next;
+    }
+    positions.counters.push(counters);
+}
+
+/// Whether the reader that has a block is past it: then all of it is settled.
+fn is_passed(positions: &Positions, intent: &Intent, share: &Share) -> bool {
+    let owns = |from: Seq, end: Option<Seq>| from <= share.block && end.is_none_or(|end| share.block < end);
+    let side = positions.sides.iter().find(|s| s.topic == intent.topic && owns(s.from, s.end));
+    share.end() <= side.map_or(positions.position, |s| s.position)
+}
+
+fn is_settled(positions: &Positions, settled: &BTreeMap<Seq, Bits>, intent: &Intent, share: &Share) -> bool {
+    let has = |bits: &Bits| share.events.ones().all(|i| bits.get(i));
+    is_passed(positions, intent, share) || settled.get(&share.block).is_some_and(has)
+}

@@ -1,0 +1,328 @@
+//! The journal on a disk that loses power at every moment, fails at every call, and rots.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use proptest::prelude::*;
+use rustix::io::Errno;
+
+use super::*;
+use crate::disk::sim::{Fault, Lasting, SimFs};
+use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId, TopicName};
+use crate::state::positions::{Bits, Counter, Partial, Positions, TopicCounters};
+
+const SPOOL: SpoolId = SpoolId(7);
+/// Small files: two or three windows fill one.
+const SIZE: usize = 4096;
+/// Power cuts tried at one moment.
+const CUTS: u64 = 64;
+
+fn intent(partition: i32, block: u64, bits: &[bool]) -> Intent {
+    let mut events = Bits::new(u32::try_from(bits.len()).unwrap());
+    (0u32..).zip(bits).filter(|(_, set)| **set).for_each(|(i, _)| events.set_all(i..i + 1));
+    Intent {
+        cluster_id: "fThFZjHRTJmzRTXqaAoMdA".to_owned(),
+        topic: TopicName::new("orders").unwrap(),
+        topic_id: [3; 16],
+        partition,
+        producer_id: 4000,
+        epoch: 1,
+        base_sequence: 77,
+        before: Before::Appended,
+        acked_offset: 12,
+        counter: Counter { epoch: 9, next: block },
+        by_time_of_sending: false,
+        sent_at: 1_700_000_000_000,
+        shares: vec![Share { block: Seq(block), run: RunId(5), events }],
+    }
+}
+
+/// With a data directory.
+fn disk() -> SimFs {
+    let fs = SimFs::default();
+    crate::disk::Fs::create_dir(&fs, Path::new("/data")).unwrap();
+    fs
+}
+
+fn open(fs: &SimFs) -> (Journal<SimFs>, Found) {
+    let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+    Journal::open_sized(fs, Path::new("/data"), SPOOL, &lane, &home, SIZE)
+}
+
+/// What a worker does: appends one intent after the other, and begins anew where there is no room. Returns, by the
+/// number of calls the disk had seen when it was promised, the block of the last intent that is durable.
+fn work(fs: &SimFs, count: u64) -> Vec<(u64, u64)> {
+    let (mut journal, found) = open(fs);
+    let mut last = found.intents.last().map_or(0, |i| i.shares[0].block.0);
+    let mut promised = Vec::new();
+    for _ in 0..count {
+        let every_other: Vec<bool> = (0..3000).map(|i| i % 2 == last % 2).collect();
+        let next = intent(0, last + 1, &every_other);
+        let done = match journal.append([&next]) {
+            Err(_) => journal.begin([&next]),
+            done => done,
+        };
+        if done.is_ok() {
+            last += 1;
+            promised.push((fs.calls(), last));
+        }
+    }
+    promised
+}
+
+fn last_found(fs: &SimFs) -> (u64, bool) {
+    let (_, found) = open(fs);
+    (found.intents.last().map_or(0, |i| i.shares[0].block.0), found.damaged)
+}
+
+#[test]
+fn what_was_promised_is_there_after_a_power_cut_at_any_moment() {
+    let fs = disk();
+    fs.record();
+    let promised = work(&fs, 40);
+    assert_eq!(promised.len(), 40);
+    let mut tried = 0;
+    for moment in fs.moments() {
+        let due =
+            promised.iter().rev().find(|(calls, _)| *calls <= moment.calls).map_or(0, |(_, last)| *last);
+        for choices in moment.world.cuts(CUTS) {
+            let (found, damaged) = last_found(&SimFs::of(moment.world.after_power_cut(&choices)));
+            assert!(found == due || found == due + 1, "{found} instead of {due} before {:?}", moment.before);
+            assert!(!damaged, "a power cut is no damage, before {:?}", moment.before);
+            tried += 1;
+        }
+    }
+    assert!(tried > 200, "{tried}");
+}
+
+#[test]
+fn a_journal_that_is_written_after_the_promise_is_caught() {
+    // The control of the test above: promised one call early, it does not hold.
+    let fs = disk();
+    fs.record();
+    let promised = work(&fs, 10);
+    let early =
+        |calls: u64| promised.iter().rev().find(|(at, _)| at - 1 <= calls).map_or(0, |(_, last)| *last);
+    let broken = fs.moments().iter().any(|moment| {
+        let mut cuts = moment.world.cuts(CUTS);
+        cuts.any(|cut| last_found(&SimFs::of(moment.world.after_power_cut(&cut))).0 < early(moment.calls))
+    });
+    assert!(broken);
+}
+
+#[test]
+fn a_disk_that_fails_at_any_call_costs_no_promise_and_the_journal_goes_on() {
+    let (first, calls) = {
+        let fs = disk();
+        let first = fs.calls() + 1;
+        work(&fs, 12);
+        (first, fs.calls())
+    };
+    for at in first..=calls {
+        for (errno, lasting) in
+            [(Errno::IO, Lasting::Once), (Errno::NOSPC, Lasting::Once), (Errno::IO, Lasting::UntilRepaired)]
+        {
+            let fs = disk();
+            fs.break_at(Fault { at, errno, lasting });
+            let promised = work(&fs, 12).last().map_or(0, |(_, last)| *last);
+            fs.repair();
+            let world = fs.world();
+            for choices in world.cuts(CUTS) {
+                let fs = SimFs::of(world.after_power_cut(&choices));
+                let (found, _) = last_found(&fs);
+                assert!(
+                    found >= promised,
+                    "{found} instead of {promised}: {errno:?} {lasting:?} at call {at}"
+                );
+                let more = work(&fs, 3);
+                assert_eq!(more.len(), 3, "it goes on: {errno:?} {lasting:?} at call {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_flipped_bit_and_no_length_makes_it_give_what_was_not_written() {
+    let fs = disk();
+    work(&fs, 5);
+    let path = Path::new("/data/journal/main/home.1");
+    let bytes = fs.world().read(path).unwrap();
+    let whole = open(&fs).1.intents;
+    let used = bytes.iter().rposition(|b| *b != 0).unwrap() + 1;
+    for bit in 0..used * 8 {
+        let mut rotten = bytes.clone();
+        rotten[bit / 8] ^= 1 << (bit % 8);
+        let fs = SimFs::of(fs.world());
+        fs.tamper(|world| world.rot(path, rotten)).unwrap();
+        let found = open(&fs).1;
+        assert!(whole.starts_with(&found.intents), "bit {bit}");
+        assert_eq!(work(&fs, 1).len(), 1);
+    }
+    for len in 0..used {
+        let fs = SimFs::of(fs.world());
+        fs.tamper(|world| world.rot(path, bytes[..len].to_vec())).unwrap();
+        assert!(whole.starts_with(&open(&fs).1.intents), "cut at {len}");
+    }
+}
+
+#[test]
+fn a_journal_of_another_spool_is_not_read() {
+    let fs = disk();
+    // Both files are in use.
+    work(&fs, 30);
+    let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+    let (_, found) = Journal::open_sized(&fs, Path::new("/data"), SpoolId(8), &lane, &home, SIZE);
+    assert_eq!(found, Found { intents: Vec::new(), damaged: true });
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_the_journal_stands() {
+    let fs = disk();
+    let (mut journal, _) = open(&fs);
+    let small = intent(0, 1, &[true]);
+    journal.begin([&small]).unwrap();
+    let many: Vec<Intent> = (0..200).map(|p| intent(p, 5, &[true])).collect();
+    assert!(matches!(journal.append(&many), Err(JournalError::Full)));
+    assert!(matches!(journal.begin(&many), Err(JournalError::TooLarge { .. })));
+    assert_eq!(open(&fs).1.intents, [small]);
+}
+
+fn any_intent() -> impl Strategy<Value = Intent> {
+    let share = (1u64..1000, prop::collection::vec(any::<bool>(), 1..200));
+    let shares = prop::collection::vec(share, 0..4);
+    (0i32..3, shares, any::<i64>(), 0u8..3, any::<bool>()).prop_map(
+        |(partition, shares, number, before, late)| {
+            let shares = shares.into_iter().flat_map(|(block, bits)| intent(partition, block, &bits).shares);
+            Intent {
+                producer_id: number,
+                acked_offset: number.wrapping_mul(3),
+                before: [Before::Nothing, Before::Appended, Before::Withdrawn][usize::from(before)],
+                by_time_of_sending: late,
+                shares: shares.collect(),
+                ..intent(partition, 1, &[true])
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(intents in prop::collection::vec(any_intent(), 0..6)) {
+        let mut bytes = Vec::new();
+        intents.iter().for_each(|i| codec::put(&mut bytes, i));
+        prop_assert_eq!(codec::take_all(&bytes), Some(intents));
+    }
+
+    #[test]
+    fn hostile_bytes_are_no_intents_and_take_no_memory(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = codec::take_all(&bytes);
+    }
+}
+
+fn positions() -> Positions {
+    Positions { position: Seq(10), ..Positions::fresh(SPOOL, Seq(1)) }
+}
+
+#[test]
+fn an_intent_that_follows_another_says_that_it_arrived() {
+    let mut positions = positions();
+    let first = intent(0, 10, &[true, false, true]);
+    let counter = Counter { epoch: 9, next: 12 };
+    let second = Intent { counter, base_sequence: 79, ..intent(0, 10, &[false, true, false]) };
+    let doubtful = fold(&mut positions, vec![first, second.clone()]);
+    assert_eq!(doubtful, [second]);
+    let settled = Bits::from_words(3, [0b101]);
+    assert_eq!(positions.partial, [Partial { first: Seq(10), settled }]);
+    let partitions = BTreeMap::from([(0, Counter { epoch: 9, next: 12 })]);
+    let topic = TopicName::new("orders").unwrap();
+    assert_eq!(positions.counters, [TopicCounters { topic, id: [3; 16], partitions }]);
+}
+
+#[test]
+fn an_intent_that_was_withdrawn_is_neither_settled_nor_in_doubt() {
+    let mut positions = positions();
+    let first = intent(0, 10, &[true, true]);
+    let second =
+        Intent { before: Before::Withdrawn, epoch: 2, base_sequence: 0, ..intent(0, 10, &[true, false]) };
+    assert_eq!(fold(&mut positions, vec![first, second.clone()]), [second]);
+    assert_eq!((positions.partial.len(), positions.counters.len()), (0, 0));
+}
+
+#[test]
+fn what_the_positions_know_as_settled_is_not_in_doubt() {
+    let mut below = positions();
+    assert_eq!(fold(&mut below, vec![intent(0, 7, &[true, true, true])]), []);
+    let mut partly = positions();
+    partly.partial = vec![Partial { first: Seq(10), settled: Bits::from_words(3, [0b011]) }];
+    assert_eq!(fold(&mut partly, vec![intent(0, 10, &[true, true, false])]), []);
+    assert_eq!(fold(&mut partly, vec![intent(0, 10, &[false, true, true])]).len(), 1);
+}
+
+#[test]
+fn a_topic_that_waits_is_measured_by_its_own_reader() {
+    let mut positions = positions();
+    positions.position = Seq(100);
+    positions.sides = vec![crate::state::positions::Side {
+        topic: TopicName::new("orders").unwrap(),
+        from: Seq(5),
+        position: Seq(20),
+        end: None,
+        waiting: 1,
+        since: 0,
+        dropped: false,
+    }];
+    assert_eq!(fold(&mut positions, vec![intent(0, 10, &[true])]), [], "its reader is past it");
+    assert_eq!(
+        fold(&mut positions, vec![intent(0, 40, &[true])]).len(),
+        1,
+        "the main reader's position is not its own"
+    );
+    assert_eq!(
+        fold(&mut positions, vec![intent(0, 4, &[true])]),
+        [],
+        "before its beginning the main reader counts"
+    );
+}
+
+#[test]
+fn once_its_files_are_made_no_byte_has_to_be_free() {
+    let fs = disk();
+    open(&fs).0.prepare().unwrap();
+    fs.tamper(|world| world.fill_up_to(0));
+    assert_eq!(work(&fs, 40).len(), 40);
+    assert_eq!(last_found(&fs).0, 40);
+}
+
+#[test]
+fn an_intent_that_is_written_a_second_time_is_still_in_doubt() {
+    let mut positions = positions();
+    let intent = intent(0, 10, &[true, true]);
+    assert_eq!(fold(&mut positions, vec![intent.clone(), intent.clone()]), [intent]);
+    assert_eq!(positions.partial, []);
+}
+
+#[test]
+fn a_journal_that_is_kept_no_more_says_nothing_later() {
+    let fs = disk();
+    assert_eq!(work(&fs, 30).len(), 30);
+    open(&fs).0.discard().unwrap();
+    let world = fs.world();
+    for choices in world.cuts(CUTS) {
+        assert_eq!(open(&SimFs::of(world.after_power_cut(&choices))).1, Found::default());
+    }
+    open(&fs).0.discard().unwrap();
+    assert_eq!(work(&fs, 2).len(), 2, "it can be begun again");
+}
+
+#[test]
+fn what_stands_in_its_way_or_can_not_be_read_does_not_keep_it_from_opening() {
+    for other in [false, true] {
+        let fs = disk();
+        work(&fs, 30);
+        for path in ["/data/journal/main/home.0", "/data/journal/main/home.1"] {
+            fs.tamper(|world| world.obstruct(Path::new(path), other)).unwrap();
+        }
+        assert_eq!(open(&fs).1, Found { intents: Vec::new(), damaged: true });
+        assert_eq!(work(&fs, 30).len(), 30, "what stood there is set aside");
+    }
+}
