@@ -128,6 +128,9 @@ metrics! {
     /// `spoolway_events_dropped_total`
     dropped: Family<LaneDestinationReason, Counter> = Family::default(),
         "spoolway_events_dropped", "Events given up undelivered because the spool was full";
+    /// `spoolway_events_possibly_doubled_total`
+    possibly_doubled: Family<LaneDestination, Counter> = Family::default(),
+        "spoolway_events_possibly_doubled", "Events sent again though it could not be found out whether they had arrived";
     /// `spoolway_events_restamped_total`
     restamped: Family<Destination, Counter> = Family::default(),
         "spoolway_events_restamped", "Events sent with the time of sending instead of their own";

@@ -328,13 +328,6 @@ fn findings_are_there_for_programs_too() {
 }
 
 #[test]
-fn exactly_once_is_accepted_with_a_note_of_what_this_version_gives() {
-    let checked = check(&changed("at-least-once", "exactly-once"));
-    assert_eq!(checked.code, 0);
-    checked.says("note: in this version, what is in flight when the agent is killed may be delivered twice");
-}
-
-#[test]
 fn an_interval_instead_of_a_sync_says_what_it_risks() {
     let checked = check(&changed("[relay]", "[spool]\nsync = \"100ms\"\n[relay]"));
     assert_eq!(checked.code, 0);

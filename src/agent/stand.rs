@@ -7,13 +7,14 @@ use tokio::runtime::Handle;
 use super::error::AgentError;
 use super::lanes::Lanes;
 use crate::config::RouteTable;
-use crate::config::model::{Config, Destination};
+use crate::config::model::{self as config, Config, Destination};
 use crate::deliver::{Delivery, Needs, Parts};
 use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, Seq};
 use crate::metrics::Metrics;
 use crate::sabotage::{self, Bug};
 use crate::spool::{DataDir, Lane, Life};
+use crate::state::journal::{self, Found, Intent, Journal};
 use crate::state::ledger::SledLedger;
 use crate::state::positions::{self, Positions, Restored, Store, Unusable};
 
@@ -28,6 +29,9 @@ pub(super) struct Stand {
 struct Opened {
     store: Store<RealFs>,
     restored: Restored,
+    journal: Journal<RealFs>,
+    /// What the journal says.
+    intents: Vec<Intent>,
 }
 
 impl Stand {
@@ -57,20 +61,24 @@ impl Stand {
         let goes_on = config.destinations.iter().zip(opened);
         let goes_on: Vec<_> = goes_on
             .map(|(destination, opened)| {
-                let positions = opened.positions(&data, &lane, destination);
-                (destination, opened, positions)
+                let (positions, in_doubt) = opened.positions(&data, &lane, destination);
+                (destination, opened, positions, in_doubt)
             })
             .collect();
-        let needed = goes_on.iter().map(|(d, _, p)| (d.name.clone(), p.needed_from()));
+        let needed = goes_on.iter().map(|(d, _, p, _)| (d.name.clone(), p.needed_from()));
         let needs = Arc::new(Needs::new(needed.chain(held_for(&forgotten, &lane))));
         let mut deliveries = Vec::new();
-        for (destination, opened, positions) in goes_on {
+        for (destination, opened, positions, in_doubt) in goes_on {
+            let journal = with_journal(destination, opened.journal);
             let delivery = Delivery::start(Parts {
                 lane: &lane,
                 destination,
                 routes: Arc::clone(routes),
                 store: opened.store,
                 positions,
+                journal,
+                in_doubt,
+                renewed: data.is_renewed(),
                 incarnation: data.life().incarnation,
                 needs: Arc::clone(&needs),
                 ledger: Arc::clone(&ledger) as Arc<_>,
@@ -84,6 +92,22 @@ impl Stand {
     }
 }
 
+/// The journal, where the destination is to have one. One that is not kept any more goes away: kept again later, it would
+/// speak of windows whose events have been sent otherwise since.
+fn with_journal(destination: &Destination, journal: Journal<RealFs>) -> Option<Journal<RealFs>> {
+    let name = destination.name.as_str();
+    if destination.delivery == config::Delivery::AtLeastOnce {
+        if let Err(error) = journal.discard() {
+            tracing::warn!(destination = name, %error, "a journal that is kept no more could not be removed");
+        }
+        return None;
+    }
+    if let Err(error) = journal.prepare() {
+        tracing::error!(destination = name, %error, "the journal can't be made; it is tried again before anything is sent");
+    }
+    Some(journal)
+}
+
 /// Seconds since 1970; 0 while it is the directory's first life.
 fn changed_at(life: Life) -> i64 {
     life.cause.advice().map_or(0, |_| life.since / 1000)
@@ -92,8 +116,11 @@ fn changed_at(life: Life) -> i64 {
 impl Opened {
     /// The highest number it names: new events must not be given one below.
     fn highest(&self) -> Option<Seq> {
-        let Restored::Positions(positions) = &self.restored else { return None };
-        Some(positions.highest())
+        let positions = match &self.restored {
+            Restored::Positions(positions) => Some(positions.highest()),
+            _ => None,
+        };
+        positions.max(Some(journal::highest(&self.intents)).filter(|h| *h > Seq::NONE))
     }
 
     /// Whether it names events that the log never had, or has no more.
@@ -102,8 +129,22 @@ impl Opened {
         !blind && self.highest().is_some_and(|highest| lane.was_behind(highest))
     }
 
-    fn positions(&self, data: &DataDir, lane: &Lane, destination: &Destination) -> Positions {
-        let destination = destination.name.as_str();
+    /// Where it goes on, and what it has to settle first.
+    fn positions(&self, data: &DataDir, lane: &Lane, destination: &Destination) -> (Positions, Vec<Intent>) {
+        let mut positions = self.restored_positions(data, lane, destination.name.as_str());
+        // Where the positions begin anew, everything is to be sent, whatever was known before.
+        let goes_on = matches!(self.restored, Restored::Positions(_)) && !self.is_ahead_of(lane);
+        let usable = destination.delivery == config::Delivery::ExactlyOnce && goes_on;
+        let intents = if usable { self.intents.clone() } else { Vec::new() };
+        let in_doubt = journal::fold(&mut positions, intents);
+        if data.is_renewed() {
+            // The other life may count on: this one begins counters of its own.
+            positions.counters.clear();
+        }
+        (positions, in_doubt)
+    }
+
+    fn restored_positions(&self, data: &DataDir, lane: &Lane, destination: &str) -> Positions {
         match &self.restored {
             // INVARIANT: the log is the only truth. A position that does not fit it belongs to another past of it,
             // so it proves of no event that is there that it was delivered.
@@ -114,10 +155,6 @@ impl Opened {
                     "the positions file is ahead of the log: everything on disk is sent again, and its counts start anew"
                 );
                 Positions::fresh(data.spool_id(), lane.first())
-            }
-            Restored::Positions(positions) if data.is_renewed() => {
-                // The other life may count on: this one begins counters of its own.
-                Positions { counters: Vec::new(), ..(**positions).clone() }
             }
             Restored::Positions(positions) => (**positions).clone(),
             Restored::Nothing => Positions::fresh(data.spool_id(), lane.first()),
@@ -143,7 +180,15 @@ fn open_positions(
 
 fn open_one(data: &DataDir, lane: &LaneName, name: &DestinationName) -> Result<Opened, AgentError> {
     let (store, restored) = Store::open(&RealFs, data.path(), data.spool_id(), lane, name)?;
-    Ok(Opened { store, restored })
+    let (journal, Found { intents, damaged }) =
+        Journal::open(&RealFs, data.path(), data.spool_id(), lane, name);
+    if damaged {
+        tracing::error!(
+            destination = %name,
+            "the journal can't be read: what was in flight when the agent last stopped may arrive twice"
+        );
+    }
+    Ok(Opened { store, restored, journal, intents })
 }
 
 /// Positions of destinations that are not configured any more: what they need stays on disk.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::load::Many;
-use super::model::{Config, Delivery, Destination, SourceKind};
+use super::model::{Config, Destination, SourceKind};
 use super::nearest::nearest;
 use super::read::{ReadAdmin, ReadDestination, ReadRoute, ReadSource, check_twice};
 use super::reading::Reading;
@@ -164,17 +164,7 @@ fn check_way(reading: &Reading<'_>, table: &RouteTable, stream: &StreamName, pla
 }
 
 /// What the configuration asks for and this version, or the setting, does not fully give.
-pub(super) fn promises(reading: &Reading<'_>, config: &Config, destinations: &[ReadDestination]) {
-    let exact = destinations
-        .iter()
-        .find(|d| d.destination.as_ref().is_some_and(|d| d.delivery == Delivery::ExactlyOnce));
-    if let Some(destination) = exact {
-        let title = "in this version, what is in flight when the agent is killed may be delivered twice";
-        reading.problem(Problem::at(&destination.delivery, title).note().help(
-            "nothing is lost, and nothing doubled while the agent lives; the journal that settles the rest comes \
-             with a later version. delivery = \"at-least-once\" says that this is known",
-        ));
-    }
+pub(super) fn promises(reading: &Reading<'_>, config: &Config) {
     let ends = config.sources.iter().any(|s| matches!(s.kind, SourceKind::Stdin { .. }));
     if ends && config.sources.len() > 1 {
         let title = "standard input is one of several sources: at its end the agent goes on";

@@ -106,7 +106,7 @@ fn resolve(reading: &Reading<'_>, root: &Table) -> Option<Config> {
         routes: routes.read.iter().map(|r| r.route.clone()).collect(),
         admin: admin.admin,
     };
-    check::promises(reading, &config, &destinations.read);
+    check::promises(reading, &config);
     Some(config)
 }
 

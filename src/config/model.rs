@@ -211,8 +211,7 @@ pub struct Destination {
 /// `destination.delivery`. In both, nothing is lost, and nothing is doubled while the agent lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// What was in flight at a kill is settled from the journal, which this version does not have: it
-    /// sends it again, and says so at the start.
+    /// What was in flight at a kill is settled from the journal first (see [`crate::state::journal`]).
     ExactlyOnce,
     /// What was in flight at a kill is sent again and may be there twice.
     AtLeastOnce,

@@ -30,6 +30,18 @@ impl Dense {
         Self { epoch: saved.epoch, next: saved.next, settled: saved.next }
     }
 
+    /// A counter whose last `in_flight` numbers are in flight.
+    #[must_use]
+    pub fn resumed(first: Counter, in_flight: u32) -> Self {
+        Self { epoch: first.epoch, next: first.next + u64::from(in_flight), settled: first.next }
+    }
+
+    /// Epoch of the next number, unless the numbers run out.
+    #[must_use]
+    pub fn epoch(&self) -> u16 {
+        self.epoch
+    }
+
     /// Epoch and number for the next record; draws a new epoch when the numbers run out.
     pub fn take(&mut self, draw: impl FnOnce() -> u16) -> (u16, u64) {
         if self.next >= LIMIT {

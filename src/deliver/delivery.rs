@@ -9,10 +9,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::board::Board;
+use super::counts::Counts;
 use super::engine::{Engine, Limits, Router, Settings, Sink};
 use super::inbox::Inbox;
 use super::needs::Needs;
-use super::worker::{Counts, Names, Worker};
+use super::worker::{Names, Worker};
 use crate::config::RouteTable;
 use crate::config::model::Destination;
 use crate::disk::Fs;
@@ -20,6 +21,7 @@ use crate::ids::{Incarnation, Seq, StreamName, TopicName};
 use crate::kafka::{Observer, Producer, Window};
 use crate::metrics::Metrics;
 use crate::spool::Lane;
+use crate::state::journal::{Intent, Journal};
 use crate::state::ledger::Ledger;
 use crate::state::positions::{Positions, Store};
 
@@ -35,6 +37,12 @@ pub struct Parts<'a, F: Fs> {
     pub store: Store<F>,
     /// Where it goes on.
     pub positions: Positions,
+    /// Where windows are written down before they are sent; `None` with `delivery = "at-least-once"`.
+    pub journal: Option<Journal<F>>,
+    /// What an earlier process left in doubt.
+    pub in_doubt: Vec<Intent>,
+    /// Counters of an earlier process are another life's.
+    pub renewed: bool,
     /// Under which incarnation events go out.
     pub incarnation: Incarnation,
     /// Shared by the deliveries of the lane.
@@ -64,6 +72,10 @@ impl Sink for Producer {
 
     fn track(&self, topic: TopicName) {
         Producer::track(self, topic);
+    }
+
+    fn renew(&self) {
+        Producer::renew(self);
     }
 }
 
@@ -95,9 +107,13 @@ impl Delivery {
         let (settled, settled_rx) = watch::channel(needed);
         let seed = getrandom::u64().map_err(|e| io::Error::other(e.to_string()))?;
         let router = router(parts.routes, destination);
-        let settings = settings(destination, parts.incarnation);
+        let mut settings = settings(destination, parts.incarnation);
+        (settings.journal, settings.renewed) = (parts.journal.is_some(), parts.renewed);
+        let mut engine = Engine::new(lane.clone(), producer.clone(), settings, router, positions, seed);
+        engine.resume(parts.in_doubt, Instant::now());
         let worker = Worker {
-            engine: Engine::new(lane.clone(), producer.clone(), settings, router, positions, seed),
+            engine,
+            journal: parts.journal,
             inbox: Arc::clone(&inbox),
             board: Arc::clone(&board),
             store: parts.store,
@@ -168,6 +184,8 @@ fn settings(destination: &Destination, incarnation: Incarnation) -> Settings {
         linger: destination.linger,
         batch_size: destination.batch_size,
         header: destination.header.then_some(incarnation),
+        journal: false,
+        renewed: false,
         limits: Limits::default(),
     }
 }

@@ -15,6 +15,8 @@ pub struct Mail {
     pub outcomes: Vec<(u64, Outcome)>,
     /// The cluster's topics, if they changed.
     pub topology: Option<Arc<Topology>>,
+    /// This process's producer id and epoch, if the cluster gave one.
+    pub producer: Option<(i64, i16)>,
     /// The link's state, if it changed.
     pub link: Option<LinkState>,
     /// More of the log is durable.
@@ -27,6 +29,7 @@ impl Mail {
     fn is_empty(&self) -> bool {
         self.outcomes.is_empty()
             && self.topology.is_none()
+            && self.producer.is_none()
             && self.link.is_none()
             && !self.durable
             && self.close.is_none()
@@ -77,6 +80,10 @@ impl Observer for Inbox {
 
     fn topology(&self, topology: Arc<Topology>) {
         self.put(|mail| mail.topology = Some(topology));
+    }
+
+    fn producer_id(&self, producer_id: i64, epoch: i16) {
+        self.put(|mail| mail.producer = Some((producer_id, epoch)));
     }
 
     fn link(&self, state: LinkState) {

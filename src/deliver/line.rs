@@ -4,11 +4,14 @@
 //! producer, so only the last one may ever be sent again (`docs/decisions/`, "one window in flight").
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::counters::Dense;
 use super::parts::Parts;
+use crate::kafka::batch::Identity;
 use crate::kafka::{Batch, RecordsBuilder, Stamp};
+use crate::state::journal::{Before, Intent};
 
 /// A window that still takes events.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct Sealed {
     pub counter: u64,
     /// How many of its events have a time of their own that is not their record's.
     pub restamped: u32,
+    /// It may be in the partition already, and nobody can tell.
+    pub may_be_doubled: bool,
 }
 
 /// What is kept of a window while it is in flight.
@@ -57,6 +62,10 @@ pub struct InFlight {
     pub restamped: u32,
     /// When it was handed to the producer.
     pub since: Instant,
+    /// What stands, or is about to stand, in the journal; `None` without one.
+    pub intent: Option<Arc<Intent>>,
+    /// Its producer id is this process's own.
+    pub is_own: bool,
 }
 
 /// The windows of a partition.
@@ -70,13 +79,41 @@ pub struct Line {
     pub in_flight: Option<InFlight>,
     /// Numbers its records.
     pub counter: Dense,
+    /// What the journal needs to know.
+    pub trail: Trail,
+    /// The topic is a new one: once nothing is on its way, records are numbered anew.
+    pub renumber: bool,
+}
+
+/// What is known of a partition's log, and how its next window is told from all others. Only with a journal.
+#[derive(Debug, Clone, Copy)]
+pub struct Trail {
+    /// Identity of the next window; `None` before the first of this process.
+    pub identity: Option<Identity>,
+    /// What became of the last window.
+    pub before: Before,
+    /// Offset of the last window known to be in the log; -1 where none is known.
+    pub acked_offset: i64,
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self { identity: None, before: Before::Nothing, acked_offset: -1 }
+    }
 }
 
 impl Line {
     /// No windows.
     #[must_use]
     pub fn new(counter: Dense) -> Self {
-        Self { open: None, ready: VecDeque::new(), in_flight: None, counter }
+        Self {
+            open: None,
+            ready: VecDeque::new(),
+            in_flight: None,
+            counter,
+            trail: Trail::default(),
+            renumber: false,
+        }
     }
 
     /// Bytes its windows hold in memory.
@@ -91,6 +128,12 @@ impl Line {
     #[must_use]
     pub fn has_unsent(&self) -> bool {
         self.open.is_some() || !self.ready.is_empty()
+    }
+
+    /// Whether nothing is on its way or waits to be.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && !self.has_unsent()
     }
 
     /// Takes every window that was not sent, and gives their counter numbers back.

@@ -3,8 +3,9 @@
 //!
 //! # Promises
 //! - Nothing is sent that is not durable (the log's readers see to that).
-//! - While the process lives, an event is acknowledged by the destination exactly once, and the events of one
-//!   partition arrive in the order of their numbers. After a kill, at most what was in flight is sent again.
+//! - An event is acknowledged by the destination exactly once, and the events of one partition arrive in the order of
+//!   their numbers. With a journal also over a kill and a power cut: what was in flight is settled first, under the identity
+//!   it had ([`crate::state::journal`]). Without one, at most what was in flight is sent again.
 //! - Positions and totals are saved together and say the same: everything counted lies before a position.
 //! - A topic that can't take its events holds back only itself.
 //! - Memory does not grow with the backlog.
@@ -16,10 +17,12 @@
 //!
 //! # On failure
 //! Positions that can't be saved are saved later: nothing is deleted meanwhile, and a restart sends more
-//! again. A log that can't be read is read again later. Both are shown as the destination's last error.
+//! again. A journal that can't be written holds windows back for three seconds; then they go without it, and a kill may
+//! double them. A log that can't be read is read again later. Both are shown as the destination's last error.
 
 mod board;
 mod counters;
+mod counts;
 mod delivery;
 mod engine;
 mod inbox;

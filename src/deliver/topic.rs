@@ -72,7 +72,12 @@ impl Topic {
         if id != [0; 16] && self.id != id {
             if self.restored_id != [0; 16] || self.id != [0; 16] {
                 self.restored.clear();
-                self.lines.retain(|_, line| line.in_flight.is_some() || line.has_unsent());
+                // INVARIANT: what is known of identities outlives the topic's id: a line that began again with this process's
+                // id and sequence 0 would name other events as ones that the broker may remember.
+                for line in self.lines.values_mut() {
+                    line.renumber = true;
+                    line.trail.acked_offset = -1;
+                }
             }
             self.id = id;
         }
@@ -80,11 +85,16 @@ impl Topic {
     }
 
     /// The line of a partition, made if need be.
-    pub fn line(&mut self, partition: i32, draw: impl FnOnce() -> u16) -> &mut Line {
+    pub fn line(&mut self, partition: i32, mut draw: impl FnMut() -> u16) -> &mut Line {
         let restored = &self.restored;
-        self.lines.entry(partition).or_insert_with(|| {
+        let line = self.lines.entry(partition).or_insert_with(|| {
             Line::new(restored.get(&partition).map_or_else(|| Dense::fresh(draw()), |c| Dense::restored(*c)))
-        })
+        });
+        if line.renumber && line.is_idle() {
+            line.renumber = false;
+            line.counter = Dense::fresh(draw());
+        }
+        line
     }
 
     /// The partition of an event without a key, among the partitions the cluster named.
@@ -117,7 +127,8 @@ impl Topic {
     #[must_use]
     pub fn counters(&self) -> TopicCounters {
         let mut partitions = self.restored.clone();
-        partitions.extend(self.lines.iter().map(|(p, line)| (*p, line.counter.saved())));
+        let counting = self.lines.iter().filter(|(_, line)| !(line.renumber && line.is_idle()));
+        partitions.extend(counting.map(|(p, line)| (*p, line.counter.saved())));
         TopicCounters { topic: self.name.clone(), id: self.id, partitions }
     }
 }

@@ -114,6 +114,11 @@ impl Entry {
         !self.taken.is_full()
     }
 
+    /// Number of its first event and bits for its events, as they are saved.
+    fn partial_bytes(&self) -> usize {
+        if self.settled.is_empty() { 0 } else { 16 + self.settled.words().len() * 8 }
+    }
+
     fn is_of(&self, name: &TopicName) -> bool {
         matches!(&self.fate, Fate::Topic { topic, .. } if topic == name)
     }
@@ -166,13 +171,15 @@ impl Entry {
 pub struct Tracker {
     entries: VecDeque<Entry>,
     read: Seq,
+    /// Of all entries: see [`Tracker::partial_bytes`].
+    partial_bytes: usize,
 }
 
 impl Tracker {
     /// Nothing read yet; the next to be read is `from`.
     #[must_use]
     pub fn new(from: Seq) -> Self {
-        Self { entries: VecDeque::new(), read: from }
+        Self { entries: VecDeque::new(), read: from, partial_bytes: 0 }
     }
 
     /// Everything below this is settled.
@@ -214,6 +221,7 @@ impl Tracker {
     pub fn push(&mut self, entry: Entry) {
         debug_assert!(entry.range.first >= self.read, "entries come in order");
         self.read = self.read.max(entry.range.end);
+        self.partial_bytes += entry.partial_bytes();
         self.entries.push_back(entry);
     }
 
@@ -267,7 +275,21 @@ impl Tracker {
         if !self.entries.front()?.is_done() {
             return None;
         }
-        self.entries.pop_front().map(Entry::finish)
+        let entry = self.entries.pop_front()?;
+        self.partial_bytes = self.partial_bytes.saturating_sub(entry.partial_bytes());
+        Some(entry.finish())
+    }
+
+    /// Most that saving what is settled of its entries can take.
+    #[must_use]
+    pub fn partial_bytes(&self) -> usize {
+        self.partial_bytes
+    }
+
+    /// Whether there is an entry for a block.
+    #[must_use]
+    pub fn has(&self, block: Seq) -> bool {
+        self.get(block).is_some_and(|e| matches!(e.fate, Fate::Topic { .. }))
     }
 
     /// The first number of the first entry with an event in no window: where reading must start again.
@@ -286,7 +308,10 @@ impl Tracker {
     /// here become [`Fate::Elsewhere`].
     pub fn hand_over(&mut self, topic: &TopicName, from: Seq) -> Vec<Entry> {
         let mine = self.entries.iter_mut().filter(|e| e.is_of(topic) && e.range.first >= from);
-        mine.map(Entry::leave_to_side_reader).collect()
+        let handed: Vec<Entry> = mine.map(Entry::leave_to_side_reader).collect();
+        let bytes: usize = handed.iter().map(Entry::partial_bytes).sum();
+        self.partial_bytes = self.partial_bytes.saturating_sub(bytes);
+        handed
     }
 
     /// Events of entries that a side reader delivers.

@@ -1,25 +1,24 @@
 //! The thread around an [`Engine`]: hears what happens, keeps positions, releases segments, counts.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 
 use super::board::Board;
-use super::engine::{Delivered, Engine, Now, Sink, Wake};
+use super::counts::Counts;
+use super::engine::{Engine, Now, Sink, Wake};
 use super::inbox::{Inbox, Mail};
 use super::log::Log;
 use super::needs::Needs;
 use crate::disk::Fs;
 use crate::event::UnixMillis;
-use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SpoolId, TopicName};
+use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SpoolId};
 use crate::kafka::{LinkError, LinkState};
 use crate::logs::Limit;
-use crate::metrics::{self, Metrics};
+use crate::metrics;
 use crate::sabotage::{self, Bug};
+use crate::state::journal::{Journal, JournalError};
 use crate::state::ledger::{Key, Ledger, Row};
 use crate::state::positions::{Positions, Store, Tally, Totals};
 
@@ -29,6 +28,10 @@ const ROUND: Duration = Duration::from_millis(250);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// A save that takes no longer than this is done as often as there is something to save.
 const CHEAP_SAVE: Duration = Duration::from_millis(1);
+/// With a journal, positions are saved no more often.
+const JOURNALED_SAVE: Duration = Duration::from_millis(50);
+/// What is due waits this long for a journal that can't be written.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(3);
 /// A costlier one may take at most one part in so many of the time; what was acknowledged meanwhile may be
 /// doubled by a kill.
 const SAVE_SHARE: u32 = 20;
@@ -49,6 +52,8 @@ pub struct Worker<L: Log, S: Sink, F: Fs> {
     pub inbox: Arc<Inbox>,
     /// What it shows.
     pub board: Arc<Board>,
+    /// Where windows are written down before they are sent.
+    pub journal: Option<Journal<F>>,
     /// Its positions' file.
     pub store: Store<F>,
     /// The log's housekeeping.
@@ -76,57 +81,6 @@ pub struct Names {
     pub destination: DestinationName,
 }
 
-/// Handles to its metrics.
-#[derive(Debug)]
-pub struct Counts {
-    metrics: Arc<Metrics>,
-    names: metrics::LaneDestination,
-    delivered: HashMap<TopicName, Counter>,
-    seconds: Histogram,
-    restamped: Counter,
-    dropped: Counter,
-}
-
-impl Counts {
-    /// Handles for one lane and destination.
-    #[must_use]
-    pub fn new(metrics: &Arc<Metrics>, names: &Names) -> Self {
-        let (lane, destination) = (names.lane.to_string(), names.destination.to_string());
-        let by_destination = metrics::Destination { destination: destination.clone() };
-        let pair = metrics::LaneDestination { lane: lane.clone(), destination: destination.clone() };
-        let full = metrics::LaneDestinationReason { lane, destination, reason: "spool_full".into() };
-        Self {
-            delivered: HashMap::new(),
-            seconds: metrics.delivery_seconds.get_or_create(&pair).clone(),
-            restamped: metrics.restamped.get_or_create(&by_destination).clone(),
-            dropped: metrics.dropped.get_or_create(&full).clone(),
-            metrics: Arc::clone(metrics),
-            names: pair,
-        }
-    }
-
-    fn delivered(&mut self, delivered: &Delivered, now: UnixMillis) {
-        if !self.delivered.contains_key(&delivered.topic) {
-            let labels = metrics::LaneDestinationTopic {
-                lane: self.names.lane.clone(),
-                destination: self.names.destination.clone(),
-                topic: delivered.topic.to_string(),
-            };
-            let counter = self.metrics.delivered.get_or_create(&labels).clone();
-            self.delivered.insert(delivered.topic.clone(), counter);
-        }
-        if let Some(counter) = self.delivered.get(&delivered.topic) {
-            counter.inc_by(u64::from(delivered.count));
-        }
-        self.restamped.inc_by(u64::from(delivered.restamped));
-        for (accepted, count) in &delivered.accepted {
-            let millis = u64::try_from(now.saturating_sub(*accepted)).unwrap_or(0);
-            let seconds = Duration::from_millis(millis).as_secs_f64();
-            (0..*count).for_each(|_| self.seconds.observe(seconds));
-        }
-    }
-}
-
 /// What changes from round to round.
 struct Rounds {
     saved: Option<Positions>,
@@ -135,6 +89,9 @@ struct Rounds {
     sync_after: Instant,
     round_after: Instant,
     unsynced: bool,
+    /// The journal could not be written; not to be tried before, and since when.
+    journal_after: Instant,
+    journal_failing: Option<Instant>,
     released: Option<SegmentId>,
     closing: Option<Instant>,
     dropped: u64,
@@ -152,6 +109,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             sync_after: start + SYNC_EVERY,
             round_after: start,
             unsynced: false,
+            journal_after: start,
+            journal_failing: None,
             released: None,
             closing: None,
             dropped: self.engine.totals().dropped,
@@ -159,6 +118,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         };
         loop {
             let wake = self.engine.pump(now());
+            self.depart(&mut rounds);
             self.keep(&mut rounds);
             if self.is_over(&rounds) {
                 break;
@@ -169,8 +129,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 Wake::WhenTold => self.inbox.wait(self.patience(&rounds, None)),
             };
             self.read(mail, &mut rounds);
-            // INVARIANT: what was acknowledged is saved before the next window of its partition is sent, so
-            // that a kill doubles one window a partition and no more.
+            // INVARIANT: what was acknowledged is saved before the next window of its partition is sent, or stands in
+            // the journal with that one: so a kill leaves one window a partition in doubt and no more.
             self.save_when_due(&mut rounds);
         }
         self.end(&mut rounds);
@@ -196,6 +156,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         if let Some(topology) = mail.topology {
             self.engine.topology(&topology);
+        }
+        if let Some((producer_id, epoch)) = mail.producer {
+            self.engine.producer_id(producer_id, epoch);
         }
         if let Some(link) = mail.link {
             self.link(link);
@@ -239,6 +202,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         rounds.round_after = now + ROUND;
         self.board.post_view(self.engine.view(), unix_now());
+        self.counts.possibly_doubled.inc_by(self.engine.take_possibly_doubled());
         if let Some(message) = self.engine.take_error() {
             let hint = "see the spool's disk; `spoolway spool verify` says what is damaged".to_owned();
             self.error(LinkError { code: None, message, hint }, rounds);
@@ -248,6 +212,45 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             self.sync(rounds);
         }
         self.release(rounds);
+    }
+
+    /// Sends the windows that are due. DURABILITY: with a journal, they are in it first, and the journal forgets only
+    /// what the positions on disk know.
+    fn depart(&mut self, rounds: &mut Rounds) {
+        if !self.engine.has_departures() || Instant::now() < rounds.journal_after {
+            return;
+        }
+        let Err(message) = self.write_down(rounds) else {
+            rounds.journal_failing = None;
+            return self.engine.depart();
+        };
+        let now = Instant::now();
+        rounds.journal_after = now + ROUND;
+        let message = format!("the journal can't be kept: {message}");
+        let hint = "see the spool's disk; events are delivered all the same, and what is in flight may be doubled if the \
+                    agent dies before this works again"
+            .to_owned();
+        self.error(LinkError { code: None, message, hint }, rounds);
+        // A disk that takes nothing may soon give nothing either: bringing its events away comes before not doubling them.
+        if now.duration_since(*rounds.journal_failing.get_or_insert(now)) >= JOURNAL_PATIENCE {
+            self.engine.depart();
+        }
+    }
+
+    fn write_down(&mut self, rounds: &mut Rounds) -> Result<(), String> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        match journal.append(self.engine.departing()) {
+            Ok(()) => return Ok(()),
+            Err(JournalError::Full) => {}
+            Err(e) => return Err(e.to_string()),
+        }
+        rounds.dirty = true;
+        self.save(rounds);
+        if rounds.dirty || !self.sync(rounds) {
+            return Err("positions can't be kept".to_owned());
+        }
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        journal.begin(self.engine.in_doubt()).map_err(|e| e.to_string())
     }
 
     fn save_when_due(&mut self, rounds: &mut Rounds) {
@@ -274,6 +277,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let cost = thread_time().saturating_sub(began);
         let rest = match cost {
             _ if rounds.dirty => ROUND, // it failed
+            // The journal knows what was acknowledged since.
+            cost if self.journal.is_some() => JOURNALED_SAVE.max(cost * SAVE_SHARE),
             cost if cost <= CHEAP_SAVE => Duration::ZERO,
             cost => cost * SAVE_SHARE,
         };
@@ -351,6 +356,11 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         rounds.dirty = true;
         self.save(rounds);
         self.sync(rounds);
+        if self.engine.has_news()
+            && let Err(message) = self.write_down(rounds)
+        {
+            self.state_error(&message, rounds);
+        }
         self.release(rounds);
         self.board.post_view(self.engine.view(), unix_now());
         let left = self.engine.view().in_flight;
@@ -359,7 +369,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             tracing::warn!(
                 destination,
                 events = left,
-                "stopped before the destination answered for these; they are sent again at the next start"
+                "stopped before the destination answered for these; the next start settles them first"
             );
         }
     }

@@ -218,7 +218,7 @@ impl Lanes {
             window.restart(Stamp::Send);
             *busy = true;
             let id = u64::try_from(partition).unwrap_or_default();
-            producer.send(Window { id, topic: topic.clone(), partition, batch });
+            producer.send(Window { id, topic: topic.clone(), partition, batch, journaled: None });
         }
     }
 }

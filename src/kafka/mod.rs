@@ -6,7 +6,8 @@
 //!   "no error" (or "duplicate") to this window under its own identity with `acks=-1`. [`Outcome::Refused`]
 //!   and [`Outcome::Deferred`] are said only when no send of the window can have been appended.
 //! - **In doubt stays in doubt.** After a send whose outcome is unknown, the same window goes out again under
-//!   the same producer id, epoch and sequence until it succeeds; an error on a re-send proves nothing.
+//!   the same producer id, epoch and sequence until it succeeds; an error on a re-send proves nothing. A window of an
+//!   earlier process, or one that has been in doubt for minutes, is looked for in its partition first.
 //! - **One window in flight per partition**, many partitions in a request, several requests in flight on a
 //!   connection. A restarted broker remembers only the last batch of a producer, so more in flight in one
 //!   partition could not be told apart from a gap.
@@ -41,4 +42,4 @@ pub use header::{Counter, RecordHeader};
 pub use partitioner::{consistent, murmur2, partition_for_key};
 pub use producer::Producer;
 pub use topology::{PartitionInfo, TopicState, Topology};
-pub use window::{LinkError, LinkState, Observer, Outcome, Window};
+pub use window::{Journaled, LinkError, LinkState, Observer, Outcome, Window};

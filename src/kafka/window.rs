@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::batch::Batch;
+use super::batch::{Batch, Identity};
 use super::topology::Topology;
+use crate::event::UnixMillis;
 use crate::ids::TopicName;
 
 /// Events that are sent together, as one batch to one partition. Its set of events never changes while its
@@ -18,6 +19,28 @@ pub struct Window {
     pub partition: i32,
     /// The records.
     pub batch: Batch,
+    /// With a journal: the identity that stands in it. Without one, the producer chooses.
+    pub journaled: Option<Journaled>,
+}
+
+/// What stands in the journal of a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journaled {
+    /// Under which it is sent, now and ever again.
+    pub identity: Identity,
+    /// An earlier process may have sent it: it is looked for in the partition before it is sent again, since the
+    /// broker may have forgotten it by now.
+    pub doubtful: bool,
+    /// The cluster it was first sent to; empty where that is not known. Another one has never heard of it.
+    pub cluster_id: String,
+    /// Likewise the topic's id; zero where the cluster has none.
+    pub topic_id: [u8; 16],
+    /// An offset in the partition before which it can't be; -1 where none is known.
+    pub acked_offset: i64,
+    /// When it was first sent.
+    pub sent_at: UnixMillis,
+    /// It could not be found out whether an earlier identity of it was appended.
+    pub may_be_doubled: bool,
 }
 
 /// What became of a window.
@@ -44,6 +67,14 @@ pub enum Outcome {
         message: String,
         /// Index in the batch of the first record at fault, where the broker says it (Produce 8).
         record: Option<u32>,
+    },
+    /// Of a window with an identity from the journal: the broker will not have it under this identity, and it is not
+    /// in the log (or nobody can tell: `may_be_doubled`). It needs a new identity, written down before it is sent.
+    Forgotten {
+        /// Its records.
+        batch: Batch,
+        /// Whether it may be in the log all the same.
+        may_be_doubled: bool,
     },
     /// Certainly not appended, and it can't be sent for now: the topic or partition is missing, forbidden or
     /// has no leader. Send the same events again once [`Observer::topology`] shows a change, or after a while.
@@ -80,6 +111,9 @@ pub struct LinkError {
 pub trait Observer: Send + Sync + 'static {
     /// A window's outcome; exactly once for each window, unless the producer was closed before.
     fn settled(&self, window: u64, outcome: Outcome);
+
+    /// The cluster has given this process a producer id and its epoch; every identity it makes up uses the last one.
+    fn producer_id(&self, _producer_id: i64, _epoch: i16) {}
 
     /// Something about the tracked topics has changed.
     fn topology(&self, topology: Arc<Topology>);

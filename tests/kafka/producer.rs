@@ -77,7 +77,7 @@ impl Client {
 
     fn send(&self, id: u64, topic: &str, partition: i32, batch: spoolway::kafka::Batch) {
         let topic = TopicName::new(topic).expect("a name");
-        self.producer.send(Window { id, topic, partition, batch });
+        self.producer.send(Window { id, topic, partition, batch, journaled: None });
     }
 
     /// Values of a partition in order, read with our own consumer.

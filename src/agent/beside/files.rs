@@ -9,13 +9,16 @@ use crate::sabotage::{Bug, Sabotage};
 use crate::spool::Cause;
 
 /// Every file and directory beside the log, relative to the data directory.
-const BESIDE: [&str; 10] = [
+const BESIDE: [&str; 13] = [
     "FORMAT",
     "LOCK",
     "incarnation",
     "readers",
     "readers/main",
     "readers/main/home",
+    "journal",
+    "journal/main",
+    "journal/main/home.1",
     "lanes/main/floor",
     "ledger",
     "ledger/db",
@@ -112,7 +115,9 @@ fn mixed(base: &Base, (of, into): (&PathBuf, &PathBuf), known: u64, part: &str) 
 #[test]
 fn each_part_can_be_older_than_the_log() {
     let base = Base::live();
-    for part in ["FORMAT", "incarnation", "readers", "readers/main/home", "lanes/main/floor", "ledger"] {
+    for part in
+        ["FORMAT", "incarnation", "readers", "readers/main/home", "journal", "lanes/main/floor", "ledger"]
+    {
         let found = mixed(&base, (&base.early, &base.late), 500, part);
         found.assert_lossless(part);
         assert_ne!(found.life.cause, Cause::RolledBack, "{part}: nothing is ahead of the log");
@@ -122,7 +127,9 @@ fn each_part_can_be_older_than_the_log() {
 #[test]
 fn each_part_can_be_newer_than_the_log() {
     let base = Base::live();
-    for part in ["FORMAT", "incarnation", "readers", "readers/main/home", "lanes/main/floor", "ledger"] {
+    for part in
+        ["FORMAT", "incarnation", "readers", "readers/main/home", "journal", "lanes/main/floor", "ledger"]
+    {
         let found = mixed(&base, (&base.late, &base.early), 200, part);
         found.assert_lossless(part);
     }

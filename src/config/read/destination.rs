@@ -13,7 +13,6 @@ use crate::ids::DestinationName;
 pub(in crate::config) struct ReadDestination {
     pub(in crate::config) name: DestinationName,
     pub(in crate::config) place: Place,
-    pub(in crate::config) delivery: Place,
     pub(in crate::config) destination: Option<Destination>,
 }
 
@@ -33,10 +32,10 @@ pub(in crate::config) fn destination(section: Section<'_>) -> Option<ReadDestina
     let name = section.required("name", "\"home\"", StandIn::Name, read_name, |n| quoted(n.as_str()));
     let bootstrap = bootstrap(&section);
     let settings = settings(&section, Destination::new(name.clone().unwrap_or(nameless), bootstrap.clone()));
-    let (place, delivery) = (section.place_of("name"), section.place_of("delivery"));
+    let place = section.place_of("name");
     section.finish();
     let destination = if bootstrap.is_empty() { None } else { Some(settings) };
-    Some(ReadDestination { name: name?, place, delivery, destination })
+    Some(ReadDestination { name: name?, place, destination })
 }
 
 fn read_name(scalar: &Scalar) -> Result<DestinationName, Wrong> {

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::super::line::{Line, Open, Sealed};
 use super::super::log::BlockInfo;
-use super::super::parts::Parts;
+use super::super::parts::{Block, Parts};
 use super::super::stamp;
 use super::super::topic::Topic;
 use super::{Now, Settings, splitmix};
 use crate::config::model::Partitioner;
 use crate::event::EventRef;
-use crate::ids::TopicName;
+use crate::ids::{Incarnation, TopicName};
 use crate::kafka::{Counter, RecordHeader, RecordsBuilder, Stamp, consistent, header, partition_for_key};
 
 /// Name of the header that holds an event's own time, in decimal milliseconds, when its record is stamped
@@ -107,24 +107,47 @@ fn push(
 ) {
     let (epoch, value) = line.counter.take(draw);
     let Some(open) = line.open.as_mut() else { return };
+    record(
+        &mut open.records,
+        settings.header,
+        open.stamp,
+        (info, index),
+        (event, time),
+        Counter { epoch, value },
+    );
+    open.restamped += u32::from(open.stamp == Stamp::Send);
+    open.parts.push(block_of(info), index);
+}
+
+/// What a window's parts say of a block.
+pub(super) fn block_of(info: &BlockInfo) -> Block {
+    let len = u32::try_from(info.range.len()).unwrap_or(u32::MAX);
+    Block { first: info.range.first, run: info.run, len }
+}
+
+/// Appends one event as a record.
+pub(super) fn record(
+    records: &mut RecordsBuilder,
+    life: Option<Incarnation>,
+    stamp: Stamp,
+    (info, index): (&BlockInfo, u32),
+    (event, time): (&EventRef<'_>, i64),
+    counter: Counter,
+) {
     let seq = info.range.first.plus(u64::from(index));
-    let spoolway = settings
-        .header
-        .map(|life| RecordHeader::new(life, info.run, seq, time, Counter { epoch, value }).encode());
-    let own_time = matches!(open.stamp, Stamp::Send).then(|| time.to_string());
+    let spoolway = life.map(|life| RecordHeader::new(life, info.run, seq, time, counter).encode());
+    let own_time = matches!(stamp, Stamp::Send).then(|| time.to_string());
     let own_headers = [
         spoolway.as_ref().map(|value| (header::NAME, Some(value.as_slice()))),
         own_time.as_ref().map(|time| (TIME_HEADER, Some(time.as_bytes()))),
     ];
     if event.headers.is_empty() {
-        open.records.push(event.key, event.value, own_headers.iter().flatten().copied(), time);
+        records.push(event.key, event.value, own_headers.iter().flatten().copied(), time);
     } else {
         let theirs: Vec<_> = event.headers.iter().collect();
         let headers = theirs.iter().copied().chain(own_headers.iter().flatten().copied());
-        open.records.push(event.key, event.value, headers, time);
+        records.push(event.key, event.value, headers, time);
     }
-    open.restamped += u32::from(own_time.is_some());
-    open.parts.push(info.range.first, index);
 }
 
 /// Closes the open window of a line.
@@ -142,6 +165,7 @@ pub(super) fn seal(
         bytes,
         counter: open.counter,
         restamped: open.restamped,
+        may_be_doubled: false,
     });
     if spare.len() < SPARE {
         spare.push(open.records);

@@ -20,8 +20,10 @@
 //!   the producer says what became of it.
 
 mod fill;
+mod journal;
 mod positions;
 mod read;
+mod resume;
 mod send;
 mod settle;
 mod stuck;
@@ -34,6 +36,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::journal::Departure;
+use self::resume::Rebuild;
 use super::log::{BlockInfo, Log};
 use super::topic::Topic;
 use super::tracker::Tracker;
@@ -41,12 +45,15 @@ use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
 use crate::event::UnixMillis;
 use crate::ids::{Incarnation, SegmentId, Seq, StreamName, TopicName};
 use crate::kafka::{RecordsBuilder, Topology, Window};
+use crate::state::journal::Intent;
 use crate::state::positions::{Bits, Positions, Tally, TopicCounters, Totals};
 
 /// What the engine sends to.
 pub trait Sink: Send + 'static {
     /// Sends a window; its outcome comes back through [`Engine::settled`].
     fn send(&self, window: Window);
+    /// Asks for another producer id; it comes back through [`Engine::producer_id`].
+    fn renew(&self) {}
     /// Asks for what the cluster knows of a topic; it comes back through [`Engine::topology`].
     fn track(&self, topic: TopicName);
 }
@@ -71,6 +78,11 @@ pub struct Settings {
     pub batch_size: usize,
     /// The spool's incarnation for the record header; `None` leaves the header out.
     pub header: Option<Incarnation>,
+    /// Windows carry an identity from the journal: the caller writes down what [`Engine::departing`] says before it
+    /// calls [`Engine::depart`].
+    pub journal: bool,
+    /// Counters of an earlier process are another life's, which may count on.
+    pub renewed: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -213,6 +225,19 @@ pub struct Engine<L: Log, S: Sink> {
     /// Where the windows in flight belong.
     in_flight: HashMap<u64, (TopicName, i32)>,
     next_window: u64,
+    /// This process's producer id and epoch, once the cluster has given them.
+    producer: Option<(i64, i16)>,
+    /// Windows that may go as soon as they stand in the journal.
+    departures: Vec<Departure>,
+    /// Said before the next window leaves: what is in doubt no more, though it did not arrive. Its events may go to other
+    /// partitions, so the next window of its own does not say it in time.
+    withdrawals: Vec<Intent>,
+    /// Events sent anew though nobody knows whether they had arrived, not told yet.
+    possibly_doubled: u64,
+    /// Windows of an earlier process whose records have not been read again yet.
+    to_rebuild: Vec<Rebuild>,
+    /// Events of unsettled windows of an earlier process, by block: they are taken.
+    resumed: BTreeMap<Seq, Bits>,
     /// Blocks of which an earlier process settled some events.
     restored: BTreeMap<Seq, Bits>,
     saved_counters: HashMap<TopicName, TopicCounters>,
@@ -258,6 +283,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
             sendable: BTreeSet::new(),
             in_flight: HashMap::new(),
             next_window: 1,
+            producer: None,
+            departures: Vec::new(),
+            possibly_doubled: 0,
+            withdrawals: Vec::new(),
+            to_rebuild: Vec::new(),
+            resumed: BTreeMap::new(),
             restored: positions.partial.into_iter().map(|p| (p.first, p.settled)).collect(),
             saved_counters: positions.counters.into_iter().map(|c| (c.topic.clone(), c)).collect(),
             since: positions.since,
@@ -275,10 +306,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// Does a bounded piece of what can be done now: sends what is due, reads, fills windows.
     pub fn pump(&mut self, now: Now) -> Wake {
         self.retry_waiting(now);
+        let rebuilt = self.rebuild(now);
         let sent = self.send_due(now);
         let read = !self.closing && self.read_main(now) | self.read_sides(now);
         self.pop_finished();
-        if sent || read {
+        if rebuilt || sent || read {
             return Wake::Again;
         }
         self.set_blocking_topic_apart(now);

@@ -54,7 +54,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    fn trackers(&self) -> impl Iterator<Item = &Tracker> {
+    pub(super) fn trackers(&self) -> impl Iterator<Item = &Tracker> {
         std::iter::once(&self.main.tracker).chain(self.sides.values().map(|s| &s.cursor.tracker))
     }
 
@@ -68,6 +68,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub fn take_tallies(&mut self, segment: SegmentId) -> Vec<(SegmentId, Tally)> {
         let later = self.tallies.split_off(&segment);
         std::mem::replace(&mut self.tallies, later).into_iter().collect()
+    }
+
+    /// Takes how many events were put into new windows though it is not known whether they had arrived.
+    pub fn take_possibly_doubled(&mut self) -> u64 {
+        std::mem::take(&mut self.possibly_doubled)
     }
 
     /// The last trouble with the log, once.

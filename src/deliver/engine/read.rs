@@ -12,6 +12,9 @@ use crate::state::positions::{Bits, Totals};
 
 /// Blocks read before sending has its turn again: at most 1 MiB of events, unless they are large.
 const BURST: usize = 16;
+/// Bytes that what is settled of unfinished blocks of the main reader, and of all side readers, may take in a positions
+/// file: half of its 512 KiB, less what else stands there.
+const MAX_PARTIAL: usize = 96 << 10;
 
 /// What became of a block that was read.
 enum Taken {
@@ -30,7 +33,20 @@ impl<L: Log, S: Sink> Engine<L, S> {
     fn main_has_room(&self) -> bool {
         let apart: usize = self.side_bytes();
         let mine = self.topics.values().map(Topic::bytes).sum::<usize>().saturating_sub(apart);
-        mine < self.settings.limits.buffer && self.main.has_room(self.settings.limits.entries)
+        mine < self.settings.limits.buffer
+            && self.main.has_room(self.settings.limits.entries)
+            && (self.main.behind || self.main_positions_have_room())
+    }
+
+    /// With a journal, everything that is settled has to fit into the positions: what they leave out would be sent again.
+    /// A reader that was moved back reads what has its place there already.
+    pub(super) fn main_positions_have_room(&self) -> bool {
+        !self.settings.journal || self.main.tracker.partial_bytes() < MAX_PARTIAL
+    }
+
+    fn side_positions_have_room(&self) -> bool {
+        let sides = self.sides.values().map(|s| s.cursor.tracker.partial_bytes());
+        !self.settings.journal || sides.sum::<usize>() < MAX_PARTIAL
     }
 
     /// Bytes in windows of topics that were set apart.
@@ -156,6 +172,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         };
         self.topics.get(name).is_some_and(ready)
             && self.sides.get(name).is_some_and(|s| s.end.is_none() && room(&s.cursor))
+            && (self.sides.get(name).is_some_and(|s| s.cursor.behind) || self.side_positions_have_room())
     }
 
     fn read_side_once(&mut self, name: &TopicName, now: Now) -> bool {
@@ -206,7 +223,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Puts the events of a block that are not in windows yet into windows of `name`.
     fn fill(&mut self, name: &TopicName, info: &BlockInfo, payload: &[u8], now: Now) {
-        let Self { topics, main, sides, restored, settings, random, spare, sendable, .. } = self;
+        let Self { topics, main, sides, restored, resumed, settings, random, spare, sendable, .. } = self;
         let Some(topic) = topics.get_mut(name) else { return };
         let side = sides.get_mut(name).filter(|s| s.owns(info.range.first));
         let cursor = side.map_or(main, |s| &mut s.cursor);
@@ -215,7 +232,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
             let fate = Fate::Topic { topic: name.clone(), hash: block_hash(info, payload) };
             let entry = Entry::new(info.range, info.segment, info.time, fate);
             let settled = restored.remove(&info.range.first);
-            cursor.tracker.push(settled.map_or(entry.clone(), |bits| entry.restored(&bits)));
+            let mut entry = settled.map_or(entry.clone(), |bits| entry.restored(&bits));
+            if let Some(events) = resumed.get(&info.range.first) {
+                events.ones().for_each(|i| entry.take(i));
+            }
+            cursor.tracker.push(entry);
         }
         let Some(entry) = cursor.tracker.get_mut(info.range.first) else { return };
         let mut filler = Filler { topic, settings, random, spare, sendable, info, now };

@@ -6,10 +6,12 @@ use super::super::line::{InFlight, Line};
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::fill::seal;
+use super::journal::{Departure, intent};
 use super::{Engine, Now, Sink};
 use crate::ids::TopicName;
 use crate::kafka::Window;
 use crate::sabotage::{self, Bug};
+use crate::state::journal;
 
 impl<L: Log, S: Sink> Engine<L, S> {
     /// Sends every window whose time has come. Returns whether it sent any.
@@ -18,22 +20,30 @@ impl<L: Log, S: Sink> Engine<L, S> {
             self.sendable.iter().filter(|(t, p)| self.is_due(t, *p, now.instant)).cloned().collect();
         let any = !due.is_empty();
         for (topic, partition) in due {
-            self.send_next(&topic, partition, now.instant);
+            // The journal has a bound; what waits goes when something else has arrived.
+            if self.settings.journal && self.journal_bytes() >= journal::ROOM {
+                return false;
+            }
+            self.send_next(&topic, partition, now);
         }
         any
     }
 
     fn is_due(&self, topic: &TopicName, partition: i32, now: Instant) -> bool {
         let line = self.topics.get(topic).and_then(|t| t.lines.get(&partition));
-        line.is_some_and(|line| {
-            !line.ready.is_empty()
-                || self.closing
-                || line.open.as_ref().is_some_and(|o| now >= o.since + self.settings.linger)
-        })
+        let identified =
+            |line: &Line| !self.settings.journal || line.trail.identity.is_some() || self.producer.is_some();
+        line.is_some_and(|line| identified(line) && self.has_come(line, now))
+    }
+
+    fn has_come(&self, line: &Line, now: Instant) -> bool {
+        !line.ready.is_empty()
+            || self.closing
+            || line.open.as_ref().is_some_and(|o| now >= o.since + self.settings.linger)
     }
 
     /// Sends the oldest unsent window of a line that has none in flight.
-    fn send_next(&mut self, name: &TopicName, partition: i32, now: Instant) {
+    fn send_next(&mut self, name: &TopicName, partition: i32, now: Now) {
         self.sendable.remove(&(name.clone(), partition));
         let Some(topic) = self.topics.get_mut(name) else { return };
         let Some(line) = topic.lines.get_mut(&partition).filter(|l| l.in_flight.is_none()) else { return };
@@ -47,16 +57,25 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let id = self.next_window;
         self.next_window += 1;
         let last = sealed.counter + u64::from(sealed.batch.count());
+        let journal = self.settings.journal.then_some(self.producer);
+        let cluster_id = self.topology.as_ref().and_then(|t| t.cluster_id.as_deref()).unwrap_or_default();
+        let place = (name, topic.id, partition);
+        let (intent, journaled) = intent(line, cluster_id, place, &sealed, journal, now.unix).unzip();
+        let own = self.producer.map(|(id, _)| id);
+        let is_own = intent.as_ref().is_none_or(|i| own == Some(i.producer_id));
         line.in_flight = Some(InFlight {
             id,
             parts: sealed.parts,
             bytes: sealed.bytes,
             counter: last,
             restamped: sealed.restamped,
-            since: now,
+            since: now.instant,
+            intent: intent.clone(),
+            is_own,
         });
         self.in_flight.insert(id, (name.clone(), partition));
-        self.sink.send(Window { id, topic: name.clone(), partition, batch: sealed.batch });
+        let window = Window { id, topic: name.clone(), partition, batch: sealed.batch, journaled };
+        self.departures.push(Departure { window, intent });
         if sabotage::commits(Bug::PositionBeforeAcknowledgement) {
             self.believe_sent(name, partition);
         }
@@ -98,6 +117,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             .blocking_topic()
             .and_then(Topic::in_flight_since)
             .map(|s| s + self.settings.limits.stuck_after);
-        linger.chain(retries).chain(disks).chain(stuck).filter(|at| *at > now.instant).min()
+        let rebuilds = self.next_rebuild();
+        linger.chain(retries).chain(rebuilds).chain(disks).chain(stuck).filter(|at| *at > now.instant).min()
     }
 }

@@ -4,7 +4,7 @@ use super::super::line::InFlight;
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Finished, Tracker};
-use super::{Delivered, Engine, Now, Sink};
+use super::{Delivered, Engine, Now, SideReader, Sink};
 use crate::ids::{Seq, TopicName};
 use crate::kafka::{Outcome, TopicState};
 use crate::state::positions::{Tally, Totals};
@@ -21,10 +21,19 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let line = self.topics.get_mut(&name)?.lines.get_mut(&partition)?;
         let window = line.in_flight.take_if(|f| f.id == window)?;
         let delivered = match outcome {
-            Outcome::Acked { may_be_doubled, .. } => {
-                line.counter.settle(window.counter);
+            Outcome::Acked { offset, may_be_doubled, .. } => {
+                // A window of another life has numbers of another epoch.
+                let epoch = window.intent.as_ref().map(|i| i.counter.epoch);
+                if epoch.is_none_or(|epoch| epoch == line.counter.epoch()) {
+                    line.counter.settle(window.counter);
+                }
+                line.trail.appended(&window, offset);
                 self.accept_ack(&name);
                 Some(self.deliver(&name, &window, may_be_doubled))
+            }
+            Outcome::Forgotten { batch, may_be_doubled } => {
+                self.renew(&name, partition, window, batch, may_be_doubled);
+                None
             }
             Outcome::Deferred { message, .. } => {
                 self.take_back(&name, partition, &window);
@@ -52,8 +61,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// The tracker that holds an event of a topic.
     pub(super) fn tracker_of(&mut self, topic: &TopicName, seq: Seq) -> &mut Tracker {
-        match self.sides.get_mut(topic) {
-            Some(side) if side.owns(seq) => &mut side.cursor.tracker,
+        // A window of an earlier process may be of a topic that its block's stream is no longer routed to.
+        let elsewhere = |name: &TopicName, side: &SideReader<L::Reader>| {
+            name != topic && !self.resumed.is_empty() && side.cursor.tracker.has(seq)
+        };
+        let other =
+            self.sides.iter().find(|(name, side)| elsewhere(name, side)).map(|(name, _)| name.clone());
+        match self.sides.get_mut(other.as_ref().unwrap_or(topic)) {
+            Some(side) if other.is_some() || side.owns(seq) => &mut side.cursor.tracker,
             _ => &mut self.main.tracker,
         }
     }
@@ -67,6 +82,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
             tracker.settle(block, events);
         }
+        self.settle_resumed(name, &window.parts);
         Delivered {
             topic: name.clone(),
             count: window.parts.count(),
@@ -78,9 +94,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// A window that was certainly not appended: its events are free again, its counter numbers too.
     fn take_back(&mut self, name: &TopicName, partition: i32, window: &InFlight) {
-        for (block, events) in window.parts.iter() {
-            self.tracker_of(name, block).free(block, events);
-        }
+        self.free(name, &window.parts);
+        self.fence(name, partition, window, false);
         let first = window.counter.saturating_sub(u64::from(window.parts.count()));
         if let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) {
             line.counter.give_back(first);
@@ -136,6 +151,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         for name in names {
             self.pop_side(&name);
         }
+        self.forget_passed();
     }
 
     fn pop_side(&mut self, name: &TopicName) {

@@ -84,9 +84,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             self.sendable.remove(&(name.clone(), *partition));
         }
         topic.sticky.forget();
-        for parts in discarded {
-            parts.iter().for_each(|(block, events)| self.tracker_of(name, block).free(block, events));
-        }
+        discarded.iter().for_each(|parts| self.free(name, parts));
     }
 
     /// Moves the main reader back to its first event that is in no window.
@@ -101,7 +99,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let apart = self.side_bytes();
         let mine = self.topics.values().map(Topic::bytes).sum::<usize>().saturating_sub(apart);
         let limits = &self.settings.limits;
-        let blocked = mine >= limits.buffer || !self.main.has_room(limits.entries);
+        let full = !self.main.has_room(limits.entries) || !self.main_positions_have_room();
+        let blocked = mine >= limits.buffer || full;
         if !blocked || !self.link_up || self.topics.len() < 2 || apart >= limits.apart {
             return None;
         }

@@ -127,6 +127,15 @@ impl<'a> BatchReader<'a> {
         self.rest
     }
 
+    /// The header of the next batch, which is passed over without being decompressed.
+    ///
+    /// # Errors
+    /// As in iterating.
+    pub fn next_header(&mut self) -> Result<Option<BatchHeader>, BatchError> {
+        let header = self.split()?.map(|batch| read_header(batch).map(|(header, _)| header));
+        header.transpose()
+    }
+
     /// The next batch's bytes, or `None` when there is no whole one.
     fn split(&mut self) -> Result<Option<&'a [u8]>, BatchError> {
         let Some((_, after)) = self.rest.split_first_chunk::<8>() else { return Ok(None) };
@@ -154,6 +163,13 @@ impl<'a> Iterator for BatchReader<'a> {
 }
 
 fn read_batch(batch: &[u8], limit: usize) -> Result<RecordBatch<'_>, BatchError> {
+    let (header, records) = read_header(batch)?;
+    let codec = Codec::of_attributes(header.attributes).ok_or(BatchError::Codec(header.attributes))?;
+    Ok(RecordBatch { header, records: decompress(codec, records, limit)? })
+}
+
+/// The header of a batch whose checksum is right, and its records as they are stored.
+fn read_header(batch: &[u8]) -> Result<(BatchHeader, &[u8]), BatchError> {
     let mut fields = Fields(batch);
     let base_offset = fields.i64()?;
     fields.i32()?;
@@ -175,8 +191,7 @@ fn read_batch(batch: &[u8], limit: usize) -> Result<RecordBatch<'_>, BatchError>
         identity: Identity { producer_id: fields.i64()?, epoch: fields.i16()?, base_sequence: fields.i32()? },
         count: u32::try_from(fields.i32()?).map_err(|_| BatchError::Truncated)?,
     };
-    let codec = Codec::of_attributes(header.attributes).ok_or(BatchError::Codec(header.attributes))?;
-    Ok(RecordBatch { header, records: decompress(codec, fields.0, limit)? })
+    Ok((header, fields.0))
 }
 
 /// Fixed-width fields, taken off the front.

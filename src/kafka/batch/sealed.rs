@@ -28,7 +28,7 @@ pub struct Identity {
 }
 
 /// Records compressed and closed, ready to be sent any number of times.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     codec: Codec,
     stamp: Stamp,
@@ -78,6 +78,12 @@ impl Batch {
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         self.stamp
+    }
+
+    /// The newest time stamp of its records; `None` where that is set anew for every send.
+    #[must_use]
+    pub fn newest_time(&self) -> Option<UnixMillis> {
+        (self.stamp == Stamp::Event).then_some(self.times.1)
     }
 
     /// Appends the batch as it is sent now under `identity`. With [`Stamp::Send`], `now` becomes the time

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::fetched::{Fetched, FetchedRecord};
 use crate::config::model::HostPort;
+use crate::event::UnixMillis;
 use crate::ids::TopicName;
 use crate::kafka::backoff::Backoff;
 use crate::kafka::batch::BatchError;
@@ -186,6 +187,20 @@ impl Consumer {
     /// [`ConsumeError`] after the patience is up.
     pub async fn latest(&mut self, topic: &str, partition: i32) -> Result<i64, ConsumeError> {
         self.offset(topic, partition, LATEST).await
+    }
+
+    /// The first offset whose record has time stamp `time` or a later one; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] after the patience is up.
+    pub async fn offset_at(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        time: UnixMillis,
+    ) -> Result<Option<i64>, ConsumeError> {
+        let offset = self.offset(topic, partition, time.max(0)).await?;
+        Ok(Some(offset).filter(|offset| *offset >= 0))
     }
 
     async fn offset(&mut self, topic: &str, partition: i32, at: i64) -> Result<i64, ConsumeError> {

@@ -146,6 +146,7 @@ impl Task {
         if answer.code == 0 && answer.producer_id >= 0 {
             self.control.initialize_backoff.reset();
             self.producer = Some((answer.producer_id, answer.epoch.max(0)));
+            self.reporter.observer.producer_id(answer.producer_id, answer.epoch.max(0));
             return;
         }
         let meaning = meaning(answer.code);

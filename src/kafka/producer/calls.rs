@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::board::SlotId;
+use super::look::{Looked, Search, look};
 use crate::config::model::HostPort;
 use crate::event::UnixMillis;
 use crate::ids::TopicName;
@@ -26,6 +27,8 @@ pub(super) enum Event {
     Metadata(Result<MetadataAnswer, String>),
     /// A producer id.
     ProducerId(Result<ProducerIdAnswer, String>),
+    /// A window was looked for.
+    Looked { slot: SlotId, looked: Looked },
     /// A Produce request's answer.
     Produced { broker: i32, generation: u64, slots: Vec<SlotId>, result: Result<ProduceAnswer, CallError> },
 }
@@ -38,6 +41,10 @@ pub(super) struct Cargo {
     pub(super) partition: i32,
     pub(super) batch: Batch,
     pub(super) identity: Identity,
+}
+
+pub(super) async fn look_for(slot: SlotId, search: Search) -> Event {
+    Event::Looked { slot, looked: look(search).await }
 }
 
 pub(super) async fn open_control(address: HostPort, options: Options) -> Event {

@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 pub(super) enum Command {
     Send(Window),
     Track(TopicName),
+    Renew,
 }
 
 /// Takes commands without ever blocking. Bounded by its users: a window a partition, a topic a stream.
@@ -77,6 +78,11 @@ impl Producer {
     /// sent one after the other in the order given; the caller bounds how many it has unsettled.
     pub fn send(&self, window: Window) {
         self.mailbox.put(Command::Send(window));
+    }
+
+    /// Asks for another producer id; [`Observer::producer_id`] tells it.
+    pub fn renew(&self) {
+        self.mailbox.put(Command::Renew);
     }
 
     /// Whether its task has ended though nobody closed it: a panic. Nothing is sent any more.

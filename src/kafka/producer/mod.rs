@@ -5,6 +5,8 @@
 //! - [`Producer`] is a handle with a mailbox; everything else belongs to one task ([`task`], [`administer`],
 //!   [`settle`]), so nothing is locked while anything is waited for.
 //! - A [`slot`] a partition is a pure state machine: what was sent, what is in doubt, under which identity.
+//! - [`look`] reads a partition back for a window that an earlier process may have sent, or that a broker does not
+//!   know any more.
 //! - The [`board`] knows which slots are ready, blocked, or wait for their backoff.
 //! - A [`link`] a broker carries up to five Produce requests at a time, each with all windows that were ready
 //!   for that broker, of different partitions.
@@ -21,6 +23,7 @@ mod calls;
 mod control;
 mod handle;
 mod link;
+mod look;
 mod report;
 mod settle;
 mod slot;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::board::SlotId;
 use super::link::LinkPhase;
+use super::look::Looked;
 use super::slot::Step;
 use super::task::Task;
 use crate::kafka::connection::CallError;
@@ -63,6 +64,7 @@ impl Task {
                 self.board.put(id);
                 self.reporter.observer.settled(window, outcome);
             }
+            Step::LookAgain { at } => self.board.wait(id, at),
             Step::Again { at, refresh, why: (meaning, added) } => {
                 self.board.wait(id, at);
                 if refresh {
@@ -81,6 +83,34 @@ impl Task {
         }
     }
 
+    /// A window was looked for in its partition.
+    pub(super) fn looked(&mut self, id: SlotId, looked: &Looked, now: Instant) {
+        let Some(slot) = self.board.slot(id) else { return };
+        let what = format!("topic {}, partition {}", slot.topic, slot.partition);
+        let step = slot.looked(looked, now);
+        match step {
+            Some(Step::Settled(window, outcome)) => {
+                self.board.put(id);
+                self.reporter.observer.settled(window, outcome);
+            }
+            Some(Step::LookAgain { at } | Step::Again { at, .. }) => self.board.wait(id, at),
+            None => self.board.put(id),
+        }
+        let (message, hint) = match looked {
+            Looked::Found(_) | Looked::Absent => return,
+            Looked::Unknown(why) => (
+                format!("{what}: whether a window in doubt has arrived can't be found out: {why}"),
+                "it is sent again under its own identity, and may be there twice; it is counted",
+            ),
+            Looked::Failed(why) => (
+                format!("{what}: reading back a window in doubt failed: {why}"),
+                "nothing, if it passes by itself: the partition waits until it can be read",
+            ),
+        };
+        let error = LinkError { code: None, message, hint: hint.to_owned() };
+        self.reporter.error(self.is_up(), error, now);
+    }
+
     /// A request was not answered: what may have arrived is in doubt.
     fn not_produced(
         &mut self,
@@ -93,7 +123,7 @@ impl Task {
             if let Some(slot) = self.board.slot(id) {
                 match error {
                     CallError::NotSent(_) => slot.not_sent(),
-                    CallError::Unanswered(_) => slot.unanswered(),
+                    CallError::Unanswered(_) => slot.unanswered(now),
                 }
                 self.board.put(id);
             }

@@ -3,22 +3,33 @@
 //! INVARIANT: the identity (producer id, epoch, base sequence) of a window that may have reached a broker
 //! does not change until it is settled, but for [`Verdict::Reset`], where the broker has said that it can't
 //! tell. The sequence moves on only when a window is in the log.
+//!
+//! A window with an identity from the journal keeps it here to the end: where it can't, the window goes back
+//! ([`Outcome::Forgotten`]), and only after it was looked for in the partition.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::look::Looked;
 use crate::ids::TopicName;
 use crate::kafka::backoff::Backoff;
 use crate::kafka::batch::{Identity, Stamp};
 use crate::kafka::errors::{Meaning, Verdict, meaning};
-use crate::kafka::window::{Outcome, Window};
+use crate::kafka::window::{Journaled, Outcome, Window};
 use crate::kafka::wire::PartitionResult;
+
+/// A window that has been in doubt for this long is looked for before it is sent again: the broker may have forgotten
+/// the producer (`producer.id.expiration.ms`, a day by default).
+const LOOK_AFTER: Duration = Duration::from_secs(300);
 
 /// A topic or partition may be missing, forbidden or without a leader for this long before its windows are
 /// given back.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Kafka's error code for a topic or partition that does not exist.
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 
 /// Sequence numbers are 31 bits: after 2^31 - 1 comes 0 (`DefaultRecordBatch.incrementSequence`).
 const SEQUENCE_MASK: u32 = 0x7fff_ffff;
@@ -36,6 +47,8 @@ pub(super) enum Phase {
     Blocked,
     /// It is on its way to this broker.
     Flying(i32),
+    /// It is being looked for in the partition.
+    Looking,
 }
 
 /// What to do after an answer.
@@ -52,6 +65,11 @@ pub(super) enum Step {
         /// What was wrong, and what the broker added.
         why: (Meaning, Option<String>),
     },
+    /// Look for it again then.
+    LookAgain {
+        /// When.
+        at: Instant,
+    },
 }
 
 /// A partition with windows.
@@ -66,6 +84,16 @@ pub(super) struct Slot {
     sequence: u32,
     /// An earlier send of the front window had an unknown outcome.
     doubtful: bool,
+    /// Since when, or since when it was looked for last.
+    doubtful_since: Option<Instant>,
+    /// Since when, whatever was looked for.
+    first_doubt: Option<Instant>,
+    /// The front window has to be looked for.
+    look: bool,
+    /// The broker will not have the front window under its identity.
+    forgotten: bool,
+    /// How often it was so in a row.
+    renewals: u32,
     /// The identity was renewed while the front window was in doubt.
     may_be_doubled: bool,
     /// Since when the front window has nowhere to go.
@@ -83,6 +111,11 @@ impl Slot {
             producer: None,
             sequence: 0,
             doubtful: false,
+            doubtful_since: None,
+            first_doubt: None,
+            look: false,
+            forgotten: false,
+            renewals: 0,
             may_be_doubled: false,
             nowhere_since: None,
             backoff: Backoff::new(seed),
@@ -94,9 +127,23 @@ impl Slot {
         self.queue.push_back(window);
         let first = self.phase == Phase::Idle;
         if first {
-            self.phase = Phase::Ready;
+            self.begin();
         }
         first
+    }
+
+    /// Another window is the front one now.
+    fn begin(&mut self) {
+        let flags = self.journaled().map(|j| (j.doubtful, j.may_be_doubled));
+        (self.doubtful, self.may_be_doubled) = flags.unwrap_or_default();
+        self.look = self.doubtful;
+        (self.doubtful_since, self.first_doubt) = (None, None);
+        (self.forgotten, self.nowhere_since) = (false, None);
+        self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
+    }
+
+    fn journaled(&self) -> Option<&Journaled> {
+        self.front().and_then(|w| w.journaled.as_ref())
     }
 
     pub(super) fn front(&self) -> Option<&Window> {
@@ -106,6 +153,9 @@ impl Slot {
     /// The front window goes out to `broker`; `fresh` is the producer id to use if there is none yet.
     pub(super) fn send(&mut self, broker: i32, fresh: (i64, i16)) -> Identity {
         self.phase = Phase::Flying(broker);
+        if let Some(journaled) = self.journaled() {
+            return journaled.identity;
+        }
         let (producer_id, epoch) = *self.producer.get_or_insert(fresh);
         Identity { producer_id, epoch, base_sequence: self.sequence.cast_signed() }
     }
@@ -116,17 +166,91 @@ impl Slot {
     }
 
     /// It may have arrived.
-    pub(super) fn unanswered(&mut self) {
-        self.doubtful = true;
+    pub(super) fn unanswered(&mut self, now: Instant) {
+        self.doubt(now);
         self.phase = Phase::Ready;
+    }
+
+    fn doubt(&mut self, now: Instant) {
+        self.doubtful = true;
+        self.doubtful_since.get_or_insert(now);
+        self.first_doubt.get_or_insert(now);
+    }
+
+    fn has_old_doubt(&self, now: Instant) -> bool {
+        self.doubtful
+            && self.first_doubt.is_some_and(|since| now.saturating_duration_since(since) >= LOOK_AFTER)
+    }
+
+    /// Whether the front window is to be looked for before anything else is done with it; then it is being looked for.
+    pub(super) fn wants_look(&mut self, now: Instant) -> Option<Journaled> {
+        let long = |since: Instant| now.saturating_duration_since(since) >= LOOK_AFTER;
+        self.look |= self.doubtful && self.doubtful_since.is_some_and(long);
+        let journaled = self.journaled().filter(|_| self.look)?.clone();
+        self.phase = Phase::Looking;
+        Some(journaled)
+    }
+
+    /// Where the front window was sent is gone, and nothing of it can be in what has its name now.
+    pub(super) fn is_foreign(&mut self) -> Step {
+        self.give_back()
+    }
+
+    /// What came of looking.
+    pub(super) fn looked(&mut self, looked: &Looked, now: Instant) -> Option<Step> {
+        match looked {
+            Looked::Found(offset) => return Some(self.appended(*offset)),
+            Looked::Failed(_) => {
+                self.phase = Phase::Waiting;
+                return Some(Step::LookAgain { at: now + self.backoff.fail() });
+            }
+            Looked::Unknown(_) => self.may_be_doubled = true,
+            Looked::Absent => {}
+        }
+        self.look = false;
+        self.doubtful_since = Some(now);
+        self.first_doubt.get_or_insert(now);
+        if !self.forgotten {
+            self.phase = Phase::Ready;
+            return None;
+        }
+        Some(self.give_back())
+    }
+
+    /// The window needs another identity.
+    fn give_back(&mut self) -> Step {
+        let may_be_doubled = self.may_be_doubled;
+        self.renewals = self.renewals.saturating_add(1);
+        match self.front().map(|w| w.batch.clone()) {
+            Some(batch) => self.settle(Outcome::Forgotten { batch, may_be_doubled }),
+            None => self.settle(Outcome::Deferred { code: 0, message: String::new() }),
+        }
     }
 
     /// A broker answered.
     pub(super) fn answered(&mut self, result: &PartitionResult, now: Instant) -> Step {
         let meaning = meaning(result.code);
         let verdict = self.verdict(&meaning);
-        self.doubtful |= meaning.ambiguous;
+        if meaning.ambiguous {
+            self.doubt(now);
+        }
         match verdict {
+            Verdict::Reset if self.journaled().is_some() => {
+                self.forgotten = true;
+                // The first time at once; a broker that will have no identity at all is not asked without a pause.
+                if !self.doubtful && self.renewals == 0 {
+                    return self.give_back();
+                }
+                self.look = true;
+                self.again(now, false, meaning, result)
+            }
+            // Nothing of it will ever be accepted, and it has not arrived: a new identity fences what may still be on its
+            // way, and then a refusal is definite. By now a follower has caught up or is out of sync, so that nothing
+            // is appended that can't be read.
+            Verdict::Refuse if self.journaled().is_some() && self.has_old_doubt(now) => {
+                (self.forgotten, self.look) = (true, true);
+                self.again(now, false, meaning, result)
+            }
             Verdict::Done | Verdict::Duplicate => self.acknowledged(result),
             Verdict::Refuse if !self.doubtful => self.settle(refusal(&meaning, result)),
             Verdict::Defer if !self.doubtful && self.out_of_patience(now) => {
@@ -160,7 +284,11 @@ impl Slot {
     /// Metadata says that there is nowhere to send it. `Some` when it has been so for too long.
     pub(super) fn nowhere(&mut self, code: i16, now: Instant) -> Option<Step> {
         self.phase = Phase::Blocked;
-        if !self.out_of_patience(now) || self.doubtful {
+        let out_of_patience = self.out_of_patience(now);
+        // What was never there holds nothing; a cluster that has lost its memory for a moment says so too.
+        let is_gone = code == UNKNOWN_TOPIC_OR_PARTITION && self.journaled().is_some();
+        let for_long = self.nowhere_since.is_some_and(|s| now.saturating_duration_since(s) >= LOOK_AFTER);
+        if !out_of_patience || (self.doubtful && !(is_gone && for_long)) {
             return None;
         }
         let message = meaning(code).message.to_owned();
@@ -172,20 +300,23 @@ impl Slot {
     }
 
     fn acknowledged(&mut self, result: &PartitionResult) -> Step {
-        let count = self.front().map_or(0, |w| w.batch.count());
-        self.sequence = self.sequence.wrapping_add(count) & SEQUENCE_MASK;
-        let offset = if result.code == 0 { result.offset } else { -1 };
+        if self.journaled().is_none() {
+            let count = self.front().map_or(0, |w| w.batch.count());
+            self.sequence = self.sequence.wrapping_add(count) & SEQUENCE_MASK;
+        }
+        self.appended(if result.code == 0 { result.offset } else { -1 })
+    }
+
+    fn appended(&mut self, offset: i64) -> Step {
+        self.renewals = 0;
         let (doubtful, may_be_doubled) = (self.doubtful, self.may_be_doubled);
         self.settle(Outcome::Acked { offset, doubtful, may_be_doubled })
     }
 
     fn settle(&mut self, outcome: Outcome) -> Step {
         let id = self.queue.pop_front().map_or(0, |w| w.id);
-        self.doubtful = false;
-        self.may_be_doubled = false;
-        self.nowhere_since = None;
         self.backoff.reset();
-        self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
+        self.begin();
         Step::Settled(id, outcome)
     }
 
@@ -209,7 +340,7 @@ impl Slot {
 
     /// Whether the next send needs a producer id that was never used in this partition.
     pub(super) fn needs_producer(&self) -> bool {
-        self.producer.is_none()
+        self.producer.is_none() && self.journaled().is_none()
     }
 
     fn again(&mut self, now: Instant, refresh: bool, meaning: Meaning, result: &PartitionResult) -> Step {

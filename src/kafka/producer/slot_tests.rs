@@ -4,13 +4,15 @@
 
 use proptest::prelude::*;
 
+use super::look::Looked;
 use super::slot::*;
 use crate::config::model::KafkaCompression;
 use crate::ids::TopicName;
 use crate::kafka::batch::{Identity, RecordsBuilder, Stamp};
 use crate::kafka::errors::meaning;
-use crate::kafka::window::{Outcome, Window};
+use crate::kafka::window::{Journaled, Outcome, Window};
 use crate::kafka::wire::{PartitionResult, RecordError};
+use std::time::Duration;
 use tokio::time::Instant;
 
 fn window(id: u64, stamp: Stamp) -> Window {
@@ -19,7 +21,7 @@ fn window(id: u64, stamp: Stamp) -> Window {
         builder.push(None, Some(b"v"), [], 1);
     }
     let batch = builder.seal(KafkaCompression::None);
-    Window { id, topic: TopicName::new("t").unwrap(), partition: 0, batch }
+    Window { id, topic: TopicName::new("t").unwrap(), partition: 0, batch, journaled: None }
 }
 
 fn slot() -> Slot {
@@ -110,12 +112,12 @@ fn play(fates: &[Fate]) -> (Broker, Vec<(u64, Outcome)>) {
                 continue;
             }
             Fate::LostBefore => {
-                slot.unanswered();
+                slot.unanswered(now);
                 continue;
             }
             Fate::LostAfter => {
                 append();
-                slot.unanswered();
+                slot.unanswered(now);
                 continue;
             }
             Fate::Forgets => {
@@ -131,7 +133,7 @@ fn play(fates: &[Fate]) -> (Broker, Vec<(u64, Outcome)>) {
         };
         match slot.answered(&result(code), now) {
             Step::Settled(id, outcome) => outcomes.push((id, outcome)),
-            Step::Again { at, .. } => now = at,
+            Step::Again { at, .. } | Step::LookAgain { at } => now = at,
         }
     }
     (broker, outcomes)
@@ -148,7 +150,7 @@ proptest! {
             match outcome {
                 Outcome::Acked { may_be_doubled: false, .. } => prop_assert_eq!(times, 1, "{}", id),
                 Outcome::Acked { .. } => prop_assert!(times >= 1, "{}", id),
-                Outcome::Refused { .. } | Outcome::Deferred { .. } => prop_assert_eq!(times, 0, "{}", id),
+                Outcome::Refused { .. } | Outcome::Deferred { .. } | Outcome::Forgotten { .. } => prop_assert_eq!(times, 0, "{}", id),
             }
         }
         prop_assert!(broker.log.is_sorted(), "reordered: {:?}", broker.log);
@@ -176,7 +178,7 @@ fn too_large_is_refused_unless_an_earlier_send_is_in_doubt() {
     let mut slot = slot();
     slot.push(window(0, Stamp::Event));
     slot.send(1, (7, 0));
-    slot.unanswered();
+    slot.unanswered(Instant::now());
     slot.send(1, (7, 0));
     assert!(matches!(slot.answered(&result(10), Instant::now()), Step::Again { .. }));
     slot.send(1, (7, 0));
@@ -225,7 +227,7 @@ fn a_lost_memory_renews_the_identity_and_marks_only_what_was_in_doubt() {
     slot.answered(&result(45), Instant::now());
     let me = slot.send(1, (7, 3));
     assert_eq!(me, Identity { producer_id: 7, epoch: 4, base_sequence: 0 });
-    slot.unanswered();
+    slot.unanswered(Instant::now());
     slot.send(1, (7, 3));
     slot.answered(&result(45), Instant::now());
     slot.send(1, (7, 3));
@@ -274,7 +276,116 @@ fn a_missing_topic_defers_after_two_seconds_and_never_in_doubt() {
     assert!(matches!(slot.nowhere(3, later), Some(Step::Settled(0, Outcome::Deferred { code: 3, .. }))));
     slot.push(window(1, Stamp::Event));
     slot.send(1, (7, 0));
-    slot.unanswered();
+    slot.unanswered(Instant::now());
     assert!(slot.nowhere(3, later).is_none());
     assert!(slot.nowhere(3, later + PATIENCE * 100).is_none(), "in doubt stays in doubt");
+}
+
+fn journaled(id: u64, doubtful: bool) -> Window {
+    let identity = Identity { producer_id: 500, epoch: 3, base_sequence: 40 };
+    let journaled = Journaled {
+        identity,
+        doubtful,
+        cluster_id: "c".to_owned(),
+        topic_id: [1; 16],
+        acked_offset: 9,
+        sent_at: 1_700_000_000_000,
+        may_be_doubled: false,
+    };
+    Window { journaled: Some(journaled), ..window(id, Stamp::Event) }
+}
+
+fn settled(step: Option<Step>) -> Outcome {
+    match step {
+        Some(Step::Settled(_, outcome)) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_window_of_an_earlier_process_is_looked_for_before_it_is_sent() {
+    let (mut slot, now) = (slot(), Instant::now());
+    assert!(slot.push(journaled(1, true)));
+    assert_eq!(slot.wants_look(now).unwrap().acked_offset, 9);
+    assert_eq!(slot.phase, Phase::Looking);
+    let found = settled(slot.looked(&Looked::Found(12), now));
+    assert_eq!(found, Outcome::Acked { offset: 12, doubtful: true, may_be_doubled: false });
+    assert_eq!(slot.phase, Phase::Idle);
+}
+
+#[test]
+fn what_is_not_found_is_sent_under_the_identity_that_was_written_down() {
+    for (looked, may_be_doubled) in [(Looked::Absent, false), (Looked::Unknown(String::new()), true)] {
+        let (mut slot, now) = (slot(), Instant::now());
+        slot.push(journaled(1, true));
+        slot.wants_look(now).unwrap();
+        assert!(matches!(slot.looked(&Looked::Failed(String::new()), now), Some(Step::LookAgain { .. })));
+        assert!(slot.wants_look(now).is_some(), "a failure answers nothing");
+        assert!(slot.looked(&looked, now).is_none());
+        assert!(slot.wants_look(now).is_none());
+        let identity = slot.send(1, (77, 0));
+        assert_eq!((identity.producer_id, identity.epoch, identity.base_sequence), (500, 3, 40));
+        let outcome = settled(Some(slot.answered(&result(0), now)));
+        assert_eq!(outcome, Outcome::Acked { offset: 5, doubtful: true, may_be_doubled });
+    }
+}
+
+#[test]
+fn a_window_that_the_broker_will_not_have_goes_back_and_one_in_doubt_is_looked_for_first() {
+    let (mut slot, now) = (slot(), Instant::now());
+    slot.push(journaled(1, false));
+    assert!(slot.wants_look(now).is_none());
+    slot.send(1, (77, 0));
+    assert!(matches!(
+        settled(Some(slot.answered(&result(45), now))),
+        Outcome::Forgotten { may_be_doubled: false, .. }
+    ));
+    slot.push(journaled(2, false));
+    slot.send(1, (77, 0));
+    assert!(matches!(slot.answered(&result(45), now), Step::Again { .. }), "again, and not without a pause");
+    slot.wants_look(now).unwrap();
+    settled(slot.looked(&Looked::Absent, now));
+    slot.push(journaled(2, false));
+    slot.send(1, (77, 0));
+    slot.unanswered(now);
+    slot.send(1, (77, 0));
+    assert!(matches!(slot.answered(&result(45), now), Step::Again { .. }));
+    assert!(slot.wants_look(now).is_some());
+    assert!(matches!(
+        settled(slot.looked(&Looked::Absent, now)),
+        Outcome::Forgotten { may_be_doubled: false, .. }
+    ));
+    slot.push(journaled(3, false));
+    slot.send(1, (77, 0));
+    slot.unanswered(now);
+    slot.send(1, (77, 0));
+    slot.answered(&result(59), now);
+    slot.wants_look(now).unwrap();
+    assert!(matches!(settled(slot.looked(&Looked::Found(3), now)), Outcome::Acked { offset: 3, .. }));
+}
+
+#[test]
+fn a_long_doubt_is_looked_for_again_and_a_refusal_in_it_becomes_definite_under_a_new_identity_only() {
+    let (mut slot, began) = (slot(), Instant::now());
+    slot.push(journaled(1, false));
+    slot.send(1, (77, 0));
+    slot.unanswered(began);
+    assert!(slot.wants_look(began + Duration::from_secs(299)).is_none());
+    slot.send(1, (77, 0));
+    assert!(matches!(slot.answered(&result(10), began), Step::Again { .. }), "it proves nothing");
+    let later = began + Duration::from_secs(301);
+    assert!(slot.wants_look(later).is_some());
+    assert!(slot.looked(&Looked::Absent, later).is_none());
+    slot.send(1, (77, 0));
+    assert!(matches!(slot.answered(&result(10), later), Step::Again { .. }));
+    assert!(slot.wants_look(later).is_some());
+    assert!(matches!(settled(slot.looked(&Looked::Absent, later)), Outcome::Forgotten { .. }));
+}
+
+#[test]
+fn a_window_of_another_cluster_needs_a_new_identity_and_was_not_doubled() {
+    let (mut slot, now) = (slot(), Instant::now());
+    slot.push(journaled(1, true));
+    slot.wants_look(now).unwrap();
+    assert!(matches!(settled(Some(slot.is_foreign())), Outcome::Forgotten { may_be_doubled: false, .. }));
 }

@@ -1,21 +1,23 @@
 //! The producer's one task: takes what comes, decides, sets going what is next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::board::Board;
+use super::board::{Board, SlotId};
 use super::calls::{self, Cargo, Event};
 use super::control::{Control, PROBE, PROBE_TIMEOUT};
 use super::handle::{Command, Mailbox};
 use super::link::{Link, LinkPhase};
+use super::look::{AT_A_TIME, LOOK_PATIENCE, MARGIN, Search};
 use super::report::Reporter;
 use super::slot::Step;
 use crate::config::model::Destination;
 use crate::kafka::connection::{ConnectError, Connection, Options};
+use crate::kafka::consume::ConsumerOptions;
 use crate::kafka::topology::{Cluster, Place, Refresh};
 use crate::kafka::window::Observer;
 use crate::metrics::{self, Metrics};
@@ -39,6 +41,11 @@ pub(super) struct Task {
     pub(super) control_up: bool,
     pub(super) reporter: Reporter,
     pub(super) options: Options,
+    /// For reading back.
+    pub(super) consumer: ConsumerOptions,
+    /// Windows to be looked for, and how many are being looked for.
+    to_look: VecDeque<(SlotId, Search)>,
+    looking: usize,
     pub(super) control_options: Options,
     /// How long a broker may wait for replicas.
     pub(super) acks_timeout_ms: i32,
@@ -84,6 +91,17 @@ impl Task {
             control_up: false,
             reporter: Reporter::new(destination.name.clone(), observer),
             options,
+            consumer: ConsumerOptions {
+                address_map: destination.address_map.clone(),
+                client_id: destination.client_id.clone(),
+                connect_timeout: destination.connect_timeout,
+                request_timeout: destination.request_timeout,
+                // The slot has a backoff of its own, and others wait for their turn.
+                patience: LOOK_PATIENCE,
+                ..ConsumerOptions::new(destination.bootstrap.clone())
+            },
+            to_look: VecDeque::new(),
+            looking: 0,
             control_options,
             acks_timeout_ms: i32::try_from(acks).unwrap_or(i32::MAX),
             seed,
@@ -114,6 +132,7 @@ impl Task {
         }
         self.board.wake(now);
         self.route(now);
+        self.drive_looks();
         self.drive_links(now);
         self.drive_control(now);
         let links = self.links.values().filter_map(|link| link.deadline(now));
@@ -125,6 +144,10 @@ impl Task {
     fn take(&mut self, command: Command, now: Instant) {
         let topic = match command {
             Command::Track(topic) => topic,
+            Command::Renew => {
+                self.producer = None;
+                return;
+            }
             Command::Send(window) => {
                 let topic = window.topic.clone();
                 self.board.push(window);
@@ -142,6 +165,29 @@ impl Task {
             let Some(slot) = self.board.slot(id) else { continue };
             match self.cluster.place(&slot.topic, slot.partition) {
                 Place::Leader(broker) => {
+                    if let Some(journaled) = slot.wants_look(now) {
+                        if self.cluster.is_other(&slot.topic, &journaled) {
+                            let step = slot.is_foreign();
+                            self.board.put(id);
+                            if let Step::Settled(window, outcome) = step {
+                                self.reporter.observer.settled(window, outcome);
+                            }
+                            continue;
+                        }
+                        let appended_after = journaled.sent_at.saturating_sub(MARGIN);
+                        let newest = slot.front().and_then(|w| w.batch.newest_time());
+                        let search = Search {
+                            cluster: self.consumer.clone(),
+                            topic: slot.topic.clone(),
+                            partition: slot.partition,
+                            identity: journaled.identity,
+                            count: slot.front().map_or(0, |w| w.batch.count()),
+                            acked_offset: journaled.acked_offset,
+                            time: newest.map_or(appended_after, |newest| newest.min(appended_after)),
+                        };
+                        self.to_look.push_back((id, search));
+                        continue;
+                    }
                     let seed = self.seed.wrapping_add(u64::from(broker.unsigned_abs()));
                     let link = self.links.entry(broker).or_insert_with(|| Link::new(now, seed));
                     link.outbox.push_back(id);
@@ -160,6 +206,15 @@ impl Task {
                     }
                 }
             }
+        }
+    }
+
+    fn drive_looks(&mut self) {
+        while self.looking < AT_A_TIME
+            && let Some((id, search)) = self.to_look.pop_front()
+        {
+            self.looking += 1;
+            self.jobs.spawn(calls::look_for(id, search));
         }
     }
 
@@ -232,6 +287,10 @@ impl Task {
             Ok(Event::Linked { broker, generation, result }) => self.linked(broker, generation, result, now),
             Ok(Event::Metadata(result)) => self.metadata(result, now),
             Ok(Event::ProducerId(result)) => self.producer_id(result, now),
+            Ok(Event::Looked { slot, looked }) => {
+                self.looking = self.looking.saturating_sub(1);
+                self.looked(slot, &looked, now);
+            }
             Ok(Event::Produced { broker, generation, slots, result }) => {
                 self.produced((broker, generation), slots, result, now);
             }

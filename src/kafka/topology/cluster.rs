@@ -7,6 +7,7 @@ use super::state::{PartitionInfo, TopicState, Topology};
 use crate::config::model::HostPort;
 use crate::ids::TopicName;
 use crate::kafka::errors::meaning;
+use crate::kafka::window::Journaled;
 use crate::kafka::wire::{MetadataAnswer, TopicRow};
 
 /// Where a partition's windows go.
@@ -90,6 +91,17 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// Whether a window was first sent to another cluster, or to a topic that had this name.
+    pub(crate) fn is_other(&self, topic: &TopicName, sent: &Journaled) -> bool {
+        let differs = |known: &String| !sent.cluster_id.is_empty() && *known != sent.cluster_id;
+        let topic = match self.topology.topics.get(topic) {
+            Some(TopicState::Present { id, .. }) => *id,
+            _ => [0; 16],
+        };
+        let other_topic = ![topic, sent.topic_id].contains(&[0; 16]) && topic != sent.topic_id;
+        self.topology.cluster_id.as_ref().is_some_and(differs) || other_topic
     }
 
     /// Whether a tracked topic is missing, or a partition has no leader.
@@ -194,6 +206,29 @@ mod tests {
             }],
             ..MetadataAnswer::default()
         }
+    }
+
+    #[test]
+    fn a_window_of_another_cluster_or_of_an_earlier_topic_of_the_name_is_told_apart() {
+        use crate::kafka::batch::Identity;
+        let mut cluster = cluster();
+        cluster.merge(&answer(7, &[(1, 5)]));
+        let topic = TopicName::new("t").unwrap();
+        let is_other = |cluster_id: &str, id: u8| {
+            let identity = Identity { producer_id: 1, epoch: 0, base_sequence: 0 };
+            let sent = Journaled {
+                identity,
+                doubtful: true,
+                cluster_id: cluster_id.into(),
+                topic_id: [id; 16],
+                acked_offset: -1,
+                sent_at: 0,
+                may_be_doubled: false,
+            };
+            cluster.is_other(&topic, &sent)
+        };
+        assert!(!is_other("c", 7) && is_other("d", 7) && is_other("c", 8));
+        assert!(!is_other("", 0), "what was not known tells nothing apart");
     }
 
     fn place(cluster: &Cluster, partition: i32) -> Place {

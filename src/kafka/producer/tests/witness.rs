@@ -95,7 +95,7 @@ pub(super) fn window(id: u64, topic: &str, partition: i32) -> Window {
         builder.push(None, Some(format!("{id}.{part}").as_bytes()), [], 0);
     }
     let batch = builder.seal(KafkaCompression::None);
-    Window { id, topic: TopicName::new(topic).unwrap(), partition, batch }
+    Window { id, topic: TopicName::new(topic).unwrap(), partition, batch, journaled: None }
 }
 
 /// What the log must hold when these windows are in it once each, in order.

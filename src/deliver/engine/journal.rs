@@ -1,0 +1,186 @@
+//! Windows that leave by way of the journal: under which identity, and what is written down of them first.
+
+use std::sync::Arc;
+
+use super::super::line::{InFlight, Line, Sealed, Trail};
+use super::super::log::Log;
+use super::{Engine, Sink};
+use crate::event::UnixMillis;
+use crate::ids::TopicName;
+use crate::kafka::batch::Identity;
+use crate::kafka::{Batch, Journaled, Stamp, Window};
+use crate::state::journal::{Before, Intent};
+use crate::state::positions::Counter;
+
+/// Sequence numbers are 31 bits: after 2^31 - 1 comes 0.
+const SEQUENCE_MASK: u32 = 0x7fff_ffff;
+
+/// A window that may go as soon as its intent is durable.
+#[derive(Debug)]
+pub(super) struct Departure {
+    pub(super) window: Window,
+    pub(super) intent: Option<Arc<Intent>>,
+}
+
+/// What the journal has to say of a window, and the window of the journal. `None` without a journal.
+pub(super) fn intent(
+    line: &Line,
+    cluster_id: &str,
+    (topic, topic_id, partition): (&TopicName, [u8; 16], i32),
+    sealed: &Sealed,
+    journal: Option<Option<(i64, i16)>>,
+    now: UnixMillis,
+) -> Option<(Arc<Intent>, Journaled)> {
+    let fresh = journal?.map(|(producer_id, epoch)| Identity { producer_id, epoch, base_sequence: 0 });
+    let Trail { identity, before, acked_offset } = line.trail;
+    let identity = identity.or(fresh)?;
+    let intent = Intent {
+        cluster_id: cluster_id.to_owned(),
+        topic: topic.clone(),
+        topic_id,
+        partition,
+        producer_id: identity.producer_id,
+        epoch: identity.epoch,
+        base_sequence: identity.base_sequence,
+        before,
+        acked_offset,
+        counter: Counter { epoch: line.counter.epoch(), next: sealed.counter },
+        by_time_of_sending: sealed.batch.stamp() == Stamp::Send,
+        sent_at: now,
+        shares: sealed.parts.shares(),
+    };
+    let may_be_doubled = sealed.may_be_doubled;
+    let journaled = Journaled { may_be_doubled, ..journaled(&intent, false) };
+    Some((Arc::new(intent), journaled))
+}
+
+impl Trail {
+    /// The window in flight is in the partition's log.
+    pub(super) fn appended(&mut self, window: &InFlight, offset: i64) {
+        let Some(intent) = &window.intent else { return };
+        self.before = Before::Appended;
+        if offset >= 0 {
+            self.acked_offset = offset;
+        }
+        let sequence =
+            intent.base_sequence.cast_unsigned().wrapping_add(window.parts.count()) & SEQUENCE_MASK;
+        // INVARIANT: what follows a window of an earlier process begins under an id of this one: a next sequence
+        // taken from disk would name other events after a rollback, and the broker would keep the old ones.
+        let next = Identity { base_sequence: sequence.cast_signed(), ..identity_of(intent) };
+        self.identity = window.is_own.then_some(next);
+    }
+}
+
+/// What a producer has to know of an intent.
+pub(super) fn journaled(intent: &Intent, doubtful: bool) -> Journaled {
+    Journaled {
+        identity: identity_of(intent),
+        doubtful,
+        cluster_id: intent.cluster_id.clone(),
+        topic_id: intent.topic_id,
+        acked_offset: intent.acked_offset,
+        sent_at: intent.sent_at,
+        may_be_doubled: false,
+    }
+}
+
+fn identity_of(intent: &Intent) -> Identity {
+    let Intent { producer_id, epoch, base_sequence, .. } = *intent;
+    Identity { producer_id, epoch, base_sequence }
+}
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// The cluster has given this process a producer id.
+    pub fn producer_id(&mut self, producer_id: i64, epoch: i16) {
+        self.producer = Some((producer_id, epoch));
+    }
+
+    /// Whether the journal does not know everything yet.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.withdrawals.is_empty() || !self.departures.is_empty()
+    }
+
+    /// Whether windows wait for [`Engine::depart`].
+    #[must_use]
+    pub fn has_departures(&self) -> bool {
+        !self.departures.is_empty()
+    }
+
+    /// What has to be durable before [`Engine::depart`].
+    pub fn departing(&self) -> impl Iterator<Item = &Intent> {
+        self.withdrawals.iter().chain(self.departures.iter().filter_map(|d| d.intent.as_deref()))
+    }
+
+    /// A window is not in the log and will not be: its events are free to go elsewhere.
+    pub(super) fn withdraw(&mut self, intent: &Intent) {
+        self.withdrawals.push(Intent { before: Before::Withdrawn, shares: Vec::new(), ..intent.clone() });
+    }
+
+    /// Everything that is in doubt once [`Engine::departing`] has left, that included.
+    pub fn in_doubt(&self) -> impl Iterator<Item = &Intent> {
+        let lines = self.topics.values().flat_map(|t| t.lines.values());
+        lines.filter_map(|l| l.in_flight.as_ref()?.intent.as_deref())
+    }
+
+    /// Sends what waits. DURABILITY: with a journal, [`Engine::departing`] is durable.
+    pub fn depart(&mut self) {
+        if self.departures.is_empty() {
+            return;
+        }
+        self.withdrawals.clear();
+        for departure in self.departures.drain(..) {
+            self.sink.send(departure.window);
+        }
+    }
+
+    /// A window is not in the log: it is withdrawn, and what follows it goes under another identity: the next epoch, which
+    /// keeps what may still be on its way from being appended afterwards. `same`: what follows is the window itself.
+    ///
+    /// INVARIANT: an identity that was written down names one set of events for ever. The id of an earlier process is
+    /// only used for that process's windows: a clone of the data directory would make up the same epochs for others.
+    pub(super) fn fence(&mut self, name: &TopicName, partition: i32, window: &InFlight, same: bool) {
+        let Some(intent) = window.intent.clone() else { return };
+        self.withdraw(&intent);
+        let next = Some(&intent).filter(|_| same || window.is_own).and_then(|intent| {
+            let epoch = intent.epoch.checked_add(1)?;
+            Some(Identity { producer_id: intent.producer_id, epoch, base_sequence: 0 })
+        });
+        if next.is_none() && window.is_own {
+            // Its epochs have run out.
+            self.producer = None;
+            self.sink.renew();
+        }
+        if let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) {
+            (line.trail.identity, line.trail.before) = (next, Before::Withdrawn);
+        }
+    }
+
+    /// Bytes that what is in flight takes in the journal.
+    pub(super) fn journal_bytes(&self) -> usize {
+        self.in_doubt().map(Intent::size).sum()
+    }
+
+    /// The broker will not have a window under its identity: it is sent again under the next epoch, which keeps what may
+    /// still be on its way from being appended after it.
+    pub(super) fn renew(
+        &mut self,
+        name: &TopicName,
+        partition: i32,
+        window: InFlight,
+        batch: Batch,
+        may_be_doubled: bool,
+    ) {
+        self.fence(name, partition, &window, true);
+        let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) else { return };
+        let counter = window.counter.saturating_sub(u64::from(window.parts.count()));
+        line.ready.push_front(Sealed {
+            bytes: batch.encoded_len(),
+            batch,
+            parts: window.parts,
+            counter,
+            restamped: window.restamped,
+            may_be_doubled,
+        });
+    }
+}

@@ -1,0 +1,242 @@
+//! Windows of an earlier process, which may have sent them: they are built again from the log, event by event, and sent
+//! under the identity that the journal has, before anything else goes to their partitions.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::counters::Dense;
+use super::super::line::InFlight;
+use super::super::log::{BlockInfo, Log, LogReader, Read};
+use super::super::parts::Parts;
+use super::fill::record;
+use super::journal::{Departure, journaled};
+use super::{Engine, Now, Sink};
+use crate::event::EventIter;
+use crate::ids::{Incarnation, Seq, SeqRange, StreamName, TopicName};
+use crate::kafka::{Batch, Counter, RecordsBuilder, Stamp, Window};
+use crate::state::journal::{Intent, Share};
+use crate::state::positions::Bits;
+
+/// A window whose records have to be read again.
+#[derive(Debug)]
+pub(super) struct Rebuild {
+    id: u64,
+    intent: Arc<Intent>,
+    /// The log could not be read; try again then.
+    retry_at: Option<Instant>,
+}
+
+/// What became of reading.
+enum Rebuilt {
+    Batch(Batch, u32),
+    /// The log has not all of its events any more.
+    Gone,
+    /// The log can't be read for now.
+    NotNow(String),
+}
+
+/// The records of a window, made again.
+struct Made {
+    records: RecordsBuilder,
+    counter: Counter,
+    stamp: Stamp,
+    life: Option<Incarnation>,
+}
+
+impl Made {
+    fn new(intent: &Intent, life: Option<Incarnation>) -> Self {
+        let stamp = if intent.by_time_of_sending { Stamp::Send } else { Stamp::Event };
+        let counter = Counter { epoch: intent.counter.epoch, value: intent.counter.next };
+        Self { records: RecordsBuilder::new(stamp), counter, stamp, life }
+    }
+
+    /// Adds the events of one block. False when they are not those that were meant.
+    fn add(&mut self, share: &Share, info: &BlockInfo, payload: &[u8]) -> bool {
+        if info.run != share.run || info.range.len() != u64::from(share.events.len()) {
+            return false;
+        }
+        for (index, event) in (0u32..).zip(EventIter::new(payload)) {
+            let Ok(event) = event else { return false };
+            if share.events.get(index) {
+                let time = event.time.unwrap_or(info.time);
+                record(&mut self.records, self.life, self.stamp, (info, index), (&event, time), self.counter);
+                self.counter = self.counter.next();
+            }
+        }
+        true
+    }
+}
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// Takes over what an earlier process left in doubt, at most one window a partition. Before the first pump.
+    pub fn resume(&mut self, intents: Vec<Intent>, now: Instant) {
+        for intent in intents {
+            let (name, partition) = (intent.topic.clone(), intent.partition);
+            self.ensure_topic(&name);
+            let (id, parts, draw) = (self.next_window, Parts::of(&intent), self.draw());
+            self.next_window += 1;
+            for share in &intent.shares {
+                let taken = self.resumed.entry(share.block).or_insert_with(|| Bits::new(share.events.len()));
+                taken.add(&share.events);
+            }
+            let counter = Dense::resumed(intent.counter, intent.count());
+            let intent = Arc::new(intent);
+            let Some(topic) = self.topics.get_mut(&name) else { continue };
+            let line = topic.line(partition, || 0);
+            // Another life may count on under the old epoch.
+            line.counter = if self.settings.renewed { Dense::fresh((draw >> 48) as u16) } else { counter };
+            line.trail.acked_offset = intent.acked_offset;
+            line.in_flight = Some(InFlight {
+                id,
+                bytes: 0,
+                counter: intent.counter.next + u64::from(parts.count()),
+                parts,
+                restamped: 0,
+                since: now,
+                intent: Some(Arc::clone(&intent)),
+                is_own: false,
+            });
+            self.in_flight.insert(id, (name, partition));
+            self.to_rebuild.push(Rebuild { id, intent, retry_at: None });
+        }
+    }
+
+    /// Reads the records of one window of an earlier process. Returns whether it did.
+    pub(super) fn rebuild(&mut self, now: Now) -> bool {
+        let due = |r: &Rebuild| r.retry_at.is_none_or(|at| now.instant >= at);
+        let Some(at) = self.to_rebuild.iter().position(due) else { return false };
+        let rebuild = self.to_rebuild.swap_remove(at);
+        match self.read_again(&rebuild.intent) {
+            Rebuilt::Batch(batch, restamped) => self.send_again(&rebuild, batch, restamped),
+            Rebuilt::Gone => self.give_up(&rebuild),
+            Rebuilt::NotNow(why) => {
+                self.last_error = Some(why);
+                let retry_at = Some(now.instant + self.settings.limits.stuck_after);
+                self.to_rebuild.push(Rebuild { retry_at, ..rebuild });
+            }
+        }
+        true
+    }
+
+    /// When a window is to be read again.
+    pub(super) fn next_rebuild(&self) -> Option<Instant> {
+        self.to_rebuild.iter().filter_map(|r| r.retry_at).min()
+    }
+
+    fn send_again(&mut self, rebuild: &Rebuild, batch: Batch, restamped: u32) {
+        let Rebuild { id, intent, .. } = rebuild;
+        let line = self.topics.get_mut(&intent.topic).and_then(|t| t.lines.get_mut(&intent.partition));
+        if let Some(window) = line.and_then(|l| l.in_flight.as_mut()) {
+            (window.bytes, window.restamped) = (batch.encoded_len(), restamped);
+        }
+        let journaled = journaled(intent, true);
+        let (topic, partition) = (intent.topic.clone(), intent.partition);
+        let window = Window { id: *id, topic, partition, batch, journaled: Some(journaled) };
+        self.departures.push(Departure { window, intent: Some(Arc::clone(intent)) });
+    }
+
+    /// What is left of its events goes into new windows; if it was appended, they will be there twice.
+    fn give_up(&mut self, rebuild: &Rebuild) {
+        let Rebuild { id, intent, .. } = rebuild;
+        let (name, partition) = (&intent.topic, intent.partition);
+        self.in_flight.remove(id);
+        let line = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition));
+        let Some(window) = line.and_then(|l| l.in_flight.take()) else { return };
+        self.free(name, &window.parts);
+        self.fence(name, partition, &window, false);
+        self.possibly_doubled += u64::from(window.parts.count());
+        // The readers may be past them by now.
+        if self.sides.contains_key(name) {
+            self.set_apart(name);
+        } else {
+            self.discard_unsent(name);
+            self.rewind_main();
+        }
+        let draw = self.draw();
+        if let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) {
+            line.counter = Dense::fresh((draw >> 48) as u16);
+        }
+        self.last_error = Some(format!(
+            "events that an earlier process was sending to topic {name}, partition {partition}, can't be read any more; \
+             whether it holds them is not known, and those of the same window that can be read may be there twice"
+        ));
+        self.note_sendable(name, partition);
+    }
+
+    /// Block by block: a window of a partition that gets little may reach over a long stretch of the log.
+    fn read_again(&self, intent: &Intent) -> Rebuilt {
+        let mut shares = intent.shares.iter().peekable();
+        let Some(first) = shares.peek().map(|s| s.block) else { return Rebuilt::Gone };
+        let wanted: BTreeSet<Seq> = intent.shares.iter().map(|s| s.block).collect();
+        let mut want = |_: &StreamName, range: SeqRange| wanted.contains(&range.first);
+        let mut reader = self.log.reader(first);
+        let mut made = Made::new(intent, self.settings.header);
+        while shares.peek().is_some() {
+            match reader.next(&mut want) {
+                Err(e) => return Rebuilt::NotNow(e.to_string()),
+                Ok(Some(Read::Block(info, payload))) => {
+                    while let Some(share) = shares.next_if(|s| s.block == info.range.first) {
+                        if !made.add(share, &info, &payload) {
+                            return Rebuilt::Gone;
+                        }
+                    }
+                    if shares.peek().is_some_and(|s| s.block <= info.range.first) {
+                        return Rebuilt::Gone;
+                    }
+                }
+                Ok(Some(Read::Skipped { range, .. } | Read::Gone { range, .. })) => {
+                    if shares.peek().is_some_and(|s| s.block < range.end) {
+                        return Rebuilt::Gone;
+                    }
+                }
+                Ok(None) => return Rebuilt::Gone,
+            }
+        }
+        if made.records.count() != intent.count() || made.records.is_empty() {
+            return Rebuilt::Gone;
+        }
+        let restamped = if intent.by_time_of_sending { made.records.count() } else { 0 };
+        Rebuilt::Batch(made.records.seal(self.settings.compression), restamped)
+    }
+
+    /// Events of a window that will not arrive in it are free again.
+    pub(super) fn free(&mut self, name: &TopicName, parts: &Parts) {
+        for (block, events) in parts.iter() {
+            if let Some(taken) = self.resumed.get_mut(&block) {
+                events.clone().for_each(|i| taken.clear(i));
+            }
+            self.tracker_of(name, block).free(block, events);
+        }
+        self.resumed.retain(|_, taken| taken.count() > 0);
+    }
+
+    /// Events of a window of an earlier process have arrived. Those whose blocks have not been read yet are remembered
+    /// as what an earlier process has settled.
+    pub(super) fn settle_resumed(&mut self, name: &TopicName, parts: &Parts) {
+        if self.resumed.is_empty() {
+            return;
+        }
+        for (block, events) in parts.iter() {
+            let Some(taken) = self.resumed.get_mut(&block) else { continue };
+            let len = taken.len();
+            events.clone().for_each(|i| taken.clear(i));
+            if taken.count() == 0 {
+                self.resumed.remove(&block);
+            }
+            if !self.tracker_of(name, block).has(block) {
+                let settled = self.restored.entry(block).or_insert_with(|| Bits::new(len));
+                settled.set_all(events);
+            }
+        }
+    }
+
+    /// What every reader is past needs not be remembered.
+    pub(super) fn forget_passed(&mut self) {
+        if self.restored.is_empty() {
+            return;
+        }
+        let below = self.settled_below();
+        self.restored = self.restored.split_off(&below);
+    }
+}

@@ -1,0 +1,100 @@
+//! A cluster that appends what it is told to, knows producers as brokers do, and forgets them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use super::super::Sink;
+use crate::ids::TopicName;
+use crate::kafka::batch::Identity;
+use crate::kafka::{BatchReader, Outcome, PartitionInfo, RecordHeader, TopicState, Topology, Window, header};
+
+#[derive(Clone, Default)]
+pub(super) struct TestSink {
+    pub(super) sent: Arc<Mutex<Vec<Window>>>,
+    pub(super) tracked: Arc<Mutex<BTreeSet<TopicName>>>,
+}
+
+impl Sink for TestSink {
+    fn send(&self, window: Window) {
+        self.sent.lock().unwrap().push(window);
+    }
+    fn track(&self, topic: TopicName) {
+        self.tracked.lock().unwrap().insert(topic);
+    }
+}
+
+pub(super) type Record = (RecordHeader, Option<Vec<u8>>);
+
+/// What a broker remembers of a producer in a partition: the identity of the last batch, and its count.
+pub(super) type Memory = BTreeMap<(TopicName, i32, i64), (Identity, u32)>;
+
+/// A cluster that appends what it is told to, unless it knows it.
+#[derive(Default)]
+pub(super) struct Cluster {
+    pub(super) logs: BTreeMap<(TopicName, i32), Vec<Record>>,
+    pub(super) missing: BTreeSet<TopicName>,
+    /// Of every topic.
+    pub(super) id: u8,
+    pub(super) memory: Memory,
+    /// The identity of every batch that was ever appended.
+    pub(super) appended: BTreeSet<(TopicName, i32, (i64, i16, i32))>,
+}
+
+impl Cluster {
+    /// What a broker does, and what a producer makes of it that looks for what is in doubt.
+    pub(super) fn produce(&mut self, window: &Window, in_doubt: bool) -> Outcome {
+        let acked = Outcome::Acked { offset: 0, doubtful: in_doubt, may_be_doubled: false };
+        let Some(journaled) = &window.journaled else {
+            self.append(window);
+            return acked;
+        };
+        let Identity { producer_id, epoch, base_sequence } = journaled.identity;
+        let place = (window.topic.clone(), window.partition);
+        let name = (place.0.clone(), place.1, (producer_id, epoch, base_sequence));
+        if (in_doubt || journaled.doubtful) && self.appended.contains(&name) {
+            return acked;
+        }
+        let known = self.memory.get(&(place.0.clone(), place.1, producer_id));
+        let accepts = known.is_none_or(|(last, count)| {
+            let next = last.base_sequence + i32::try_from(*count).unwrap();
+            (epoch > last.epoch && base_sequence == 0) || (epoch == last.epoch && base_sequence == next)
+        });
+        if known == Some(&(journaled.identity, window.batch.count())) {
+            return acked;
+        }
+        if !accepts {
+            return Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: false };
+        }
+        self.memory.insert((place.0, place.1, producer_id), (journaled.identity, window.batch.count()));
+        self.appended.insert(name);
+        self.append(window);
+        acked
+    }
+
+    pub(super) fn append(&mut self, window: &Window) {
+        let mut bytes = Vec::new();
+        let identity = Identity { producer_id: 1, epoch: 0, base_sequence: 0 };
+        window.batch.encode(identity, 1_000_000, &mut bytes);
+        let log = self.logs.entry((window.topic.clone(), window.partition)).or_default();
+        for batch in BatchReader::new(&bytes, 1 << 20) {
+            for record in batch.unwrap().records() {
+                let record = record.unwrap();
+                let ours = record.headers.iter().find(|(name, _)| *name == header::NAME).unwrap();
+                let header = RecordHeader::decode(ours.1.unwrap()).unwrap();
+                assert_eq!(record.value, Some(header.seq.0.to_string().as_bytes()));
+                log.push((header, record.key.map(<[u8]>::to_vec)));
+            }
+        }
+    }
+
+    pub(super) fn topology(&self, topics: &BTreeSet<TopicName>) -> Arc<Topology> {
+        let state = |name: &TopicName| {
+            if self.missing.contains(name) {
+                return TopicState::Missing { code: 3, message: "missing".into() };
+            }
+            TopicState::Present { id: [self.id; 16], partitions: vec![PartitionInfo { leader: Some(1) }; 3] }
+        };
+        let topics = topics.iter().map(|t| (t.clone(), state(t))).collect();
+        Arc::new(Topology { cluster_id: None, topics })
+    }
+}

@@ -1,0 +1,84 @@
+//! A log that is a list of blocks.
+
+use std::sync::{Arc, Mutex};
+
+use super::super::super::log::{BlockInfo, Log, LogError, LogReader, Read, Why};
+use crate::event::{Event, EventBatch};
+use crate::ids::{RunId, SegmentId, Seq, SeqRange, StreamName};
+
+/// Blocks that never change; some become unreadable.
+#[derive(Clone, Default)]
+pub(super) struct TestLog(pub(super) Arc<Mutex<Vec<Read>>>);
+
+pub(super) struct TestReader {
+    pub(super) log: TestLog,
+    pub(super) at: Seq,
+}
+
+impl Log for TestLog {
+    type Reader = TestReader;
+
+    fn reader(&self, from: Seq) -> TestReader {
+        TestReader { log: self.clone(), at: from }
+    }
+}
+
+pub(super) fn range_of(read: &Read) -> SeqRange {
+    match read {
+        Read::Block(info, _) => info.range,
+        Read::Gone { range, .. } | Read::Skipped { range, .. } => *range,
+    }
+}
+
+impl LogReader for TestReader {
+    fn next(
+        &mut self,
+        want: &mut dyn FnMut(&StreamName, SeqRange) -> bool,
+    ) -> Result<Option<Read>, LogError> {
+        let log = self.log.0.lock().unwrap();
+        let Some(read) = log.iter().find(|r| range_of(r).end > self.at) else { return Ok(None) };
+        self.at = range_of(read).end;
+        Ok(Some(match read {
+            Read::Block(info, _) if !want(&info.stream, info.range) => {
+                Read::Skipped { range: info.range, stream: info.stream.clone(), segment: info.segment }
+            }
+            other => other.clone(),
+        }))
+    }
+}
+
+impl TestLog {
+    pub(super) fn append(&self, stream: &str, keys: &[Option<u8>]) -> SeqRange {
+        let mut log = self.0.lock().unwrap();
+        let first = log.last().map_or(Seq::FIRST, |b| range_of(b).end);
+        let mut batch = EventBatch::new();
+        for (i, key) in (0u64..).zip(keys) {
+            let key = key.map(|k| [k]);
+            let value = (first.0 + i).to_string();
+            batch.push(&Event { key: key.as_ref().map(|k| &k[..]), ..Event::of_value(value.as_bytes()) });
+        }
+        let range = SeqRange::new(first, first.plus(keys.len() as u64));
+        let info = BlockInfo {
+            range,
+            stream: StreamName::new(stream).unwrap(),
+            time: 1_000_000,
+            run: RunId(2 << 40),
+            segment: Some(SegmentId(1 + first.0 / 100)),
+        };
+        log.push(Read::Block(info, bytes::Bytes::copy_from_slice(batch.as_bytes())));
+        range
+    }
+
+    pub(super) fn lose(&self, index: usize, dropped: bool) -> Option<SeqRange> {
+        let mut log = self.0.lock().unwrap();
+        let read = log.get_mut(index)?;
+        let range = range_of(read);
+        let why = if dropped { Why::Dropped } else { Why::Lost };
+        *read = Read::Gone { range, why };
+        Some(range)
+    }
+
+    pub(super) fn end(&self) -> Seq {
+        self.0.lock().unwrap().last().map_or(Seq::FIRST, |b| range_of(b).end)
+    }
+}

@@ -1,0 +1,136 @@
+//! The engine against a log and a cluster that are models, with everything at random: order of answers,
+//! refusals, missing topics, kills, power cuts, brokers that forget.
+
+mod cluster;
+mod log;
+mod world;
+
+use proptest::prelude::*;
+
+use self::world::{Control, SPOOL, World};
+use crate::ids::Seq;
+
+fn run(seed: u64, steps: usize, kills: bool, losses: bool) {
+    let mut world = World::new(seed);
+    for _ in 0..steps {
+        world.step(kills, losses);
+    }
+    world.drain();
+    world.check(kills);
+}
+
+fn run_exactly(seed: u64, steps: usize, losses: bool) {
+    play_exactly(seed, steps, losses, None);
+}
+
+fn play_exactly(seed: u64, steps: usize, losses: bool, control: Option<Control>) {
+    play(World::exact(seed, control), steps, losses);
+}
+
+fn play(mut world: World, steps: usize, losses: bool) {
+    for _ in 0..steps {
+        world.step(true, losses);
+    }
+    world.drain();
+    world.check(true);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn while_the_process_lives_every_event_arrives_once_and_in_order(seed: u64) {
+        run(seed, 300, false, false);
+    }
+
+    #[test]
+    fn after_kills_nothing_is_missing_and_only_what_was_in_flight_is_doubled(seed: u64) {
+        run(seed, 300, true, false);
+    }
+
+    #[test]
+    fn with_a_journal_every_event_arrives_once_through_kills_power_cuts_and_brokers_that_forget(seed: u64) {
+        run_exactly(seed, 300, false);
+    }
+
+    #[test]
+    fn with_a_journal_an_identity_names_one_window_though_topics_are_made_anew(seed: u64) {
+        let mut world = World::exact(seed, None);
+        world.book.as_mut().unwrap().flips = true;
+        play(world, 300, false);
+    }
+
+    #[test]
+    fn with_a_journal_what_can_not_be_read_is_counted_and_the_rest_arrives(seed: u64) {
+        run_exactly(seed, 300, true);
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_counted_and_the_rest_arrives(seed: u64) {
+        run(seed, 300, true, true);
+    }
+}
+
+#[test]
+fn a_journal_that_is_written_late_a_fresh_identity_and_windows_cut_anew_are_caught() {
+    for control in [Control::WrittenAfterTheSend, Control::FreshIdentity, Control::CutAnew] {
+        let caught = (0..100u64)
+            .any(|seed| std::panic::catch_unwind(|| play_exactly(seed, 300, false, Some(control))).is_err());
+        assert!(caught, "{control:?}");
+    }
+}
+
+#[test]
+fn a_missing_topic_holds_back_only_itself() {
+    let mut world = World::new(7);
+    for i in 0..200 {
+        world.log.append(if i % 2 == 0 { "late" } else { "a" }, &[None; 5]);
+    }
+    for _ in 0..500 {
+        world.pump();
+        world.tell_topology();
+        world.answer(false);
+    }
+    let delivered: usize = world.cluster.logs.values().map(Vec::len).sum();
+    assert_eq!(delivered, 500, "everything of the other topic arrives");
+    let view = world.engine.view();
+    assert_eq!(view.parked, 500);
+    assert_eq!(view.waiting, [("late".to_owned(), "missing".to_owned())]);
+    let positions = world.engine.positions(SPOOL);
+    assert_eq!(positions.position, Seq(1001), "the main reader is not held back");
+    assert_eq!(positions.needed_from(), Seq(1), "and nothing of the missing topic may be deleted");
+    world.drain();
+    world.check(false);
+}
+
+#[test]
+fn memory_does_not_depend_on_the_backlog() {
+    let mut world = World::new(7);
+    for _ in 0..1000 {
+        world.log.append("a", &[None; 9]);
+    }
+    world.pump();
+    world.tell_topology();
+    world.pump();
+    assert!(world.engine.main.tracker.len() <= 12 + 16, "{}", world.engine.main.tracker.len());
+}
+
+#[test]
+fn what_is_dropped_of_a_topic_that_waits_counts_as_dropped_and_not_as_lost() {
+    let mut world = World::new(7);
+    for i in 0..40 {
+        world.log.append(if i % 2 == 0 { "late" } else { "a" }, &[None; 5]);
+    }
+    for _ in 0..200 {
+        world.pump();
+        world.tell_topology();
+        world.answer(false);
+    }
+    for index in 0..10 {
+        world.log.lose(index, true);
+    }
+    world.kill();
+    world.drain();
+    let totals = world.engine.positions(SPOOL).totals;
+    assert_eq!((totals.delivered, totals.dropped, totals.lost), (175, 25, 0));
+}

@@ -1,0 +1,359 @@
+//! An engine between a log and a cluster, and everything that happens to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::super::{Engine, Limits, Now, Settings, Wake, splitmix};
+use super::cluster::{Cluster, Record, TestSink};
+use super::log::TestLog;
+use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
+use crate::ids::{Incarnation, Seq, SpoolId, StreamName, TopicName};
+use crate::kafka::Outcome;
+use crate::state::journal::{Intent, fold};
+use crate::state::positions::Positions;
+
+pub(super) const SPOOL: SpoolId = SpoolId(1 << 40);
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        compression: KafkaCompression::None,
+        partitioner: Partitioner::Java,
+        timestamp: TimestampPolicy::Event,
+        timestamp_max_age: Duration::from_secs(3600),
+        linger: Duration::ZERO,
+        batch_size: 800,
+        header: Some(Incarnation(SPOOL.0)),
+        journal: false,
+        renewed: false,
+        limits: Limits {
+            buffer: 4000,
+            side_buffer: 2000,
+            apart: 8000,
+            entries: 12,
+            stuck_after: Duration::from_secs(3),
+            retry_after: Duration::from_secs(15),
+        },
+    }
+}
+
+pub(super) struct World {
+    pub(super) log: TestLog,
+    pub(super) sink: TestSink,
+    pub(super) cluster: Cluster,
+    pub(super) engine: Engine<TestLog, TestSink>,
+    pub(super) start: Instant,
+    pub(super) elapsed: Duration,
+    pub(super) random: u64,
+    /// Events of windows that were appended though their process never heard of it.
+    pub(super) unheard: u64,
+    pub(super) lost: BTreeSet<Seq>,
+    /// Events of windows that a process left in doubt.
+    pub(super) in_doubt: u64,
+    pub(super) book: Option<Book>,
+}
+
+/// What is durable with a journal.
+#[derive(Clone)]
+pub(super) struct Book {
+    pub(super) positions: Positions,
+    pub(super) intents: Vec<Intent>,
+    /// This process has begun a generation of its own.
+    pub(super) begun: bool,
+    pub(super) producers: i64,
+    pub(super) control: Option<Control>,
+    /// The topics' ids change all the time, as between brokers that know of a new one and brokers that do not.
+    pub(super) flips: bool,
+    /// See [`Control::WrittenAfterTheSend`].
+    pub(super) late: Vec<Intent>,
+}
+
+/// A deliberate mistake.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Control {
+    /// A window is written down when the next one is sent.
+    WrittenAfterTheSend,
+    /// What is in doubt is sent again under an id of the new process.
+    FreshIdentity,
+    /// What is in doubt is forgotten, and its events are put into new windows.
+    CutAnew,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let (log, sink) = (TestLog::default(), TestSink::default());
+        let engine = engine(&log, &sink, Positions::fresh(SPOOL, Seq::FIRST), seed);
+        let mut cluster = Cluster { id: 7, ..Cluster::default() };
+        cluster.missing.insert(TopicName::new("late").unwrap());
+        Self {
+            log,
+            sink,
+            cluster,
+            engine,
+            start: Instant::now(),
+            elapsed: Duration::ZERO,
+            random: seed,
+            unheard: 0,
+            lost: BTreeSet::new(),
+            in_doubt: 0,
+            book: None,
+        }
+    }
+
+    /// One that writes windows down before it sends them.
+    pub(super) fn exact(seed: u64, control: Option<Control>) -> Self {
+        let mut world = Self::new(seed);
+        let positions = Positions::fresh(SPOOL, Seq::FIRST);
+        world.book = Some(Book {
+            positions,
+            intents: Vec::new(),
+            begun: false,
+            producers: 0,
+            control,
+            flips: false,
+            late: Vec::new(),
+        });
+        world.start(seed);
+        world
+    }
+
+    /// Another process begins, from what is durable.
+    pub(super) fn start(&mut self, seed: u64) {
+        let Some(book) = &mut self.book else { return };
+        book.begun = false;
+        book.late.clear();
+        book.producers += 1;
+        let mut positions = book.positions.clone();
+        let mut in_doubt = fold(&mut positions, book.intents.clone());
+        self.sink.tracked.lock().unwrap().clear();
+        self.in_doubt += in_doubt.iter().map(|i| u64::from(i.count())).sum::<u64>();
+        match book.control {
+            Some(Control::FreshIdentity) => {
+                in_doubt.iter_mut().for_each(|i| i.producer_id = 1000 + book.producers);
+            }
+            Some(Control::CutAnew) => in_doubt.clear(),
+            _ => {}
+        }
+        let settings = Settings { journal: true, ..settings() };
+        let router = Box::new(|stream: &StreamName| TopicName::new(stream.as_str()).ok());
+        let (log, sink) = (self.log.clone(), self.sink.clone());
+        self.engine = Engine::new(log, sink, settings, router, positions, seed);
+        self.engine.link(true);
+        self.engine.resume(in_doubt, self.start);
+        self.engine.producer_id(book.producers, 0);
+    }
+
+    /// What waits is written down and sent.
+    pub(super) fn depart(&mut self) {
+        let all = self.random(8) == 0;
+        if let Some(book) = self.book.as_mut().filter(|_| self.engine.has_departures()) {
+            if all || !book.begun {
+                book.positions = self.engine.positions(SPOOL);
+                book.intents = self.engine.in_doubt().cloned().collect();
+                book.begun = true;
+            } else if book.control == Some(Control::WrittenAfterTheSend) {
+                let late = std::mem::replace(&mut book.late, self.engine.departing().cloned().collect());
+                book.intents.extend(late);
+            } else {
+                book.intents.extend(self.engine.departing().cloned());
+            }
+        }
+        self.engine.depart();
+    }
+
+    pub(super) fn random(&mut self, below: usize) -> usize {
+        usize::try_from(splitmix(&mut self.random) % below as u64).unwrap()
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { instant: self.start + self.elapsed, unix: 1_000_000 }
+    }
+
+    pub(super) fn append(&mut self) {
+        let stream = ["a", "b", "late"][self.random(3)];
+        let count = 1 + self.random(9);
+        let keys: Vec<_> =
+            (0..count).map(|_| Some(self.random(6)).filter(|k| *k < 5).map(|k| k as u8)).collect();
+        self.log.append(stream, &keys);
+    }
+
+    pub(super) fn tell_topology(&mut self) {
+        let topics = self.sink.tracked.lock().unwrap().clone();
+        self.engine.topology(&self.cluster.topology(&topics));
+    }
+
+    pub(super) fn pump(&mut self) {
+        for _ in 0..10_000 {
+            let wake = self.engine.pump(self.now());
+            self.depart();
+            if wake != Wake::Again {
+                return;
+            }
+        }
+        panic!("the engine never comes to rest");
+    }
+
+    /// One window in flight gets its answer.
+    pub(super) fn answer(&mut self, faults: bool) {
+        let waiting = self.sink.sent.lock().unwrap().len();
+        if waiting == 0 {
+            return;
+        }
+        let index = self.random(waiting);
+        let window = self.sink.sent.lock().unwrap().remove(index);
+        let in_doubt = window.journaled.as_ref().is_some_and(|j| j.doubtful);
+        let outcome = if self.cluster.missing.contains(&window.topic) && in_doubt {
+            // It stays in doubt.
+            return self.sink.sent.lock().unwrap().push(window);
+        } else if self.cluster.missing.contains(&window.topic) {
+            Outcome::Deferred { code: 3, message: "missing".into() }
+        } else if faults && !in_doubt && self.random(8) == 0 {
+            let code = [10, 87][self.random(2)];
+            Outcome::Refused { code, message: "no".into(), record: None }
+        } else {
+            let unheard = faults && self.book.is_some() && self.random(4) == 0;
+            if unheard {
+                // The first answer is lost on the way, and perhaps the broker's memory after it.
+                self.unheard += u64::from(window.batch.count());
+                let _ = self.cluster.produce(&window, false);
+                if self.random(2) == 0 {
+                    self.cluster.memory.clear();
+                }
+            }
+            self.cluster.produce(&window, unheard)
+        };
+        let _ = self.engine.settled(window.id, outcome, self.now());
+    }
+
+    /// SIGKILL: what was in flight was appended or not, and nobody heard.
+    pub(super) fn kill(&mut self) {
+        if self.random(2) == 0 {
+            // Not a power cut: what was saved is there.
+            let positions = self.engine.positions(SPOOL);
+            self.book.iter_mut().filter(|b| b.begun).for_each(|b| b.positions = positions.clone());
+        }
+        let positions = self.engine.positions(SPOOL);
+        let in_flight = std::mem::take(&mut *self.sink.sent.lock().unwrap());
+        for window in in_flight {
+            if !self.cluster.missing.contains(&window.topic) && self.random(2) == 0 {
+                self.unheard += u64::from(window.batch.count());
+                let _ = self.cluster.produce(&window, false);
+            }
+        }
+        if self.random(4) == 0 {
+            self.cluster.memory.clear();
+        }
+        let seed = splitmix(&mut self.random);
+        if self.book.is_some() {
+            self.start(seed);
+        } else {
+            self.engine = engine(&self.log, &self.sink, positions, seed);
+        }
+        self.tell_topology();
+    }
+
+    pub(super) fn lose_a_block(&mut self) {
+        let blocks = self.log.0.lock().unwrap().len();
+        if blocks > 0 {
+            let index = self.random(blocks);
+            let dropped = self.random(2) == 0;
+            let range = self.log.lose(index, dropped).unwrap();
+            self.lost.extend((range.first.0..range.end.0).map(Seq));
+        }
+    }
+
+    pub(super) fn step(&mut self, kills: bool, losses: bool) {
+        match self.random(20) {
+            0..=6 => self.append(),
+            7..=14 => self.answer(true),
+            15 => {
+                if self.book.as_ref().is_some_and(|b| b.flips) {
+                    self.cluster.id ^= 1;
+                }
+                self.tell_topology();
+            }
+            16 => self.elapsed += Duration::from_secs(4),
+            17 if kills => self.kill(),
+            18 if losses => self.lose_a_block(),
+            _ => self.pump(),
+        }
+        self.check_account();
+    }
+
+    pub(super) fn check_account(&self) {
+        let positions = self.engine.positions(SPOOL);
+        assert!(positions.totals.sum() < self.log.end().0, "{positions:?}");
+        assert!(self.engine.view().parked <= self.log.end().0);
+    }
+
+    /// Faults end: everything drains.
+    pub(super) fn drain(&mut self) {
+        self.cluster.missing.clear();
+        for round in 0.. {
+            self.tell_topology();
+            self.elapsed += Duration::from_secs(130);
+            self.pump();
+            while !self.sink.sent.lock().unwrap().is_empty() {
+                self.answer(false);
+                self.pump();
+            }
+            if self.engine.settled_below() == self.log.end() && self.engine.sides.is_empty() {
+                return;
+            }
+            assert!(round < 1000, "does not drain: {:?}", self.engine.positions(SPOOL));
+        }
+    }
+
+    pub(super) fn check(&self, kills: bool) {
+        let mut times_seen: BTreeMap<Seq, u64> = BTreeMap::new();
+        for ((topic, partition), log) in &self.cluster.logs {
+            log.iter().for_each(|(h, _)| *times_seen.entry(h.seq).or_default() += 1);
+            let exact = self.book.as_ref().is_some_and(|b| !b.flips) && self.lost.is_empty();
+            if !kills || exact {
+                let counters: Vec<_> = log.iter().map(|(h, _)| h.counter.value).collect();
+                assert_eq!(counters, (0..log.len() as u64).collect::<Vec<_>>(), "{topic}/{partition}");
+            }
+            check_order_of_keys(log);
+        }
+        let end = self.log.end();
+        let missing: Vec<_> =
+            (1..end.0).map(Seq).filter(|s| !times_seen.contains_key(s) && !self.lost.contains(s)).collect();
+        assert_eq!(missing, [], "lost");
+        let doubled: u64 = times_seen.values().map(|n| n - 1).sum();
+        let allowed = match &self.book {
+            None => self.unheard,
+            Some(_) if self.lost.is_empty() => 0,
+            // A window that can't be built again is given up, and those of its events that can be read go out anew.
+            Some(_) => self.in_doubt,
+        };
+        assert!(doubled <= allowed, "{doubled} doubled, {allowed} were in doubt");
+        let totals = self.engine.positions(SPOOL).totals;
+        assert_eq!(totals.sum(), end.0 - 1, "{totals:?}");
+        assert_eq!(self.lost.is_empty(), totals.delivered == end.0 - 1 || totals.dropped + totals.lost == 0);
+    }
+}
+
+/// First appearances of one key's events come in the order accepted, whatever was sent again.
+pub(super) fn check_order_of_keys(log: &[Record]) {
+    let mut seen = BTreeSet::new();
+    let mut newest: BTreeMap<&[u8], Seq> = BTreeMap::new();
+    for (header, key) in log {
+        let Some(key) = key else { continue };
+        if seen.insert(header.seq) {
+            let before = newest.insert(key, header.seq);
+            assert!(before.is_none_or(|b| b < header.seq), "key {key:?} is out of order at {}", header.seq);
+        }
+    }
+}
+
+pub(super) fn engine(
+    log: &TestLog,
+    sink: &TestSink,
+    positions: Positions,
+    seed: u64,
+) -> Engine<TestLog, TestSink> {
+    sink.tracked.lock().unwrap().clear();
+    let router = Box::new(|stream: &StreamName| TopicName::new(stream.as_str()).ok());
+    let mut engine = Engine::new(log.clone(), sink.clone(), settings(), router, positions, seed);
+    engine.link(true);
+    engine
+}

@@ -1,0 +1,112 @@
+//! Reading back: whether a window that may have been sent is in its partition.
+//!
+//! A broker tells a duplicate by what it remembers of the producer, and it forgets: after a day, when the log was emptied
+//! and it was restarted, when the topic was made anew. So before a window of an earlier process is sent again, and
+//! before one gets a new identity, the partition is read for a batch with its identity.
+
+use std::time::Duration;
+
+use crate::event::UnixMillis;
+use crate::ids::TopicName;
+use crate::kafka::batch::Identity;
+use crate::kafka::consume::{ConsumeError, Consumer, ConsumerOptions};
+
+/// Bytes read at most.
+const BUDGET: usize = 256 << 20;
+/// Kafka's error code for a topic that may not be read.
+const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+
+/// Partitions read back at a time: each takes connections of its own.
+pub(super) const AT_A_TIME: usize = 4;
+/// How long one tries.
+pub(super) const LOOK_PATIENCE: Duration = Duration::from_secs(3);
+/// Brokers' clocks may differ from ours by this much, in milliseconds.
+pub(super) const MARGIN: UnixMillis = 3_600_000;
+
+/// What is looked for, and where.
+#[derive(Debug)]
+pub(super) struct Search {
+    pub(super) cluster: ConsumerOptions,
+    pub(super) topic: TopicName,
+    pub(super) partition: i32,
+    pub(super) identity: Identity,
+    /// How many records it has.
+    pub(super) count: u32,
+    /// It can't be before this offset; -1 where none is known.
+    pub(super) acked_offset: i64,
+    /// It has a record with this time stamp or a newer one; or, where the broker stamps records, was appended later.
+    pub(super) time: UnixMillis,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// It is there, and replicated.
+    Found(i64),
+    /// It is not there.
+    Absent,
+    /// It can't be told, now or later.
+    Unknown(String),
+    /// The partition could not be read for now.
+    Failed(String),
+}
+
+pub(super) async fn look(search: Search) -> Looked {
+    match search.run().await {
+        Ok(looked) => looked,
+        Err(ConsumeError::Code { code: TOPIC_AUTHORIZATION_FAILED, .. }) => Looked::Unknown(
+            "reading the topic is not permitted (allow READ on it to this principal)".to_owned(),
+        ),
+        Err(error @ (ConsumeError::Batch(_) | ConsumeError::Wire(_))) => Looked::Unknown(error.to_string()),
+        Err(error) => Looked::Failed(error.to_string()),
+    }
+}
+
+impl Search {
+    async fn run(&self) -> Result<Looked, ConsumeError> {
+        let (topic, partition) = (self.topic.as_str(), self.partition);
+        let mut consumer = Consumer::new(&self.cluster);
+        let end = consumer.latest(topic, partition).await?;
+        let earliest = consumer.earliest(topic, partition).await?;
+        let from = if self.acked_offset >= 0 {
+            // Beyond the end: the topic is another one by now, and what it has, it has since.
+            if self.acked_offset > end { earliest } else { self.acked_offset }
+        } else {
+            consumer.offset_at(topic, partition, self.time).await?.unwrap_or(end)
+        };
+        let mut at = from.max(earliest);
+        let mut left = BUDGET;
+        let mut idle = 0;
+        while at < end {
+            let fetched = consumer.fetch(topic, partition, at).await?;
+            let mut found = None;
+            let next = fetched.for_each_header(|header| {
+                let same = header.identity == self.identity && header.count == self.count;
+                if same && header.base_offset < fetched.high_watermark() {
+                    found.get_or_insert(header.base_offset);
+                }
+            })?;
+            if let Some(offset) = found {
+                return Ok(Looked::Found(offset));
+            }
+            let Some(rest) = left.checked_sub(fetched.bytes()) else {
+                let read = BUDGET >> 20;
+                return Ok(Looked::Unknown(format!(
+                    "{read} MiB of the partition were read without finding it"
+                )));
+            };
+            left = rest;
+            idle = if next > at { 0 } else { idle + 1 };
+            if idle > 20 {
+                return Ok(Looked::Failed("the broker gives no records below the end of the log".to_owned()));
+            }
+            at = next;
+        }
+        let deleted = from < earliest || (self.acked_offset < 0 && from == earliest && earliest > 0);
+        Ok(if deleted {
+            Looked::Unknown("the part of the log where it would be has been deleted".to_owned())
+        } else {
+            Looked::Absent
+        })
+    }
+}
