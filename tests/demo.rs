@@ -23,7 +23,7 @@ fn the_demo_proves_the_agent_catches_the_control_and_cleans_up() {
     assert!(number("/agent/accepted") > 10_000, "{text}");
     assert_eq!(number("/agent/delivered"), number("/agent/accepted"), "{text}");
     assert_eq!(number("/agent/missing") + number("/agent/reordered"), 0, "{text}");
-    assert_eq!(number("/agent/doubled_wrongly"), 0, "{text}");
+    assert_eq!(number("/agent/doubled"), 0, "{text}");
     assert!(number("/control/missing") > 0, "{text}");
     assert_eq!(folder.path().read_dir().unwrap().count(), 0, "the demo left something behind");
 }

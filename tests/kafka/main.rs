@@ -17,6 +17,7 @@ mod acknowledge;
 mod broker;
 mod controls;
 mod crash;
+mod exactly;
 mod harness;
 mod isolation;
 mod java;
@@ -61,7 +62,13 @@ fn main() -> ExitCode {
         ],
         crash: [
             the_agent_killed_twenty_times_under_load_loses_nothing,
+            killed_without_a_journal_only_what_was_in_flight_is_doubled,
             the_agent_and_kafka_both_killed_under_load_lose_nothing,
+        ],
+        exactly: [
+            what_was_in_flight_is_read_back_from_a_broker_that_has_forgotten_its_producers,
+            without_a_journal_the_same_is_doubled,
+            what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now,
         ],
         shutdown: [
             sigterm_under_load_ends_in_time_and_costs_nothing,

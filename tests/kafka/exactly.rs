@@ -1,0 +1,103 @@
+//! What was in flight when the agent died is settled from its journal, whatever the broker still knows.
+
+use std::time::{Duration, Instant};
+
+use crate::broker::Broker;
+use crate::java;
+use crate::support::agent::{Setup, assert_accounts_balance};
+use crate::support::ledger::{Book, Told};
+use crate::support::load::{Load, Plan};
+use crate::topic::Topic;
+
+const DRAIN: Duration = Duration::from_secs(90);
+const WINDOW: &str = "batch_size = \"32KiB\"\ncompression = \"gzip\"";
+
+/// An agent that is killed while its windows stand in the socket of a frozen broker, which then appends them: they are in
+/// the log, and nobody was told.
+fn in_flight_and_appended(setup: &Setup, broker: &Broker, topic: &Topic<'_>) -> [Book; 2] {
+    let agent = setup.start();
+    let first = Load::http(Plan::new(setup.http, &topic.name, 1).limit(5_000)).finish();
+    agent.wait_drained(None, DRAIN);
+    broker.freeze();
+    let second = Load::http(Plan::new(setup.http, &topic.name, 2).limit(5_000)).finish();
+    agent.wait_status("sends nothing", DRAIN, |s| s["destinations"][0]["in_flight"].as_u64() > Some(0));
+    agent.kill();
+    let before = topic_len_after_thaw(broker, topic);
+    assert!(before > 5_000, "nothing was in flight, so nothing is tested: {before}");
+    assert_eq!(first.count(Told::Accepted) + second.count(Told::Accepted), 10_000);
+    [first, second]
+}
+
+fn topic_len_after_thaw(broker: &Broker, topic: &Topic<'_>) -> u64 {
+    broker.thaw();
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let len = topic.len();
+        if len > 5_000 || Instant::now() > end {
+            return len;
+        }
+    }
+}
+
+fn finish(setup: &Setup, topic: &Topic<'_>, books: &[Book]) {
+    let agent = setup.start();
+    let status = agent.wait_drained(None, DRAIN);
+    assert_accounts_balance(&status);
+    agent.stop();
+    let verdict = topic.judge(books);
+    println!("{}: {verdict}", topic.name);
+    verdict.assert_exact();
+    assert_eq!(verdict.distinct, 10_000);
+}
+
+pub fn what_was_in_flight_is_read_back_from_a_broker_that_has_forgotten_its_producers() {
+    let broker = Broker::start("read-back");
+    let topic = Topic::create(&broker, "read-back", 2);
+    let setup = Setup::new("read-back").destination("home", broker.port, WINDOW);
+    let books = in_flight_and_appended(&setup, &broker, &topic);
+    broker.stop();
+    assert_ne!(broker.forget_producers(), 0);
+    broker.run();
+    finish(&setup, &topic, &books);
+}
+
+pub fn without_a_journal_the_same_is_doubled() {
+    // The control: the windows were in flight, and the broker would have taken them twice.
+    let broker = Broker::start("read-nothing");
+    let topic = Topic::create(&broker, "read-nothing", 2);
+    let window = format!("{WINDOW}\ndelivery = \"at-least-once\"");
+    let setup = Setup::new("read-nothing").destination("home", broker.port, &window);
+    let books = in_flight_and_appended(&setup, &broker, &topic);
+    broker.stop();
+    assert_ne!(broker.forget_producers(), 0);
+    broker.run();
+    let agent = setup.start();
+    agent.wait_drained(None, DRAIN);
+    agent.stop();
+    let verdict = topic.judge(&books);
+    println!("{}: {verdict}", topic.name);
+    assert!(verdict.is_lossless() && verdict.doubled > 0, "{verdict}");
+}
+
+pub fn what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now() {
+    let broker = Broker::start("refused-later");
+    let topic = Topic::create(&broker, "refused-later", 2);
+    let setup = Setup::new("refused-later").destination("home", broker.port, WINDOW);
+    let books = in_flight_and_appended(&setup, &broker, &topic);
+    let address = broker.address();
+    java::tool(
+        "kafka.admin.ConfigCommand",
+        &[
+            "--bootstrap-server",
+            &address,
+            "--alter",
+            "--entity-type",
+            "topics",
+            "--entity-name",
+            "refused-later",
+            "--add-config",
+            "max.message.bytes=2000",
+        ],
+    );
+    finish(&setup, &topic, &books);
+}
