@@ -301,9 +301,9 @@ def spooled(broker_port, path, count):
     return agent
 
 
-def drain_once(template, broker_port, count):
+def drain_once(template, broker_port, count, destination="", topic="ours"):
     """Seconds from "ready" to the last acknowledgement, on a copy of the spool; and processor seconds, and memory."""
-    agent = Agent("drain", broker_port, topic="ours")
+    agent = Agent("drain", broker_port, topic=topic, destination=destination)
     shutil.rmtree(agent.data, ignore_errors=True)
     shutil.copytree(template.data, agent.data)
     os.sync()
@@ -350,6 +350,32 @@ def drain(options):
     say(" medians")
     for name, rates in figures.items():
         say(f"  {name:34} {statistics.median(rates):12,.0f} events/s   spoolway is {ours / statistics.median(rates):.2f} x")
+
+
+def journal(options):
+    say(f"\n== journal: {options.events:,} spooled events of {SIZE} bytes drained with and without it")
+    path, broker = payload(), Broker()
+    template = spooled(broker.port, path, options.events)
+    figures = {}
+    try:
+        broker.start()
+        for partitions in (1, 12):
+            broker.topic(f"of{partitions}", partitions)
+        for number in range(options.rounds + 1):
+            for partitions in (1, 12):
+                for delivery in ("at-least-once", "exactly-once"):
+                    rate, used, _ = drain_once(
+                        template, broker.port, options.events, f'delivery = "{delivery}"', f"of{partitions}"
+                    )
+                    if number:
+                        figures.setdefault((partitions, delivery), []).append(rate)
+                        say(f"  {partitions:3} partitions, {delivery:14} {rate:12,.0f} events/s, {used:.2f} processor seconds")
+    finally:
+        broker.stop()
+        template.remove()
+    for partitions in (1, 12):
+        exact, least = (statistics.median(figures[partitions, d]) for d in ("exactly-once", "at-least-once"))
+        say(f"  {partitions:3} partitions: exactly-once is {exact / least:.2f} x at-least-once (medians of {options.rounds})")
 
 
 # -------------------------------------------------------------------------------------------- latency
@@ -457,7 +483,7 @@ def many_senders(broker, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", nargs="*", help="drain, latency, memory; all without")
+    parser.add_argument("what", nargs="*", help="drain, journal, latency, memory; all without")
     parser.add_argument("--events", type=int, default=2_000_000, help="to drain")
     parser.add_argument("--rounds", type=int, default=3, help="of drain and latency")
     parser.add_argument("--rate", type=int, default=10_000, help="requests a second, for latency")
@@ -465,7 +491,7 @@ def main():
     parser.add_argument("--connections", type=int, default=100, help="of latency")
     parser.add_argument("--backlog", type=int, default=2, help="gigabytes of events, for memory")
     options = parser.parse_args()
-    chosen = {"drain": drain, "latency": latency, "memory": memory}
+    chosen = {"drain": drain, "journal": journal, "latency": latency, "memory": memory}
     unknown = set(options.what) - set(chosen)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
