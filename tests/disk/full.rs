@@ -86,9 +86,10 @@ fn fill_and_drain(name: &str, format: Format, fill: fn(&Volume) -> &'static str)
     verdict.assert_exact();
 }
 
-/// A generator that has left some segments on disk which wait for the destination.
+/// A generator that has left some segments on disk which wait for the destination. Slow enough (8 MB/s) that it does not fill
+/// the room by itself: a lane that runs full bit by bit says so each time a closed segment gives back what it had reserved.
 fn backlog(setup: &Setup, generator: u32) -> Load {
-    let plan = Plan::new(setup.http, STREAM, generator).batch(8);
+    let plan = Plan::new(setup.http, STREAM, generator).batch(8).rate(400);
     let load = Load::http(Plan { size: 20_000, ..plan });
     load.wait_accepted(300, SOON);
     load
