@@ -11,7 +11,7 @@ use super::{Engine, Now, Sink};
 use crate::ids::TopicName;
 use crate::kafka::Window;
 use crate::sabotage::{self, Bug};
-use crate::state::journal;
+use crate::state::journal::{self, Intent};
 
 impl<L: Log, S: Sink> Engine<L, S> {
     /// Sends every window whose time has come. Returns whether it sent any.
@@ -19,12 +19,16 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let due: Vec<_> =
             self.sendable.iter().filter(|(t, p)| self.is_due(t, *p, now.instant)).cloned().collect();
         let any = !due.is_empty();
+        let mut written = if any { self.journal_bytes() } else { 0 };
         for (topic, partition) in due {
             // The journal has a bound; what waits goes when something else has arrived.
-            if self.settings.journal && self.journal_bytes() >= journal::ROOM {
+            if written >= journal::ROOM {
                 return false;
             }
+            let before = self.departures.len();
             self.send_next(&topic, partition, now);
+            let new = self.departures.iter().skip(before).filter_map(|d| d.intent.as_deref());
+            written += new.map(Intent::size).sum::<usize>();
         }
         any
     }

@@ -62,11 +62,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// The tracker that holds an event of a topic.
     pub(super) fn tracker_of(&mut self, topic: &TopicName, seq: Seq) -> &mut Tracker {
         // A window of an earlier process may be of a topic that its block's stream is no longer routed to.
-        let elsewhere = |name: &TopicName, side: &SideReader<L::Reader>| {
-            name != topic && !self.resumed.is_empty() && side.cursor.tracker.has(seq)
-        };
-        let other =
-            self.sides.iter().find(|(name, side)| elsewhere(name, side)).map(|(name, _)| name.clone());
+        let elsewhere =
+            |name: &TopicName, side: &SideReader<L::Reader>| name != topic && side.cursor.tracker.has(seq);
+        let mut sides = self.sides.iter().filter(|_| !self.resumed.is_empty());
+        let other = sides.find(|(name, side)| elsewhere(name, side)).map(|(name, _)| name.clone());
         match self.sides.get_mut(other.as_ref().unwrap_or(topic)) {
             Some(side) if other.is_some() || side.owns(seq) => &mut side.cursor.tracker,
             _ => &mut self.main.tracker,
