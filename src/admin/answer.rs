@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Body;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use crate::metrics::Metrics;
 use crate::state::ledger::{LedgerError, Query};
 
+use super::command::{self, CommandError};
 use super::facts::Facts;
 use super::gauges::Gauges;
 use super::route::{Readiness, Route, RouteError, Scope, route};
@@ -44,9 +46,15 @@ struct Refusal<'a> {
 impl Answers {
     /// Answers one request that came to an address of `scope`; `over_loopback` says whether that address
     /// is a loopback one.
-    pub(super) async fn answer<B>(&self, request: &Request<B>, scope: Scope, over_loopback: bool) -> Answer {
-        let mut answer = match self.refuse(request, over_loopback) {
+    pub(super) async fn answer<B>(&self, request: Request<B>, scope: Scope, over_loopback: bool) -> Answer
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut answer = match self.refuse(&request, scope, over_loopback) {
             Some(refusal) => refusal,
+            None if command::is_command(&request) => self.command(request).await,
             None => match route(scope, request.uri().path(), request.uri().query().unwrap_or_default()) {
                 Ok(route) => self.ask(route, request.headers()).await,
                 Err(error) => misdirected(&error),
@@ -56,15 +64,23 @@ impl Answers {
         answer
     }
 
-    fn refuse<B>(&self, request: &Request<B>, over_loopback: bool) -> Option<Answer> {
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut answer = refusal(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method",
-                "only GET and HEAD are known here: nothing here can be changed",
-            );
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    /// Why a request is not even looked at.
+    fn refuse<B>(&self, request: &Request<B>, scope: Scope, over_loopback: bool) -> Option<Answer> {
+        let asks = request.method() == Method::GET || request.method() == Method::HEAD;
+        let commands = scope == Scope::All && command::is_command(request);
+        if !asks && !commands {
+            let post = scope == Scope::All && command::PATHS.contains(&request.uri().path());
+            let (message, allowed) = match post {
+                true => ("only POST is known here", "POST"),
+                false => ("only GET and HEAD are known here: nothing here can be changed", "GET, HEAD"),
+            };
+            let mut answer = refusal(StatusCode::METHOD_NOT_ALLOWED, "method", message);
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             return Some(answer);
+        }
+        if !asks && !over_loopback {
+            let message = "commands are taken over loopback only: run the command on the relay's own host";
+            return Some(refusal(StatusCode::FORBIDDEN, "loopback", message));
         }
         // HTTP/1.0 clients may send no Host; browsers, whom this is about, always do.
         let host = request.headers().get(header::HOST)?;
@@ -74,6 +90,27 @@ impl Answers {
                            can't read it through a browser: use the address in the URL";
             refusal(StatusCode::FORBIDDEN, "host", message)
         })
+    }
+
+    async fn command<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let command = match command::read(request).await {
+            Ok(command) => command,
+            Err(error) => return refusal(StatusCode::BAD_REQUEST, "body", &error.to_string()),
+        };
+        let facts = Arc::clone(&self.facts);
+        match tokio::task::spawn_blocking(move || facts.command(command)).await {
+            Ok(Ok(done)) => json(StatusCode::OK, &done),
+            Ok(Err(error @ CommandError::Wrong(_))) => {
+                refusal(StatusCode::BAD_REQUEST, "command", &error.to_string())
+            }
+            Ok(Err(error)) => refusal(StatusCode::SERVICE_UNAVAILABLE, "command", &error.to_string()),
+            Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "command", "it failed: see the log"),
+        }
     }
 
     async fn ask(&self, route: Route, headers: &HeaderMap) -> Answer {

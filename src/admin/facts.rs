@@ -1,11 +1,12 @@
 //! What the admin server asks of the agent.
 
+use super::command::{Command, CommandError};
 use crate::state::ledger::{LedgerError, Page, Query};
 use crate::status::Status;
 
 /// What the agent says of itself.
 ///
-/// Every method but [`Facts::ledger`] is called on a thread of the async runtime and must not block: locks
+/// Every method but [`Facts::ledger`] and [`Facts::command`] is called on a thread of the async runtime and must not block: locks
 /// held for moments, no I/O. A reason is one sentence for a person: what, why, and what to do.
 pub trait Facts: Send + Sync + 'static {
     /// All of `/status`.
@@ -27,6 +28,12 @@ pub trait Facts: Send + Sync + 'static {
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Does what was asked, and says what came of it. May block on the disk: called on a thread for that.
+    ///
+    /// # Errors
+    /// When it can't be done.
+    fn command(&self, command: Command) -> Result<serde_json::Value, CommandError>;
 
     /// Rows of the delivery ledger. May block on the disk: called on a thread for that.
     ///

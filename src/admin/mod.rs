@@ -1,8 +1,7 @@
 //! The admin HTTP server: health, readiness, metrics, status, ledger, and a page for people.
 //!
 //! Promises:
-//! - It only reads. Nothing that is asked of it changes anything, so it knows GET and HEAD and no other
-//!   method, and reads no body.
+//! - GET and HEAD change nothing. What can be changed is a POST of JSON to a path of its own, over loopback only.
 //! - It answers while the rest is in trouble: a full disk, a dead cluster, a stuck task. What it asks of the
 //!   agent goes through [`Facts`], whose methods do not block.
 //! - What clients do is bounded: connections, header bytes, header count, time to send a request, life of a
@@ -18,6 +17,7 @@
 //! does, and no failing accept, ends the server.
 
 mod answer;
+mod command;
 mod exposition;
 mod facts;
 mod gauges;
@@ -31,5 +31,6 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use command::{Command, CommandError};
 pub use facts::Facts;
 pub use server::{BindError, Server};

@@ -207,7 +207,7 @@ impl Door {
         let over_loopback = stream.local_addr().is_ok_and(|at| at.ip().to_canonical().is_loopback());
         let service = service_fn(|request| {
             let answers = Arc::clone(&self.answers);
-            async move { Ok::<_, Infallible>(answers.answer(&request, self.scope, over_loopback).await) }
+            async move { Ok::<_, Infallible>(answers.answer(request, self.scope, over_loopback).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

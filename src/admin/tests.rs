@@ -1,5 +1,6 @@
 //! The server from outside, over real sockets, with a fake agent.
 
+use super::command::{Command, CommandError};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,6 +35,13 @@ fn home() -> DestinationName {
 }
 
 impl Facts for Fake {
+    fn command(&self, command: Command) -> Result<serde_json::Value, CommandError> {
+        match command {
+            Command::Purge(ids) if ids.is_empty() => Err(CommandError::Wrong("nothing to purge".into())),
+            done => Ok(serde_json::json!({ "done": format!("{done:?}") })),
+        }
+    }
+
     fn status(&self) -> Status {
         let (lag_events, lag_seconds) = *self.lag.lock().unwrap();
         let destination = Destination {

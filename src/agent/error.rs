@@ -2,6 +2,7 @@
 
 use crate::admin;
 use crate::config::PatternError;
+use crate::disk::DiskError;
 use crate::source;
 use crate::spool::OpenError;
 use crate::state::positions::StoreError;
@@ -16,6 +17,9 @@ pub enum AgentError {
     /// A positions file could not be opened or made.
     #[error("{0}; check that relay.data_dir can be written")]
     Positions(#[from] StoreError),
+    /// The store of dead letters could not be opened or made.
+    #[error("{0}; check that relay.data_dir can be written")]
+    Letters(#[from] DiskError),
     /// A source could not be bound.
     #[error(transparent)]
     Source(#[from] source::BindError),

@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use super::lanes::Lanes;
 use crate::admin;
+use crate::admin::{Command, CommandError};
 use crate::deliver::unix_now;
+use crate::disk::RealFs;
 use crate::source::Sources;
 use crate::spool::Life;
 use crate::state::ledger::{Ledger, LedgerError, Page, Query, SledLedger};
+use crate::state::letters::Letters;
 use crate::status::{Relay, Status};
 
 /// A delivery thread comes round four times a second; after this it counts as stalled.
@@ -26,6 +29,7 @@ pub(super) struct Facts {
     pub(super) started: Instant,
     pub(super) lanes: Lanes,
     pub(super) ledger: Arc<SledLedger>,
+    pub(super) letters: Arc<Letters<RealFs>>,
     pub(super) sources: OnceLock<Sources>,
     pub(super) stopping: AtomicBool,
 }
@@ -38,6 +42,39 @@ impl Facts {
         }
         let dead = self.lanes.deliveries.iter().find(|d| d.has_died());
         dead.map(|d| format!("the delivery thread of {}", d.board().destination()))
+    }
+}
+
+/// Dead letters.
+impl Facts {
+    /// Those that are there, by the delivery they belong to; how many have none, since its destination is configured no more.
+    fn replay(&self, ids: &[u64]) -> Result<serde_json::Value, CommandError> {
+        let found = self.letters.load(ids).map_err(|e| CommandError::Failed(e.to_string()))?;
+        let there: Vec<_> = found.into_iter().filter(|s| self.letters.is_there(s.id)).collect();
+        let mut taken = 0;
+        for delivery in self.lanes.deliveries.iter() {
+            let board = delivery.board();
+            let mine = there
+                .iter()
+                .filter(|s| s.letter.destination == *board.destination() && s.letter.lane == *board.lane());
+            let mine: Vec<u64> = mine.map(|s| s.id).collect();
+            taken += mine.len();
+            if !mine.is_empty() {
+                delivery.replay(mine);
+            }
+        }
+        let left = there.len() - taken;
+        Ok(
+            serde_json::json!({ "replayed": taken, "unknown": ids.len() - there.len(), "not_configured": left }),
+        )
+    }
+
+    fn purge(&self, ids: &[u64]) -> Result<serde_json::Value, CommandError> {
+        let found = self.letters.load(ids).map_err(|e| CommandError::Failed(e.to_string()))?;
+        let there: Vec<u64> = found.iter().map(|s| s.id).filter(|id| self.letters.is_there(*id)).collect();
+        self.letters.remove(&there).map_err(|e| CommandError::Failed(e.to_string()))?;
+        tracing::warn!(count = there.len(), "dead letters were purged");
+        Ok(serde_json::json!({ "purged": there.len(), "unknown": ids.len() - there.len() }))
     }
 }
 
@@ -102,6 +139,13 @@ impl admin::Facts for Facts {
         let fresh = unix_now().saturating_sub(since) < SAID_FOR_MS;
         let advice = cause.advice().filter(|_| fresh);
         advice.map(|why| format!("new incarnation {incarnation}: {why}")).into_iter().collect()
+    }
+
+    fn command(&self, command: Command) -> Result<serde_json::Value, CommandError> {
+        match command {
+            Command::Replay(ids) => self.replay(&ids),
+            Command::Purge(ids) => self.purge(&ids),
+        }
     }
 
     fn ledger(&self, query: &Query) -> Result<Page, LedgerError> {

@@ -62,6 +62,7 @@ async fn serve(config: &Config) -> Result<(), AgentError> {
         started: Instant::now(),
         lanes: stand.lanes.clone(),
         ledger: Arc::clone(&stand.ledger),
+        letters: Arc::clone(&stand.letters),
         sources: OnceLock::new(),
         stopping: false.into(),
     });

@@ -16,6 +16,7 @@ use crate::sabotage::{self, Bug};
 use crate::spool::{DataDir, Lane, Life};
 use crate::state::journal::{self, Found, Intent, Journal};
 use crate::state::ledger::SledLedger;
+use crate::state::letters::{self, Letters};
 use crate::state::positions::{self, Positions, Restored, Store, Unusable};
 
 /// What stands.
@@ -23,6 +24,7 @@ pub(super) struct Stand {
     pub(super) data: DataDir,
     pub(super) lanes: Lanes,
     pub(super) ledger: Arc<SledLedger>,
+    pub(super) letters: Arc<Letters<RealFs>>,
 }
 
 /// A positions file, opened, and what it said.
@@ -58,6 +60,8 @@ impl Stand {
         metrics.incarnation_changed.set(changed_at(data.life()));
         let ledger = SledLedger::start(config.relay.data_dir.join("ledger"));
         let ledger = Arc::new(ledger.map_err(AgentError::system("starting the ledger's thread"))?);
+        let counted = opened.iter().chain(forgotten.iter().map(|(_, o)| o)).map(Opened::last_letter).max();
+        let letters = letters(&data, config, counted.unwrap_or_default())?;
         let goes_on = config.destinations.iter().zip(opened);
         let goes_on: Vec<_> = goes_on
             .map(|(destination, opened)| {
@@ -76,6 +80,7 @@ impl Stand {
                 routes: Arc::clone(routes),
                 store: opened.store,
                 positions,
+                letters: Arc::clone(&letters),
                 journal,
                 in_doubt,
                 renewed: data.is_renewed(),
@@ -88,8 +93,18 @@ impl Stand {
             deliveries.push(delivery.map_err(AgentError::system("starting a delivery's thread"))?);
         }
         let lanes = Lanes { main: lane, deliveries: Arc::new(deliveries) };
-        Ok(Self { data, lanes, ledger })
+        Ok(Self { data, lanes, ledger, letters })
     }
+}
+
+/// The store of dead letters; new ones get numbers above `counted`.
+fn letters(data: &DataDir, config: &Config, counted: u64) -> Result<Arc<Letters<RealFs>>, AgentError> {
+    let settings = letters::Settings {
+        max_size: config.dead_letters.max_size,
+        max_event_size: config.spool.max_event_size,
+    };
+    let opened = Letters::open(&RealFs, data.path(), data.spool_id(), settings, counted + 1);
+    Ok(Arc::new(opened?))
 }
 
 /// The journal, where the destination is to have one. One that is not kept any more goes away: kept again later, it would
@@ -121,6 +136,14 @@ impl Opened {
             _ => None,
         };
         positions.max(Some(journal::highest(&self.intents)).filter(|h| *h > Seq::NONE))
+    }
+
+    /// Number of the last dead letter it counts.
+    fn last_letter(&self) -> u64 {
+        match &self.restored {
+            Restored::Positions(positions) => positions.letters,
+            _ => 0,
+        }
     }
 
     /// Whether it names events that the log never had, or has no more.

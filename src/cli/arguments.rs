@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Exit, Failure, Outcome, check, demo, pipe, run, spool, status};
+use super::{Exit, Failure, Outcome, check, demo, dlq, pipe, run, spool, status};
 use crate::config::{self, Environment, Loaded};
 use crate::logs;
 
@@ -102,6 +102,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Look into a spool, whether its agent runs or not.
     Spool(spool::SpoolArgs),
+    /// Dead letters: events that a destination will never take, with the reason.
+    Dlq(dlq::DlqArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -127,6 +129,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Check(args) => check::run(&args, &general),
         Command::Status(args) => status::run(&args, &general),
         Command::Spool(args) => spool::run(args, &general),
+        Command::Dlq(args) => dlq::run(&args, &general),
     }
 }
 
@@ -172,6 +175,6 @@ mod tests {
             .filter(|c| !c.is_hide_set())
             .map(|c| c.get_name().to_owned())
             .collect();
-        assert_eq!(listed, ["run", "pipe", "demo", "check", "status", "spool"]);
+        assert_eq!(listed, ["run", "pipe", "demo", "check", "status", "spool", "dlq"]);
     }
 }

@@ -8,8 +8,10 @@
 
 pub mod arguments;
 pub mod check;
+mod client;
 mod connect;
 pub mod demo;
+pub mod dlq;
 pub mod exit;
 pub mod output;
 pub mod pipe;

@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::{Failure, General, Outcome, run};
 use crate::config::model::{
-    Ack, Admin, Config, Destination, HostPort, KafkaCompression, Relay, Source, SourceKind, Spool,
+    Ack, Admin, Config, DeadLetters, Destination, HostPort, KafkaCompression, Relay, Source, SourceKind,
+    Spool,
 };
 use crate::config::parse_host_port;
 use crate::ids::{DestinationName, StreamName, TopicName};
@@ -71,6 +72,7 @@ fn configuration(args: &PipeArgs, home: &Home) -> Result<Config, Failure> {
         }],
         destinations: vec![destination],
         routes: vec![],
+        dead_letters: DeadLetters::default(),
         admin: Admin::off(),
     })
 }

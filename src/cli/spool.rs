@@ -1,7 +1,7 @@
 //! `spoolway spool`: looking into a data directory, beside a running agent or without one. Never writes there:
 //! `repair` writes into another.
 
-mod dump;
+pub(super) mod dump;
 mod inspect;
 mod repair;
 mod time;
@@ -92,7 +92,7 @@ impl Directory {
 }
 
 /// Nothing there, or no directory, is wrong usage.
-fn exists(dir: &Path) -> Result<(), Failure> {
+pub(super) fn exists(dir: &Path) -> Result<(), Failure> {
     match std::fs::metadata(dir) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(Failure::usage(format!("{} is not a directory; name relay.data_dir", dir.display()))),
@@ -112,7 +112,7 @@ fn cannot(operation: &str, path: &Path, e: &std::io::Error) -> Failure {
 }
 
 /// The wrong directory is wrong usage; a directory that can't be read is a failure.
-fn failure(error: &OpenError) -> Failure {
+pub(super) fn failure(error: &OpenError) -> Failure {
     match error {
         OpenError::NotASpool { .. } | OpenError::Newer { .. } => Failure::usage(error),
         OpenError::Io { operation, path, source } => cannot(operation, path, source),

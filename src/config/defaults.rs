@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::model::{
-    Admin, ConnectionLimits, Delivery, Destination, HostPort, HttpLimits, KafkaCompression, Partitioner,
-    Relay, Spool, SpoolCompression, Sync, TimestampPolicy, WhenFull,
+    Admin, ConnectionLimits, DeadLetters, Delivery, Destination, HostPort, HttpLimits, InDoubt,
+    KafkaCompression, Partitioner, Relay, Spool, SpoolCompression, Sync, TimestampPolicy, WhenFull,
 };
 use crate::ids::DestinationName;
 
@@ -80,9 +80,17 @@ impl Destination {
             request_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(10),
             header: true,
+            in_doubt: InDoubt::Resend,
+            missing_topic_after: Duration::from_hours(24),
             required: true,
             address_map: Vec::new(),
         }
+    }
+}
+
+impl Default for DeadLetters {
+    fn default() -> Self {
+        Self { max_size: 64 * MIB }
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) fn load_texts(
     }
 }
 
-const TABLES: [&str; 3] = ["relay", "spool", "admin"];
+const TABLES: [&str; 4] = ["relay", "spool", "dead_letters", "admin"];
 const ARRAYS: [&str; 4] = ["source", "stream", "destination", "route"];
 
 /// `None` when parts are missing, which has been reported.
@@ -90,6 +90,7 @@ fn resolve(reading: &Reading<'_>, root: &Table) -> Option<Config> {
     let streams = many(reading, root, "stream", read::stream);
     let destinations = many(reading, root, "destination", read::destination);
     let routes = many(reading, root, "route", read::route);
+    let dead_letters = read::dead_letters(one(reading, root, "dead_letters"));
     let admin = read::admin(one(reading, root, "admin"));
 
     check::streams(reading, &streams.read);
@@ -104,6 +105,7 @@ fn resolve(reading: &Reading<'_>, root: &Table) -> Option<Config> {
         sources: sources.read.iter().map(|s| s.source.clone()).collect(),
         destinations: destinations.read.iter().map(|d| d.destination.clone()).collect::<Option<_>>()?,
         routes: routes.read.iter().map(|r| r.route.clone()).collect(),
+        dead_letters,
         admin: admin.admin,
     };
     check::promises(reading, &config);

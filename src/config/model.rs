@@ -20,8 +20,17 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// `[[route]]`; empty means that every stream goes to the only destination, topic = stream name.
     pub routes: Vec<Route>,
+    /// `[dead_letters]`
+    pub dead_letters: DeadLetters,
     /// `[admin]`
     pub admin: Admin,
+}
+
+/// `[dead_letters]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// `max_size` (default 64 MiB): bytes that dead letters may take.
+    pub max_size: u64,
 }
 
 /// `[relay]`
@@ -202,6 +211,10 @@ pub struct Destination {
     pub connect_timeout: Duration,
     /// `header` (default true): put the `spoolway` header on every record.
     pub header: bool,
+    /// What becomes of a window of which can't be found out whether it has arrived.
+    pub in_doubt: InDoubt,
+    /// `missing_topic_after` (default 24 h): a topic that is missing or forbidden this long has its events made dead letters.
+    pub missing_topic_after: Duration,
     /// `required` (default true): segments wait for it.
     pub required: bool,
     /// `address_map`: replaces addresses that brokers advertise.
@@ -215,6 +228,15 @@ pub enum Delivery {
     ExactlyOnce,
     /// What was in flight at a kill is sent again and may be there twice.
     AtLeastOnce,
+}
+
+/// `destination.in_doubt`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InDoubt {
+    /// It is sent again, and counted as possibly doubled.
+    Resend,
+    /// It is held, with everything behind it in its partition, until it can be found out.
+    Hold,
 }
 
 /// A host name or address, and a port.

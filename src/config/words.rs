@@ -4,7 +4,6 @@
 /// What stands in the contract and is not built in yet. (section, key)
 const LATER: &[(&str, &str)] = &[
     ("", "lane"),
-    ("", "dead_letters"),
     ("", "heartbeat"),
     ("source", "tls"),
     ("source", "token"),
@@ -18,9 +17,7 @@ const LATER: &[(&str, &str)] = &[
     ("stream", "max_rate"),
     ("destination", "tls"),
     ("destination", "sasl"),
-    ("destination", "in_doubt"),
     ("destination", "max_rate"),
-    ("destination", "missing_topic_after"),
     ("destination", "create_topics"),
     ("destination", "renamed_from"),
     ("destination", "from"),

@@ -96,6 +96,12 @@ impl Board {
         &self.destination
     }
 
+    /// The lane's name.
+    #[must_use]
+    pub fn lane(&self) -> &LaneName {
+        &self.lane
+    }
+
     /// The row of `/status`, with the lane's last durable event.
     #[must_use]
     pub fn destination_row(&self, durable: Seq, now: UnixMillis) -> Destination {

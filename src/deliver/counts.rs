@@ -12,6 +12,7 @@ use super::worker::Names;
 use crate::event::UnixMillis;
 use crate::ids::TopicName;
 use crate::metrics::{self, Metrics};
+use crate::state::letters::Letter;
 
 /// Handles to its metrics.
 #[derive(Debug)]
@@ -41,6 +42,16 @@ impl Counts {
             dropped: metrics.dropped.get_or_create(&full).clone(),
             metrics: Arc::clone(metrics),
             names: pair,
+        }
+    }
+
+    /// Events have become dead letters.
+    pub(super) fn dead_lettered(&self, letters: &[Letter]) {
+        for letter in letters {
+            let metrics::LaneDestination { lane, destination } = self.names.clone();
+            let reason = letter.reason.name().to_owned();
+            let labels = metrics::LaneDestinationReason { lane, destination, reason };
+            self.metrics.dead_lettered.get_or_create(&labels).inc();
         }
     }
 

@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use super::board::Board;
 use super::counts::Counts;
 use super::engine::{Engine, Limits, Router, Settings, Sink};
+use super::graves;
 use super::inbox::Inbox;
 use super::needs::Needs;
 use super::worker::{Names, Worker};
 use crate::config::RouteTable;
-use crate::config::model::Destination;
+use crate::config::model::{Destination, InDoubt};
 use crate::disk::Fs;
 use crate::ids::{Incarnation, Seq, StreamName, TopicName};
 use crate::kafka::{Observer, Producer, Window};
@@ -23,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::spool::Lane;
 use crate::state::journal::{Intent, Journal};
 use crate::state::ledger::Ledger;
+use crate::state::letters::Letters;
 use crate::state::positions::{Positions, Store};
 
 /// What a delivery is made of.
@@ -39,6 +41,8 @@ pub struct Parts<'a, F: Fs> {
     pub positions: Positions,
     /// Where windows are written down before they are sent; `None` with `delivery = "at-least-once"`.
     pub journal: Option<Journal<F>>,
+    /// Where events go that will never arrive.
+    pub letters: Arc<Letters<F>>,
     /// What an earlier process left in doubt.
     pub in_doubt: Vec<Intent>,
     /// Counters of an earlier process are another life's.
@@ -109,11 +113,15 @@ impl Delivery {
         let router = router(parts.routes, destination);
         let mut settings = settings(destination, parts.incarnation);
         (settings.journal, settings.renewed) = (parts.journal.is_some(), parts.renewed);
+        let (counted, replaying) = (positions.letters, positions.replaying.clone());
         let mut engine = Engine::new(lane.clone(), producer.clone(), settings, router, positions, seed);
+        graves::restore(&mut engine, &parts.letters, &names, (counted, &replaying))
+            .map_err(io::Error::other)?;
         engine.resume(parts.in_doubt, Instant::now());
         let worker = Worker {
             engine,
             journal: parts.journal,
+            letters: parts.letters,
             inbox: Arc::clone(&inbox),
             board: Arc::clone(&board),
             store: parts.store,
@@ -140,6 +148,11 @@ impl Delivery {
         if self.settled.clone().wait_for(|below| *below > last).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Sends dead letters of its own again, by their numbers.
+    pub fn replay(&self, letters: Vec<u64>) {
+        self.inbox.replay(letters);
     }
 
     /// Whether its thread or its producer has ended though nobody closed it.
@@ -184,6 +197,8 @@ fn settings(destination: &Destination, incarnation: Incarnation) -> Settings {
         linger: destination.linger,
         batch_size: destination.batch_size,
         header: destination.header.then_some(incarnation),
+        holds_in_doubt: destination.in_doubt == InDoubt::Hold,
+        missing_topic_after: destination.missing_topic_after,
         journal: false,
         renewed: false,
         limits: Limits::default(),

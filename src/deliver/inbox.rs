@@ -1,7 +1,7 @@
 //! Where the delivery thread hears of everything that happens elsewhere.
 //!
-//! Bounded by nature: outcomes are at most as many as windows in flight, of the rest only the last word is
-//! kept.
+//! Bounded by nature: outcomes are at most as many as windows in flight, letters to send again as many as there are; of the
+//! rest only the last word is kept.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ pub struct Mail {
     pub link: Option<LinkState>,
     /// More of the log is durable.
     pub durable: bool,
+    /// Dead letters to send again, by their numbers.
+    pub replay: Vec<u64>,
     /// Deliver what is in windows and end, by then at the latest.
     pub close: Option<Instant>,
 }
@@ -32,6 +34,7 @@ impl Mail {
             && self.producer.is_none()
             && self.link.is_none()
             && !self.durable
+            && self.replay.is_empty()
             && self.close.is_none()
     }
 }
@@ -65,6 +68,11 @@ impl Inbox {
     /// More of the log is durable.
     pub fn durable(&self) {
         self.put(|mail| mail.durable = true);
+    }
+
+    /// Sends dead letters again.
+    pub fn replay(&self, letters: Vec<u64>) {
+        self.put(|mail| mail.replay.extend(letters));
     }
 
     /// Ends the thread, by `deadline` at the latest.

@@ -28,6 +28,8 @@ pub struct Open {
     pub counter: u64,
     /// How many of its events have a time of their own that is not their record's.
     pub restamped: u32,
+    /// Its events are dead letters that are sent again.
+    pub again: bool,
 }
 
 /// A window that is complete.
@@ -45,6 +47,8 @@ pub struct Sealed {
     pub restamped: u32,
     /// It may be in the partition already, and nobody can tell.
     pub may_be_doubled: bool,
+    /// Its events are dead letters that are sent again.
+    pub again: bool,
 }
 
 /// What is kept of a window while it is in flight.
@@ -66,6 +70,8 @@ pub struct InFlight {
     pub intent: Option<Arc<Intent>>,
     /// Its producer id is this process's own.
     pub is_own: bool,
+    /// Its events are dead letters that are sent again.
+    pub again: bool,
 }
 
 /// The windows of a partition.
@@ -136,13 +142,13 @@ impl Line {
         self.in_flight.is_none() && !self.has_unsent()
     }
 
-    /// Takes every window that was not sent, and gives their counter numbers back.
-    pub fn discard_unsent(&mut self) -> Vec<Parts> {
+    /// Takes every window that was not sent, and gives their counter numbers back. True: of dead letters.
+    pub fn discard_unsent(&mut self) -> Vec<(Parts, bool)> {
         let first = self.ready.front().map(|s| s.counter).or(self.open.as_ref().map(|o| o.counter));
         if let Some(first) = first {
             self.counter.give_back(first);
         }
-        let ready = self.ready.drain(..).map(|s| s.parts);
-        ready.chain(self.open.take().map(|o| o.parts)).collect()
+        let ready = self.ready.drain(..).map(|s| (s.parts, s.again));
+        ready.chain(self.open.take().map(|o| (o.parts, o.again))).collect()
     }
 }

@@ -25,6 +25,7 @@ mod counters;
 mod counts;
 mod delivery;
 mod engine;
+mod graves;
 mod inbox;
 mod line;
 mod log;

@@ -65,10 +65,17 @@ impl Parts {
         self.count
     }
 
-    /// The first event.
+    /// Block and index of the event at a place in the window.
     #[must_use]
-    pub fn first(&self) -> Option<Seq> {
-        self.parts.first().map(|p| p.block.plus(u64::from(p.start)))
+    pub fn nth(&self, place: u32) -> Option<(Seq, u32)> {
+        let mut before = 0;
+        for part in &self.parts {
+            if place - before < part.len {
+                return Some((part.block, part.start + (place - before)));
+            }
+            before += part.len;
+        }
+        None
     }
 
     /// Block and indices of every run.
@@ -104,7 +111,10 @@ mod tests {
         }
         let runs: Vec<_> = parts.iter().collect();
         assert_eq!(runs, [(Seq(1), 0..2), (Seq(1), 3..4), (Seq(9), 4..6)]);
-        assert_eq!((parts.count(), parts.first()), (5, Some(Seq(1))));
+        assert_eq!(parts.count(), 5);
+        let places: Vec<_> =
+            (0..6).filter_map(|i| parts.nth(i)).map(|(block, index)| (block.0, index)).collect();
+        assert_eq!(places, [(1, 0), (1, 1), (1, 3), (9, 4), (9, 5)]);
         let shares = parts.shares();
         let words = |i: usize| shares[i].events.words().to_vec();
         assert_eq!((shares.len(), words(0), words(1)), (2, vec![0b1011], vec![0b110000]));

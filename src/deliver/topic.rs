@@ -43,8 +43,12 @@ pub struct Topic {
     pub sticky: Sticky,
     /// Bytes at which a window is closed; lower where the topic refused larger ones.
     pub batch_size: usize,
-    /// How often it refused in a row.
-    pub refusals: u32,
+    /// Events a window may hold: few while it is found out which of them is refused.
+    pub most: u32,
+    /// It takes no times of events, only the time of sending.
+    pub by_time_of_sending: bool,
+    /// Kafka's code for what keeps it from being written to at all, until something is written.
+    pub missing: Option<i16>,
     restored: BTreeMap<i32, Counter>,
     restored_id: [u8; 16],
 }
@@ -61,7 +65,9 @@ impl Topic {
             lines: BTreeMap::new(),
             sticky: Sticky::new(seed),
             batch_size,
-            refusals: 0,
+            most: u32::MAX,
+            by_time_of_sending: false,
+            missing: None,
             restored: saved.map(|s| s.partitions.clone()).unwrap_or_default(),
             restored_id: saved.map_or([0; 16], |s| s.id),
         }

@@ -15,6 +15,9 @@ use crate::event::UnixMillis;
 use crate::ids::{SegmentId, Seq, SeqRange, TopicName};
 use crate::state::positions::{Bits, Partial, Totals};
 
+/// Bytes that saving what became of given-up events takes.
+const GIVEN_UP: usize = 40;
+
 /// One block, or one stretch of numbers without one.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -87,12 +90,13 @@ impl Entry {
         }
     }
 
-    /// Marks as settled what an earlier process is known to have delivered.
+    /// Marks as settled what an earlier process is known to have settled.
     #[must_use]
-    pub fn restored(mut self, settled: &Bits) -> Self {
-        if settled.len() == self.settled.len() {
-            self.taken = settled.clone();
-            self.settled = settled.clone();
+    pub fn restored(mut self, known: &Partial) -> Self {
+        if known.settled.len() == self.settled.len() {
+            self.taken = known.settled.clone();
+            self.settled = known.settled.clone();
+            self.given_up = known.given_up;
         }
         self
     }
@@ -108,6 +112,14 @@ impl Entry {
         self.taken.set(index);
     }
 
+    fn bury(&mut self, index: u32) {
+        if !self.settled.get(index) {
+            self.taken.set(index);
+            self.settled.set(index);
+            self.given_up.dead_lettered += 1;
+        }
+    }
+
     /// Whether some event is in no window and not settled.
     #[must_use]
     pub fn has_free(&self) -> bool {
@@ -116,7 +128,8 @@ impl Entry {
 
     /// Number of its first event and bits for its events, as they are saved.
     fn partial_bytes(&self) -> usize {
-        if self.settled.is_empty() { 0 } else { 16 + self.settled.words().len() * 8 }
+        let given_up = if self.given_up == Totals::default() { 0 } else { GIVEN_UP };
+        if self.settled.is_empty() { 0 } else { 16 + self.settled.words().len() * 8 + given_up }
     }
 
     fn is_of(&self, name: &TopicName) -> bool {
@@ -267,7 +280,23 @@ impl Tracker {
     pub fn give_up(&mut self, range: SeqRange, why: Why) -> u64 {
         let overlapping =
             self.entries.iter_mut().filter(|e| e.range.first < range.end && range.first < e.range.end);
-        overlapping.map(|e| e.give_up_free(why)).sum()
+        let (mut count, mut more) = (0, 0);
+        for entry in overlapping {
+            let before = entry.partial_bytes();
+            count += entry.give_up_free(why);
+            more += entry.partial_bytes().saturating_sub(before);
+        }
+        self.partial_bytes += more;
+        count
+    }
+
+    /// Event `index` of the entry that begins at `block` is a dead letter, durably.
+    pub fn bury(&mut self, block: Seq, index: u32) {
+        let Some(entry) = self.get_mut(block) else { return };
+        let before = entry.partial_bytes();
+        entry.bury(index);
+        let more = entry.partial_bytes().saturating_sub(before);
+        self.partial_bytes += more;
     }
 
     /// Takes the next finished entry from the front.
@@ -322,8 +351,8 @@ impl Tracker {
 
     /// Blocks of which some events are settled, oldest first: what a position alone can't say.
     pub fn partial(&self) -> impl Iterator<Item = Partial> + '_ {
-        let started = self.entries.iter().filter(|e| e.settled.count() > 0 && e.given_up.sum() == 0);
-        started.map(|e| Partial { first: e.range.first, settled: e.settled.clone() })
+        let started = self.entries.iter().filter(|e| e.settled.count() > 0);
+        started.map(|e| Partial { first: e.range.first, settled: e.settled.clone(), given_up: e.given_up })
     }
 }
 
@@ -399,7 +428,7 @@ mod tests {
 
     #[test]
     fn what_an_earlier_process_settled_is_taken_over_if_it_is_of_the_same_block() {
-        let settled = |len| Bits::from_words(len, [0b01]);
+        let settled = |len| Partial { settled: Bits::from_words(len, [0b01]), ..Partial::new(Seq(1), len) };
         let fits = entry(1, 2, "a").restored(&settled(2));
         assert_eq!([0, 1].map(|i| fits.is_free(i)), [false, true]);
         let other = entry(1, 2, "a").restored(&settled(3));
@@ -448,14 +477,26 @@ mod tests {
     }
 
     #[test]
-    fn of_a_block_in_part_settled_is_said_what_is_settled_unless_some_of_it_was_given_up() {
+    fn of_a_block_in_part_settled_is_said_what_is_settled_and_what_was_given_up_of_it() {
         let mut tracker = Tracker::new(Seq(1));
         [1, 3, 5].into_iter().for_each(|first| tracker.push(entry(first, 2, "a")));
         tracker.settle(Seq(3), 1..2);
         tracker.settle(Seq(5), 0..1);
         tracker.give_up(SeqRange::new(Seq(5), Seq(7)), Why::Lost);
+        tracker.bury(Seq(1), 1);
         let partial: Vec<_> = tracker.partial().collect();
-        assert_eq!(partial, [Partial { first: Seq(3), settled: Bits::from_words(2, [0b10]) }]);
+        let block = |first, bits, given_up| Partial {
+            first: Seq(first),
+            settled: Bits::from_words(2, [bits]),
+            given_up,
+        };
+        let buried = Totals { dead_lettered: 1, ..Totals::default() };
+        let lost = Totals { lost: 1, ..Totals::default() };
+        let expected = [block(1, 0b10, buried), block(3, 0b10, Totals::default()), block(5, 0b11, lost)];
+        assert_eq!(partial, expected);
+        assert_eq!(tracker.partial_bytes(), 3 * 24 + 2 * GIVEN_UP);
+        let again = entry(5, 2, "a").restored(&partial[2]).finish();
+        assert_eq!((again.totals.delivered, again.totals.lost), (1, 1));
     }
 
     #[test]

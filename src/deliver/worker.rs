@@ -1,5 +1,6 @@
 //! The thread around an [`Engine`]: hears what happens, keeps positions, releases segments, counts.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,10 +21,11 @@ use crate::metrics;
 use crate::sabotage::{self, Bug};
 use crate::state::journal::{Journal, JournalError};
 use crate::state::ledger::{Key, Ledger, Row};
+use crate::state::letters::Letters;
 use crate::state::positions::{Positions, Store, Tally, Totals};
 
 /// How often it looks around though nothing has happened.
-const ROUND: Duration = Duration::from_millis(250);
+pub(super) const ROUND: Duration = Duration::from_millis(250);
 /// Positions are synced this often: a power cut may double what was delivered since.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// A save that takes no longer than this is done as often as there is something to save.
@@ -60,6 +62,8 @@ pub struct Worker<L: Log, S: Sink, F: Fs> {
     pub retention: Box<dyn Retention>,
     /// What each destination of the lane needs.
     pub needs: Arc<Needs>,
+    /// Where events go that will never arrive.
+    pub letters: Arc<Letters<F>>,
     /// Where finished segments are noted.
     pub ledger: Arc<dyn Ledger>,
     /// Told everything below which is settled.
@@ -82,20 +86,30 @@ pub struct Names {
 }
 
 /// What changes from round to round.
-struct Rounds {
+pub(super) struct Rounds {
     saved: Option<Positions>,
-    dirty: bool,
+    pub(super) dirty: bool,
     save_after: Instant,
     sync_after: Instant,
     round_after: Instant,
-    unsynced: bool,
+    pub(super) unsynced: bool,
     /// The journal could not be written; not to be tried before, and since when.
     journal_after: Instant,
     journal_failing: Option<Instant>,
     released: Option<SegmentId>,
     closing: Option<Instant>,
     dropped: u64,
-    lines: Limit<String>,
+    pub(super) lines: Limit<String>,
+    /// The dead letters could not be written; not to be tried before.
+    pub(super) letters_after: Instant,
+    /// Letters to send again that have not been looked at yet.
+    pub(super) replays: VecDeque<u64>,
+    /// Not to be looked at before.
+    pub(super) replays_after: Instant,
+    /// Letters that are about to be sent again.
+    pub(super) begun: Vec<u64>,
+    /// Letters that are gone once the positions that say so are durable.
+    pub(super) redone: Vec<u64>,
 }
 
 impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
@@ -115,15 +129,23 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             closing: None,
             dropped: self.engine.totals().dropped,
             lines: Limit::new(Duration::from_secs(30)),
+            letters_after: start,
+            replays: VecDeque::new(),
+            replays_after: start,
+            begun: Vec::new(),
+            redone: Vec::new(),
         };
         loop {
             let wake = self.engine.pump(now());
             self.depart(&mut rounds);
+            let buries = self.bury(&mut rounds);
+            self.replay(&mut rounds);
             self.keep(&mut rounds);
             if self.is_over(&rounds) {
                 break;
             }
             let mail = match wake {
+                _ if buries => self.inbox.take(),
                 Wake::Again => self.inbox.take(),
                 Wake::At(at) => self.inbox.wait(self.patience(&rounds, Some(at))),
                 Wake::WhenTold => self.inbox.wait(self.patience(&rounds, None)),
@@ -160,6 +182,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         if let Some((producer_id, epoch)) = mail.producer {
             self.engine.producer_id(producer_id, epoch);
         }
+        rounds.replays.extend(mail.replay);
         if let Some(link) = mail.link {
             self.link(link);
         }
@@ -181,7 +204,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
     }
 
-    fn error(&self, error: LinkError, rounds: &Rounds) {
+    pub(super) fn error(&self, error: LinkError, rounds: &Rounds) {
         if let Some(suppressed) = rounds.lines.pass(error.message.as_str()) {
             let destination = self.names.destination.as_str();
             tracing::warn!(destination, suppressed, hint = error.hint, "{}", error.message);
@@ -216,7 +239,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
 
     /// Sends the windows that are due. DURABILITY: with a journal, they are in it first, and the journal forgets only
     /// what the positions on disk know.
-    fn depart(&mut self, rounds: &mut Rounds) {
+    pub(super) fn depart(&mut self, rounds: &mut Rounds) {
         if !self.engine.has_departures() || Instant::now() < rounds.journal_after {
             return;
         }
@@ -237,7 +260,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
     }
 
-    fn write_down(&mut self, rounds: &mut Rounds) -> Result<(), String> {
+    pub(super) fn write_down(&mut self, rounds: &mut Rounds) -> Result<(), String> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         match journal.append(self.engine.departing()) {
             Ok(()) => return Ok(()),
@@ -259,7 +282,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
     }
 
-    fn save(&mut self, rounds: &mut Rounds) {
+    pub(super) fn save(&mut self, rounds: &mut Rounds) {
         let began = thread_time();
         let positions = self.engine.positions(self.names.spool);
         match self.store.save(&positions) {
@@ -285,7 +308,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         rounds.save_after = Instant::now() + rest;
     }
 
-    fn sync(&mut self, rounds: &mut Rounds) -> bool {
+    pub(super) fn sync(&mut self, rounds: &mut Rounds) -> bool {
         if !rounds.unsynced {
             return true;
         }
@@ -381,7 +404,7 @@ fn thread_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
-fn now() -> Now {
+pub(super) fn now() -> Now {
     Now { instant: Instant::now(), unix: unix_now() }
 }
 

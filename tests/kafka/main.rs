@@ -21,6 +21,7 @@ mod exactly;
 mod harness;
 mod isolation;
 mod java;
+mod letters;
 mod outage;
 mod producer;
 mod quickstart;
@@ -79,6 +80,11 @@ fn main() -> ExitCode {
             kafka_absent_at_start_is_said_and_everything_is_delivered_when_it_comes,
             a_missing_topic_waits_alone_and_goes_on_once_it_is_made,
             a_missing_topic_is_remembered_over_a_kill_and_nothing_else_is_sent_again,
+        ],
+        letters: [
+            events_too_large_for_the_topic_become_dead_letters_and_arrive_once_it_takes_them,
+            of_a_batch_with_one_refused_event_everything_else_arrives_once,
+            a_topic_missing_for_too_long_gives_its_events_up_and_they_can_be_sent_again,
         ],
         controls: [
             a_spool_that_is_thrown_away_is_found_missing,

@@ -138,6 +138,11 @@ fn row(lane: &LaneName, block: &Block, seq: Seq, event: &EventRef<'_>) -> Value 
         put_bytes(&mut row, "key", Some(key));
     }
     put_bytes(&mut row, "value", event.value);
+    put_headers(&mut row, event);
+    Value::Object(row)
+}
+
+pub(in crate::cli) fn put_headers(row: &mut Map<String, Value>, event: &EventRef<'_>) {
     if !event.headers.is_empty() {
         let headers = event.headers.iter().map(|(name, value)| {
             let mut header = Map::new();
@@ -147,11 +152,10 @@ fn row(lane: &LaneName, block: &Block, seq: Seq, event: &EventRef<'_>) -> Value 
         });
         row.insert("headers".to_owned(), headers.collect());
     }
-    Value::Object(row)
 }
 
 /// `name` as text where it is UTF-8, else `name_base64`.
-fn put_bytes(row: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
+pub(in crate::cli) fn put_bytes(row: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
     match bytes.map(|b| (b, std::str::from_utf8(b))) {
         None => row.insert(name.to_owned(), Value::Null),
         Some((_, Ok(text))) => row.insert(name.to_owned(), json!(text)),

@@ -1,10 +1,10 @@
 //! `spoolway status --ledger`: the finished segments.
 
-use super::client::Client;
 use super::table::Column::{Left, Right};
 use super::table::Table;
 use super::view::{LedgerPage, LedgerRow};
 use super::words::{number, utc};
+use crate::cli::client::Client;
 use crate::cli::{Exit, Failure, Outcome, output};
 
 /// More pages than a ledger can have: an agent that answers for ever is not listened to for ever.

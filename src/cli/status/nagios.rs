@@ -3,11 +3,11 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::client::ClientError;
 use super::table::printable;
 use super::view::{Destination, Lane, Status};
 use super::words::span;
 use crate::cli::Failure;
+use crate::cli::client::ClientError;
 
 /// When a lag is worth a warning, and when it is critical.
 #[derive(Debug, Clone, Copy)]

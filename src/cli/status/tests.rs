@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use super::client::{Client, ClientError};
 use super::nagios::{Limits, Verdict, judge};
 use super::view::{Ready, Status};
-use super::{address, ledger, text};
+use super::{ledger, text};
+use crate::cli::client::address;
+use crate::cli::client::{Client, ClientError};
 use crate::config::model::HostPort;
 use crate::ids::{DestinationName, Incarnation, LaneName, Seq};
 use crate::spool::Cause;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::model::{Delivery, Destination, HostPort, KafkaCompression, Partitioner, TimestampPolicy};
+use crate::config::model::{
+    Delivery, Destination, HostPort, InDoubt, KafkaCompression, Partitioner, TimestampPolicy,
+};
 use crate::config::reading::StandIn;
 use crate::config::scalar::{self, Scalar, Wrong, quoted};
 use crate::config::section::{Section, bounds};
@@ -18,6 +20,8 @@ pub(in crate::config) struct ReadDestination {
 
 const DELIVERY: [(&str, Delivery); 2] =
     [("exactly-once", Delivery::ExactlyOnce), ("at-least-once", Delivery::AtLeastOnce)];
+
+const IN_DOUBT: [(&str, InDoubt); 2] = [("resend", InDoubt::Resend), ("hold", InDoubt::Hold)];
 
 const PARTITIONER: [(&str, Partitioner); 2] =
     [("java", Partitioner::Java), ("consistent_random", Partitioner::ConsistentRandom)];
@@ -97,6 +101,15 @@ fn settings(section: &Section<'_>, default: Destination) -> Destination {
         request_timeout: section.duration("request_timeout", default.request_timeout, &request),
         connect_timeout: section.duration("connect_timeout", default.connect_timeout, &request),
         header: section.flag("header", default.header),
+        in_doubt: section.choice("in_doubt", &IN_DOUBT, default.in_doubt),
+        missing_topic_after: section.duration(
+            "missing_topic_after",
+            default.missing_topic_after,
+            &bounds(
+                Duration::from_secs(1)..=Duration::from_hours(24 * 365),
+                "until then its events wait, and hold their segments",
+            ),
+        ),
         required: section.flag("required", default.required),
         address_map: address_map(section),
         name: default.name,

@@ -1,6 +1,7 @@
 //! One file a section: which keys it has, what each may be, and what it is without being said.
 
 mod admin;
+mod dead_letters;
 mod destination;
 mod relay;
 mod route;
@@ -9,6 +10,7 @@ mod spool;
 mod stream;
 
 pub(super) use admin::{ReadAdmin, admin};
+pub(super) use dead_letters::dead_letters;
 pub(super) use destination::{ReadDestination, destination};
 pub(super) use relay::relay;
 pub(super) use route::{ReadRoute, route};

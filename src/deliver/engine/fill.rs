@@ -30,14 +30,19 @@ pub(super) struct Filler<'a> {
     pub(super) sendable: &'a mut BTreeSet<(TopicName, i32)>,
     pub(super) info: &'a BlockInfo,
     pub(super) now: Now,
+    /// It adds dead letters that are sent again: they have windows of their own, which can be built again without the log.
+    pub(super) again: bool,
 }
 
 impl Filler<'_> {
     /// Adds event `index` of the block.
     pub(super) fn add(&mut self, index: u32, event: &EventRef<'_>) {
         let time = event.time.unwrap_or(self.info.time);
-        let needed =
-            stamp::needed(self.settings.timestamp, self.settings.timestamp_max_age, time, self.now.unix);
+        let needed = if self.topic.by_time_of_sending {
+            Stamp::Send
+        } else {
+            stamp::needed(self.settings.timestamp, self.settings.timestamp_max_age, time, self.now.unix)
+        };
         let size = event_size(event) + RECORD_OVERHEAD;
         let mut partition = self.partition(event.key);
         if self.close_unless_fitting(partition, needed, size) {
@@ -46,11 +51,11 @@ impl Filler<'_> {
             partition = self.partition(event.key);
             self.close_unless_fitting(partition, needed, size);
         }
-        let Self { topic, settings, random, spare, sendable, info, now } = self;
+        let Self { topic, settings, random, spare, sendable, info, now, again } = self;
         let name = &topic.name.clone();
         let line = topic.line(partition, || draw_epoch(random));
         if line.open.is_none() {
-            line.open = Some(open(spare, needed, line.counter.next(), *now));
+            line.open = Some(Open { again: *again, ..open(spare, needed, line.counter.next(), *now) });
             if line.in_flight.is_none() {
                 sendable.insert((name.clone(), partition));
             }
@@ -60,9 +65,14 @@ impl Filler<'_> {
 
     /// Closes the partition's open window if an event of `size` bytes that needs `stamp` can't join it.
     fn close_unless_fitting(&mut self, partition: i32, needed: Stamp, size: usize) -> bool {
-        let batch_size = self.topic.batch_size;
+        let (batch_size, most, again) = (self.topic.batch_size, self.topic.most, self.again);
         let Some(line) = self.topic.lines.get_mut(&partition) else { return false };
-        let fits = |o: &Open| stamp::may_join(o.stamp, needed) && o.records.bytes() + size <= batch_size;
+        let fits = |o: &Open| {
+            stamp::may_join(o.stamp, needed)
+                && o.records.bytes() + size <= batch_size
+                && o.parts.count() < most
+                && o.again == again
+        };
         let closes = line.open.as_ref().is_some_and(|o| !fits(o));
         if closes {
             seal(line, self.settings.compression, self.spare);
@@ -93,7 +103,7 @@ fn event_size(event: &EventRef<'_>) -> usize {
 fn open(spare: &mut Vec<RecordsBuilder>, stamp: Stamp, counter: u64, now: Now) -> Open {
     let mut records = spare.pop().unwrap_or_else(|| RecordsBuilder::new(stamp));
     records.restart(stamp);
-    Open { records, parts: Parts::default(), stamp, since: now.instant, counter, restamped: 0 }
+    Open { records, parts: Parts::default(), stamp, since: now.instant, counter, restamped: 0, again: false }
 }
 
 fn push(
@@ -166,6 +176,7 @@ pub(super) fn seal(
         counter: open.counter,
         restamped: open.restamped,
         may_be_doubled: false,
+        again: open.again,
     });
     if spare.len() < SPARE {
         spare.push(open.records);

@@ -112,6 +112,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.withdrawals.iter().chain(self.departures.iter().filter_map(|d| d.intent.as_deref()))
     }
 
+    /// [`Engine::departing`] is durable, and nothing of it is to leave.
+    pub fn note_written(&mut self) {
+        if self.departures.is_empty() {
+            self.withdrawals.clear();
+        }
+    }
+
     /// A window is not in the log and will not be: its events are free to go elsewhere.
     pub(super) fn withdraw(&mut self, intent: &Intent) {
         self.withdrawals.push(Intent { before: Before::Withdrawn, shares: Vec::new(), ..intent.clone() });
@@ -181,6 +188,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             counter,
             restamped: window.restamped,
             may_be_doubled,
+            again: window.again,
         });
     }
 }

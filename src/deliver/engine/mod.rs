@@ -21,8 +21,10 @@
 
 mod fill;
 mod journal;
+mod letters;
 mod positions;
 mod read;
+mod redo;
 mod resume;
 mod send;
 mod settle;
@@ -37,16 +39,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::journal::Departure;
+use self::letters::Grave;
+use self::redo::Redo;
 use self::resume::Rebuild;
 use super::log::{BlockInfo, Log};
 use super::topic::Topic;
 use super::tracker::Tracker;
 use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
 use crate::event::UnixMillis;
-use crate::ids::{Incarnation, SegmentId, Seq, StreamName, TopicName};
+use crate::ids::{Incarnation, RunId, SegmentId, Seq, StreamName, TopicName};
 use crate::kafka::{RecordsBuilder, Topology, Window};
 use crate::state::journal::Intent;
-use crate::state::positions::{Bits, Positions, Tally, TopicCounters, Totals};
+use crate::state::positions::{Bits, Partial, Positions, Tally, TopicCounters, Totals};
 
 /// What the engine sends to.
 pub trait Sink: Send + 'static {
@@ -81,6 +85,10 @@ pub struct Settings {
     /// Windows carry an identity from the journal: the caller writes down what [`Engine::departing`] says before it
     /// calls [`Engine::depart`].
     pub journal: bool,
+    /// What can't be found out is held, not sent again.
+    pub holds_in_doubt: bool,
+    /// A topic that is missing or forbidden this long has its events made dead letters.
+    pub missing_topic_after: Duration,
     /// Counters of an earlier process are another life's, which may count on.
     pub renewed: bool,
     /// Bounds.
@@ -100,8 +108,6 @@ pub struct Limits {
     pub entries: usize,
     /// A topic whose window is in flight this long is set apart when it holds back the others.
     pub stuck_after: Duration,
-    /// A topic that refused is tried again after this.
-    pub retry_after: Duration,
 }
 
 impl Default for Limits {
@@ -112,7 +118,6 @@ impl Default for Limits {
             apart: 4 << 20,
             entries: 8192,
             stuck_after: Duration::from_secs(3),
-            retry_after: Duration::from_secs(15),
         }
     }
 }
@@ -201,6 +206,8 @@ struct SideReader<R> {
     since: UnixMillis,
     /// See [`crate::state::positions::Side::dropped`].
     dropped: bool,
+    /// See [`crate::state::positions::Side::missing_for`].
+    missing_for: Duration,
 }
 
 impl<R> SideReader<R> {
@@ -239,7 +246,21 @@ pub struct Engine<L: Log, S: Sink> {
     /// Events of unsettled windows of an earlier process, by block: they are taken.
     resumed: BTreeMap<Seq, Bits>,
     /// Blocks of which an earlier process settled some events.
-    restored: BTreeMap<Seq, Bits>,
+    restored: BTreeMap<Seq, Partial>,
+    /// Events that are to become dead letters.
+    graves: Vec<Grave>,
+    /// The log could not be read for letters; try again then.
+    graves_after: Option<Instant>,
+    /// Dead letters that the positions did not know of, with their numbers, until their blocks have been read.
+    buried: BTreeMap<Seq, (RunId, u64)>,
+    /// Number of the last dead letter that is counted.
+    last_letter: u64,
+    /// Dead letters that are being sent again, by the number of their event.
+    redo: BTreeMap<Seq, Redo>,
+    /// Letters that are letters no more, not told yet.
+    redone: Vec<u64>,
+    /// When [`Engine::pump`] was last called.
+    pumped: Option<Instant>,
     saved_counters: HashMap<TopicName, TopicCounters>,
     since: Seq,
     totals: Totals,
@@ -268,6 +289,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                     waiting: side.waiting,
                     since: side.since,
                     dropped: side.dropped,
+                    missing_for: Duration::from_millis(side.missing_for),
                 },
             )
         });
@@ -289,7 +311,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
             withdrawals: Vec::new(),
             to_rebuild: Vec::new(),
             resumed: BTreeMap::new(),
-            restored: positions.partial.into_iter().map(|p| (p.first, p.settled)).collect(),
+            restored: positions.partial.into_iter().map(|p| (p.first, p)).collect(),
+            graves: Vec::new(),
+            graves_after: None,
+            buried: BTreeMap::new(),
+            last_letter: positions.letters,
+            redo: BTreeMap::new(),
+            redone: Vec::new(),
+            pumped: None,
             saved_counters: positions.counters.into_iter().map(|c| (c.topic.clone(), c)).collect(),
             since: positions.since,
             totals: positions.totals,
@@ -306,6 +335,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// Does a bounded piece of what can be done now: sends what is due, reads, fills windows.
     pub fn pump(&mut self, now: Now) -> Wake {
         self.retry_waiting(now);
+        self.measure_missing(now);
+        self.redo_due(now);
         let rebuilt = self.rebuild(now);
         let sent = self.send_due(now);
         let read = !self.closing && self.read_main(now) | self.read_sides(now);

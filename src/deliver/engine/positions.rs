@@ -26,7 +26,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     #[must_use]
     pub fn positions(&self, spool: SpoolId) -> Positions {
         let mut partial: Vec<Partial> = self.trackers().flat_map(Tracker::partial).collect();
-        partial.extend(self.restored.iter().map(|(&first, bits)| Partial { first, settled: bits.clone() }));
+        partial.extend(self.restored.values().cloned());
         partial.sort_by_key(|p| p.first);
         let sides = self.sides.iter().map(|(topic, side)| Side {
             topic: topic.clone(),
@@ -36,6 +36,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             waiting: side.waiting,
             since: side.since,
             dropped: side.dropped,
+            missing_for: u64::try_from(side.missing_for.as_millis()).unwrap_or(u64::MAX),
         });
         Positions {
             spool,
@@ -51,6 +52,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 .chain(self.saved_counters.values().cloned())
                 .collect(),
             partial,
+            letters: self.counted_letters(),
+            replaying: self.redo.iter().map(|(seq, redo)| redo.replaying(*seq)).collect(),
         }
     }
 

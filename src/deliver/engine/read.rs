@@ -8,7 +8,7 @@ use super::{Cursor, Engine, Now, Sink};
 use crate::event::EventIter;
 use crate::ids::{SegmentId, Seq, SeqRange, StreamName, TopicName};
 use crate::state::ledger::EventSum;
-use crate::state::positions::{Bits, Totals};
+use crate::state::positions::Totals;
 
 /// Blocks read before sending has its turn again: at most 1 MiB of events, unless they are large.
 const BURST: usize = 16;
@@ -22,6 +22,16 @@ enum Taken {
     Yes,
     /// Its topic is not known yet; it was put back.
     NotYet,
+}
+
+/// What a side reader came upon.
+pub(super) enum OfSide {
+    /// A block of its topic.
+    Block(BlockInfo, bytes::Bytes),
+    /// Something that is not its business, or gone.
+    Passed,
+    /// Nothing for now.
+    Nothing,
 }
 
 impl<L: Log, S: Sink> Engine<L, S> {
@@ -104,10 +114,24 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let fresh = SeqRange::new(range.first.max(self.main.tracker.read()), range.end);
         if !fresh.is_empty() {
             self.main.behind = false;
-            let mut totals = Totals::default();
-            why.count(&mut totals, fresh.len());
+            let mut totals = self.known_of(fresh);
+            let rest = fresh.len().saturating_sub(totals.sum());
+            why.count(&mut totals, rest);
             self.main.tracker.push(Entry::new(fresh, None, 0, Fate::Settled(totals)));
         }
+    }
+
+    /// What an earlier process is known to have settled of numbers whose events are gone.
+    fn known_of(&mut self, range: SeqRange) -> Totals {
+        let mut totals = Totals::default();
+        let blocks: Vec<Seq> = self.restored.range(range.first..range.end).map(|(first, _)| *first).collect();
+        for known in blocks.into_iter().filter_map(|first| self.restored.remove(&first)) {
+            totals.add(&known.given_up);
+            totals.delivered += u64::from(known.settled.count()).saturating_sub(known.given_up.sum());
+        }
+        let letters: Vec<Seq> = self.buried.range(range.first..range.end).map(|(seq, _)| *seq).collect();
+        totals.dead_lettered += letters.iter().filter(|seq| self.buried.remove(seq).is_some()).count() as u64;
+        totals
     }
 
     fn take_main(&mut self, info: BlockInfo, payload: bytes::Bytes, now: Now) -> Taken {
@@ -149,7 +173,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Whether an earlier process settled every event of a block.
     fn is_restored_whole(&self, info: &BlockInfo) -> bool {
-        self.restored.get(&info.range.first).is_some_and(Bits::is_full)
+        self.restored.get(&info.range.first).is_some_and(|block| block.settled.is_full())
     }
 
     /// Reads for the side readers whose topics take events. Returns whether any read anything.
@@ -176,12 +200,24 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     fn read_side_once(&mut self, name: &TopicName, now: Now) -> bool {
+        match self.next_of_side(name, now) {
+            OfSide::Block(info, payload) => {
+                self.fill(name, &info, &payload, now);
+                true
+            }
+            OfSide::Passed => true,
+            OfSide::Nothing => false,
+        }
+    }
+
+    /// Reads on for the side reader of a topic.
+    pub(super) fn next_of_side(&mut self, name: &TopicName, now: Now) -> OfSide {
         let Self { sides, routes, router, main, log, .. } = self;
-        let Some(side) = sides.get_mut(name) else { return false };
+        let Some(side) = sides.get_mut(name) else { return OfSide::Nothing };
         // Whatever the main reader has not read yet goes back to it. After a start it may be behind.
         let end = main.tracker.read();
         if end < side.cursor.tracker.read() {
-            return false;
+            return OfSide::Nothing;
         }
         let mut want = |stream: &StreamName, range: SeqRange| {
             range.first < end && route(routes, router, stream).as_ref() == Some(name)
@@ -189,18 +225,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
         match side.cursor.reader.next(&mut want) {
             Ok(Some(Read::Block(info, payload))) => {
                 side.since = info.time;
-                self.fill(name, &info, &payload, now);
-                true
+                return OfSide::Block(info, payload);
             }
-            Ok(Some(Read::Skipped { range, .. })) if range.first < end => {
-                side.cursor.pass(range.end);
-                true
-            }
+            Ok(Some(Read::Skipped { range, .. })) if range.first < end => side.cursor.pass(range.end),
             Ok(Some(Read::Gone { range, why })) if range.first < end => {
                 side.dropped |= why == Why::Dropped;
                 side.cursor.tracker.give_up(range, why);
                 side.cursor.pass(range.end.min(end));
-                true
             }
             Ok(_) => {
                 side.cursor.pass(end);
@@ -211,35 +242,26 @@ impl<L: Log, S: Sink> Engine<L, S> {
                     // What was read just now, beyond `end`, must be read again.
                     side.cursor.reader = log.reader(end);
                 }
-                false
+                return OfSide::Nothing;
             }
             Err(e) => {
                 self.last_error = Some(e.to_string());
                 side.cursor.retry_at = Some(now.instant + self.settings.limits.stuck_after);
-                false
+                return OfSide::Nothing;
             }
         }
+        OfSide::Passed
     }
 
     /// Puts the events of a block that are not in windows yet into windows of `name`.
     fn fill(&mut self, name: &TopicName, info: &BlockInfo, payload: &[u8], now: Now) {
-        let Self { topics, main, sides, restored, resumed, settings, random, spare, sendable, .. } = self;
+        self.enter(name, info, payload);
+        let Self { topics, main, sides, settings, random, spare, sendable, .. } = self;
         let Some(topic) = topics.get_mut(name) else { return };
         let side = sides.get_mut(name).filter(|s| s.owns(info.range.first));
         let cursor = side.map_or(main, |s| &mut s.cursor);
-        if info.range.first >= cursor.tracker.read() {
-            cursor.behind = false;
-            let fate = Fate::Topic { topic: name.clone(), hash: block_hash(info, payload) };
-            let entry = Entry::new(info.range, info.segment, info.time, fate);
-            let settled = restored.remove(&info.range.first);
-            let mut entry = settled.map_or(entry.clone(), |bits| entry.restored(&bits));
-            if let Some(events) = resumed.get(&info.range.first) {
-                events.ones().for_each(|i| entry.take(i));
-            }
-            cursor.tracker.push(entry);
-        }
         let Some(entry) = cursor.tracker.get_mut(info.range.first) else { return };
-        let mut filler = Filler { topic, settings, random, spare, sendable, info, now };
+        let mut filler = Filler { topic, settings, random, spare, sendable, info, now, again: false };
         let mut undecodable = None;
         for (index, event) in (0u32..).zip(EventIter::new(payload)) {
             match event {
@@ -252,8 +274,34 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
         }
         if let Some(e) = undecodable {
-            let count = entry.give_up_free(Why::Lost);
+            let count = cursor.tracker.give_up(info.range, Why::Lost);
             self.last_error = Some(format!("{count} events from {} on can't be decoded: {e}", info.range));
+        }
+    }
+
+    /// Makes the entry of a block that is read for the first time, with what is known of its events already.
+    pub(super) fn enter(&mut self, name: &TopicName, info: &BlockInfo, payload: &[u8]) {
+        let Self { main, sides, restored, resumed, buried, .. } = self;
+        let side = sides.get_mut(name).filter(|s| s.owns(info.range.first));
+        let cursor = side.map_or(main, |s| &mut s.cursor);
+        if info.range.first >= cursor.tracker.read() {
+            cursor.behind = false;
+            let fate = Fate::Topic { topic: name.clone(), hash: block_hash(info, payload) };
+            let entry = Entry::new(info.range, info.segment, info.time, fate);
+            let settled = restored.remove(&info.range.first);
+            let mut entry = settled.map_or(entry.clone(), |known| entry.restored(&known));
+            if let Some(events) = resumed.get(&info.range.first) {
+                events.ones().for_each(|i| entry.take(i));
+            }
+            cursor.tracker.push(entry);
+        }
+        // An earlier process died between keeping these letters and saving that it had.
+        let known: Vec<_> =
+            buried.range(info.range.first..info.range.end).map(|(seq, (run, _))| (*seq, *run)).collect();
+        for (seq, _) in known.into_iter().filter(|(_, run)| *run == info.run) {
+            buried.remove(&seq);
+            let index = u32::try_from(seq.0.saturating_sub(info.range.first.0)).unwrap_or(u32::MAX);
+            cursor.tracker.bury(info.range.first, index);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::event::EventIter;
 use crate::ids::{Incarnation, Seq, SeqRange, StreamName, TopicName};
 use crate::kafka::{Batch, Counter, RecordsBuilder, Stamp, Window};
 use crate::state::journal::{Intent, Share};
-use crate::state::positions::Bits;
+use crate::state::positions::{Bits, Partial};
 
 /// A window whose records have to be read again.
 #[derive(Debug)]
@@ -76,7 +76,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
             self.ensure_topic(&name);
             let (id, parts, draw) = (self.next_window, Parts::of(&intent), self.draw());
             self.next_window += 1;
-            for share in &intent.shares {
+            let again = self.take_redo(&intent);
+            for share in intent.shares.iter().filter(|_| !again) {
                 let taken = self.resumed.entry(share.block).or_insert_with(|| Bits::new(share.events.len()));
                 taken.add(&share.events);
             }
@@ -96,6 +97,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 since: now,
                 intent: Some(Arc::clone(&intent)),
                 is_own: false,
+                again,
             });
             self.in_flight.insert(id, (name, partition));
             self.to_rebuild.push(Rebuild { id, intent, retry_at: None });
@@ -107,7 +109,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let due = |r: &Rebuild| r.retry_at.is_none_or(|at| now.instant >= at);
         let Some(at) = self.to_rebuild.iter().position(due) else { return false };
         let rebuild = self.to_rebuild.swap_remove(at);
-        match self.read_again(&rebuild.intent) {
+        let held = "events that an earlier process was sending can't be read any more; their partition is held (in_doubt = \"hold\")";
+        let rebuilt = match self.read_again(&rebuild.intent) {
+            Rebuilt::Gone if self.settings.holds_in_doubt => Rebuilt::NotNow(held.to_owned()),
+            rebuilt => rebuilt,
+        };
+        match rebuilt {
             Rebuilt::Batch(batch, restamped) => self.send_again(&rebuild, batch, restamped),
             Rebuilt::Gone => self.give_up(&rebuild),
             Rebuilt::NotNow(why) => {
@@ -143,7 +150,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.in_flight.remove(id);
         let line = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition));
         let Some(window) = line.and_then(|l| l.in_flight.take()) else { return };
-        self.free(name, &window.parts);
+        self.free(name, &window.parts, window.again);
         self.fence(name, partition, &window, false);
         self.possibly_doubled += u64::from(window.parts.count());
         // The readers may be past them by now.
@@ -168,6 +175,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
     fn read_again(&self, intent: &Intent) -> Rebuilt {
         let mut shares = intent.shares.iter().peekable();
         let Some(first) = shares.peek().map(|s| s.block) else { return Rebuilt::Gone };
+        if self.is_redo(intent) {
+            return self.made_again(intent).map_or(Rebuilt::Gone, |made| self.rebuilt(intent, made));
+        }
         let wanted: BTreeSet<Seq> = intent.shares.iter().map(|s| s.block).collect();
         let mut want = |_: &StreamName, range: SeqRange| wanted.contains(&range.first);
         let mut reader = self.log.reader(first);
@@ -193,6 +203,20 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 Ok(None) => return Rebuilt::Gone,
             }
         }
+        self.rebuilt(intent, made)
+    }
+
+    /// The records of a window that sends dead letters again.
+    fn made_again(&self, intent: &Intent) -> Option<Made> {
+        let mut made = Made::new(intent, self.settings.header);
+        for share in &intent.shares {
+            let redo = self.redo.get(&share.block)?;
+            made.add(share, &redo.info(share.block), redo.event()).then_some(())?;
+        }
+        Some(made)
+    }
+
+    fn rebuilt(&self, intent: &Intent, mut made: Made) -> Rebuilt {
         if made.records.count() != intent.count() || made.records.is_empty() {
             return Rebuilt::Gone;
         }
@@ -201,8 +225,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// Events of a window that will not arrive in it are free again.
-    pub(super) fn free(&mut self, name: &TopicName, parts: &Parts) {
+    pub(super) fn free(&mut self, name: &TopicName, parts: &Parts, again: bool) {
         for (block, events) in parts.iter() {
+            if again {
+                self.free_redo(block);
+                continue;
+            }
             if let Some(taken) = self.resumed.get_mut(&block) {
                 events.clone().for_each(|i| taken.clear(i));
             }
@@ -225,18 +253,19 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 self.resumed.remove(&block);
             }
             if !self.tracker_of(name, block).has(block) {
-                let settled = self.restored.entry(block).or_insert_with(|| Bits::new(len));
-                settled.set_all(events);
+                let known = self.restored.entry(block).or_insert_with(|| Partial::new(block, len));
+                known.settled.set_all(events);
             }
         }
     }
 
     /// What every reader is past needs not be remembered.
     pub(super) fn forget_passed(&mut self) {
-        if self.restored.is_empty() {
+        if self.restored.is_empty() && self.buried.is_empty() {
             return;
         }
         let below = self.settled_below();
         self.restored = self.restored.split_off(&below);
+        self.buried = self.buried.split_off(&below);
     }
 }

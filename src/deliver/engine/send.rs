@@ -76,6 +76,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             since: now.instant,
             intent: intent.clone(),
             is_own,
+            again: sealed.again,
         });
         self.in_flight.insert(id, (name.clone(), partition));
         let window = Window { id, topic: name.clone(), partition, batch: sealed.batch, journaled };

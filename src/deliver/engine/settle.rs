@@ -9,11 +9,6 @@ use crate::ids::{Seq, TopicName};
 use crate::kafka::{Outcome, TopicState};
 use crate::state::positions::{Tally, Totals};
 
-/// Kafka's error code for a batch over the topic's `max.message.bytes`.
-const MESSAGE_TOO_LARGE: i16 = 10;
-/// Likewise, over the segment's size.
-const RECORD_LIST_TOO_LARGE: i16 = 18;
-
 impl<L: Log, S: Sink> Engine<L, S> {
     /// A window's outcome. Returns what was delivered, for the metrics.
     pub fn settled(&mut self, window: u64, outcome: Outcome, now: Now) -> Option<Delivered> {
@@ -35,28 +30,23 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 self.renew(&name, partition, window, batch, may_be_doubled);
                 None
             }
-            Outcome::Deferred { message, .. } => {
+            Outcome::Deferred { code, message } => {
                 self.take_back(&name, partition, &window);
+                self.note_missing(&name, code);
                 let retry_at =
                     self.looks_ready(&name).then(|| now.instant + self.settings.limits.stuck_after);
                 self.stand_back(&name, message, retry_at);
                 None
             }
-            Outcome::Refused { code, message, .. } => {
+            Outcome::Refused { code, message, record } => {
                 self.take_back(&name, partition, &window);
-                self.refused(&name, code, &message, &window, now);
+                self.refused((&name, partition), &window, (code, &message, record));
                 None
             }
         };
         self.note_sendable(&name, partition);
         self.pop_finished();
         delivered
-    }
-
-    fn accept_ack(&mut self, name: &TopicName) {
-        if let Some(topic) = self.topics.get_mut(name) {
-            topic.refusals = 0;
-        }
     }
 
     /// The tracker that holds an event of a topic.
@@ -75,6 +65,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub(super) fn deliver(&mut self, name: &TopicName, window: &InFlight, doubtful: bool) -> Delivered {
         let mut accepted = Vec::new();
         for (block, events) in window.parts.iter() {
+            if window.again {
+                accepted.extend(self.settle_redo(block).map(|time| (time, 1)));
+                continue;
+            }
             let tracker = self.tracker_of(name, block);
             if let Some(entry) = tracker.get(block) {
                 accepted.push((entry.time, events.end - events.start));
@@ -93,35 +87,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// A window that was certainly not appended: its events are free again, its counter numbers too.
     fn take_back(&mut self, name: &TopicName, partition: i32, window: &InFlight) {
-        self.free(name, &window.parts);
+        self.free(name, &window.parts, window.again);
         self.fence(name, partition, window, false);
         let first = window.counter.saturating_sub(u64::from(window.parts.count()));
         if let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) {
             line.counter.give_back(first);
         }
-    }
-
-    /// A definite refusal. Too large a window is cut smaller; anything else makes the topic wait.
-    fn refused(&mut self, name: &TopicName, code: i16, message: &str, window: &InFlight, now: Now) {
-        let too_large = matches!(code, MESSAGE_TOO_LARGE | RECORD_LIST_TOO_LARGE);
-        if too_large && window.parts.count() > 1 {
-            if let Some(topic) = self.topics.get_mut(name) {
-                topic.batch_size = (topic.batch_size / 2).max(1);
-            }
-            if self.sides.contains_key(name) {
-                self.set_apart(name);
-            } else {
-                self.discard_unsent(name);
-                self.rewind_main();
-            }
-            return;
-        }
-        let at = window.parts.first().unwrap_or_default();
-        let retry_at = self.topics.get_mut(name).map(|topic| {
-            topic.refusals += 1;
-            now.instant + self.settings.limits.retry_after * topic.refusals.min(8)
-        });
-        self.stand_back(name, format!("event {at} was refused: {message}"), retry_at);
     }
 
     /// Whether the cluster's last word on a topic gives no reason why it could not take events.
@@ -131,7 +102,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// The topic can't take events now: set it apart and let it wait.
-    fn stand_back(&mut self, name: &TopicName, reason: String, retry_at: Option<std::time::Instant>) {
+    pub(super) fn stand_back(
+        &mut self,
+        name: &TopicName,
+        reason: String,
+        retry_at: Option<std::time::Instant>,
+    ) {
         self.set_apart(name);
         if let Some(topic) = self.topics.get_mut(name) {
             topic.standing = Standing::Waiting { reason, retry_at };

@@ -9,6 +9,9 @@ use super::{Cursor, Engine, Now, SideReader, Sink};
 use crate::ids::TopicName;
 use crate::kafka::{TopicState, Topology};
 
+/// Kafka's error code for a topic that does not exist.
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+
 impl<L: Log, S: Sink> Engine<L, S> {
     /// What the cluster says of its topics has changed.
     pub fn topology(&mut self, topology: &Arc<Topology>) {
@@ -23,11 +26,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
             None => {}
             // What a topic that took events has in windows may still go through; the producer says so.
             Some(TopicState::Missing { .. }) if topic.standing == Standing::Ready => {}
-            Some(TopicState::Missing { message, .. }) => {
+            Some(TopicState::Missing { code, message }) => {
+                topic.missing = Some(*code);
                 topic.standing = Standing::Waiting { reason: message.clone(), retry_at: None };
             }
             Some(TopicState::Present { id, partitions }) if !partitions.is_empty() => {
                 topic.learn(*id, partitions);
+                // It exists; whether it may be written to is not known by that.
+                topic.missing = topic.missing.filter(|code| *code != UNKNOWN_TOPIC_OR_PARTITION);
                 let led = partitions.iter().any(|p| p.leader.is_some());
                 let timed = matches!(topic.standing, Standing::Waiting { retry_at: Some(_), .. });
                 if led && !timed {
@@ -62,6 +68,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 waiting: 0,
                 since: 0,
                 dropped: false,
+                missing_for: std::time::Duration::ZERO,
             }
         });
         // A side reader that still has the topic has everything of it already.
@@ -84,7 +91,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             self.sendable.remove(&(name.clone(), *partition));
         }
         topic.sticky.forget();
-        discarded.iter().for_each(|parts| self.free(name, parts));
+        discarded.iter().for_each(|(parts, again)| self.free(name, parts, *again));
     }
 
     /// Moves the main reader back to its first event that is in no window.

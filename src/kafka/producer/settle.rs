@@ -84,10 +84,15 @@ impl Task {
     }
 
     /// A window was looked for in its partition.
-    pub(super) fn looked(&mut self, id: SlotId, looked: &Looked, now: Instant) {
+    pub(super) fn looked(&mut self, id: SlotId, looked: Looked, now: Instant) {
+        let (looked, held) = match looked {
+            // It is looked for again and again: what is missing may be permitted one day.
+            Looked::Unknown(why) if self.holds_in_doubt => (Looked::Failed(why), true),
+            looked => (looked, false),
+        };
         let Some(slot) = self.board.slot(id) else { return };
         let what = format!("topic {}, partition {}", slot.topic, slot.partition);
-        let step = slot.looked(looked, now);
+        let step = slot.looked(&looked, now);
         match step {
             Some(Step::Settled(window, outcome)) => {
                 self.board.put(id);
@@ -96,11 +101,15 @@ impl Task {
             Some(Step::LookAgain { at } | Step::Again { at, .. }) => self.board.wait(id, at),
             None => self.board.put(id),
         }
-        let (message, hint) = match looked {
+        let (message, hint) = match &looked {
             Looked::Found(_) | Looked::Absent => return,
             Looked::Unknown(why) => (
                 format!("{what}: whether a window in doubt has arrived can't be found out: {why}"),
                 "it is sent again under its own identity, and may be there twice; it is counted",
+            ),
+            Looked::Failed(why) if held => (
+                format!("{what}: whether a window in doubt has arrived can't be found out: {why}"),
+                "mend what keeps it from being read; the partition is held until then (in_doubt = \"hold\"; \"resend\" would send it again)",
             ),
             Looked::Failed(why) => (
                 format!("{what}: reading back a window in doubt failed: {why}"),

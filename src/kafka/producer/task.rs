@@ -15,7 +15,7 @@ use super::link::{Link, LinkPhase};
 use super::look::{AT_A_TIME, LOOK_PATIENCE, MARGIN, Search};
 use super::report::Reporter;
 use super::slot::Step;
-use crate::config::model::Destination;
+use crate::config::model::{Destination, InDoubt};
 use crate::kafka::connection::{ConnectError, Connection, Options};
 use crate::kafka::consume::ConsumerOptions;
 use crate::kafka::topology::{Cluster, Place, Refresh};
@@ -47,6 +47,8 @@ pub(super) struct Task {
     to_look: VecDeque<(SlotId, Search)>,
     looking: usize,
     pub(super) control_options: Options,
+    /// What can't be found out is held, not sent again.
+    pub(super) holds_in_doubt: bool,
     /// How long a broker may wait for replicas.
     pub(super) acks_timeout_ms: i32,
     pub(super) seed: u64,
@@ -90,6 +92,7 @@ impl Task {
             producer: None,
             control_up: false,
             reporter: Reporter::new(destination.name.clone(), observer),
+            holds_in_doubt: destination.in_doubt == InDoubt::Hold,
             options,
             consumer: ConsumerOptions {
                 address_map: destination.address_map.clone(),
@@ -289,7 +292,7 @@ impl Task {
             Ok(Event::ProducerId(result)) => self.producer_id(result, now),
             Ok(Event::Looked { slot, looked }) => {
                 self.looking = self.looking.saturating_sub(1);
-                self.looked(slot, &looked, now);
+                self.looked(slot, looked, now);
             }
             Ok(Event::Produced { broker, generation, slots, result }) => {
                 self.produced((broker, generation), slots, result, now);

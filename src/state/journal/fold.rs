@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::intent::{Before, Intent, Share};
 use crate::ids::{Seq, TopicName};
-use crate::state::positions::{Bits, Partial, Positions, TopicCounters};
+use crate::state::positions::{Partial, Positions, Replaying, TopicCounters};
 
 /// The highest number that intents name: each was durable in the log, so no new event must be given one below.
 #[must_use]
@@ -18,8 +18,8 @@ pub fn highest(intents: &[Intent]) -> Seq {
 /// positions have all of its events as settled.
 #[must_use]
 pub fn fold(positions: &mut Positions, intents: Vec<Intent>) -> Vec<Intent> {
-    let mut settled: BTreeMap<Seq, Bits> =
-        std::mem::take(&mut positions.partial).into_iter().map(|p| (p.first, p.settled)).collect();
+    let mut settled: BTreeMap<Seq, Partial> =
+        std::mem::take(&mut positions.partial).into_iter().map(|p| (p.first, p)).collect();
     let mut last: BTreeMap<(TopicName, i32), Intent> = BTreeMap::new();
     for intent in intents {
         let key = (intent.topic.clone(), intent.partition);
@@ -43,15 +43,22 @@ pub fn fold(positions: &mut Positions, intents: Vec<Intent>) -> Vec<Intent> {
         if is_done { done.push(intent) } else { doubtful.push(intent) }
     }
     done.iter().for_each(|intent| count_on(positions, intent, false));
-    positions.partial = settled.into_iter().map(|(first, settled)| Partial { first, settled }).collect();
+    positions.partial = settled.into_values().collect();
     doubtful
 }
 
-fn settle(positions: &mut Positions, settled: &mut BTreeMap<Seq, Bits>, intent: &Intent) {
+fn settle(positions: &mut Positions, settled: &mut BTreeMap<Seq, Partial>, intent: &Intent) {
     let is_news = !intent.shares.iter().all(|share| is_settled(positions, settled, intent, share));
-    for share in intent.shares.iter().filter(|share| !is_passed(positions, intent, share)) {
-        let bits = settled.entry(share.block).or_insert_with(|| Bits::new(share.events.len()));
-        bits.add(&share.events);
+    for share in intent.shares.iter().filter(|share| !is_passed(positions, intent, share)).collect::<Vec<_>>()
+    {
+        if is_replayed(positions, share) {
+            positions.replaying.retain(|r| !names(r, share));
+            positions.totals.delivered += 1;
+            continue;
+        }
+        let block =
+            settled.entry(share.block).or_insert_with(|| Partial::new(share.block, share.events.len()));
+        block.settled.add(&share.events);
     }
     count_on(positions, intent, is_news);
 }
@@ -79,10 +86,24 @@ fn count_on(positions: &mut Positions, intent: &Intent, is_news: bool) {
 fn is_passed(positions: &Positions, intent: &Intent, share: &Share) -> bool {
     let owns = |from: Seq, end: Option<Seq>| from <= share.block && end.is_none_or(|end| share.block < end);
     let side = positions.sides.iter().find(|s| s.topic == intent.topic && owns(s.from, s.end));
-    share.end() <= side.map_or(positions.position, |s| s.position)
+    !is_replayed(positions, share) && share.end() <= side.map_or(positions.position, |s| s.position)
 }
 
-fn is_settled(positions: &Positions, settled: &BTreeMap<Seq, Bits>, intent: &Intent, share: &Share) -> bool {
-    let has = |bits: &Bits| share.events.ones().all(|i| bits.get(i));
+/// Whether it is a dead letter that is being sent again: the readers are past it, and it is not settled all the same.
+fn is_replayed(positions: &Positions, share: &Share) -> bool {
+    positions.replaying.iter().any(|r| names(r, share))
+}
+
+fn names(replaying: &Replaying, share: &Share) -> bool {
+    share.events.len() == 1 && replaying.seq == share.block && replaying.run == share.run
+}
+
+fn is_settled(
+    positions: &Positions,
+    settled: &BTreeMap<Seq, Partial>,
+    intent: &Intent,
+    share: &Share,
+) -> bool {
+    let has = |block: &Partial| share.events.ones().all(|i| block.settled.get(i));
     is_passed(positions, intent, share) || settled.get(&share.block).is_some_and(has)
 }

@@ -232,7 +232,7 @@ fn an_intent_that_follows_another_says_that_it_arrived() {
     let doubtful = fold(&mut positions, vec![first, second.clone()]);
     assert_eq!(doubtful, [second]);
     let settled = Bits::from_words(3, [0b101]);
-    assert_eq!(positions.partial, [Partial { first: Seq(10), settled }]);
+    assert_eq!(positions.partial, [Partial { settled, ..Partial::new(Seq(10), 3) }]);
     let partitions = BTreeMap::from([(0, Counter { epoch: 9, next: 12 })]);
     let topic = TopicName::new("orders").unwrap();
     assert_eq!(positions.counters, [TopicCounters { topic, id: [3; 16], partitions }]);
@@ -253,7 +253,7 @@ fn what_the_positions_know_as_settled_is_not_in_doubt() {
     let mut below = positions();
     assert_eq!(fold(&mut below, vec![intent(0, 7, &[true, true, true])]), []);
     let mut partly = positions();
-    partly.partial = vec![Partial { first: Seq(10), settled: Bits::from_words(3, [0b011]) }];
+    partly.partial = vec![Partial { settled: Bits::from_words(3, [0b011]), ..Partial::new(Seq(10), 3) }];
     assert_eq!(fold(&mut partly, vec![intent(0, 10, &[true, true, false])]), []);
     assert_eq!(fold(&mut partly, vec![intent(0, 10, &[false, true, true])]).len(), 1);
 }
@@ -270,6 +270,7 @@ fn a_topic_that_waits_is_measured_by_its_own_reader() {
         waiting: 1,
         since: 0,
         dropped: false,
+        missing_for: 0,
     }];
     assert_eq!(fold(&mut positions, vec![intent(0, 10, &[true])]), [], "its reader is past it");
     assert_eq!(

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_is_settled_of_a_block_goes_on_and_counters_do_not() {
         let Restored::Positions(mut positions) = at(5, 0) else { panic!() };
-        positions.partial = vec![Partial { first: Seq(5), settled: Bits::from_words(3, [5]) }];
+        positions.partial = vec![Partial { settled: Bits::from_words(3, [5]), ..Partial::new(Seq(5), 3) }];
         positions.tallies.insert(crate::ids::SegmentId(1), crate::state::positions::Tally::default());
         let restored = Restored::Positions(positions.clone());
         let Carried::AsItWas(carried) = carry(SPOOL, &restored, &restored, lane(1, 10)) else { panic!() };

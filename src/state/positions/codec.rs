@@ -9,17 +9,20 @@
 use std::collections::BTreeMap;
 
 use super::Bits;
-use super::record::{Counter, Partial, Positions, Side, Tally, TopicCounters, Totals};
-use crate::ids::{SegmentId, Seq, SpoolId, TopicName};
+use super::record::{Counter, Partial, Positions, Replaying, Side, Tally, TopicCounters, Totals};
+use crate::ids::{RunId, SegmentId, Seq, SpoolId, TopicName};
 
-const VERSION: u16 = 1;
+/// Version 1 knew of no dead letters.
+const VERSION: u16 = 2;
+/// In a partial block's length: what became of its given-up events follows.
+const HAS_GIVEN_UP: u64 = 1 << 63;
 
 /// Why a positions record can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Written by a newer version.
-    #[error("the record has version {0}, this program reads version 1")]
+    #[error("the record has version {0}, this program reads versions 1 and 2")]
     Version(u16),
     /// Ends early or holds impossible values.
     #[error("the record is cut short or holds impossible values")]
@@ -37,7 +40,10 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
         put_text(&mut out, side.topic.as_str());
         put(&mut out, [side.from.0, side.position.0, side.end.map_or(0, |e| e.0)]);
         put(&mut out, [side.waiting.cast_unsigned(), side.since.cast_unsigned(), side.dropped.into()]);
+        put(&mut out, [side.missing_for]);
     }
+    put(&mut out, [positions.letters, positions.replaying.len() as u64]);
+    positions.replaying.iter().for_each(|r| put(&mut out, [r.id, r.seq.0, r.run.0]));
     put_fitting(&mut out, &positions.tallies, room / 2, put_tally);
     put_fitting(&mut out, &positions.counters, room, put_counters);
     put_fitting(&mut out, &positions.partial, room, put_partial);
@@ -87,8 +93,13 @@ fn put_counters(out: &mut Vec<u8>, topic: &TopicCounters) {
 }
 
 fn put_partial(out: &mut Vec<u8>, partial: &Partial) {
-    put(out, [partial.first.0, u64::from(partial.settled.len())]);
+    let gives_up = partial.given_up != Totals::default();
+    let flag = if gives_up { HAS_GIVEN_UP } else { 0 };
+    put(out, [partial.first.0, u64::from(partial.settled.len()) | flag]);
     put(out, partial.settled.words().iter().copied());
+    if gives_up {
+        put_totals(out, &partial.given_up);
+    }
 }
 
 fn put(out: &mut Vec<u8>, values: impl IntoIterator<Item = u64>) {
@@ -106,17 +117,20 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 
 /// Decodes what [`encode`] wrote.
 pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
-    let mut input = Input { rest: bytes };
-    let version = u16::from_le_bytes(input.array()?);
-    if version != VERSION {
-        return Err(DecodeError::Version(version));
+    let mut input = Input { rest: bytes, version: 0 };
+    input.version = u16::from_le_bytes(input.array()?);
+    if input.version == 0 || input.version > VERSION {
+        return Err(DecodeError::Version(input.version));
     }
+    let knows_letters = input.version > 1;
     Ok(Positions {
         spool: SpoolId(input.u64()?),
         since: Seq(input.u64()?),
         position: Seq(input.u64()?),
         totals: input.totals()?,
         sides: input.list(Input::side)?,
+        letters: if knows_letters { input.u64()? } else { 0 },
+        replaying: if knows_letters { input.list(Input::replaying)? } else { Vec::new() },
         tallies: input.list(Input::tally)?.into_iter().collect(),
         counters: input.list(Input::counters)?,
         partial: input.list(Input::partial)?,
@@ -125,6 +139,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
 
 struct Input<'a> {
     rest: &'a [u8],
+    version: u16,
 }
 
 impl Input<'_> {
@@ -178,7 +193,12 @@ impl Input<'_> {
         let end = if end == 0 { None } else { Some(Seq(end)) };
         let (waiting, since) = (self.u64()?.cast_signed(), self.u64()?.cast_signed());
         let dropped = self.u64()? != 0;
-        Ok(Side { topic, from, position, end, waiting, since, dropped })
+        let missing_for = if self.version > 1 { self.u64()? } else { 0 };
+        Ok(Side { topic, from, position, end, waiting, since, dropped, missing_for })
+    }
+
+    fn replaying(&mut self) -> Result<Replaying, DecodeError> {
+        Ok(Replaying { id: self.u64()?, seq: Seq(self.u64()?), run: RunId(self.u64()?) })
     }
 
     fn tally(&mut self) -> Result<(SegmentId, Tally), DecodeError> {
@@ -202,10 +222,14 @@ impl Input<'_> {
 
     fn partial(&mut self) -> Result<Partial, DecodeError> {
         let first = Seq(self.u64()?);
-        let len = u32::try_from(self.u64()?).map_err(|_| DecodeError::Malformed)?;
+        let len = self.u64()?;
+        let gives_up = len & HAS_GIVEN_UP != 0;
+        let len = u32::try_from(len & !HAS_GIVEN_UP).map_err(|_| DecodeError::Malformed)?;
         let words = self.take(len.div_ceil(64) as usize * 8)?;
         let words = words.chunks_exact(8).filter_map(|w| w.try_into().ok()).map(u64::from_le_bytes);
-        Ok(Partial { first, settled: Bits::from_words(len, words) })
+        let settled = Bits::from_words(len, words);
+        let given_up = if gives_up { self.totals()? } else { Totals::default() };
+        Ok(Partial { first, settled, given_up })
     }
 }
 
@@ -234,6 +258,7 @@ mod tests {
                 waiting: 9,
                 since: 77,
                 dropped: true,
+                missing_for: 5000,
             },
             Side {
                 topic: topic.clone(),
@@ -243,6 +268,7 @@ mod tests {
                 waiting: -3,
                 since: 77,
                 dropped: false,
+                missing_for: 0,
             },
         ];
         let tally = Tally { first: Seq(1), last: Seq(9), totals: positions.totals, hash: u64::MAX };
@@ -251,8 +277,15 @@ mod tests {
         positions.counters =
             vec![TopicCounters { topic, id: [9; 16], partitions: [(0, counter), (5, counter)].into() }];
         positions.partial = (0..20u64)
-            .map(|i| Partial { first: Seq(900 + 100 * i), settled: Bits::from_words(100, [i, 1]) })
+            .map(|i| Partial {
+                first: Seq(900 + 100 * i),
+                settled: Bits::from_words(100, [i, 1]),
+                given_up: Totals::default(),
+            })
             .collect();
+        positions.partial[1].given_up = Totals { dead_lettered: 2, ..Totals::default() };
+        positions.letters = 31;
+        positions.replaying = vec![Replaying { id: 12, seq: Seq(17), run: RunId(4) }];
         positions
     }
 
@@ -305,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_named() {
-        assert_eq!(decode(&[2, 0, 0]), Err(DecodeError::Version(2)));
+        assert_eq!(decode(&[3, 0, 0]), Err(DecodeError::Version(3)));
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Bits;
 use crate::event::UnixMillis;
-use crate::ids::{SegmentId, Seq, SpoolId, TopicName};
+use crate::ids::{RunId, SegmentId, Seq, SpoolId, TopicName};
 
 /// Everything known about the delivery of one lane to one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,21 @@ pub struct Positions {
     pub counters: Vec<TopicCounters>,
     /// Blocks at or beyond a position of which some events are settled, oldest first.
     pub partial: Vec<Partial>,
+    /// Number of the last dead letter that the totals count; see [`crate::state::letters`].
+    pub letters: u64,
+    /// Dead letters that are being sent again: the totals count them as nothing yet.
+    pub replaying: Vec<Replaying>,
+}
+
+/// A dead letter that is being sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replaying {
+    /// Its number among the letters.
+    pub id: u64,
+    /// Its event's number in the lane.
+    pub seq: Seq,
+    /// The opening of the lane under which that was given.
+    pub run: RunId,
 }
 
 /// A reader of one topic, split off from the main reader at a time when the topic was stuck.
@@ -45,6 +60,8 @@ pub struct Side {
     pub since: UnixMillis,
     /// Some of what waited was dropped because the spool was full.
     pub dropped: bool,
+    /// For how many milliseconds the topic has been missing or forbidden while the cluster was reached.
+    pub missing_for: u64,
 }
 
 /// Counts of settled events by what became of them.
@@ -81,6 +98,16 @@ impl Totals {
         let taken_back = left_over.min(0).unsigned_abs().saturating_sub(self.lost);
         self.lost = lost;
         self.dropped = self.dropped.saturating_sub(taken_back);
+    }
+
+    /// An event is pending again that counted as a dead letter; or, where its block was lost between two processes, as that.
+    pub fn take_back_letter(&mut self) {
+        for count in [&mut self.dead_lettered, &mut self.lost, &mut self.dropped] {
+            if *count > 0 {
+                *count -= 1;
+                return;
+            }
+        }
     }
 
     /// Adds another sum.
@@ -131,8 +158,18 @@ pub struct Counter {
 pub struct Partial {
     /// Number of its first event.
     pub first: Seq,
-    /// One bit an event: settled as delivered.
+    /// One bit an event: settled.
     pub settled: Bits,
+    /// What became of settled events that were not delivered.
+    pub given_up: Totals,
+}
+
+impl Partial {
+    /// A block of `len` events, none of them settled.
+    #[must_use]
+    pub fn new(first: Seq, len: u32) -> Self {
+        Self { first, settled: Bits::new(len), given_up: Totals::default() }
+    }
 }
 
 impl Positions {
@@ -148,6 +185,8 @@ impl Positions {
             tallies: BTreeMap::new(),
             counters: Vec::new(),
             partial: Vec::new(),
+            letters: 0,
+            replaying: Vec::new(),
         }
     }
 
@@ -186,6 +225,7 @@ mod tests {
             waiting: 0,
             since: 0,
             dropped: false,
+            missing_for: 0,
         }
     }
 
@@ -227,7 +267,7 @@ mod tests {
     fn the_highest_number_is_that_of_whatever_is_farthest_on() {
         assert_eq!(at(9).highest(), Seq(9));
         let tally = Tally { last: Seq(30), ..Tally::default() };
-        let partial = Partial { first: Seq(20), settled: Bits::new(4) };
+        let partial = Partial::new(Seq(20), 4);
         for (farthest, expected) in [
             (Positions { sides: vec![side(12, 3, None)], ..at(9) }, 12),
             (Positions { sides: vec![side(2, 13, None)], ..at(9) }, 13),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use super::super::Sink;
-use crate::ids::TopicName;
+use crate::ids::{Seq, TopicName};
 use crate::kafka::batch::Identity;
 use crate::kafka::{BatchReader, Outcome, PartitionInfo, RecordHeader, TopicState, Topology, Window, header};
 
@@ -33,6 +33,8 @@ pub(super) type Memory = BTreeMap<(TopicName, i32, i64), (Identity, u32)>;
 pub(super) struct Cluster {
     pub(super) logs: BTreeMap<(TopicName, i32), Vec<Record>>,
     pub(super) missing: BTreeSet<TopicName>,
+    /// Every event whose number this divides is refused; 0: none is.
+    pub(super) poison: u64,
     /// Of every topic.
     pub(super) id: u8,
     pub(super) memory: Memory,
@@ -44,6 +46,14 @@ impl Cluster {
     /// What a broker does, and what a producer makes of it that looks for what is in doubt.
     pub(super) fn produce(&mut self, window: &Window, in_doubt: bool) -> Outcome {
         let acked = Outcome::Acked { offset: 0, doubtful: in_doubt, may_be_doubled: false };
+        if let Some((place, seq)) = self.poisoned(window) {
+            if in_doubt || window.journaled.as_ref().is_some_and(|j| j.doubtful) {
+                // A refusal proves nothing of an earlier send: it is looked for, and goes out anew.
+                return Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: false };
+            }
+            let record = (seq.0 % 2 == 0).then_some(place);
+            return Outcome::Refused { code: 87, message: "poison".into(), record };
+        }
         let Some(journaled) = &window.journaled else {
             self.append(window);
             return acked;
@@ -71,20 +81,15 @@ impl Cluster {
         acked
     }
 
+    /// The first event of a window that will never be taken.
+    fn poisoned(&self, window: &Window) -> Option<(u32, Seq)> {
+        let seqs = records(window).into_iter().map(|(header, _)| header.seq);
+        (0..).zip(seqs).find(|(_, seq)| self.poison > 0 && seq.0 % self.poison == 0)
+    }
+
     pub(super) fn append(&mut self, window: &Window) {
-        let mut bytes = Vec::new();
-        let identity = Identity { producer_id: 1, epoch: 0, base_sequence: 0 };
-        window.batch.encode(identity, 1_000_000, &mut bytes);
         let log = self.logs.entry((window.topic.clone(), window.partition)).or_default();
-        for batch in BatchReader::new(&bytes, 1 << 20) {
-            for record in batch.unwrap().records() {
-                let record = record.unwrap();
-                let ours = record.headers.iter().find(|(name, _)| *name == header::NAME).unwrap();
-                let header = RecordHeader::decode(ours.1.unwrap()).unwrap();
-                assert_eq!(record.value, Some(header.seq.0.to_string().as_bytes()));
-                log.push((header, record.key.map(<[u8]>::to_vec)));
-            }
-        }
+        log.extend(records(window));
     }
 
     pub(super) fn topology(&self, topics: &BTreeSet<TopicName>) -> Arc<Topology> {
@@ -97,4 +102,22 @@ impl Cluster {
         let topics = topics.iter().map(|t| (t.clone(), state(t))).collect();
         Arc::new(Topology { cluster_id: None, topics })
     }
+}
+
+/// The records of a window.
+fn records(window: &Window) -> Vec<Record> {
+    let mut bytes = Vec::new();
+    let identity = Identity { producer_id: 1, epoch: 0, base_sequence: 0 };
+    window.batch.encode(identity, 1_000_000, &mut bytes);
+    let mut log = Vec::new();
+    for batch in BatchReader::new(&bytes, 1 << 20) {
+        for record in batch.unwrap().records() {
+            let record = record.unwrap();
+            let ours = record.headers.iter().find(|(name, _)| *name == header::NAME).unwrap();
+            let header = RecordHeader::decode(ours.1.unwrap()).unwrap();
+            assert_eq!(record.value, Some(header.seq.0.to_string().as_bytes()));
+            log.push((header, record.key.map(<[u8]>::to_vec)));
+        }
+    }
+    log
 }

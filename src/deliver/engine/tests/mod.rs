@@ -66,6 +66,14 @@ proptest! {
     }
 
     #[test]
+    fn what_is_refused_becomes_a_dead_letter_once_and_the_rest_arrives(seed: u64) {
+        let mut world = World::exact(seed, None);
+        world.cluster.poison = 7;
+        world.missing_topic_after = std::time::Duration::from_secs(12);
+        play(world, 300, false);
+    }
+
+    #[test]
     fn what_can_not_be_read_is_counted_and_the_rest_arrives(seed: u64) {
         run(seed, 300, true, true);
     }

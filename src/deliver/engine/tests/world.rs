@@ -7,10 +7,11 @@ use super::super::{Engine, Limits, Now, Settings, Wake, splitmix};
 use super::cluster::{Cluster, Record, TestSink};
 use super::log::TestLog;
 use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
-use crate::ids::{Incarnation, Seq, SpoolId, StreamName, TopicName};
+use crate::ids::{DestinationName, Incarnation, LaneName, Seq, SpoolId, StreamName, TopicName};
 use crate::kafka::Outcome;
 use crate::state::journal::{Intent, fold};
-use crate::state::positions::Positions;
+use crate::state::letters::Stored;
+use crate::state::positions::{Positions, Replaying};
 
 pub(super) const SPOOL: SpoolId = SpoolId(1 << 40);
 
@@ -23,6 +24,8 @@ pub(super) fn settings() -> Settings {
         linger: Duration::ZERO,
         batch_size: 800,
         header: Some(Incarnation(SPOOL.0)),
+        holds_in_doubt: false,
+        missing_topic_after: Duration::from_secs(24 * 3600),
         journal: false,
         renewed: false,
         limits: Limits {
@@ -31,7 +34,6 @@ pub(super) fn settings() -> Settings {
             apart: 8000,
             entries: 12,
             stuck_after: Duration::from_secs(3),
-            retry_after: Duration::from_secs(15),
         },
     }
 }
@@ -50,6 +52,8 @@ pub(super) struct World {
     /// Events of windows that a process left in doubt.
     pub(super) in_doubt: u64,
     pub(super) book: Option<Book>,
+    pub(super) letters: Store,
+    pub(super) missing_topic_after: Duration,
 }
 
 /// What is durable with a journal.
@@ -78,7 +82,106 @@ pub(super) enum Control {
     CutAnew,
 }
 
+/// The store of dead letters, all of it durable.
+#[derive(Default)]
+pub(super) struct Store {
+    pub(super) all: Vec<Stored>,
+    pub(super) taken: BTreeSet<u64>,
+    pub(super) gone: BTreeSet<u64>,
+}
+
+impl Store {
+    pub(super) fn there(&self) -> impl Iterator<Item = &Stored> {
+        self.all.iter().filter(|s| !self.taken.contains(&s.id) && !self.gone.contains(&s.id))
+    }
+
+    /// The positions that say that these are letters no more are durable.
+    fn saved(&mut self, redone: Vec<u64>) {
+        self.taken.retain(|id| !redone.contains(id));
+        self.gone.extend(redone);
+    }
+}
+
 impl World {
+    /// What a worker does when it begins.
+    fn restore_letters(&mut self, (counted, replaying): (u64, Vec<Replaying>)) {
+        let ids: BTreeSet<u64> = replaying.iter().map(|r| r.id).collect();
+        let letters = self.letters.all.iter().filter(|s| ids.contains(&s.id)).cloned().collect();
+        self.letters.taken.extend(&ids);
+        self.engine.restore_redo(&replaying, letters);
+        let others: Vec<u64> = self.letters.taken.difference(&ids).copied().collect();
+        for id in others {
+            self.letters.taken.remove(&id);
+            if id <= counted {
+                self.letters.gone.insert(id);
+            }
+        }
+        let known: Vec<_> = self
+            .letters
+            .there()
+            .filter(|s| s.id > counted)
+            .map(|s| (s.id, s.letter.seq, s.letter.run))
+            .collect();
+        self.engine.known_letters(known);
+    }
+
+    /// What a worker does for dead letters. Returns whether it kept any.
+    fn bury(&mut self) -> bool {
+        if !self.engine.has_letters(self.now().instant) {
+            return false;
+        }
+        self.write_down();
+        self.engine.depart();
+        self.engine.note_written();
+        let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+        let letters = self.engine.letters(&lane, &home, self.now());
+        if letters.is_empty() {
+            return false;
+        }
+        if self.random(6) == 0 {
+            self.engine.letters_refused("full", self.now());
+            return false;
+        }
+        for letter in letters {
+            let id = self.letters.all.len() as u64 + 1;
+            self.letters.all.push(Stored { id, letter });
+        }
+        if self.random(8) == 0 && self.book.is_some() {
+            // The letters are durable, and nothing says that they count.
+            self.kill();
+            return true;
+        }
+        self.engine.buried(self.letters.all.len() as u64);
+        true
+    }
+
+    /// A person has a letter sent again.
+    fn replay(&mut self) {
+        let there: Vec<Stored> = self.letters.there().cloned().collect();
+        if there.is_empty() || self.book.as_ref().is_some_and(|b| !b.begun) {
+            return;
+        }
+        let stored = there[self.random(there.len())].clone();
+        if !self.engine.may_redo(stored.letter.seq) {
+            return;
+        }
+        let id = stored.id;
+        self.engine.begin_redo(vec![stored]);
+        if self.book.is_some() && self.random(8) == 0 {
+            return self.kill();
+        }
+        let positions = self.engine.positions(SPOOL);
+        if let Some(book) = &mut self.book {
+            book.positions = positions;
+            self.letters.saved(self.engine.take_redone());
+        }
+        if self.book.is_some() && self.random(8) == 0 {
+            return self.kill();
+        }
+        self.letters.taken.insert(id);
+        self.engine.start_redo();
+    }
+
     pub(super) fn new(seed: u64) -> Self {
         let (log, sink) = (TestLog::default(), TestSink::default());
         let engine = engine(&log, &sink, Positions::fresh(SPOOL, Seq::FIRST), seed);
@@ -96,6 +199,8 @@ impl World {
             lost: BTreeSet::new(),
             in_doubt: 0,
             book: None,
+            letters: Store::default(),
+            missing_topic_after: settings().missing_topic_after,
         }
     }
 
@@ -122,6 +227,7 @@ impl World {
         book.begun = false;
         book.late.clear();
         book.producers += 1;
+        let producers = book.producers;
         let mut positions = book.positions.clone();
         let mut in_doubt = fold(&mut positions, book.intents.clone());
         self.sink.tracked.lock().unwrap().clear();
@@ -133,21 +239,32 @@ impl World {
             Some(Control::CutAnew) => in_doubt.clear(),
             _ => {}
         }
-        let settings = Settings { journal: true, ..settings() };
+        let missing_topic_after = self.missing_topic_after;
+        let settings = Settings { journal: true, missing_topic_after, ..settings() };
         let router = Box::new(|stream: &StreamName| TopicName::new(stream.as_str()).ok());
         let (log, sink) = (self.log.clone(), self.sink.clone());
+        let known = (positions.letters, positions.replaying.clone());
         self.engine = Engine::new(log, sink, settings, router, positions, seed);
+        self.restore_letters(known);
         self.engine.link(true);
         self.engine.resume(in_doubt, self.start);
-        self.engine.producer_id(book.producers, 0);
+        self.engine.producer_id(producers, 0);
     }
 
     /// What waits is written down and sent.
     pub(super) fn depart(&mut self) {
+        if self.engine.has_departures() {
+            self.write_down();
+        }
+        self.engine.depart();
+    }
+
+    fn write_down(&mut self) {
         let all = self.random(8) == 0;
-        if let Some(book) = self.book.as_mut().filter(|_| self.engine.has_departures()) {
+        if let Some(book) = self.book.as_mut().filter(|_| self.engine.has_news()) {
             if all || !book.begun {
                 book.positions = self.engine.positions(SPOOL);
+                self.letters.saved(self.engine.take_redone());
                 book.intents = self.engine.in_doubt().cloned().collect();
                 book.begun = true;
             } else if book.control == Some(Control::WrittenAfterTheSend) {
@@ -157,7 +274,6 @@ impl World {
                 book.intents.extend(self.engine.departing().cloned());
             }
         }
-        self.engine.depart();
     }
 
     pub(super) fn random(&mut self, below: usize) -> usize {
@@ -185,7 +301,8 @@ impl World {
         for _ in 0..10_000 {
             let wake = self.engine.pump(self.now());
             self.depart();
-            if wake != Wake::Again {
+            let buried = self.bury();
+            if wake != Wake::Again && !buried {
                 return;
             }
         }
@@ -229,7 +346,10 @@ impl World {
         if self.random(2) == 0 {
             // Not a power cut: what was saved is there.
             let positions = self.engine.positions(SPOOL);
-            self.book.iter_mut().filter(|b| b.begun).for_each(|b| b.positions = positions.clone());
+            if let Some(book) = self.book.as_mut().filter(|b| b.begun) {
+                book.positions = positions;
+                self.letters.saved(self.engine.take_redone());
+            }
         }
         let positions = self.engine.positions(SPOOL);
         let in_flight = std::mem::take(&mut *self.sink.sent.lock().unwrap());
@@ -246,7 +366,9 @@ impl World {
         if self.book.is_some() {
             self.start(seed);
         } else {
+            let known = (positions.letters, positions.replaying.clone());
             self.engine = engine(&self.log, &self.sink, positions, seed);
+            self.restore_letters(known);
         }
         self.tell_topology();
     }
@@ -273,6 +395,7 @@ impl World {
             }
             16 => self.elapsed += Duration::from_secs(4),
             17 if kills => self.kill(),
+            18 if self.random(2) == 0 => self.replay(),
             18 if losses => self.lose_a_block(),
             _ => self.pump(),
         }
@@ -296,7 +419,10 @@ impl World {
                 self.answer(false);
                 self.pump();
             }
-            if self.engine.settled_below() == self.log.end() && self.engine.sides.is_empty() {
+            let letters = self.engine.redo.is_empty() && self.engine.graves.is_empty();
+            if letters && self.engine.settled_below() == self.log.end() && self.engine.sides.is_empty() {
+                let redone = self.engine.take_redone();
+                self.letters.saved(redone);
                 return;
             }
             assert!(round < 1000, "does not drain: {:?}", self.engine.positions(SPOOL));
@@ -312,7 +438,11 @@ impl World {
                 let counters: Vec<_> = log.iter().map(|(h, _)| h.counter.value).collect();
                 assert_eq!(counters, (0..log.len() as u64).collect::<Vec<_>>(), "{topic}/{partition}");
             }
-            check_order_of_keys(log);
+            let replayed = |seq| self.letters.all.iter().any(|s| s.letter.seq == seq);
+            check_order_of_keys(log.iter().filter(|(h, _)| !replayed(h.seq)));
+        }
+        for stored in self.letters.there() {
+            *times_seen.entry(stored.letter.seq).or_default() += 1;
         }
         let end = self.log.end();
         let missing: Vec<_> =
@@ -325,15 +455,41 @@ impl World {
             // A window that can't be built again is given up, and those of its events that can be read go out anew.
             Some(_) => self.in_doubt,
         };
-        assert!(doubled <= allowed, "{doubled} doubled, {allowed} were in doubt");
+        let of = |seq: Seq| {
+            let logs = self
+                .cluster
+                .logs
+                .iter()
+                .flat_map(|(place, log)| log.iter().filter(|(h, _)| h.seq == seq).map(move |_| place));
+            let letters: Vec<_> = self
+                .letters
+                .all
+                .iter()
+                .filter(|s| s.letter.seq == seq)
+                .map(|s| {
+                    (
+                        s.id,
+                        s.letter.reason,
+                        self.letters.gone.contains(&s.id),
+                        self.letters.taken.contains(&s.id),
+                    )
+                })
+                .collect();
+            format!("{seq}: in {:?}, letters {letters:?}", logs.collect::<Vec<_>>())
+        };
+        let which: Vec<_> = times_seen.iter().filter(|(_, n)| **n > 1).map(|(seq, _)| of(*seq)).collect();
+        assert!(doubled <= allowed, "{doubled} doubled, {allowed} were in doubt: {which:#?}");
         let totals = self.engine.positions(SPOOL).totals;
         assert_eq!(totals.sum(), end.0 - 1, "{totals:?}");
-        assert_eq!(self.lost.is_empty(), totals.delivered == end.0 - 1 || totals.dropped + totals.lost == 0);
+        if self.lost.is_empty() {
+            assert_eq!(totals.dead_lettered, self.letters.there().count() as u64, "{totals:?}");
+            assert_eq!(totals.dropped + totals.lost, 0, "{totals:?}");
+        }
     }
 }
 
 /// First appearances of one key's events come in the order accepted, whatever was sent again.
-pub(super) fn check_order_of_keys(log: &[Record]) {
+pub(super) fn check_order_of_keys<'a>(log: impl Iterator<Item = &'a Record>) {
     let mut seen = BTreeSet::new();
     let mut newest: BTreeMap<&[u8], Seq> = BTreeMap::new();
     for (header, key) in log {

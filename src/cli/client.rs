@@ -1,12 +1,15 @@
-//! A GET of an agent's admin server: blocking, with a time limit on the whole, and a bound on the answer.
+//! A question to an agent's admin server: blocking, with a time limit on the whole, and a bound on the answer.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use serde::de::DeserializeOwned;
 
+use super::{ConfigFiles, Failure};
 use crate::config::model::HostPort;
+use crate::config::{DEFAULT_FILE, VARIABLE, parse_host_port};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const WHOLE: Duration = Duration::from_secs(10);
@@ -60,6 +63,60 @@ pub(super) enum ClientError {
     },
 }
 
+/// Which agent is meant.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Whom {
+    /// Where the configuration is; its admin.listen says whom to ask.
+    #[command(flatten)]
+    pub config: ConfigFiles,
+    /// Ask the agent at this address instead of reading a configuration.
+    #[arg(long, value_name = "HOST:PORT", env = "SPOOLWAY_ADMIN", value_parser = address)]
+    pub admin: Option<HostPort>,
+}
+
+impl Whom {
+    /// The address to ask: `--admin`, else the configuration's; without any configuration the default one.
+    ///
+    /// # Errors
+    /// [`Failure`] when the configuration is wrong, or says that the agent can't be asked.
+    pub(super) fn address(&self) -> Result<HostPort, Failure> {
+        if let Some(address) = &self.admin {
+            return Ok(address.clone());
+        }
+        let nothing_named = self.config.files.is_empty() && std::env::var_os(VARIABLE).is_none();
+        if nothing_named && !std::path::Path::new(DEFAULT_FILE).exists() {
+            let (host, port) = DEFAULT_ADMIN;
+            return Ok(HostPort { host: host.to_owned(), port });
+        }
+        let listen = self.config.load()?.config.admin.listen.ok_or_else(|| {
+            Failure::usage(
+                "admin.listen is \"off\" in the configuration, so the agent can't be asked: give it an address",
+            )
+        })?;
+        // An agent that listens everywhere is asked over loopback.
+        let host = match listen.ip() {
+            ip if !ip.is_unspecified() => ip.to_string(),
+            std::net::IpAddr::V4(_) => "127.0.0.1".to_owned(),
+            std::net::IpAddr::V6(_) => "::1".to_owned(),
+        };
+        Ok(HostPort { host, port: listen.port() })
+    }
+}
+
+/// Where an agent listens whose configuration says nothing of it.
+const DEFAULT_ADMIN: (&str, u16) = ("127.0.0.1", 9674);
+
+pub(super) fn address(text: &str) -> Result<HostPort, String> {
+    let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    parse_host_port(bare)
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Failure::running(error)
+    }
+}
+
 /// Asks one agent.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -84,11 +141,24 @@ impl Client {
     /// # Errors
     /// [`ClientError`] when there is none, or it is an error.
     pub(super) fn get(&self, path: &str) -> Result<String, ClientError> {
+        self.ask("GET", path, "")
+    }
+
+    /// Has the agent do something; the body of its answer.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is none, or it is an error.
+    pub(super) fn post(&self, path: &str, body: &str) -> Result<String, ClientError> {
+        self.ask("POST", path, body)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> Result<String, ClientError> {
         let deadline = Instant::now() + self.whole;
         let mut stream = self.connect()?;
-        let answer = exchange(&mut stream, &self.address, path, deadline).map_err(|source| {
-            ClientError::Broken { address: self.address.clone(), path: path.to_owned(), source }
-        })?;
+        let answer =
+            exchange(&mut stream, &self.address, (method, path, body), deadline).map_err(|source| {
+                ClientError::Broken { address: self.address.clone(), path: path.to_owned(), source }
+            })?;
         let (code, body) = parse(&answer).map_err(|what| self.foreign(what))?;
         if code == 200 || (code == 503 && path.starts_with("/readyz")) {
             return Ok(body.to_owned());
@@ -135,12 +205,17 @@ fn is_itself(stream: &TcpStream, peer: SocketAddr) -> bool {
 fn exchange(
     stream: &mut TcpStream,
     address: &HostPort,
-    path: &str,
+    (method, path, body): (&str, &str, &str),
     deadline: Instant,
 ) -> io::Result<Vec<u8>> {
     stream.set_write_timeout(Some(left(deadline)?))?;
+    let length = body.len();
+    let content = match method {
+        "GET" => String::new(),
+        _ => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+    };
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAccept: application/json\r\n{content}Connection: close\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();

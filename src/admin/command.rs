@@ -1,0 +1,75 @@
+//! What can be changed through the admin address: `POST` with a small JSON body.
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Body;
+use hyper::header;
+use hyper::{Method, Request};
+use serde::Deserialize;
+
+/// A body has this many bytes at most: a hundred thousand numbers.
+const MAX_BODY: usize = 1 << 20;
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `POST /dead-letters/replay`: sends dead letters again.
+    Replay(Vec<u64>),
+    /// `POST /dead-letters/purge`: throws them away.
+    Purge(Vec<u64>),
+}
+
+/// A command that can't be done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// It asks for something that can't be.
+    #[error("{0}")]
+    Wrong(String),
+    /// It can't be done for now.
+    #[error("{0}")]
+    Failed(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Letters {
+    ids: Vec<u64>,
+}
+
+/// Paths that take a `POST`.
+pub(super) const PATHS: [&str; 2] = ["/dead-letters/replay", "/dead-letters/purge"];
+
+/// Whether a request is meant to change something here.
+pub(super) fn is_command<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && PATHS.contains(&request.uri().path())
+}
+
+/// Reads a command.
+///
+/// # Errors
+/// [`CommandError::Wrong`] says what would be right.
+pub(super) async fn read<B>(request: Request<B>) -> Result<Command, CommandError>
+where
+    B: Body + Send,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (head, body) = request.into_parts();
+    // A web page can send a form to an address of this host, but not this type.
+    let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.trim().to_ascii_lowercase().starts_with("application/json") {
+        return Err(CommandError::Wrong(
+            "send a body of JSON, with Content-Type: application/json".to_owned(),
+        ));
+    }
+    let body = Limited::new(body, MAX_BODY).collect().await;
+    let body = body.map_err(|e| {
+        CommandError::Wrong(format!("the body can't be read, or is longer than {MAX_BODY} bytes: {e}"))
+    })?;
+    let letters: Letters = serde_json::from_slice(&body.to_bytes())
+        .map_err(|e| CommandError::Wrong(format!("the body is not {{\"ids\": [1, 2]}}: {e}")))?;
+    match head.uri.path() {
+        "/dead-letters/replay" => Ok(Command::Replay(letters.ids)),
+        _ => Ok(Command::Purge(letters.ids)),
+    }
+}

@@ -1,0 +1,150 @@
+//! `spoolway dlq replay` and `purge`.
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Place, Which};
+use crate::cli::client::Client;
+use crate::cli::spool::failure;
+use crate::cli::{Exit, Failure, Outcome, output};
+use crate::disk::RealFs;
+use crate::spool::{DataDir, OpenError};
+use crate::state::letters::{Letters, Settings};
+
+/// Numbers sent to the agent at a time.
+const AT_A_TIME: usize = 10_000;
+
+/// Letters by number, or by what they are.
+#[derive(Debug, Clone, Args)]
+struct Chosen {
+    /// Numbers of letters, as listed.
+    #[arg(value_name = "ID", required_unless_present_any = ["all", "destination", "topic", "stream", "reason"])]
+    ids: Vec<u64>,
+    /// All of them.
+    #[arg(long, conflicts_with_all = ["ids", "destination", "topic", "stream", "reason"])]
+    all: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PurgeArgs {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Really throw them away.
+    #[arg(long)]
+    yes: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Chosen {
+    /// Numbers of the letters that are there. One that is named and not there is a mistake.
+    fn find(&self, place: &Place) -> Result<Vec<u64>, Failure> {
+        let wanted = |id: u64| self.ids.is_empty() || self.ids.contains(&id);
+        let found = place.look(usize::MAX, |s| wanted(s.id) && self.which.takes(s))?;
+        let there: Vec<u64> = found.letters.iter().map(|s| s.id).collect();
+        match self.ids.iter().find(|id| !there.contains(id)) {
+            Some(id) if self.which.is_all() => Err(Failure::usage(format!(
+                "there is no dead letter {id}: it was sent again or purged, or never was; `spoolway dlq list` lists those there are"
+            ))),
+            _ => Ok(there),
+        }
+    }
+}
+
+/// What the agent did.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Done {
+    replayed: u64,
+    purged: u64,
+    not_configured: u64,
+}
+
+pub(super) fn replay(args: &ReplayArgs) -> Outcome {
+    let ids = args.chosen.find(&args.place)?;
+    let client = Client::new(args.place.agent.address()?);
+    let done = ask(&client, "/dead-letters/replay", &ids)?;
+    let Done { replayed, not_configured, .. } = done;
+    if args.json {
+        output::line(&json!({ "replayed": replayed, "not_configured": not_configured }).to_string())?;
+    } else {
+        output::line(&format!(
+            "{replayed} dead letters are being sent again; `spoolway status` says what becomes of them"
+        ))?;
+    }
+    if not_configured == 0 {
+        return Ok(Exit::Done);
+    }
+    Err(Failure::running(format!(
+        "{not_configured} letters are of a destination that the agent has no more: configure it again, or purge them"
+    )))
+}
+
+fn ask(client: &Client, path: &str, ids: &[u64]) -> Result<Done, Failure> {
+    let mut sum = Done::default();
+    for part in ids.chunks(AT_A_TIME) {
+        let body = client.post(path, &json!({ "ids": part }).to_string())?;
+        let done: Done = client.read(&body)?;
+        sum.replayed += done.replayed;
+        sum.purged += done.purged;
+        sum.not_configured += done.not_configured;
+    }
+    Ok(sum)
+}
+
+pub(super) fn purge(args: &PurgeArgs) -> Outcome {
+    let ids = args.chosen.find(&args.place)?;
+    if !args.yes {
+        return Err(Failure::usage(format!(
+            "{} dead letters would be thrown away for good: say --yes if that is meant",
+            ids.len()
+        )));
+    }
+    let purged = match purge_here(&args.place, &ids)? {
+        Some(purged) => purged,
+        None => purge_there(&args.place, &ids)?,
+    };
+    let text = if args.json {
+        json!({ "purged": purged }).to_string()
+    } else {
+        format!("{purged} dead letters were thrown away")
+    };
+    output::line(&text)?;
+    Ok(Exit::Done)
+}
+
+/// `None` while an agent runs.
+fn purge_here(place: &Place, ids: &[u64]) -> Result<Option<u64>, Failure> {
+    let dir = place.dir()?;
+    let data = match DataDir::open(RealFs, &dir) {
+        Err(OpenError::Locked { .. }) => return Ok(None),
+        opened => opened.map_err(|e| failure(&e))?,
+    };
+    // Nothing is appended, so the bounds do not matter.
+    let settings = Settings { max_size: 0, max_event_size: 0 };
+    let letters = Letters::open(&RealFs, &dir, data.spool_id(), settings, 0).map_err(Failure::running)?;
+    letters.remove(ids).map_err(Failure::running)?;
+    Ok(Some(ids.len() as u64))
+}
+
+fn purge_there(place: &Place, ids: &[u64]) -> Result<u64, Failure> {
+    let client = Client::new(place.agent.address()?);
+    Ok(ask(&client, "/dead-letters/purge", ids)?.purged)
+}

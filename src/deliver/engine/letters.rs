@@ -1,0 +1,427 @@
+//! Events that will never arrive: which they are, and how they become dead letters.
+//!
+//! An event is *condemned* when the destination has refused it by itself, without doubt; or when its topic has been missing
+//! or forbidden for too long. Condemned events are given out as letters ([`Engine::letters`]); once these are durable
+//! ([`Engine::buried`]) the events are settled. INVARIANT: before that it is written down that the windows that were refused
+//! are not in the log ([`Engine::has_news`]): a later process would find them in doubt, and send what has a letter. A batch that is refused without saying for which event is cut in halves
+//! until it is known.
+
+use std::time::{Duration, Instant};
+
+use super::super::line::InFlight;
+use super::super::log::{Log, LogReader, Read, Why};
+use super::super::topic::Standing;
+use super::read::OfSide;
+use super::redo::Redo;
+use super::{Engine, Now, Sink};
+use crate::event::{UnixMillis, first_event_len};
+use crate::ids::{DestinationName, LaneName, RunId, Seq, SeqRange, StreamName, TopicName};
+use crate::state::letters::{Letter, Reason};
+use crate::state::positions::Bits;
+
+/// Kafka's error codes for a batch over the topic's `max.message.bytes`, and over its segment's size.
+const TOO_LARGE: [i16; 2] = [10, 18];
+const INVALID_TIMESTAMP: i16 = 32;
+/// The topic does not exist, its name is not allowed, writing to it is forbidden.
+const MISSING: [i16; 3] = [3, 17, 29];
+/// Letters given out at a time.
+const BURST: usize = 64;
+/// Bytes of them, unless a single one has more.
+const BURST_BYTES: usize = 1 << 20;
+/// Between two looks the time counts for this much at most: a process that was stopped did not see the topic missing.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
+
+/// An event's bytes, the run and the stream it was accepted under, and when.
+pub(super) type Content = (Vec<u8>, RunId, StreamName, UnixMillis);
+
+/// A condemned event.
+#[derive(Debug)]
+pub(super) struct Grave {
+    topic: TopicName,
+    partition: i32,
+    block: Seq,
+    index: u32,
+    reason: Reason,
+    code: i16,
+    message: String,
+    /// Its bytes and what is known of it, once they have been read.
+    event: Option<Content>,
+    /// It was a letter before.
+    again: bool,
+    /// It was given out as a letter.
+    given: bool,
+}
+
+/// What a definite refusal means.
+#[derive(Debug, PartialEq, Eq)]
+enum Sentence {
+    /// Smaller windows may pass.
+    Smaller,
+    /// The same events may pass under the time of sending.
+    Restamp,
+    /// One of the events is at fault, and it is not known which.
+    Halve,
+    /// The event at this place is at fault.
+    Condemn(u32, Reason),
+}
+
+/// `record`: the place of the event at fault, where the broker said it.
+fn sentence(code: i16, count: u32, record: Option<u32>, by_event_time: bool) -> Sentence {
+    let (too_large, reason) = (TOO_LARGE.contains(&code), Reason::Refused);
+    match record.filter(|place| *place < count) {
+        _ if too_large && count > 1 => Sentence::Smaller,
+        _ if too_large => Sentence::Condemn(0, Reason::TooLarge),
+        _ if code == INVALID_TIMESTAMP && by_event_time => Sentence::Restamp,
+        Some(place) => Sentence::Condemn(place, reason),
+        None if count > 1 => Sentence::Halve,
+        None => Sentence::Condemn(0, reason),
+    }
+}
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// A window was refused for good, and taken back.
+    pub(super) fn refused(
+        &mut self,
+        (name, partition): (&TopicName, i32),
+        window: &InFlight,
+        (code, message, record): (i16, &str, Option<u32>),
+    ) {
+        let count = window.parts.count();
+        let may_restamp = self.settings.timestamp == crate::config::model::TimestampPolicy::Auto;
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        match sentence(code, count, record, may_restamp && !topic.by_time_of_sending) {
+            Sentence::Smaller => topic.batch_size = (topic.batch_size / 2).max(1),
+            Sentence::Restamp => topic.by_time_of_sending = true,
+            Sentence::Halve => topic.most = (count / 2).max(1),
+            Sentence::Condemn(place, reason) => {
+                topic.most = u32::MAX;
+                if let Some((block, index)) = window.parts.nth(place) {
+                    let again = window.again;
+                    match again {
+                        true => self.hold_redo(block),
+                        false => self.take_event(name, window, (block, index)),
+                    }
+                    let (topic, message) = (name.clone(), message.to_owned());
+                    let grave = Grave {
+                        topic,
+                        partition,
+                        block,
+                        index,
+                        reason,
+                        code,
+                        message,
+                        event: None,
+                        again,
+                        given: false,
+                    };
+                    self.graves.push(grave);
+                }
+            }
+        }
+        self.read_free_again(name);
+    }
+
+    /// The event is in no window, and not to be put into one.
+    fn take_event(&mut self, name: &TopicName, window: &InFlight, (block, index): (Seq, u32)) {
+        if let Some(entry) = self.tracker_of(name, block).get_mut(block) {
+            return entry.take(index);
+        }
+        // The window was an earlier process's, and its blocks have not been read again yet.
+        let shares = window.intent.iter().flat_map(|intent| &intent.shares);
+        if let Some(share) = shares.into_iter().find(|share| share.block == block) {
+            self.resumed.entry(block).or_insert_with(|| Bits::new(share.events.len())).set(index);
+        }
+    }
+
+    /// Goes back to the first event of the topic that is in no window.
+    pub(super) fn read_free_again(&mut self, name: &TopicName) {
+        if self.sides.contains_key(name) {
+            self.set_apart(name);
+        } else {
+            self.discard_unsent(name);
+            self.rewind_main();
+        }
+    }
+
+    /// Something was written to a topic: it is there, and what is refused of it is known one by one.
+    pub(super) fn accept_ack(&mut self, name: &TopicName) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.missing = None;
+            topic.most = topic.most.saturating_mul(2);
+        }
+        if let Some(side) = self.sides.get_mut(name) {
+            side.missing_for = Duration::ZERO;
+        }
+    }
+
+    /// A topic can't be written to, for this reason.
+    pub(super) fn note_missing(&mut self, name: &TopicName, code: i16) {
+        if let Some(topic) = self.topics.get_mut(name).filter(|_| MISSING.contains(&code)) {
+            topic.missing = Some(code);
+        }
+    }
+
+    /// Adds up for how long topics have been missing while the cluster was reached. By the monotonic clock: the other one
+    /// jumps.
+    pub(super) fn measure_missing(&mut self, now: Now) {
+        let passed = self.pumped.map_or(Duration::ZERO, |at| now.instant.saturating_duration_since(at));
+        self.pumped = Some(now.instant);
+        if !self.link_up {
+            return;
+        }
+        for (name, side) in &mut self.sides {
+            match self.topics.get(name).map(|t| t.missing) {
+                Some(Some(_)) => side.missing_for += passed.min(LONGEST_LOOK),
+                Some(None) if self.topics.get(name).is_some_and(|t| t.standing == Standing::Ready) => {
+                    side.missing_for = Duration::ZERO;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn overdue(&self) -> Option<TopicName> {
+        let after = self.settings.missing_topic_after;
+        let waits = |name: &TopicName| {
+            self.topics
+                .get(name)
+                .is_some_and(|t| t.missing.is_some() && matches!(t.standing, Standing::Waiting { .. }))
+        };
+        let over = self.sides.iter().find(|(name, side)| {
+            let tracker = &side.cursor.tracker;
+            let more = side.end.is_none()
+                && (tracker.first_free().is_some() || tracker.read() < self.main.tracker.read());
+            side.missing_for >= after && waits(name) && more
+        });
+        over.map(|(name, _)| name.clone())
+    }
+
+    /// Whether [`Engine::letters`] has something to give.
+    #[must_use]
+    pub fn has_letters(&self, now: Instant) -> bool {
+        self.graves_after.is_none_or(|at| now >= at) && (!self.graves.is_empty() || self.overdue().is_some())
+    }
+
+    /// Events to be kept as dead letters; the same again until [`Engine::buried`].
+    pub fn letters(&mut self, lane: &LaneName, destination: &DestinationName, now: Now) -> Vec<Letter> {
+        self.graves_after = None;
+        if self.graves.is_empty()
+            && let Some(name) = self.overdue()
+        {
+            self.condemn_block(&name, now);
+        }
+        self.read_graves(now);
+        let (mut letters, mut bytes) = (Vec::new(), 0);
+        for grave in &mut self.graves {
+            let Some((event, run, stream, time)) = &grave.event else { continue };
+            if letters.len() == BURST || (bytes > 0 && bytes + event.len() > BURST_BYTES) {
+                break;
+            }
+            bytes += event.len();
+            grave.given = true;
+            letters.push(Letter {
+                at: now.unix,
+                lane: lane.clone(),
+                destination: destination.clone(),
+                seq: grave.block.plus(u64::from(grave.index)),
+                run: *run,
+                stream: stream.clone(),
+                topic: grave.topic.clone(),
+                partition: grave.partition,
+                reason: grave.reason,
+                code: grave.code,
+                message: grave.message.clone(),
+                time: *time,
+                event: event.clone(),
+            });
+        }
+        letters
+    }
+
+    /// What [`Engine::letters`] gave last is durable; `last` is the number of the last of them.
+    pub fn buried(&mut self, last: u64) {
+        self.last_letter = self.last_letter.max(last);
+        let (given, left) = std::mem::take(&mut self.graves).into_iter().partition(|g: &Grave| g.given);
+        self.graves = left;
+        let given: Vec<Grave> = given;
+        let first = (last + 1).saturating_sub(given.len() as u64);
+        for (id, grave) in (first..).zip(given) {
+            let Grave { topic, block, index, .. } = &grave;
+            if grave.again {
+                self.rebury(*block);
+            } else if self.tracker_of(topic, *block).has(*block) {
+                self.tracker_of(topic, *block).bury(*block, *index);
+            } else if let Some((_, run, ..)) = grave.event {
+                self.buried.insert(block.plus(u64::from(*index)), (run, id));
+            }
+            if let Some(taken) = self.resumed.get_mut(block) {
+                taken.clear(*index);
+                self.resumed.retain(|_, taken| taken.count() > 0);
+            }
+        }
+        self.pop_finished();
+    }
+
+    /// The letters can't be kept for now: their topics wait, and the others go on.
+    pub fn letters_refused(&mut self, why: &str, now: Now) {
+        let mut names: Vec<_> = self.graves.iter().map(|g| g.topic.clone()).collect();
+        names.dedup();
+        for name in names {
+            let redone = self.graves.iter().filter(|g| g.topic == name).all(|g| g.again);
+            if !redone && !self.sides.contains_key(&name) {
+                let retry_at = Some(now.instant + self.settings.limits.stuck_after);
+                self.stand_back(
+                    &name,
+                    format!("an event is refused, and dead letters can't be kept: {why}"),
+                    retry_at,
+                );
+            }
+        }
+        self.graves.iter_mut().for_each(|grave| grave.given = false);
+    }
+
+    /// Letters that an earlier process kept without saving that it had. Before the first pump.
+    pub fn known_letters(&mut self, letters: impl IntoIterator<Item = (u64, Seq, RunId)>) {
+        for (id, seq, run) in letters {
+            self.last_letter = self.last_letter.max(id);
+            if self.redo.get(&seq).is_some_and(|redo| redo.is_of(run)) {
+                // It was being sent again, and refused once more.
+                self.rebury(seq);
+            } else {
+                self.buried.insert(seq, (run, id));
+            }
+        }
+    }
+
+    /// Number of the last letter of which the positions know what it is, as those before it.
+    pub(super) fn counted_letters(&self) -> u64 {
+        let unread = self.buried.values().map(|(_, id)| id.saturating_sub(1)).min();
+        unread.unwrap_or(self.last_letter)
+    }
+
+    /// Reads the bytes of condemned events.
+    fn read_graves(&mut self, now: Now) {
+        for at in 0..BURST.min(self.graves.len()) {
+            let Some(grave) = self.graves.get(at).filter(|g| g.event.is_none()) else { continue };
+            let (block, index) = (grave.block, grave.index);
+            let found = match grave.again {
+                true => Ok(self.redo.get(&block).map(Redo::grave)),
+                false => self.read_event(block, index),
+            };
+            match found {
+                Ok(event) => {
+                    if let Some(grave) = self.graves.get_mut(at) {
+                        grave.event = event;
+                    }
+                }
+                Err(why) => {
+                    self.last_error = Some(why);
+                    self.graves_after = Some(now.instant + self.settings.limits.stuck_after);
+                    break;
+                }
+            }
+        }
+        self.give_up_unread();
+    }
+
+    fn read_event(&self, block: Seq, index: u32) -> Result<Option<Content>, String> {
+        let mut want = |_: &StreamName, range: SeqRange| range.first == block;
+        let read = self.log.reader(block).next(&mut want).map_err(|e| e.to_string())?;
+        let Some(Read::Block(info, payload)) =
+            read.filter(|r| matches!(r, Read::Block(i, _) if i.range.first == block))
+        else {
+            return Ok(None);
+        };
+        let bytes = events(&payload).nth(usize::try_from(index).unwrap_or(usize::MAX));
+        Ok(bytes.map(|bytes| (bytes.to_vec(), info.run, info.stream, info.time)))
+    }
+
+    /// Condemned events that the log has no more are free again: whoever reads finds them gone, and counts them so.
+    fn give_up_unread(&mut self) {
+        if self.graves_after.is_some() {
+            return;
+        }
+        let read = BURST.min(self.graves.len());
+        let (gone, left): (Vec<_>, Vec<_>) =
+            (0..).zip(std::mem::take(&mut self.graves)).partition(|(i, g)| *i < read && g.event.is_none());
+        self.graves = left.into_iter().map(|(_, grave)| grave).collect();
+        for (_, grave) in gone {
+            let Grave { topic, block, index, .. } = grave;
+            let one = SeqRange::new(block.plus(u64::from(index)), block.plus(u64::from(index) + 1));
+            self.last_error = Some(format!("event {} was refused, and can't be read any more", one.first));
+            self.tracker_of(&topic, block).free(block, index..index + 1);
+            self.tracker_of(&topic, block).give_up(one, Why::Lost);
+        }
+    }
+
+    /// Condemns what is free of the next block of a topic that has been missing for too long.
+    fn condemn_block(&mut self, name: &TopicName, now: Now) {
+        let code = self.topics.get(name).and_then(|t| t.missing).unwrap_or_default();
+        if self.sides.get(name).is_some_and(|s| s.cursor.retry_at.is_some_and(|at| now.instant < at)) {
+            self.graves_after = Some(now.instant + self.settings.limits.stuck_after);
+            return;
+        }
+        let (info, payload) = loop {
+            match self.next_of_side(name, now) {
+                OfSide::Block(info, payload) => break (info, payload),
+                OfSide::Passed => {}
+                OfSide::Nothing => return,
+            }
+        };
+        self.enter(name, &info, &payload);
+        let after = humantime::format_duration(self.settings.missing_topic_after);
+        let meaning = crate::kafka::errors::meaning(code).message;
+        let block = info.range.first;
+        let mut condemned = Vec::new();
+        let Some(entry) = self.sides.get_mut(name).and_then(|s| s.cursor.tracker.get_mut(block)) else {
+            return;
+        };
+        for (index, bytes) in (0u32..).zip(events(&payload)) {
+            if entry.is_free(index) {
+                entry.take(index);
+                condemned.push(Grave {
+                    topic: name.clone(),
+                    partition: -1,
+                    block,
+                    index,
+                    reason: Reason::TopicMissing,
+                    code,
+                    message: format!("{meaning}, for longer than missing_topic_after ({after})"),
+                    event: Some((bytes.to_vec(), info.run, info.stream.clone(), info.time)),
+                    again: false,
+                    given: false,
+                });
+            }
+        }
+        self.graves.extend(condemned);
+    }
+}
+
+/// Each encoded event of a block, with its length before it.
+fn events(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = payload;
+    std::iter::from_fn(move || {
+        let (event, after) = rest.split_at_checked(first_event_len(rest).ok()?)?;
+        rest = after;
+        Some(event).filter(|e| !e.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_event_is_condemned_only_where_it_alone_can_be_at_fault() {
+        use Sentence::{Condemn, Halve, Restamp, Smaller};
+        assert_eq!(sentence(10, 5, None, true), Smaller);
+        assert_eq!(sentence(10, 5, Some(2), true), Smaller, "the batch is too large, not the record");
+        assert_eq!(sentence(18, 1, None, true), Condemn(0, Reason::TooLarge));
+        assert_eq!(sentence(87, 5, Some(2), true), Condemn(2, Reason::Refused));
+        assert_eq!(sentence(87, 5, Some(5), true), Halve, "there is no such place");
+        assert_eq!(sentence(87, 5, None, true), Halve);
+        assert_eq!(sentence(87, 1, None, true), Condemn(0, Reason::Refused));
+        assert_eq!(sentence(32, 5, Some(1), true), Restamp);
+        assert_eq!(sentence(32, 5, Some(1), false), Condemn(1, Reason::Refused));
+    }
+}

@@ -1,0 +1,190 @@
+//! Dead letters that a person has asked to be sent again.
+//!
+//! They are read from their store, not from the log, and go into windows of their own, which are journaled like all others.
+//! INVARIANT: one is put into a window only after the positions on disk say that it is being sent again, and its mark in the
+//! store does; so whatever dies when, it is a letter, or being sent, or delivered, and never two of them.
+
+use super::super::log::{BlockInfo, Log};
+use super::super::topic::Standing;
+use super::fill::Filler;
+use super::letters::Content;
+use super::{Engine, Now, Sink};
+use crate::event::{EventIter, UnixMillis};
+use crate::ids::{RunId, Seq, SeqRange, TopicName};
+use crate::state::journal::{Intent, Share};
+use crate::state::letters::Stored;
+use crate::state::positions::Replaying;
+
+/// A dead letter that is being sent again.
+#[derive(Debug)]
+pub(super) struct Redo {
+    stored: Stored,
+    /// Where it goes by now.
+    topic: TopicName,
+    /// It is written down that it is being sent.
+    ready: bool,
+    /// It is in a window, or refused again.
+    taken: bool,
+}
+
+impl Redo {
+    pub(super) fn id(&self) -> u64 {
+        self.stored.id
+    }
+
+    pub(super) fn is_of(&self, run: RunId) -> bool {
+        self.stored.letter.run == run
+    }
+
+    pub(super) fn event(&self) -> &[u8] {
+        &self.stored.letter.event
+    }
+
+    /// Its event as a block of one.
+    pub(super) fn info(&self, seq: Seq) -> BlockInfo {
+        let letter = &self.stored.letter;
+        BlockInfo {
+            range: SeqRange::new(seq, seq.next()),
+            stream: letter.stream.clone(),
+            time: letter.time,
+            run: letter.run,
+            segment: None,
+        }
+    }
+
+    pub(super) fn replaying(&self, seq: Seq) -> Replaying {
+        Replaying { id: self.stored.id, seq, run: self.stored.letter.run }
+    }
+
+    /// What its next letter will say of it.
+    pub(super) fn grave(&self) -> Content {
+        let letter = &self.stored.letter;
+        (letter.event.clone(), letter.run, letter.stream.clone(), letter.time)
+    }
+}
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// Takes letters to send again, each of which [`Engine::may_redo`]; they wait for [`Engine::start_redo`]. They are pending
+    /// from now on.
+    pub fn begin_redo(&mut self, letters: Vec<Stored>) {
+        let before = self.redo.len();
+        self.insert_redo(letters, false);
+        (before..self.redo.len()).for_each(|_| self.totals.take_back_letter());
+    }
+
+    /// The positions on disk and the store's marks say that those letters are being sent again.
+    pub fn start_redo(&mut self) {
+        self.redo.values_mut().for_each(|redo| redo.ready = true);
+    }
+
+    /// Takes over letters that an earlier process was sending again: what its positions say, and what the store has of it.
+    /// Before [`Engine::resume`].
+    pub fn restore_redo(&mut self, replaying: &[Replaying], letters: Vec<Stored>) {
+        self.insert_redo(letters, true);
+        // Damage in the store.
+        let gone =
+            replaying.iter().filter(|r| self.redo.get(&r.seq).is_none_or(|redo| redo.id() != r.id)).count();
+        self.totals.lost += gone as u64;
+    }
+
+    fn insert_redo(&mut self, letters: Vec<Stored>, ready: bool) {
+        for stored in letters {
+            let stream = &stored.letter.stream;
+            let routed = super::read::route(&mut self.routes, &self.router, stream);
+            let topic = routed.unwrap_or_else(|| stored.letter.topic.clone());
+            let redo = Redo { topic, ready, taken: false, stored };
+            self.redo.entry(redo.stored.letter.seq).or_insert(redo);
+        }
+    }
+
+    /// How many letters are being sent again.
+    #[must_use]
+    pub fn redo_len(&self) -> usize {
+        self.redo.len()
+    }
+
+    /// Whether a letter's event may be sent again by now: it counts as a dead letter once every reader is past it, and then
+    /// its number means one thing only.
+    #[must_use]
+    pub fn may_redo(&self, seq: Seq) -> bool {
+        self.buried.is_empty() && seq < self.settled_below() && !self.redo.contains_key(&seq)
+    }
+
+    /// Takes the numbers of letters that are letters no more, once the positions that say so are durable.
+    pub fn take_redone(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.redone)
+    }
+
+    /// Whether a window of an earlier process held letters: single events that are not settled, though the readers are past
+    /// them.
+    pub(super) fn is_redo(&self, intent: &Intent) -> bool {
+        let is = |share: &Share| {
+            share.events.len() == 1 && self.redo.get(&share.block).is_some_and(|r| r.is_of(share.run))
+        };
+        intent.shares.first().is_some_and(is)
+    }
+
+    /// A window of an earlier process holds these, if it held letters.
+    pub(super) fn take_redo(&mut self, intent: &Intent) -> bool {
+        let again = self.is_redo(intent);
+        for share in intent.shares.iter().filter(|_| again) {
+            self.hold_redo(share.block);
+        }
+        again
+    }
+
+    /// A letter is in no window any more.
+    pub(super) fn free_redo(&mut self, block: Seq) {
+        if let Some(redo) = self.redo.get_mut(&block) {
+            redo.taken = false;
+        }
+    }
+
+    /// A letter is in a window, or refused again.
+    pub(super) fn hold_redo(&mut self, block: Seq) {
+        if let Some(redo) = self.redo.get_mut(&block) {
+            redo.taken = true;
+        }
+    }
+
+    /// A letter was refused again, and is another one now.
+    pub(super) fn rebury(&mut self, block: Seq) {
+        if let Some(redo) = self.redo.remove(&block) {
+            self.totals.dead_lettered += 1;
+            self.redone.push(redo.id());
+        }
+    }
+
+    /// A letter has arrived. When its event was accepted.
+    pub(super) fn settle_redo(&mut self, block: Seq) -> Option<UnixMillis> {
+        let redo = self.redo.remove(&block)?;
+        self.totals.delivered += 1;
+        self.redone.push(redo.id());
+        Some(redo.stored.letter.time)
+    }
+
+    /// Puts what may be sent again into windows.
+    pub(super) fn redo_due(&mut self, now: Now) {
+        if self.redo.is_empty() || self.closing {
+            return;
+        }
+        let due = self.redo.iter().filter(|(_, redo)| redo.ready && !redo.taken);
+        let due: Vec<(Seq, TopicName)> = due.map(|(seq, redo)| (*seq, redo.topic.clone())).collect();
+        for (seq, name) in due {
+            self.ensure_topic(&name);
+            let Self { topics, redo, settings, random, spare, sendable, .. } = self;
+            let Some(topic) = topics.get_mut(&name) else { continue };
+            let Some(redo) = redo.get_mut(&seq) else { continue };
+            if topic.standing != Standing::Ready || topic.bytes() >= settings.limits.side_buffer {
+                continue;
+            }
+            let info = redo.info(seq);
+            if let Some(Ok(event)) = EventIter::new(redo.event()).next() {
+                let mut filler =
+                    Filler { topic, settings, random, spare, sendable, info: &info, now, again: true };
+                filler.add(0, &event);
+            }
+            redo.taken = true;
+        }
+    }
+}

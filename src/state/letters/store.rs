@@ -1,0 +1,436 @@
+//! The store of dead letters, of one data directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::codec;
+use super::file::{self, Content, Known};
+use super::letter::{Letter, Stored};
+use super::marks::Marks;
+use crate::disk::{DiskError, File, Fs, Slots, insist, make_dir, newest_slot};
+use crate::ids::SpoolId;
+
+/// Room for the marks: some thousand ranges of numbers.
+const MARKS: usize = 64 << 10;
+
+/// How much there may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Bytes that letters may take.
+    pub max_size: u64,
+    /// Bytes of an event, at most: a file has room for one.
+    pub max_event_size: usize,
+}
+
+impl Settings {
+    /// Bytes reserved at a time.
+    fn file_size(&self) -> u64 {
+        (2 * self.max_event_size as u64).max(1 << 20).next_multiple_of(4096)
+    }
+}
+
+/// Letters can't be kept or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LettersError {
+    /// They have all the room they may take.
+    #[error("dead letters have the {max_size} bytes that dead_letters.max_size allows")]
+    Full {
+        /// `dead_letters.max_size`.
+        max_size: u64,
+    },
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Letters that were looked for.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those that are there and wanted, oldest first.
+    pub letters: Vec<Stored>,
+    /// Files with damaged bytes: some letters of theirs can't be read.
+    pub damaged: Vec<PathBuf>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Letters<F: Fs> {
+    inner: Mutex<Inner<F>>,
+}
+
+#[derive(Debug)]
+struct Inner<F: Fs> {
+    fs: F,
+    spool: SpoolId,
+    data_dir: PathBuf,
+    directory: PathBuf,
+    settings: Settings,
+    /// Files of earlier processes, and finished ones.
+    files: Vec<Known>,
+    /// Bytes in them.
+    bytes: u64,
+    active: Option<Active<F>>,
+    spare: Option<F::File>,
+    next: u64,
+    marks: Marks,
+    slots: Option<Slots<F>>,
+}
+
+#[derive(Debug)]
+struct Active<F: Fs> {
+    file: F::File,
+    known: Known,
+    at: u64,
+}
+
+impl<F: Fs> Letters<F> {
+    /// Opens the store and reserves room for the next letters. Numbers below `at_least` are not given again.
+    ///
+    /// # Errors
+    /// When the directory or its files can't be listed, read or made.
+    pub fn open(
+        fs: &F,
+        data_dir: &Path,
+        spool: SpoolId,
+        settings: Settings,
+        at_least: u64,
+    ) -> Result<Self, DiskError> {
+        let directory = directory(data_dir);
+        make_dir(fs, data_dir, &directory)?;
+        let (slots, value) = Slots::open(fs, &directory.join("marks"), MARKS)?;
+        let marks = value.and_then(|value| Marks::decode(&value, spool)).unwrap_or_default();
+        let files = file::list(fs, &directory)?;
+        let mut inner = Inner {
+            fs: fs.clone(),
+            spool,
+            data_dir: data_dir.to_owned(),
+            directory,
+            settings,
+            bytes: 0,
+            active: None,
+            spare: None,
+            next: marks.next.max(at_least).max(1),
+            marks,
+            slots: Some(slots),
+            files,
+        };
+        inner.look_at_files()?;
+        if let Err(error) = inner.reserve() {
+            tracing::error!(%error, "no room can be reserved for dead letters; it is tried again when there is one");
+        }
+        Ok(Self { inner: Mutex::new(inner) })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner<F>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps letters, durably; returns the number of the last one. All of them, or none.
+    ///
+    /// # Errors
+    /// [`LettersError`]; then none of them is kept, as far as anybody will see.
+    pub fn append(&self, letters: &[Letter]) -> Result<u64, LettersError> {
+        let mut inner = self.inner();
+        let before = inner.next;
+        let result = inner.append(letters);
+        if result.is_err() {
+            // What may stand there half written is not to be written over, and its numbers are not to be given again.
+            inner.next = before + letters.len() as u64;
+            inner.leave_active();
+        }
+        result.map(|()| inner.next - 1)
+    }
+
+    /// Reads letters, `limit` at most.
+    ///
+    /// # Errors
+    /// When the disk can't be read.
+    pub fn find(&self, limit: usize, wanted: impl FnMut(&Stored) -> bool) -> Result<Found, LettersError> {
+        self.find_after(0, limit, wanted)
+    }
+
+    /// [`Letters::find`] among those with a number above `after`.
+    ///
+    /// # Errors
+    /// When the disk can't be read.
+    pub fn find_after(
+        &self,
+        after: u64,
+        limit: usize,
+        wanted: impl FnMut(&Stored) -> bool,
+    ) -> Result<Found, LettersError> {
+        let (fs, spool, files, marks) = {
+            let inner = self.inner();
+            let active = inner.active.iter().map(|a| a.known.clone());
+            let files: Vec<_> = inner.files.iter().cloned().chain(active).collect();
+            (inner.fs.clone(), inner.spool, files, inner.marks.clone())
+        };
+        // The last file that begins at or before it may hold later ones.
+        let from = files.partition_point(|f| f.first <= after).saturating_sub(1);
+        let files = files.get(from..).unwrap_or_default();
+        Ok(read_all(&fs, spool, files, limit, |id| id > after && marks.is_there(id), wanted)?)
+    }
+
+    /// Letters by number, whatever has become of them, as long as they stand on disk.
+    ///
+    /// # Errors
+    /// When the disk can't be read.
+    pub fn load(&self, ids: &[u64]) -> Result<Vec<Stored>, LettersError> {
+        let (fs, spool, files) = {
+            let inner = self.inner();
+            let active = inner.active.iter().map(|a| a.known.clone());
+            let files: Vec<_> = inner.files.iter().cloned().chain(active).collect();
+            (inner.fs.clone(), inner.spool, files)
+        };
+        let of_id = |id: &u64| files.partition_point(|f| f.first <= *id).checked_sub(1);
+        let mut needed: Vec<usize> = ids.iter().filter_map(of_id).collect();
+        needed.sort_unstable();
+        needed.dedup();
+        let needed: Vec<Known> = needed.into_iter().filter_map(|i| files.get(i).cloned()).collect();
+        let found = read_all(&fs, spool, &needed, usize::MAX, |id| ids.contains(&id), |_| true)?;
+        Ok(found.letters)
+    }
+
+    /// Whether a letter is neither gone nor being sent again.
+    #[must_use]
+    pub fn is_there(&self, id: u64) -> bool {
+        self.inner().marks.is_there(id)
+    }
+
+    /// Letters that are being sent again, as the marks say.
+    #[must_use]
+    pub fn taken(&self) -> Vec<u64> {
+        self.inner().marks.taken.iter().copied().collect()
+    }
+
+    /// Marks letters as being sent again, durably.
+    ///
+    /// # Errors
+    /// When the disk refuses; then the marks before it stand.
+    pub fn take(&self, ids: &[u64]) -> Result<(), LettersError> {
+        self.inner().mark(|marks| {
+            let there: Vec<u64> = ids.iter().copied().filter(|id| !marks.is_gone(*id)).collect();
+            marks.taken.extend(there);
+        })
+    }
+
+    /// Letters that were to be sent again are letters as before, durably.
+    ///
+    /// # Errors
+    /// When the disk refuses; then the marks before it stand.
+    pub fn put_back(&self, ids: &[u64]) -> Result<(), LettersError> {
+        self.inner().mark(|marks| marks.taken.retain(|id| !ids.contains(id)))
+    }
+
+    /// Letters are gone, durably; files without any are removed.
+    ///
+    /// # Errors
+    /// When the disk refuses; then the marks before it stand.
+    pub fn remove(&self, ids: &[u64]) -> Result<(), LettersError> {
+        let mut inner = self.inner();
+        inner.mark(|marks| ids.iter().for_each(|id| marks.set_gone(*id)))?;
+        inner.tidy();
+        Ok(())
+    }
+}
+
+impl<F: Fs> Inner<F> {
+    fn look_at_files(&mut self) -> Result<(), DiskError> {
+        for known in &self.files {
+            self.next = self.next.max(known.first + 1);
+            let size = insist(|| self.fs.open_read(&known.path)?.size())
+                .map_err(DiskError::io("read", &known.path))?;
+            self.bytes += size;
+        }
+        let Some(last) = self.files.last() else { return Ok(()) };
+        let content = file::read(&self.fs, &last.path, self.spool)?;
+        let highest = content.letters.iter().map(|s| s.id).max().unwrap_or_default();
+        self.next = self.next.max(highest + 1);
+        self.shorten(&last.path.clone(), content.used);
+        Ok(())
+    }
+
+    /// Gives back what was reserved behind the last letter of a file. What stands there, if anything, was never confirmed.
+    fn shorten(&mut self, path: &Path, used: u64) {
+        let cut = || -> std::io::Result<u64> {
+            let file = self.fs.open(path)?;
+            let size = file.size()?;
+            if used > 0 && used < size {
+                file.truncate(used)?;
+                file.sync_data()?;
+                return Ok(size - used);
+            }
+            Ok(0)
+        };
+        match cut() {
+            Ok(freed) => self.bytes = self.bytes.saturating_sub(freed),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "room of a file of dead letters can't be given back");
+            }
+        }
+    }
+
+    fn reserve(&mut self) -> Result<(), DiskError> {
+        if self.spare.is_none() {
+            make_dir(&self.fs, &self.data_dir, &self.directory)?;
+            self.spare = Some(file::reserve(&self.fs, &self.directory, self.settings.file_size())?);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, letters: &[Letter]) -> Result<(), LettersError> {
+        let (mut bytes, mut end) = (Vec::new(), self.next);
+        for letter in letters {
+            codec::put(&mut bytes, self.spool, end, letter);
+            end += 1;
+        }
+        let used = self.bytes + self.active.as_ref().map_or(0, |a| a.at);
+        if used + bytes.len() as u64 > self.settings.max_size {
+            return Err(LettersError::Full { max_size: self.settings.max_size });
+        }
+        let room = self.settings.file_size();
+        if self.active.as_ref().is_some_and(|a| a.at + bytes.len() as u64 > room) {
+            self.leave_active();
+        }
+        let active = match self.active.take() {
+            Some(active) => active,
+            None => self.begin()?,
+        };
+        let path = &active.known.path;
+        active.file.write_at(&bytes, active.at).map_err(DiskError::io("write", path))?;
+        active.file.sync_data().map_err(DiskError::io("sync", path))?;
+        self.active = Some(Active { at: active.at + bytes.len() as u64, ..active });
+        self.next = end;
+        Ok(())
+    }
+
+    /// Begins a file with the next letter's number.
+    fn begin(&mut self) -> Result<Active<F>, DiskError> {
+        self.reserve()?;
+        let path = file::name_spare(&self.fs, &self.directory, self.next)?;
+        let known = Known { path, first: self.next };
+        let Some(file) = self.spare.take() else {
+            let file = self.fs.open(&known.path).map_err(DiskError::io("open", &known.path))?;
+            return Ok(Active { file, known, at: 0 });
+        };
+        if let Err(error) = self.reserve() {
+            tracing::error!(%error, "no room can be reserved for further dead letters");
+        }
+        Ok(Active { file, known, at: 0 })
+    }
+
+    fn leave_active(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        self.bytes += self.settings.file_size();
+        self.shorten(&active.known.path, active.at);
+        self.files.push(active.known);
+    }
+
+    fn mark(&mut self, change: impl FnOnce(&mut Marks)) -> Result<(), LettersError> {
+        let mut marks = self.marks.clone();
+        change(&mut marks);
+        if marks == self.marks {
+            return Ok(());
+        }
+        marks.next = self.next;
+        let first = self.files.first().map(|f| f.first).or(self.active.as_ref().map(|a| a.known.first));
+        marks.forget_below(first.unwrap_or(self.next));
+        let slots = match &mut self.slots {
+            Some(slots) => slots,
+            None => self.slots.insert(Slots::open(&self.fs, &self.directory.join("marks"), MARKS)?.0),
+        };
+        let kept = slots.save(&marks.encode(self.spool)).and_then(|()| slots.sync());
+        if let Err(error) = kept {
+            self.slots = None;
+            return Err(error.into());
+        }
+        self.marks = marks;
+        Ok(())
+    }
+
+    /// Removes files all of whose letters are gone. One with damaged bytes stays, for a person to look at.
+    fn tidy(&mut self) {
+        let (fs, spool, marks) = (self.fs.clone(), self.spool, &self.marks);
+        let is_done =
+            |content: &Content| !content.damaged && content.letters.iter().all(|s| marks.is_gone(s.id));
+        let (done, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.files)
+            .into_iter()
+            .partition(|known| file::read(&fs, &known.path, spool).is_ok_and(|content| is_done(&content)));
+        self.files = left;
+        for known in done {
+            let size = fs.open_read(&known.path).and_then(|f| f.size()).unwrap_or_default();
+            match fs.remove(&known.path) {
+                Ok(()) => self.bytes = self.bytes.saturating_sub(size),
+                Err(error) => {
+                    tracing::warn!(path = %known.path.display(), %error, "a file of dead letters that are gone can't be removed");
+                    self.files.push(known);
+                }
+            }
+        }
+        self.files.sort_by_key(|f| f.first);
+    }
+}
+
+fn directory(data_dir: &Path) -> PathBuf {
+    data_dir.join("dead-letters")
+}
+
+fn read_all<F: Fs>(
+    fs: &F,
+    spool: SpoolId,
+    files: &[Known],
+    limit: usize,
+    is_there: impl Fn(u64) -> bool,
+    mut wanted: impl FnMut(&Stored) -> bool,
+) -> Result<Found, DiskError> {
+    let mut found = Found::default();
+    for known in files {
+        let content = match file::read(fs, &known.path, spool) {
+            // Its letters were all gone meanwhile.
+            Err(DiskError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
+            content => content?,
+        };
+        if content.damaged {
+            found.damaged.push(known.path.clone());
+        }
+        for stored in content.letters {
+            if found.letters.len() == limit {
+                return Ok(found);
+            }
+            if is_there(stored.id) && wanted(&stored) {
+                found.letters.push(stored);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Letters of a data directory, whether its agent runs or not. Writes nothing.
+///
+/// # Errors
+/// When the disk can't be read.
+pub fn look<F: Fs>(
+    fs: &F,
+    data_dir: &Path,
+    spool: SpoolId,
+    limit: usize,
+    wanted: impl FnMut(&Stored) -> bool,
+) -> Result<Found, DiskError> {
+    let directory = directory(data_dir);
+    let marks = marks_of(fs, &directory, spool)?;
+    let files = file::list(fs, &directory)?;
+    read_all(fs, spool, &files, limit, |id| marks.is_there(id), wanted)
+}
+
+fn marks_of<F: Fs>(fs: &F, directory: &Path, spool: SpoolId) -> Result<Marks, DiskError> {
+    let path = directory.join("marks");
+    let file = match insist(|| fs.open_read(&path)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Marks::default()),
+        opened => opened.map_err(DiskError::io("open", &path))?,
+    };
+    let size = insist(|| file.size()).map_err(DiskError::io("read", &path))?;
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0).min(3 * (MARKS + 4096))];
+    insist(|| file.read_full_at(&mut bytes, 0)).map_err(DiskError::io("read", &path))?;
+    Ok(newest_slot(&bytes).and_then(|value| Marks::decode(&value, spool)).unwrap_or_default())
+}
