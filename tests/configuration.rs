@@ -139,7 +139,6 @@ fn what_only_a_later_version_has_is_refused_as_such() {
         "tls = { ca = \"x\" }",
         "sasl = { mechanism = \"PLAIN\" }",
         "max_rate = \"1MB/s\"",
-        "in_doubt = \"hold\"",
         "[[lane]]\nname = \"x\"",
         "[[stream]]\nname = \"x\"\nkey = \".id\"",
         "[[stream]]\nname = \"x\"\nlane = \"fast\"",

@@ -117,6 +117,17 @@ impl RouteTable {
         route.map(|route| route.topic.topic(stream)).transpose()
     }
 
+    /// A sum over everything that says what goes to a destination under which topic; never 0.
+    #[must_use]
+    pub fn sum(&self, destination: &DestinationName) -> u64 {
+        let mut text = String::new();
+        for route in self.routes.iter().filter(|route| route.to == *destination) {
+            route.streams.iter().for_each(|pattern| text.extend([pattern.as_str(), "\n"]));
+            text.extend([&format!("{:?}", route.topic), "\n\n"]);
+        }
+        u64::from(crc32fast::hash(text.as_bytes())) << 32 | (text.len() as u64 & 0x7fff_ffff) | 1 << 31
+    }
+
     /// Whether any route takes the stream.
     #[must_use]
     pub fn takes(&self, stream: &StreamName) -> bool {
@@ -228,6 +239,20 @@ mod tests {
         assert_eq!(topic(&table, "audit.a.b", "away").as_deref(), Some("audit.a.b"));
         assert_eq!(topic(&table, "audit.a.b", "home").as_deref(), Some("rest-audit.a.b"));
         assert_eq!(topic(&table, "other", "away"), None);
+    }
+
+    #[test]
+    fn the_sum_of_a_destinations_routes_is_another_when_what_goes_there_is() {
+        let sum = |routes: &[Route], to: &str| RouteTable::of(routes, &[]).unwrap().sum(&destination(to));
+        let before = sum(&[route(&["a", "b"], "home", "t"), route(&["c"], "away", "t")], "home");
+        assert_eq!(before, sum(&[route(&["a", "b"], "home", "t"), route(&["d"], "away", "u")], "home"));
+        for changed in [
+            route(&["a"], "home", "t"),
+            route(&["a", "b"], "home", "{stream}"),
+            route(&["a", "b"], "away", "t"),
+        ] {
+            assert_ne!(before, sum(&[changed], "home"));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::board::Board;
 use super::counts::Counts;
-use super::engine::{Engine, Limits, Router, Settings, Sink};
+use super::engine::{Engine, Limits, Router, Settings, Sink, is_rerouted, make_one};
 use super::graves;
 use super::inbox::Inbox;
 use super::needs::Needs;
@@ -22,10 +22,10 @@ use crate::ids::{Incarnation, Seq, StreamName, TopicName};
 use crate::kafka::{Observer, Producer, Window};
 use crate::metrics::Metrics;
 use crate::spool::Lane;
-use crate::state::journal::{Intent, Journal};
+use crate::state::journal::{Intent, Journal, JournalError};
 use crate::state::ledger::Ledger;
 use crate::state::letters::Letters;
-use crate::state::positions::{Positions, Store};
+use crate::state::positions::{Positions, Store, StoreError};
 
 /// What a delivery is made of.
 pub struct Parts<'a, F: Fs> {
@@ -89,6 +89,10 @@ impl Delivery {
     /// # Errors
     /// When the system has no thread or no randomness to give.
     pub fn start<F: Fs>(parts: Parts<'_, F>) -> io::Result<Self> {
+        let mut parts = parts;
+        let router = router(Arc::clone(&parts.routes), parts.destination);
+        let routes = parts.routes.sum(&parts.destination.name);
+        follow_routes(&mut parts, routes).map_err(io::Error::other)?;
         let Parts { lane, destination, positions, metrics, .. } = parts;
         let names = Names {
             spool: lane.spool_id(),
@@ -110,9 +114,9 @@ impl Delivery {
         board.post_saved(needed, positions.totals);
         let (settled, settled_rx) = watch::channel(needed);
         let seed = getrandom::u64().map_err(|e| io::Error::other(e.to_string()))?;
-        let router = router(parts.routes, destination);
         let mut settings = settings(destination, parts.incarnation);
-        (settings.journal, settings.renewed) = (parts.journal.is_some(), parts.renewed);
+        (settings.journal, settings.renewed, settings.routes) =
+            (parts.journal.is_some(), parts.renewed, routes);
         let (counted, replaying) = (positions.letters, positions.replaying.clone());
         let mut engine = Engine::new(lane.clone(), producer.clone(), settings, router, positions, seed);
         graves::restore(&mut engine, &parts.letters, &names, (counted, &replaying))
@@ -177,6 +181,36 @@ impl Delivery {
     }
 }
 
+/// Goes on by the routes as they are by now.
+fn follow_routes<F: Fs>(parts: &mut Parts<'_, F>, routes: u64) -> Result<(), RouteError> {
+    if !is_rerouted(&parts.positions, routes) {
+        return Ok(());
+    }
+    // What comes of it knows less of what has arrived, so the journal must not ask it.
+    parts.store.save(&parts.positions)?;
+    parts.store.sync()?;
+    if let Some(journal) = &mut parts.journal {
+        journal.begin(&parts.in_doubt)?;
+    }
+    let topics: Vec<_> = parts.positions.sides.iter().map(|s| s.topic.as_str()).collect();
+    tracing::info!(
+        destination = %parts.destination.name,
+        topics = topics.join(", "),
+        "routes have changed: what waits for these topics goes the new way"
+    );
+    make_one(&mut parts.positions);
+    Ok(())
+}
+
+/// Routes have changed, and the state of delivery can't be brought along.
+#[derive(Debug, thiserror::Error)]
+enum RouteError {
+    #[error(transparent)]
+    Positions(#[from] StoreError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
 fn router(routes: Arc<RouteTable>, destination: &Destination) -> Router {
     let name = destination.name.clone();
     Box::new(move |stream: &StreamName| match routes.topic_for(stream, &name) {
@@ -197,6 +231,7 @@ fn settings(destination: &Destination, incarnation: Incarnation) -> Settings {
         linger: destination.linger,
         batch_size: destination.batch_size,
         header: destination.header.then_some(incarnation),
+        routes: 0,
         holds_in_doubt: destination.in_doubt == InDoubt::Hold,
         missing_topic_after: destination.missing_topic_after,
         journal: false,

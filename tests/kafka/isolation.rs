@@ -108,3 +108,30 @@ pub fn a_missing_topic_is_remembered_over_a_kill_and_nothing_else_is_sent_again(
     absent.judge([&books[0], &books[2]]).assert_exact();
     here.judge([&books[1], &books[3]]).assert_exact();
 }
+
+pub fn what_waits_for_a_missing_topic_goes_the_new_way_once_the_route_is_corrected() {
+    let broker = Broker::shared();
+    let (here, right) = (Topic::create(broker, "beside", 1), Topic::create(broker, "corrected", 2));
+    let setup = |topic: &str| {
+        let setup =
+            Setup::new("reroute").without_tcp().destination("home", broker.port, "compression = \"gzip\"");
+        setup.route("misrouted", "home", topic).route("beside", "home", "{stream}")
+    };
+    let wrong = setup("corected");
+    let agent = wrong.start();
+    let mixed = [("misrouted", 1), ("beside", 2), ("misrouted", 3), ("beside", 4)];
+    let mut books: Vec<_> =
+        mixed.iter().map(|(s, g)| Load::http(Plan::new(wrong.http, s, *g).limit(3_000)).finish()).collect();
+    agent.wait_status("did not deliver what it can", DRAIN, |s| s["accounts"][0]["delivered"] == 6_000);
+    agent.kill();
+    let mut corrected = setup("corrected");
+    corrected.dir.clone_from(&wrong.dir);
+    let agent = corrected.start();
+    books.push(Load::http(Plan::new(corrected.http, "misrouted", 5).limit(3_000)).finish());
+    let status = agent.wait_drained(None, DRAIN);
+    assert_accounts_balance(&status);
+    assert_eq!(status["accounts"][0]["delivered"], 15_000, "{status:#}");
+    agent.stop();
+    right.judge([&books[0], &books[2], &books[4]]).assert_exact();
+    here.judge([&books[1], &books[3]]).assert_exact();
+}

@@ -80,6 +80,7 @@ fn main() -> ExitCode {
             kafka_absent_at_start_is_said_and_everything_is_delivered_when_it_comes,
             a_missing_topic_waits_alone_and_goes_on_once_it_is_made,
             a_missing_topic_is_remembered_over_a_kill_and_nothing_else_is_sent_again,
+            what_waits_for_a_missing_topic_goes_the_new_way_once_the_route_is_corrected,
         ],
         letters: [
             events_too_large_for_the_topic_become_dead_letters_and_arrive_once_it_takes_them,

@@ -25,6 +25,7 @@ mod letters;
 mod positions;
 mod read;
 mod redo;
+mod reroute;
 mod resume;
 mod send;
 mod settle;
@@ -33,6 +34,7 @@ mod stuck;
 mod tests;
 
 pub use positions::View;
+pub use reroute::{is_rerouted, make_one};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -50,7 +52,7 @@ use crate::event::UnixMillis;
 use crate::ids::{Incarnation, RunId, SegmentId, Seq, StreamName, TopicName};
 use crate::kafka::{RecordsBuilder, Topology, Window};
 use crate::state::journal::Intent;
-use crate::state::positions::{Bits, Partial, Positions, Tally, TopicCounters, Totals};
+use crate::state::positions::{Bits, Partial, Passed, Positions, Tally, TopicCounters, Totals};
 
 /// What the engine sends to.
 pub trait Sink: Send + 'static {
@@ -85,6 +87,8 @@ pub struct Settings {
     /// Windows carry an identity from the journal: the caller writes down what [`Engine::departing`] says before it
     /// calls [`Engine::depart`].
     pub journal: bool,
+    /// A sum over the routes; see [`is_rerouted`].
+    pub routes: u64,
     /// What can't be found out is held, not sent again.
     pub holds_in_doubt: bool,
     /// A topic that is missing or forbidden this long has its events made dead letters.
@@ -208,6 +212,8 @@ struct SideReader<R> {
     dropped: bool,
     /// See [`crate::state::positions::Side::missing_for`].
     missing_for: Duration,
+    /// See [`crate::state::positions::Side::streams`].
+    streams: BTreeMap<StreamName, Seq>,
 }
 
 impl<R> SideReader<R> {
@@ -247,6 +253,11 @@ pub struct Engine<L: Log, S: Sink> {
     resumed: BTreeMap<Seq, Bits>,
     /// Blocks of which an earlier process settled some events.
     restored: BTreeMap<Seq, Partial>,
+    /// The routes as they were, until what was in doubt by then is settled: nothing new goes before that, so that the events
+    /// of a stream stay in order.
+    routes_before: Option<u64>,
+    /// What is settled beyond the main reader's position since before routes changed.
+    passed: Vec<Passed>,
     /// Events that are to become dead letters.
     graves: Vec<Grave>,
     /// The log could not be read for letters; try again then.
@@ -290,6 +301,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                     since: side.since,
                     dropped: side.dropped,
                     missing_for: Duration::from_millis(side.missing_for),
+                    streams: side.streams.iter().cloned().collect(),
                 },
             )
         });
@@ -312,6 +324,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
             to_rebuild: Vec::new(),
             resumed: BTreeMap::new(),
             restored: positions.partial.into_iter().map(|p| (p.first, p)).collect(),
+            routes_before: Some(positions.routes).filter(|before| *before != 0),
+            passed: positions.passed,
             graves: Vec::new(),
             graves_after: None,
             buried: BTreeMap::new(),
@@ -339,7 +353,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.redo_due(now);
         let rebuilt = self.rebuild(now);
         let sent = self.send_due(now);
-        let read = !self.closing && self.read_main(now) | self.read_sides(now);
+        let reads = !self.closing && !self.waits_for_old_routes();
+        let read = reads && self.read_main(now) | self.read_sides(now);
         self.pop_finished();
         if rebuilt || sent || read {
             return Wake::Again;

@@ -37,6 +37,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             since: side.since,
             dropped: side.dropped,
             missing_for: u64::try_from(side.missing_for.as_millis()).unwrap_or(u64::MAX),
+            streams: side.streams.iter().map(|(stream, from)| (stream.clone(), *from)).collect(),
         });
         Positions {
             spool,
@@ -53,6 +54,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 .collect(),
             partial,
             letters: self.counted_letters(),
+            routes: self.routes_before.unwrap_or(self.settings.routes),
+            passed: self.passed.clone(),
             replaying: self.redo.iter().map(|(seq, redo)| redo.replaying(*seq)).collect(),
         }
     }

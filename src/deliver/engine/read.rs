@@ -4,6 +4,7 @@ use super::super::log::{BlockInfo, Log, LogReader, Read, Why};
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Entry, Fate};
 use super::fill::Filler;
+use super::reroute::is_passed;
 use super::{Cursor, Engine, Now, Sink};
 use crate::event::EventIter;
 use crate::ids::{SegmentId, Seq, SeqRange, StreamName, TopicName};
@@ -71,10 +72,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
         if let Some((info, payload)) = self.main.pending.take() {
             return matches!(self.take_main(info, payload, now), Taken::Yes);
         }
-        let Self { main, sides, routes, router, .. } = self;
+        let Self { main, sides, routes, router, passed, .. } = self;
         let mut want = |stream: &StreamName, range: SeqRange| {
             let topic = route(routes, router, stream);
-            topic.is_some_and(|t| !sides.get(&t).is_some_and(|s| s.owns(range.first)))
+            !is_passed(passed, stream, range.first)
+                && topic.is_some_and(|t| !sides.get(&t).is_some_and(|s| s.owns(range.first)))
         };
         match main.reader.next(&mut want) {
             Ok(None) => false,
@@ -102,7 +104,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
         self.main.behind = false;
         let fate = match route(&mut self.routes, &self.router, stream) {
-            Some(topic) => Fate::Elsewhere { topic },
+            _ if is_passed(&self.passed, stream, range.first) => Fate::Settled(Totals::default()),
+            Some(topic) => {
+                if let Some(side) = self.sides.get_mut(&topic) {
+                    side.streams.entry(stream.clone()).or_insert(range.first);
+                }
+                Fate::Elsewhere { topic }
+            }
             None => Fate::Settled(Totals { filtered: range.len(), ..Totals::default() }),
         };
         self.main.tracker.push(Entry::new(range, segment, 0, fate));
@@ -115,7 +123,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         if !fresh.is_empty() {
             self.main.behind = false;
             let mut totals = self.known_of(fresh);
-            let rest = fresh.len().saturating_sub(totals.sum());
+            let rest = self.uncounted(fresh.first, fresh.len().saturating_sub(totals.sum()));
             why.count(&mut totals, rest);
             self.main.tracker.push(Entry::new(fresh, None, 0, Fate::Settled(totals)));
         }
@@ -212,7 +220,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Reads on for the side reader of a topic.
     pub(super) fn next_of_side(&mut self, name: &TopicName, now: Now) -> OfSide {
-        let Self { sides, routes, router, main, log, .. } = self;
+        let Self { sides, main, log, passed, .. } = self;
         let Some(side) = sides.get_mut(name) else { return OfSide::Nothing };
         // Whatever the main reader has not read yet goes back to it. After a start it may be behind.
         let end = main.tracker.read();
@@ -220,7 +228,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return OfSide::Nothing;
         }
         let mut want = |stream: &StreamName, range: SeqRange| {
-            range.first < end && route(routes, router, stream).as_ref() == Some(name)
+            // A stream that has come to the topic since is another reader's before that.
+            let own = side.streams.get(stream).is_some_and(|from| *from <= range.first);
+            range.first < end && own && !is_passed(passed, stream, range.first)
         };
         match side.cursor.reader.next(&mut want) {
             Ok(Some(Read::Block(info, payload))) => {

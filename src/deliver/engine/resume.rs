@@ -246,13 +246,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return;
         }
         for (block, events) in parts.iter() {
+            // Asked first: while windows of an earlier process are unsettled, it is looked for in every reader.
+            let is_read = self.tracker_of(name, block).has(block);
             let Some(taken) = self.resumed.get_mut(&block) else { continue };
             let len = taken.len();
             events.clone().for_each(|i| taken.clear(i));
             if taken.count() == 0 {
                 self.resumed.remove(&block);
             }
-            if !self.tracker_of(name, block).has(block) {
+            if !is_read {
                 let known = self.restored.entry(block).or_insert_with(|| Partial::new(block, len));
                 known.settled.set_all(events);
             }

@@ -52,12 +52,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// The tracker that holds an event of a topic.
     pub(super) fn tracker_of(&mut self, topic: &TopicName, seq: Seq) -> &mut Tracker {
         // A window of an earlier process may be of a topic that its block's stream is no longer routed to.
-        let elsewhere =
-            |name: &TopicName, side: &SideReader<L::Reader>| name != topic && side.cursor.tracker.has(seq);
-        let mut sides = self.sides.iter().filter(|_| !self.resumed.is_empty());
-        let other = sides.find(|(name, side)| elsewhere(name, side)).map(|(name, _)| name.clone());
-        match self.sides.get_mut(other.as_ref().unwrap_or(topic)) {
-            Some(side) if other.is_some() || side.owns(seq) => &mut side.cursor.tracker,
+        let anywhere = !self.resumed.is_empty();
+        let holds = |side: &SideReader<L::Reader>| anywhere && side.cursor.tracker.has(seq);
+        let holder = self.sides.iter().find(|(_, side)| holds(side)).map(|(name, _)| name.clone());
+        let in_main = anywhere && holder.is_none() && self.main.tracker.has(seq);
+        let found = holder.is_some();
+        match self.sides.get_mut(holder.as_ref().unwrap_or(topic)) {
+            Some(side) if !in_main && (found || side.owns(seq)) => &mut side.cursor.tracker,
             _ => &mut self.main.tracker,
         }
     }
@@ -120,8 +121,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
             if let Some(side) = finished.elsewhere.as_ref().and_then(|t| self.sides.get_mut(t)) {
                 side.waiting = side.waiting.saturating_add_unsigned(finished.range.len());
             }
+            let passed =
+                if finished.elsewhere.is_some() { finished.range.len() } else { finished.totals.sum() };
+            self.count_passed(finished.range.first, passed);
             self.count(&finished);
         }
+        self.forget_passed_routes();
         let names: Vec<_> = self.sides.keys().cloned().collect();
         for name in names {
             self.pop_side(&name);

@@ -1,5 +1,6 @@
 //! Topics that can't take their events, and how they come back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::log::Log;
@@ -57,8 +58,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// that were not sent are discarded and will be read again.
     pub(super) fn set_apart(&mut self, name: &TopicName) {
         self.discard_unsent(name);
-        let Self { main, sides, log, .. } = self;
+        let Self { main, sides, log, routes, .. } = self;
         let read = main.tracker.read();
+        let streams =
+            routes.iter().filter(|(_, topic)| topic.as_ref() == Some(name)).map(|(stream, _)| stream.clone());
         let side = sides.entry(name.clone()).or_insert_with(|| {
             let from = main.tracker.first_unfinished(name).unwrap_or(read);
             SideReader {
@@ -69,8 +72,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 since: 0,
                 dropped: false,
                 missing_for: std::time::Duration::ZERO,
+                streams: BTreeMap::new(),
             }
         });
+        // Those of a side reader that has the topic already come to it as they are passed over.
+        if let Some(from) = side.end {
+            for stream in streams {
+                side.streams.entry(stream).or_insert(from);
+            }
+        }
         // A side reader that still has the topic has everything of it already.
         if let Some(end) = side.end.take() {
             let entries = main.tracker.hand_over(name, end);

@@ -271,6 +271,7 @@ fn a_topic_that_waits_is_measured_by_its_own_reader() {
         since: 0,
         dropped: false,
         missing_for: 0,
+        streams: Vec::new(),
     }];
     assert_eq!(fold(&mut positions, vec![intent(0, 10, &[true])]), [], "its reader is past it");
     assert_eq!(

@@ -9,8 +9,10 @@
 use std::collections::BTreeMap;
 
 use super::Bits;
-use super::record::{Counter, Partial, Positions, Replaying, Side, Tally, TopicCounters, Totals};
-use crate::ids::{RunId, SegmentId, Seq, SpoolId, TopicName};
+use super::record::{
+    Counter, Partial, Passed, PassedStream, Positions, Replaying, Side, Tally, TopicCounters, Totals,
+};
+use crate::ids::{RunId, SegmentId, Seq, SpoolId, StreamName, TopicName};
 
 /// Version 1 knew of no dead letters.
 const VERSION: u16 = 2;
@@ -40,10 +42,16 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
         put_text(&mut out, side.topic.as_str());
         put(&mut out, [side.from.0, side.position.0, side.end.map_or(0, |e| e.0)]);
         put(&mut out, [side.waiting.cast_unsigned(), side.since.cast_unsigned(), side.dropped.into()]);
-        put(&mut out, [side.missing_for]);
+        put(&mut out, [side.missing_for, side.streams.len() as u64]);
+        for (stream, from) in &side.streams {
+            put_text(&mut out, stream.as_str());
+            put(&mut out, [from.0]);
+        }
     }
     put(&mut out, [positions.letters, positions.replaying.len() as u64]);
     positions.replaying.iter().for_each(|r| put(&mut out, [r.id, r.seq.0, r.run.0]));
+    put(&mut out, [positions.routes, positions.passed.len() as u64]);
+    positions.passed.iter().for_each(|passed| put_passed(&mut out, passed));
     put_fitting(&mut out, &positions.tallies, room / 2, put_tally);
     put_fitting(&mut out, &positions.counters, room, put_counters);
     put_fitting(&mut out, &positions.partial, room, put_partial);
@@ -73,6 +81,17 @@ fn put_fitting<T>(
     }
     if let Some(count) = out.get_mut(count_at..count_at + 8) {
         count.copy_from_slice(&fitted.to_le_bytes());
+    }
+}
+
+fn put_passed(out: &mut Vec<u8>, passed: &Passed) {
+    put(
+        out,
+        [passed.below.0, passed.waiting.cast_unsigned(), passed.dropped.into(), passed.streams.len() as u64],
+    );
+    for PassedStream { stream, from, below } in &passed.streams {
+        put_text(out, stream.as_str());
+        put(out, [from.0, below.0]);
     }
 }
 
@@ -131,6 +150,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
         sides: input.list(Input::side)?,
         letters: if knows_letters { input.u64()? } else { 0 },
         replaying: if knows_letters { input.list(Input::replaying)? } else { Vec::new() },
+        routes: if knows_letters { input.u64()? } else { 0 },
+        passed: if knows_letters { input.list(Input::passed)? } else { Vec::new() },
         tallies: input.list(Input::tally)?.into_iter().collect(),
         counters: input.list(Input::counters)?,
         partial: input.list(Input::partial)?,
@@ -171,10 +192,13 @@ impl Input<'_> {
         Ok(items)
     }
 
-    fn topic(&mut self) -> Result<TopicName, DecodeError> {
+    fn text(&mut self) -> Result<&str, DecodeError> {
         let len = self.count()?;
-        let text = std::str::from_utf8(self.take(len)?).map_err(|_| DecodeError::Malformed)?;
-        TopicName::new(text).map_err(|_| DecodeError::Malformed)
+        std::str::from_utf8(self.take(len)?).map_err(|_| DecodeError::Malformed)
+    }
+
+    fn topic(&mut self) -> Result<TopicName, DecodeError> {
+        TopicName::new(self.text()?).map_err(|_| DecodeError::Malformed)
     }
 
     fn totals(&mut self) -> Result<Totals, DecodeError> {
@@ -193,8 +217,26 @@ impl Input<'_> {
         let end = if end == 0 { None } else { Some(Seq(end)) };
         let (waiting, since) = (self.u64()?.cast_signed(), self.u64()?.cast_signed());
         let dropped = self.u64()? != 0;
-        let missing_for = if self.version > 1 { self.u64()? } else { 0 };
-        Ok(Side { topic, from, position, end, waiting, since, dropped, missing_for })
+        let (missing_for, streams) =
+            if self.version > 1 { (self.u64()?, self.list(Input::stream_from)?) } else { (0, Vec::new()) };
+        Ok(Side { topic, from, position, end, waiting, since, dropped, missing_for, streams })
+    }
+
+    fn stream_from(&mut self) -> Result<(StreamName, Seq), DecodeError> {
+        Ok((self.stream()?, Seq(self.u64()?)))
+    }
+
+    fn stream(&mut self) -> Result<StreamName, DecodeError> {
+        StreamName::new(self.text()?).map_err(|_| DecodeError::Malformed)
+    }
+
+    fn passed(&mut self) -> Result<Passed, DecodeError> {
+        let (below, waiting, dropped) = (Seq(self.u64()?), self.u64()?.cast_signed(), self.u64()? != 0);
+        Ok(Passed { below, waiting, dropped, streams: self.list(Input::passed_stream)? })
+    }
+
+    fn passed_stream(&mut self) -> Result<PassedStream, DecodeError> {
+        Ok(PassedStream { stream: self.stream()?, from: Seq(self.u64()?), below: Seq(self.u64()?) })
     }
 
     fn replaying(&mut self) -> Result<Replaying, DecodeError> {
@@ -259,6 +301,7 @@ mod tests {
                 since: 77,
                 dropped: true,
                 missing_for: 5000,
+                streams: vec![(StreamName::new("s").unwrap(), Seq(31))],
             },
             Side {
                 topic: topic.clone(),
@@ -269,6 +312,7 @@ mod tests {
                 since: 77,
                 dropped: false,
                 missing_for: 0,
+                streams: Vec::new(),
             },
         ];
         let tally = Tally { first: Seq(1), last: Seq(9), totals: positions.totals, hash: u64::MAX };
@@ -284,6 +328,9 @@ mod tests {
             })
             .collect();
         positions.partial[1].given_up = Totals { dead_lettered: 2, ..Totals::default() };
+        let stream = PassedStream { stream: StreamName::new("s").unwrap(), from: Seq(3), below: Seq(5) };
+        positions.passed = vec![Passed { below: Seq(9), streams: vec![stream], waiting: -4, dropped: true }];
+        positions.routes = 77;
         positions.letters = 31;
         positions.replaying = vec![Replaying { id: 12, seq: Seq(17), run: RunId(4) }];
         positions
@@ -298,8 +345,8 @@ mod tests {
     #[test]
     fn partial_blocks_that_do_not_fit_are_left_out_from_the_end() {
         let positions = full();
-        let bytes = encode(&positions, 600);
-        assert!(bytes.len() <= 600);
+        let bytes = encode(&positions, 900);
+        assert!(bytes.len() <= 900);
         let read = decode(&bytes).unwrap();
         assert!(read.partial.len() < 20 && !read.partial.is_empty());
         assert_eq!(read.partial[..], positions.partial[..read.partial.len()]);

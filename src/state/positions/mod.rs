@@ -15,5 +15,7 @@ pub use bits::Bits;
 pub use carry::{Carried, NewLane, carry, may_keep};
 pub use codec::DecodeError;
 pub use look::{highest, look, names, needs, usable};
-pub use record::{Counter, Partial, Positions, Replaying, Side, Tally, TopicCounters, Totals};
+pub use record::{
+    Counter, Partial, Passed, PassedStream, Positions, Replaying, Side, Tally, TopicCounters, Totals,
+};
 pub use store::{Restored, Store, StoreError, Unusable, directory};

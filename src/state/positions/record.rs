@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Bits;
 use crate::event::UnixMillis;
-use crate::ids::{RunId, SegmentId, Seq, SpoolId, TopicName};
+use crate::ids::{RunId, SegmentId, Seq, SpoolId, StreamName, TopicName};
 
 /// Everything known about the delivery of one lane to one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,49 @@ pub struct Positions {
     pub letters: u64,
     /// Dead letters that are being sent again: the totals count them as nothing yet.
     pub replaying: Vec<Replaying>,
+    /// A sum over the routes by which the sides' streams were told; 0 where that is not known.
+    pub routes: u64,
+    /// What is settled beyond the position since before routes changed, the oldest change first.
+    pub passed: Vec<Passed>,
+}
+
+/// Where readers stood when routes changed and they became one, which began again at the position of the hindmost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// Everything before this is settled, except of the streams that follow.
+    pub below: Seq,
+    /// Streams that had a reader of their own.
+    pub streams: Vec<PassedStream>,
+    /// Events that are still to be found, of those nobody has counted.
+    pub waiting: i64,
+    /// See [`Side::dropped`].
+    pub dropped: bool,
+}
+
+/// A stream of a [`Passed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedStream {
+    /// Its name.
+    pub stream: StreamName,
+    /// From here on it had a reader of its own.
+    pub from: Seq,
+    /// What that reader had settled.
+    pub below: Seq,
+}
+
+impl Passed {
+    /// Whether a block was settled by then.
+    #[must_use]
+    pub fn is_settled(&self, stream: &StreamName, first: Seq) -> bool {
+        let own = self.streams.iter().find(|s| s.stream == *stream && s.from <= first);
+        first < own.map_or(self.below, |s| s.below)
+    }
+
+    /// Beyond this it says nothing.
+    #[must_use]
+    pub fn end(&self) -> Seq {
+        self.streams.iter().map(|s| s.below).fold(self.below, Seq::max)
+    }
 }
 
 /// A dead letter that is being sent again.
@@ -62,6 +105,8 @@ pub struct Side {
     pub dropped: bool,
     /// For how many milliseconds the topic has been missing or forbidden while the cluster was reached.
     pub missing_for: u64,
+    /// The streams whose events it has, each from this number on.
+    pub streams: Vec<(StreamName, Seq)>,
 }
 
 /// Counts of settled events by what became of them.
@@ -187,6 +232,8 @@ impl Positions {
             partial: Vec::new(),
             letters: 0,
             replaying: Vec::new(),
+            routes: 0,
+            passed: Vec::new(),
         }
     }
 
@@ -196,7 +243,8 @@ impl Positions {
         let sides = self.sides.iter().flat_map(|s| [s.from, s.position, s.end.unwrap_or_default()]);
         let partial = self.partial.iter().map(|p| p.first.plus(u64::from(p.settled.len())));
         let tallies = self.tallies.values().map(|t| t.last);
-        sides.chain(partial).chain(tallies).fold(self.position, Seq::max)
+        let passed = self.passed.iter().map(Passed::end);
+        sides.chain(partial).chain(tallies).chain(passed).fold(self.position, Seq::max)
     }
 
     /// The lowest event that may still be needed: segments below may be deleted.
@@ -226,6 +274,7 @@ mod tests {
             since: 0,
             dropped: false,
             missing_for: 0,
+            streams: Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A log that is a list of blocks.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::super::super::log::{BlockInfo, Log, LogError, LogReader, Read, Why};
@@ -76,6 +77,19 @@ impl TestLog {
         let why = if dropped { Why::Dropped } else { Why::Lost };
         *read = Read::Gone { range, why };
         Some(range)
+    }
+
+    /// The stream of every event that can be read.
+    pub(super) fn streams(&self) -> BTreeMap<Seq, StreamName> {
+        let log = self.0.lock().unwrap();
+        let blocks = log.iter().filter_map(|read| match read {
+            Read::Block(info, _) => Some(info.clone()),
+            _ => None,
+        });
+        let events = blocks.flat_map(|info| {
+            (info.range.first.0..info.range.end.0).map(move |seq| (Seq(seq), info.stream.clone()))
+        });
+        events.collect()
     }
 
     pub(super) fn end(&self) -> Seq {

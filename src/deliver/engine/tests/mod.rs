@@ -66,6 +66,13 @@ proptest! {
     }
 
     #[test]
+    fn routes_that_change_between_processes_lose_and_double_nothing_of_what_waits(seed: u64) {
+        let mut world = World::exact(seed, None);
+        world.rerouted = Some(std::collections::BTreeMap::new());
+        play(world, 300, false);
+    }
+
+    #[test]
     fn what_is_refused_becomes_a_dead_letter_once_and_the_rest_arrives(seed: u64) {
         let mut world = World::exact(seed, None);
         world.cluster.poison = 7;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::super::{Engine, Limits, Now, Settings, Wake, splitmix};
+use super::super::{Engine, Limits, Now, Router, Settings, Wake, is_rerouted, make_one, splitmix};
 use super::cluster::{Cluster, Record, TestSink};
 use super::log::TestLog;
 use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
@@ -24,6 +24,7 @@ pub(super) fn settings() -> Settings {
         linger: Duration::ZERO,
         batch_size: 800,
         header: Some(Incarnation(SPOOL.0)),
+        routes: 1,
         holds_in_doubt: false,
         missing_topic_after: Duration::from_secs(24 * 3600),
         journal: false,
@@ -54,6 +55,8 @@ pub(super) struct World {
     pub(super) book: Option<Book>,
     pub(super) letters: Store,
     pub(super) missing_topic_after: Duration,
+    /// Streams that go to another topic than that of their name; they change at every start.
+    pub(super) rerouted: Option<BTreeMap<String, &'static str>>,
 }
 
 /// What is durable with a journal.
@@ -201,6 +204,7 @@ impl World {
             book: None,
             letters: Store::default(),
             missing_topic_after: settings().missing_topic_after,
+            rerouted: None,
         }
     }
 
@@ -221,8 +225,17 @@ impl World {
         world
     }
 
+    fn change_routes(&mut self) {
+        let choices = [("a", ["a", "b"]), ("b", ["b", "late"]), ("late", ["late", "a"])];
+        let drawn = choices.map(|(stream, topics)| (stream.to_owned(), topics[self.random(2)]));
+        if let Some(rerouted) = &mut self.rerouted {
+            *rerouted = drawn.into();
+        }
+    }
+
     /// Another process begins, from what is durable.
     pub(super) fn start(&mut self, seed: u64) {
+        self.change_routes();
         let Some(book) = &mut self.book else { return };
         book.begun = false;
         book.late.clear();
@@ -239,9 +252,18 @@ impl World {
             Some(Control::CutAnew) => in_doubt.clear(),
             _ => {}
         }
+        let rerouted = self.rerouted.clone().unwrap_or_default();
+        let router: Router = Box::new(move |stream: &StreamName| {
+            TopicName::new(rerouted.get(stream.as_str()).copied().unwrap_or(stream.as_str())).ok()
+        });
+        let routes =
+            self.rerouted.as_ref().map_or(1, |r| u64::from(crc32fast::hash(format!("{r:?}").as_bytes())) + 1);
+        if is_rerouted(&positions, routes) {
+            (book.positions, book.intents) = (positions.clone(), in_doubt.clone());
+            make_one(&mut positions);
+        }
         let missing_topic_after = self.missing_topic_after;
-        let settings = Settings { journal: true, missing_topic_after, ..settings() };
-        let router = Box::new(|stream: &StreamName| TopicName::new(stream.as_str()).ok());
+        let settings = Settings { journal: true, missing_topic_after, routes, ..settings() };
         let (log, sink) = (self.log.clone(), self.sink.clone());
         let known = (positions.letters, positions.replaying.clone());
         self.engine = Engine::new(log, sink, settings, router, positions, seed);
@@ -439,7 +461,11 @@ impl World {
                 assert_eq!(counters, (0..log.len() as u64).collect::<Vec<_>>(), "{topic}/{partition}");
             }
             let replayed = |seq| self.letters.all.iter().any(|s| s.letter.seq == seq);
-            check_order_of_keys(log.iter().filter(|(h, _)| !replayed(h.seq)));
+            let streams = self.log.streams();
+            for stream in ["a", "b", "late"] {
+                let of = |seq: Seq| streams.get(&seq).is_none_or(|s| s.as_str() == stream);
+                check_order_of_keys(log.iter().filter(|(h, _)| !replayed(h.seq) && of(h.seq)));
+            }
         }
         for stored in self.letters.there() {
             *times_seen.entry(stored.letter.seq).or_default() += 1;

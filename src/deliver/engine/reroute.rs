@@ -1,0 +1,79 @@
+//! Routes that have changed since positions were saved.
+//!
+//! A topic that was set apart has a reader of its own, which knows its streams. Where routes have changed since, all readers
+//! become one again: the main reader goes back to the hindmost of them, and [`Passed`] says what is settled
+//! beyond, so that it reads again what is not, and that goes the new way. Whatever is in doubt is settled where it was sent.
+
+use super::super::log::Log;
+use super::{Engine, Sink};
+use crate::ids::{Seq, StreamName};
+use crate::state::positions::{Passed, PassedStream, Positions};
+
+/// Whether routes have changed while a topic was set apart.
+#[must_use]
+pub fn is_rerouted(positions: &Positions, routes: u64) -> bool {
+    !positions.sides.is_empty() && positions.routes != 0 && positions.routes != routes
+}
+
+/// Makes one reader of all. DURABILITY: the journal must say nothing but what is in doubt by the positions as they were:
+/// those that come of this know less of windows that have arrived.
+pub fn make_one(positions: &mut Positions) {
+    let sides = std::mem::take(&mut positions.sides);
+    let streams = sides.iter().flat_map(|side| {
+        let below = side.position.max(side.end.unwrap_or_default());
+        side.streams.iter().map(move |(stream, from)| PassedStream {
+            stream: stream.clone(),
+            from: *from,
+            below,
+        })
+    });
+    let passed = Passed {
+        below: positions.position,
+        streams: streams.collect(),
+        waiting: sides.iter().map(|s| s.waiting.max(0)).sum(),
+        dropped: sides.iter().any(|s| s.dropped),
+    };
+    let hindmost = sides.iter().filter(|s| s.end.is_none()).map(|s| s.position);
+    positions.position = hindmost.fold(positions.position, Seq::min);
+    positions.passed.push(passed);
+}
+
+/// Whether a block was settled before routes changed.
+pub(super) fn is_passed(passed: &[Passed], stream: &StreamName, first: Seq) -> bool {
+    passed.iter().any(|p| p.is_settled(stream, first))
+}
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// Events that nobody had counted are counted now, or handed to a reader that will; where the main reader is past all
+    /// of it, what was not found again is lost.
+    pub(super) fn count_passed(&mut self, first: Seq, count: u64) {
+        for passed in self.passed.iter_mut().filter(|p| first < p.end()) {
+            passed.waiting = passed.waiting.saturating_sub_unsigned(count);
+        }
+    }
+
+    /// Whether what was sent by other routes is still in doubt.
+    pub(super) fn waits_for_old_routes(&mut self) -> bool {
+        let other = self.routes_before.is_some_and(|before| before != self.settings.routes);
+        if !other || self.resumed.is_empty() {
+            self.routes_before = None;
+        }
+        self.routes_before.is_some()
+    }
+
+    pub(super) fn forget_passed_routes(&mut self) {
+        let position = self.main.tracker.position();
+        let (done, left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.passed).into_iter().partition(|p| p.end() <= position);
+        self.passed = left;
+        for passed in done {
+            self.totals.even_out(passed.waiting, passed.dropped);
+        }
+    }
+
+    /// How many of numbers that are gone had not been counted.
+    pub(super) fn uncounted(&self, first: Seq, count: u64) -> u64 {
+        let open = self.passed.iter().filter(|p| first < p.end());
+        open.map(|p| u64::try_from(p.waiting).unwrap_or_default()).fold(count, u64::min)
+    }
+}
