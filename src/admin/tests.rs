@@ -330,6 +330,39 @@ async fn only_get_and_head_are_known() {
     assert_eq!((reply.code, reply.body.as_str()), (200, ""));
 }
 
+async fn post(address: SocketAddr, path: &str, kind: &str, body: &str) -> Reply {
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nConnection: close\r\n");
+    request(address, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await
+}
+
+#[tokio::test]
+async fn dead_letters_are_sent_again_or_purged_by_a_post_of_json_and_by_nothing_else() {
+    let run = running(Limits::DEFAULT);
+    let json = "application/json";
+    for (path, done) in [("/dead-letters/replay", "Replay([1, 2])"), ("/dead-letters/purge", "Purge([1, 2])")]
+    {
+        let reply = post(run.address(), path, json, r#"{"ids": [1, 2]}"#).await;
+        assert_eq!((reply.code, reply.json()["done"].as_str()), (200, Some(done)));
+        // What a form on a web page elsewhere can send.
+        assert_eq!(post(run.address(), path, "text/plain", r#"{"ids": [1, 2]}"#).await.code, 400);
+        for wrong in ["", "[1]", "{}", r#"{"ids": [-1]}"#, r#"{"ids": [1], "all": true}"#] {
+            let reply = post(run.address(), path, json, wrong).await;
+            assert_eq!(reply.code, 400, "{wrong}");
+            assert!(reply.body.contains("ids"), "{}", reply.body);
+        }
+        assert_eq!(
+            post(run.server.metrics_address().unwrap(), path, json, r#"{"ids": [1]}"#).await.code,
+            405
+        );
+        let reply = run.get(path).await;
+        assert_eq!(reply.code, 404, "{}", reply.body);
+    }
+    assert_eq!(post(run.address(), "/dead-letters/purge", json, r#"{"ids": []}"#).await.code, 400);
+    let long = format!("{{\"ids\": [{}]}}", "1,".repeat(600_000));
+    assert_eq!(post(run.address(), "/dead-letters/purge", json, &long).await.code, 400);
+}
+
 #[tokio::test]
 async fn over_loopback_a_name_that_anybody_can_point_here_is_refused() {
     let run = running(Limits::DEFAULT);

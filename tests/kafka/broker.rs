@@ -1,4 +1,4 @@
-//! A real Kafka broker (KRaft, one node) as a process that can be stopped, killed, frozen and started again.
+//! A real Kafka broker (KRaft, alone or one of three) as a process that can be stopped, killed, frozen and started again.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::java;
 use crate::support::ports::free_port;
 use crate::support::process::{Process, Signal, scratch};
 
-/// One broker, its own cluster.
+/// One broker: its own cluster, or a node of one.
 pub struct Broker {
     /// Port of its client listener on 127.0.0.1; stays the same over restarts.
     pub port: u16,
@@ -30,11 +30,26 @@ impl Broker {
 
     /// Formats a broker that does not run yet.
     pub fn create(name: &str) -> Self {
-        let (port, controller) = (free_port(), free_port());
+        let controller = free_port();
+        Self::node(name, 1, &[controller], &cluster_id(controller))
+    }
+
+    /// Formats and starts a cluster of three, whose topics have three replicas, two of them in sync.
+    pub fn cluster(name: &str) -> [Self; 3] {
+        let controllers = [free_port(), free_port(), free_port()];
+        let id = cluster_id(controllers[0]);
+        let brokers = [1, 2, 3].map(|node| Self::node(&format!("{name}-{node}"), node, &controllers, &id));
+        // Alone each would wait for a quorum.
+        std::thread::scope(|scope| brokers.iter().for_each(|broker| drop(scope.spawn(|| broker.run()))));
+        brokers
+    }
+
+    fn node(name: &str, node: usize, controllers: &[u16], id: &str) -> Self {
         let dir = scratch(&format!("kafka-{name}"));
-        let broker = Self { port, dir, process: Mutex::new(None) };
-        fs::write(broker.properties(), broker.configuration(controller)).expect("a writable directory");
-        broker.format();
+        let broker = Self { port: free_port(), dir, process: Mutex::new(None) };
+        fs::write(broker.properties(), broker.configuration(node, controllers))
+            .expect("a writable directory");
+        broker.format(id);
         broker
     }
 
@@ -53,12 +68,18 @@ impl Broker {
         self.dir.join("server.properties")
     }
 
-    fn configuration(&self, controller: u16) -> String {
-        let port = self.port;
+    fn configuration(&self, node: usize, controllers: &[u16]) -> String {
+        let (port, controller, copies) = (self.port, controllers[node - 1], controllers.len());
+        let voters = controllers.iter().zip(1..).map(|(port, id)| format!("{id}@127.0.0.1:{port}"));
+        let voters = voters.collect::<Vec<_>>().join(",");
         format!(
             "process.roles=broker,controller\n\
-             node.id=1\n\
-             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             node.id={node}\n\
+             controller.quorum.voters={voters}\n\
+             default.replication.factor={copies}\n\
+             min.insync.replicas={in_sync}\n\
+             broker.session.timeout.ms=6000\n\
+             controlled.shutdown.retry.backoff.ms=500\n\
              listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
              advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
              controller.listener.names=CONTROLLER\n\
@@ -69,21 +90,20 @@ impl Broker {
              num.io.threads=4\n\
              log.cleaner.enable=false\n\
              group.initial.rebalance.delay.ms=0\n\
-             offsets.topic.replication.factor=1\n\
+             offsets.topic.replication.factor={copies}\n\
              offsets.topic.num.partitions=1\n\
-             transaction.state.log.replication.factor=1\n\
-             transaction.state.log.min.isr=1\n\
+             transaction.state.log.replication.factor={copies}\n\
+             transaction.state.log.min.isr={in_sync}\n\
              transaction.state.log.num.partitions=3\n",
-            data = self.dir.join("data").display()
+            data = self.dir.join("data").display(),
+            in_sync = if copies > 1 { 2 } else { 1 },
         )
     }
 
-    fn format(&self) {
-        // 16 bytes in base64url without padding, different for each broker: the cluster's id.
-        let id = format!("{:A<21}A", format!("{}-{}", std::process::id(), self.port));
+    fn format(&self, id: &str) {
         let properties = self.properties();
         let properties = properties.to_str().expect("a UTF-8 path");
-        java::tool("kafka.tools.StorageTool", &["format", "-t", &id, "-c", properties]);
+        java::tool("kafka.tools.StorageTool", &["format", "-t", id, "-c", properties]);
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Process>> {
@@ -144,4 +164,9 @@ impl Broker {
         }
         removed
     }
+}
+
+/// 16 bytes in base64url without padding, different for each cluster.
+fn cluster_id(port: u16) -> String {
+    format!("{:A<21}A", format!("{}-{port}", std::process::id()))
 }

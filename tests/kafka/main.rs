@@ -15,6 +15,7 @@
 
 mod acknowledge;
 mod broker;
+mod cluster;
 mod controls;
 mod crash;
 mod exactly;
@@ -54,6 +55,11 @@ fn main() -> ExitCode {
             kafka_frozen_for_a_minute_in_mid_stream_costs_nothing,
             kafka_killed_again_and_again_under_load_costs_nothing,
             kafka_restarted_with_an_empty_producer_cache_gets_no_event_twice,
+        ],
+        cluster: [
+            three_brokers_restarted_killed_and_frozen_in_turn_under_a_killed_agent_get_every_event_once,
+            partitions_that_are_added_under_load_are_used_and_nothing_is_lost_or_doubled,
+            a_topic_deleted_and_made_anew_gets_everything_that_is_accepted_since,
         ],
         volume: [
             a_million_events_over_http_and_tcp_arrive_once_and_in_order,
