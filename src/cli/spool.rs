@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+pub(super) use self::repair::is_running;
+
 use super::{Failure, General, Outcome};
 use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, SpoolId};

@@ -18,3 +18,4 @@ pub mod ports;
 pub mod process;
 pub mod random;
 pub mod readme;
+pub mod records;

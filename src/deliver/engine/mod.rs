@@ -265,6 +265,8 @@ pub struct Engine<L: Log, S: Sink> {
     since: Seq,
     totals: Totals,
     tallies: BTreeMap<SegmentId, Tally>,
+    /// The run of each of these segments; `None` where there are several.
+    runs: BTreeMap<SegmentId, Option<RunId>>,
     topology: Option<Arc<Topology>>,
     link_up: bool,
     closing: bool,
@@ -323,6 +325,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             since: positions.since,
             totals: positions.totals,
             tallies: positions.tallies,
+            runs: BTreeMap::new(),
             topology: None,
             link_up: false,
             closing: false,

@@ -255,6 +255,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Puts the events of a block that are not in windows yet into windows of `name`.
     fn fill(&mut self, name: &TopicName, info: &BlockInfo, payload: &[u8], now: Now) {
+        self.note_run(info.segment, info.run);
         self.enter(name, info, payload);
         let Self { topics, main, sides, settings, random, spare, sendable, .. } = self;
         let Some(topic) = topics.get_mut(name) else { return };
