@@ -1,4 +1,5 @@
-//! `spoolway verify` as people run it, on topics that an agent filled and that were broken by hand.
+//! `spoolway verify` as people run it, on topics that an agent filled and that were broken by hand; and `spoolway
+//! spool replay`, which it judges.
 
 #![allow(
     clippy::expect_used,
@@ -12,12 +13,13 @@ mod support;
 
 use std::time::Duration;
 
-use serde_json::Value;
 use spoolway::target::{Target, TargetOptions};
 use support::agent::{Setup, spoolway};
+use support::http;
 use support::ledger::Told;
 use support::load::{Load, Plan};
 use support::records::{Hands, foreign};
+use support::verify::{Ran, sums, verify};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -60,32 +62,6 @@ impl Site {
         let bootstrap = self.target.bootstrap();
         verify(code, &[&["-b", &bootstrap], args].concat())
     }
-}
-
-struct Ran {
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {} {}", self.out, self.err))
-    }
-}
-
-#[track_caller]
-fn verify(code: i32, args: &[&str]) -> Ran {
-    let output = spoolway().arg("verify").args(args).output().expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    let ran = Ran { out: text(output.stdout), err: text(output.stderr) };
-    assert_eq!(output.status.code(), Some(code), "{args:?}\n{}\n{}", ran.out, ran.err);
-    ran
-}
-
-/// events, missing, doubled, reordered, foreign of an object.
-fn sums(of: &Value) -> [u64; 5] {
-    ["events", "missing", "doubled", "reordered", "foreign"]
-        .map(|name| of[name].as_u64().unwrap_or_else(|| panic!("{name} in {of}")))
 }
 
 #[test]
@@ -255,4 +231,111 @@ fn what_proves_nothing_is_no_success_and_what_is_done_wrong_is_said() {
     says(2, &["--topic", "empty", "--ledger", "src"], "no ledger in it");
     let dead = verify(1, &["-b", "127.0.0.1:1", "--topic", "empty"]);
     assert!(dead.err.contains("can't connect to 127.0.0.1:1"), "{}", dead.err);
+}
+
+#[test]
+fn a_drained_agent_has_noted_down_every_segment_but_its_last() {
+    let site = Site::new(&[("orders", 1)]);
+    let small = "segment_size = \"1MiB\"\nmax_event_size = \"64KiB\"\ncompression = \"none\"";
+    let setup = site.setup("noted").spool(small);
+    // Stopped as soon as it is drained: nothing more comes that would make it look again.
+    site.deliver(&setup, "orders", 1, 20_000);
+    let dir = setup.data_dir();
+    let dir = dir.to_str().expect("a path of text");
+    let found = site.verify(0, &["--topic", "orders", "--ledger", dir, "--json"]).json();
+    assert!(found["ledger"]["segments"].as_u64() >= Some(3), "{}", found["ledger"]);
+}
+
+/// 30 events of `orders` and 10 of `audit.login`, delivered and kept; the agent has ended.
+fn kept(site: &Site, name: &str) -> Setup {
+    let setup = site.setup(name).spool("compression = \"none\"\nretain_delivered = \"1h\"");
+    let agent = setup.start();
+    for (stream, count) in [("orders", 30), ("audit.login", 10)] {
+        for n in 0..count {
+            let body = format!("{stream} {n:03}");
+            let answer = http::post(setup.http, &format!("/v1/events/{stream}?key=k"), "", body.as_bytes());
+            assert_eq!(answer.expect("an answer").status, 200);
+        }
+    }
+    agent.wait_drained(None, SOON);
+    agent.stop();
+    setup
+}
+
+/// `spoolway spool replay DIR -b …`, which must end with this code.
+#[track_caller]
+fn replay(site: &Site, setup: &Setup, code: i32, args: &[&str]) -> Ran {
+    let mut command = spoolway();
+    command.args(["spool", "replay"]).arg(setup.data_dir());
+    if !args.contains(&"-c") {
+        command.args(["-b", &site.target.bootstrap()]);
+    }
+    let output = command.args(args).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let ran = Ran { out: text(output.stdout), err: text(output.stderr) };
+    assert_eq!(output.status.code(), Some(code), "{args:?}\n{}\n{}", ran.out, ran.err);
+    ran
+}
+
+#[test]
+fn a_replay_sends_nothing_unless_told_to_and_then_exactly_what_was_asked_for() {
+    let site = Site::new(&[("orders", 2), ("audit.login", 1), ("again", 3), ("plain", 1)]);
+    let setup = kept(&site, "replay");
+    let said = replay(&site, &setup, 0, &[]);
+    assert!(said.out.contains("lane main, stream orders to topic orders: 30 events, 1..=30"), "{}", said.out);
+    assert!(said.out.contains("Nothing was sent. To send these 40 events: --execute"), "{}", said.out);
+    let orders = ["--topic", "orders", "--json"];
+    assert_eq!(sums(&site.verify(0, &orders).json()["totals"]), [30, 0, 0, 0, 0]);
+
+    let six = ["--stream", "ord*", "--from-seq", "5", "--to-seq", "10", "--execute", "--json"];
+    let sent = replay(&site, &setup, 0, &six).json();
+    assert_eq!(
+        (&sent["acknowledged"], &sent["events"], &sent["executed"]),
+        (&6.into(), &6.into(), &true.into())
+    );
+    assert_eq!(sums(&site.verify(3, &orders).json()["totals"]), [30, 0, 6, 0, 0]);
+
+    // To a topic of its own it is whole, in order, event by event.
+    let sent = replay(&site, &setup, 0, &["--topic", "again", "--execute"]);
+    assert!(sent.out.ends_with("40 events sent and acknowledged.\n"), "{}", sent.out);
+    assert_eq!(sums(&site.verify(0, &["--topic", "again", "--json"]).json()["totals"]), [40, 0, 0, 0, 0]);
+    // With the destination of the configuration, whose codec rskafka can read.
+    let config = setup.dir.join("spoolway.toml");
+    let config = config.to_str().expect("text");
+    let audit = ["-c", config, "--topic", "plain", "--stream", "audit.login"];
+    replay(&site, &setup, 0, &[&audit[..], &["--execute", "--no-header"]].concat());
+    let plain = site.verify(1, &["--topic", "plain", "--json"]).json();
+    assert_eq!(sums(&plain["totals"]), [0, 0, 0, 0, 10]);
+    let values: Vec<_> = site.hands.read("plain", 0).into_iter().map(|r| (r.key, r.value)).collect();
+    let expected = (0..10).map(|n| (Some(b"k".to_vec()), Some(format!("audit.login {n:03}").into_bytes())));
+    assert_eq!(values, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_replay_goes_by_the_routes_of_the_configuration_and_says_what_is_damaged_or_wrong() {
+    let site = Site::new(&[("orders", 1), ("audit.login", 1), ("routed", 1)]);
+    let setup = kept(&site, "replay-routes");
+    let mut routed = site.setup("replay-config").without_tcp().route("audit.*", "home", "routed");
+    routed.dir.clone_from(&setup.dir);
+    let config = setup.dir.join("routed.toml");
+    std::fs::write(&config, routed.config()).expect("a file");
+    let config = config.to_str().expect("text");
+    let sent = replay(&site, &setup, 0, &["-c", config, "--execute", "--json"]).json();
+    assert_eq!((&sent["acknowledged"], &sent["rows"][0]["topic"]), (&10.into(), &"routed".into()));
+
+    let segment = setup.data_dir().join("lanes/main/00000000000000000001.seg");
+    let mut bytes = std::fs::read(&segment).expect("a segment");
+    let at = bytes.windows(10).position(|w| w == b"orders 007").expect("an event");
+    bytes[at] ^= 4;
+    std::fs::write(&segment, bytes).expect("a writable file");
+    let sent = replay(&site, &setup, 3, &["--topic", "routed", "--execute", "--json"]);
+    assert_eq!((&sent.json()["acknowledged"], &sent.json()["lost"]), (&39.into(), &1.into()));
+    assert!(sent.err.contains("damaged: 8..=8"), "{}", sent.err);
+
+    let ghost = replay(&site, &setup, 1, &["--topic", "ghost", "--execute", "--from-seq", "20"]);
+    assert!(ghost.err.contains("topic ghost can't be written to"), "{}", ghost.err);
+    assert!(ghost.err.contains("--lane main --from-seq 20"), "{}", ghost.err);
+    let wrong = replay(&site, &setup, 2, &["--from-seq", "9", "--to-seq", "3"]);
+    assert!(wrong.err.contains("no event is in between"), "{}", wrong.err);
+    replay(&site, &setup, 2, &["--execute", "--dry-run"]);
 }

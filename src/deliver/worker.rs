@@ -344,7 +344,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         if let Some(upto) = self.needs.update(&self.names.destination, needed) {
             self.retention.release(upto);
         }
-        if let Some(segment) = segment {
+        // With everything settled, what is needed next is in no segment yet.
+        if let Some(segment) = segment.or_else(|| self.retention.segment_of(needed.prev())) {
             self.note_finished(segment);
         }
     }

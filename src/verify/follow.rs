@@ -76,6 +76,8 @@ pub struct Follower {
     /// Only these relays: high halves of their incarnations; none: all.
     only: HashSet<u32>,
     identities: Identities,
+    /// Relays and their runs: high halves of both.
+    runs: HashSet<(u32, u32)>,
     partitions: Vec<Partition>,
 }
 
@@ -120,6 +122,7 @@ impl Follower {
             topic: topic.to_owned(),
             only: only.iter().copied().collect(),
             identities: Identities::new(),
+            runs: HashSet::new(),
             partitions: extents.iter().map(partition).collect(),
         }
     }
@@ -142,6 +145,7 @@ impl Follower {
                 }
                 Mark::Relay(header) => {
                     let before = self.identities.insert(&header);
+                    self.runs.insert((header.incarnation, header.run));
                     place.take(&header, before);
                     if before != Before::Again
                         && let Some((topic, expected)) = expected.as_mut()
@@ -192,8 +196,8 @@ impl Follower {
             line.times.into_iter().for_each(|times| relay.note(times));
             places.entry(incarnation).or_default().insert(number);
         }
-        for (incarnation, _) in self.identities.runs() {
-            relays.entry(incarnation).and_modify(|relay| relay.runs += 1);
+        for (incarnation, _) in &self.runs {
+            relays.entry(*incarnation).and_modify(|relay| relay.runs += 1);
         }
         for (incarnation, places) in places {
             relays.entry(incarnation).and_modify(|relay| relay.partitions = places.len());

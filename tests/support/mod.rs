@@ -19,3 +19,4 @@ pub mod process;
 pub mod random;
 pub mod readme;
 pub mod records;
+pub mod verify;

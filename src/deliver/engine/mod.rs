@@ -32,6 +32,7 @@ mod stuck;
 #[cfg(test)]
 mod tests;
 
+pub(super) use fill::{RECORD_OVERHEAD, event_size, keyed_partition, record};
 pub use positions::View;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

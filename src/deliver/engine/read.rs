@@ -255,7 +255,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Puts the events of a block that are not in windows yet into windows of `name`.
     fn fill(&mut self, name: &TopicName, info: &BlockInfo, payload: &[u8], now: Now) {
-        self.note_run(info.segment, info.run);
         self.enter(name, info, payload);
         let Self { topics, main, sides, settings, random, spare, sendable, .. } = self;
         let Some(topic) = topics.get_mut(name) else { return };
@@ -282,6 +281,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Makes the entry of a block that is read for the first time, with what is known of its events already.
     pub(super) fn enter(&mut self, name: &TopicName, info: &BlockInfo, payload: &[u8]) {
+        self.note_run(info.segment, info.run);
         let Self { main, sides, restored, resumed, buried, .. } = self;
         let side = sides.get_mut(name).filter(|s| s.owns(info.range.first));
         let cursor = side.map_or(main, |s| &mut s.cursor);

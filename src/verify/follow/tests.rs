@@ -23,7 +23,7 @@ type Log = Vec<Option<Made>>;
 fn header(made: Made, partition: usize) -> RecordHeader {
     RecordHeader::new(
         Incarnation(u64::from(made.relay) << 32),
-        RunId(u64::from(made.run) << 32),
+        RunId((u64::from(made.relay) << 8 | u64::from(made.run)) << 32),
         Seq(made.seq),
         1_000 + made.seq as i64,
         Counter { epoch: 100 * u16::from(made.relay) + partition as u16, value: made.counter },
@@ -328,6 +328,15 @@ fn a_replay_under_another_counter_is_doubled() {
     let mut all = pieces(0, &[relay(1, 1, 0), relay(1, 2, 1)]);
     let again = header(relay(1, 2, 0).unwrap(), 77);
     all.push(Seen::Record { offset: 2, mark: Mark::Relay(again), hash: 0 });
+    let counts = one_partition(0, &all);
+    assert_eq!((counts.doubled, counts.events, counts.missing), (1, 2, 0));
+}
+
+#[test]
+fn an_event_that_a_copy_of_the_data_directory_sent_too_is_doubled() {
+    let mut all = pieces(0, &[relay(1, 1, 0), relay(1, 2, 1)]);
+    let copy = RecordHeader { incarnation: 99, ..header(relay(1, 2, 0).unwrap(), 5) };
+    all.push(Seen::Record { offset: 2, mark: Mark::Relay(copy), hash: 0 });
     let counts = one_partition(0, &all);
     assert_eq!((counts.doubled, counts.events, counts.missing), (1, 2, 0));
 }
