@@ -29,6 +29,9 @@ pub struct Claim {
     pub last: Seq,
     /// How many of its events the destination holds.
     pub delivered: u64,
+    /// How many of its events it may hold all the same: dead letters that were sent again, and what was given up
+    /// while it was in doubt.
+    pub beyond: u64,
     /// Sum of their hashes; `None` where it does not cover them all.
     pub hash: Option<u64>,
 }
@@ -38,7 +41,7 @@ impl Claim {
     #[must_use]
     pub fn of(row: &Row) -> Self {
         // The hash of a block of which some events were given up is not in the sum.
-        let whole = row.dead_lettered == 0 && row.dropped == 0 && row.lost_to_damage == 0;
+        let beyond = row.dead_lettered + row.dropped + row.lost_to_damage;
         Self {
             lane: row.key.lane.clone(),
             destination: row.key.destination.clone(),
@@ -47,7 +50,8 @@ impl Claim {
             first: row.first_seq,
             last: row.last_seq,
             delivered: row.delivered,
-            hash: whole.then_some(row.hash),
+            beyond,
+            hash: (beyond == 0).then_some(row.hash),
         }
     }
 }
@@ -152,7 +156,7 @@ impl Expected {
                     Finding::Missing
                 }
             }
-            Some(_) if sum.found > claim.delivered => Finding::Differs,
+            Some(_) if sum.found > claim.delivered + claim.beyond => Finding::Differs,
             Some(_) if claim.hash.is_some_and(|hash| hash != sum.hash) => Finding::Differs,
             _ => Finding::Holds,
         };
@@ -191,6 +195,7 @@ mod tests {
             first: Seq(range.0),
             last: Seq(range.1),
             delivered,
+            beyond: 0,
             hash,
         }
     }
@@ -241,6 +246,18 @@ mod tests {
         assert_eq!(found[0], (1, 4, Finding::Missing));
         assert_eq!(found[1..3], differs);
         assert_eq!(found[3..], [(4, 0, Finding::Missing), (5, 0, Finding::Unknown)]);
+    }
+
+    #[test]
+    fn dead_letters_that_were_sent_again_are_no_contradiction() {
+        let dead = |delivered, beyond| Claim { beyond, ..claim(Some(1), 1, (1, 9), delivered, None) };
+        for (claim, finding) in
+            [(dead(7, 2), Finding::Holds), (dead(9, 0), Finding::Holds), (dead(7, 1), Finding::Differs)]
+        {
+            let mut expected = Expected::new(vec![claim]);
+            see(&mut expected, 0, 1, 1..=9);
+            assert_eq!(findings(&expected, &[]), [(1, 9, finding)]);
+        }
     }
 
     #[test]

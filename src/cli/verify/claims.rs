@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::VerifyArgs;
 use crate::cli::Failure;
-use crate::cli::spool::is_running;
 use crate::cli::client::Client;
+use crate::cli::spool::is_running;
 use crate::cli::status::ledger::each_page;
 use crate::config::parse_host_port;
 use crate::ids::{DestinationName, LaneName, SegmentId, Seq};
@@ -78,7 +78,7 @@ impl Line {
         let hex = |text: &str| u64::from_str_radix(text, 16).ok();
         let run =
             self.run.as_deref().map(|run| hex(run).map(|run| u32::try_from(run >> 32).unwrap_or_default()));
-        let whole = self.dead_lettered == 0 && self.dropped == 0 && self.lost_to_damage == 0;
+        let beyond = self.dead_lettered + self.dropped + self.lost_to_damage;
         let hash = hex(&self.hash)?;
         Some(Claim {
             lane: LaneName::new(&self.lane).ok()?,
@@ -88,7 +88,8 @@ impl Line {
             first: Seq(self.first_seq),
             last: Seq(self.last_seq),
             delivered: self.delivered,
-            hash: whole.then_some(hash),
+            beyond,
+            hash: (beyond == 0).then_some(hash),
         })
     }
 }
