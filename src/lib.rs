@@ -40,3 +40,4 @@ pub mod spool;
 pub mod state;
 pub mod status;
 pub mod target;
+pub mod verify;

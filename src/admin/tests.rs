@@ -121,6 +121,7 @@ impl Facts for Fake {
         }
         let row = Row {
             key: key.clone(),
+            run: None,
             first_seq: Seq(1),
             last_seq: Seq(9),
             accepted: 9,

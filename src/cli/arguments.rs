@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Exit, Failure, Outcome, check, demo, dlq, pipe, run, spool, status};
+use super::{Exit, Failure, Outcome, check, demo, dlq, pipe, run, spool, status, verify};
 use crate::config::{self, Environment, Loaded};
 use crate::logs;
 
@@ -100,6 +100,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Say what a running agent is doing.
     Status(status::StatusArgs),
+    /// Read topics back and prove that every event is there once, in order.
+    Verify(verify::VerifyArgs),
     /// Look into a spool, whether its agent runs or not.
     Spool(spool::SpoolArgs),
     /// Dead letters: events that a destination will never take, with the reason.
@@ -128,6 +130,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::DemoPart(args) => demo::run_part(args, &general),
         Command::Check(args) => check::run(&args, &general),
         Command::Status(args) => status::run(&args, &general),
+        Command::Verify(args) => verify::run(args, &general),
         Command::Spool(args) => spool::run(args, &general),
         Command::Dlq(args) => dlq::run(&args, &general),
     }
@@ -175,6 +178,6 @@ mod tests {
             .filter(|c| !c.is_hide_set())
             .map(|c| c.get_name().to_owned())
             .collect();
-        assert_eq!(listed, ["run", "pipe", "demo", "check", "status", "spool", "dlq"]);
+        assert_eq!(listed, ["run", "pipe", "demo", "check", "status", "verify", "spool", "dlq"]);
     }
 }

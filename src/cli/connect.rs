@@ -62,7 +62,7 @@ pub(super) async fn reach_all(config: &Config) -> Vec<Reached> {
 
 /// Topics that are known before an event has come: those of fixed names, of streams that routes name
 /// exactly, and of sources with a fixed stream.
-fn known_topics(config: &Config, destination: &Destination) -> BTreeSet<TopicName> {
+pub(super) fn known_topics(config: &Config, destination: &Destination) -> BTreeSet<TopicName> {
     use crate::config::Pattern;
     use crate::config::model::TopicTemplate;
     let routes = config.routes.iter().filter(|route| route.to == destination.name);

@@ -9,6 +9,7 @@
 pub mod arguments;
 pub mod check;
 mod client;
+pub mod cluster;
 mod connect;
 pub mod demo;
 pub mod dlq;
@@ -19,6 +20,7 @@ mod progress;
 pub mod run;
 pub mod spool;
 pub mod status;
+pub mod verify;
 
 pub use arguments::{Cli, Command, ConfigFiles, General, main};
 pub use exit::{Exit, Failure, Outcome};

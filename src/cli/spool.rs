@@ -4,6 +4,8 @@
 pub(super) mod dump;
 mod inspect;
 mod repair;
+mod replay;
+mod selection;
 mod time;
 mod verify;
 
@@ -12,6 +14,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+
+pub(super) use self::repair::is_running;
 
 use super::{Failure, General, Outcome};
 use crate::disk::RealFs;
@@ -38,6 +42,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Salvage every intact event into a fresh spool; exit code 3 if some are lost.
     Repair(repair::RepairArgs),
+    /// Send kept events again, on purpose. Says what it would send; sends with --execute.
+    Replay(replay::ReplayArgs),
 }
 
 /// The directory a command looks into.
@@ -135,5 +141,6 @@ pub fn run(args: SpoolArgs, general: &General) -> Outcome {
         Command::Dump(args) => dump::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),
+        Command::Replay(args) => replay::run(&args),
     }
 }

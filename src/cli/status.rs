@@ -1,11 +1,11 @@
 //! `spoolway status`: what a running agent is doing, asked of its admin address.
 
-mod ledger;
+pub(super) mod ledger;
 mod nagios;
-mod table;
+pub(super) mod table;
 mod text;
 mod view;
-mod words;
+pub(super) mod words;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -31,6 +31,7 @@ mod line;
 mod log;
 mod needs;
 mod parts;
+pub mod replay;
 mod spool_log;
 mod stamp;
 mod sticky;

@@ -14,7 +14,7 @@ use super::log::Log;
 use super::needs::Needs;
 use crate::disk::Fs;
 use crate::event::UnixMillis;
-use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SpoolId};
+use crate::ids::{DestinationName, LaneName, RunId, SegmentId, Seq, SpoolId};
 use crate::kafka::{LinkError, LinkState};
 use crate::logs::Limit;
 use crate::metrics;
@@ -344,24 +344,26 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         if let Some(upto) = self.needs.update(&self.names.destination, needed) {
             self.retention.release(upto);
         }
-        if let Some(segment) = segment {
+        // With everything settled, what is needed next is in no segment yet.
+        if let Some(segment) = segment.or_else(|| self.retention.segment_of(needed.prev())) {
             self.note_finished(segment);
         }
     }
 
     fn note_finished(&mut self, before: SegmentId) {
-        for (segment, tally) in self.engine.take_tallies(before) {
-            if let Err(e) = self.ledger.record(self.row(segment, &tally)) {
+        for (segment, run, tally) in self.engine.take_tallies(before) {
+            if let Err(e) = self.ledger.record(self.row(segment, run, &tally)) {
                 tracing::warn!(%segment, error = %e, "a finished segment is missing from the delivery ledger");
             }
         }
     }
 
-    fn row(&self, segment: SegmentId, tally: &Tally) -> Row {
+    fn row(&self, segment: SegmentId, run: Option<RunId>, tally: &Tally) -> Row {
         let Totals { delivered, dead_lettered, filtered, dropped, lost } = tally.totals;
         let (lane, destination) = (self.names.lane.clone(), self.names.destination.clone());
         Row {
             key: Key { lane, destination, segment },
+            run,
             first_seq: tally.first,
             last_seq: tally.last,
             accepted: tally.totals.sum(),

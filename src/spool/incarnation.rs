@@ -235,11 +235,21 @@ impl<F: Fs> Marker<F> {
 
 /// The identity of the data directory at `dir` by this file, for when nothing else tells it.
 pub(super) fn spool_in_file<F: Fs>(fs: &F, dir: &Path) -> Option<SpoolId> {
+    record_in_file(fs, dir).map(|record| record.spool)
+}
+
+/// The incarnation under which the data directory at `dir` lived last, looked at without judging or changing it.
+pub(super) fn last_known<F: Fs>(fs: &F, dir: &Path, spool: SpoolId) -> Incarnation {
+    let record = record_in_file(fs, dir).filter(|record| record.spool == spool);
+    record.map_or(Incarnation(spool.0), |record| record.life.incarnation)
+}
+
+fn record_in_file<F: Fs>(fs: &F, dir: &Path) -> Option<Record> {
     let file = fs.open_read(&dir.join(names::INCARNATION)).ok()?;
     let mut bytes = vec![0; usize::try_from(file.size().ok()?).ok()?.min(1 << 20)];
     let read = file.read_full_at(&mut bytes, 0).ok()?;
     let value = newest_slot(bytes.get(..read)?)?;
-    decode(&value).map(|record| record.spool)
+    decode(&value)
 }
 
 fn unwritable(error: &DiskError) {

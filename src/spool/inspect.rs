@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{EntryKind, File, Fs, insist};
-use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId, StreamName};
+use crate::ids::{Incarnation, LaneName, SegmentId, Seq, SeqRange, SpoolId, StreamName};
 
 use super::block::{Hole, HoleCause, Item};
 use super::candidates::spool_id_in_segments;
 use super::data_dir::{FoundRoot, lane_names, read_root};
 use super::error::{OpenError, ReadError};
 use super::format::Verdict;
+use super::incarnation;
 use super::names;
 use super::reader::{Log, PATIENCE, Place, Reader, place};
 use super::recover::{Access, recover};
@@ -254,6 +255,12 @@ impl<F: Fs> LaneSnapshot<F> {
             *findings.segments.entry(segment).or_default() += range.len();
         }
     }
+}
+
+/// The incarnation under which the data directory at `path` lived last.
+#[must_use]
+pub fn incarnation<F: Fs>(fs: &F, path: &Path, spool: SpoolId) -> Incarnation {
+    incarnation::last_known(fs, path, spool)
 }
 
 /// Asks a reader again after an error; what cannot be read becomes damage after a few times.

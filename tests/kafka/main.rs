@@ -30,6 +30,7 @@ mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
 mod topic;
+mod verify;
 mod volume;
 
 use std::process::ExitCode;
@@ -107,6 +108,11 @@ fn main() -> ExitCode {
         harness: [
             what_rskafka_wrote_is_read_by_both_readers_and_a_missing_event_is_noticed,
             a_broker_keeps_its_port_and_its_topics_over_stop_kill_and_freeze,
+        ],
+        verify: [
+            a_run_is_whole_and_a_record_copied_by_hand_is_counted_exactly,
+            what_was_deleted_from_the_start_of_the_log_is_expired_for_headers_and_ledger,
+            two_relays_and_producers_with_transactions_share_a_topic,
         ],
         producer: [
             every_codec_is_read_by_java_and_by_us_with_headers_in_order,

@@ -18,3 +18,5 @@ pub mod ports;
 pub mod process;
 pub mod random;
 pub mod readme;
+pub mod records;
+pub mod verify;

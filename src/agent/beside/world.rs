@@ -151,6 +151,7 @@ impl Agent<'_> {
         };
         let row = Row {
             key,
+            run: None,
             first_seq: Seq(1),
             last_seq: Seq(1),
             accepted: 1,

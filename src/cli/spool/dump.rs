@@ -6,12 +6,12 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::inspect::hole_text;
-use super::{Directory, read_failure, time};
+use super::selection::Selection;
+use super::{Directory, read_failure};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, output};
-use crate::config::Pattern;
 use crate::disk::RealFs;
-use crate::event::{EventRef, UnixMillis};
+use crate::event::EventRef;
 use crate::ids::{LaneName, Seq, SeqRange, StreamName};
 use crate::spool::inspect::{LaneSnapshot, patient};
 use crate::spool::{Block, HoleCause, Item};
@@ -23,25 +23,12 @@ const CHUNK: usize = 64 << 10;
 pub(super) struct DumpArgs {
     #[command(flatten)]
     directory: Directory,
-    /// Only streams of this name or glob, as routes take them; may be given several times.
-    #[arg(long = "stream", value_name = "NAME", value_parser = Pattern::parse)]
-    streams: Vec<Pattern>,
-    /// First event number.
-    #[arg(long, value_name = "SEQ", default_value_t = 1)]
-    from: u64,
-    /// Last event number.
-    #[arg(long, value_name = "SEQ")]
-    to: Option<u64>,
-    /// Only events of this time or later: 2026-01-31T12:00:00Z, milliseconds since 1970, or "2h" (ago).
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
-    since: Option<UnixMillis>,
-    /// Only events before this time.
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
-    until: Option<UnixMillis>,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 pub(super) fn run(args: &DumpArgs) -> Outcome {
-    check(args)?;
+    args.selection.check()?;
     let mut lost = false;
     for lane in args.directory.look()?.lanes {
         lost |= dump(args, &lane)?;
@@ -49,32 +36,15 @@ pub(super) fn run(args: &DumpArgs) -> Outcome {
     Ok(if lost { Exit::Loss } else { Exit::Done })
 }
 
-/// What can match nothing is a mistake.
-fn check(args: &DumpArgs) -> Result<(), Failure> {
-    if let Some(to) = args.to.filter(|to| *to < args.from) {
-        return Err(Failure::usage(format!(
-            "--to {to} is below --from {}: no event is in between",
-            args.from
-        )));
-    }
-    if let (Some(since), Some(until)) = (args.since, args.until)
-        && until <= since
-    {
-        return Err(Failure::usage("--until is not after --since: no event is in between"));
-    }
-    Ok(())
-}
-
 /// Prints a lane; whether something in its range is lost.
 fn dump(args: &DumpArgs, lane: &LaneSnapshot<RealFs>) -> Result<bool, Failure> {
-    let to = args.to.map_or(Seq(u64::MAX), Seq);
-    let mut reader = lane.reader(Seq(args.from).max(lane.begin()));
+    let to = args.selection.to();
+    let mut reader = lane.reader(args.selection.from().max(lane.begin()));
     let mut progress = Progress::new(format!("lane {}", lane.name()), lane.end().0.min(to.0));
     let (mut text, mut lost) = (String::new(), false);
     while reader.position() <= to {
         progress.at(reader.position().0);
-        let wanted =
-            |stream: &StreamName, _| args.streams.is_empty() || args.streams.iter().any(|p| p.takes(stream));
+        let wanted = |stream: &StreamName, _| args.selection.takes_stream(stream);
         match patient(&mut reader, wanted).map_err(|e| read_failure(&e))? {
             None => break,
             Some(Item::Skipped(_)) => {}
@@ -97,11 +67,11 @@ fn dump(args: &DumpArgs, lane: &LaneSnapshot<RealFs>) -> Result<bool, Failure> {
 fn put_block(text: &mut String, lane: &LaneName, block: &Block, args: &DumpArgs) -> bool {
     let mut seq = block.first;
     for event in block.events() {
-        if args.to.is_some_and(|to| seq.0 > to) {
+        if seq > args.selection.to() {
             return true;
         }
         match event {
-            Ok(event) if args.takes(event.time.unwrap_or(block.time)) => {
+            Ok(event) if args.selection.takes_time(event.time.unwrap_or(block.time)) => {
                 text.push_str(&row(lane, block, seq, &event).to_string());
                 text.push('\n');
             }
@@ -118,12 +88,6 @@ fn put_block(text: &mut String, lane: &LaneName, block: &Block, args: &DumpArgs)
         seq = seq.next();
     }
     true
-}
-
-impl DumpArgs {
-    fn takes(&self, time: UnixMillis) -> bool {
-        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
-    }
 }
 
 fn row(lane: &LaneName, block: &Block, seq: Seq, event: &EventRef<'_>) -> Value {

@@ -3,6 +3,8 @@
 mod place;
 mod report;
 
+pub(in crate::cli) use self::place::is_running;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -48,8 +50,7 @@ pub(super) fn run(args: &RepairArgs) -> Outcome {
     let lanes = repair.lanes()?;
     finish(&RealFs, &args.into, repair.old.spool).map_err(|e| failure(&e))?;
     place::give_to_owner(&args.dir, &args.into)?;
-    let report =
-        report::Report { args, old: &repair.old, lanes: &lanes, running: place::is_running(&args.dir) };
+    let report = report::Report { args, old: &repair.old, lanes: &lanes, running: is_running(&args.dir) };
     if args.json {
         output::line(&report.json().to_string())?;
     } else {

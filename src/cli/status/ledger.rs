@@ -10,7 +10,7 @@ use crate::cli::{Exit, Failure, Outcome, output};
 /// More pages than a ledger can have: an agent that answers for ever is not listened to for ever.
 const MAX_PAGES: usize = 1000;
 
-pub(super) fn print(client: &Client, json: bool) -> Outcome {
+pub(in crate::cli) fn print(client: &Client, json: bool) -> Outcome {
     let last = if json {
         each_page(client, |rows| {
             output::print(&rows.iter().map(|row| format!("{row}\n")).collect::<String>())
@@ -31,7 +31,7 @@ pub(super) fn print(client: &Client, json: bool) -> Outcome {
 }
 
 /// Hands over the rows of page after page, as they came; returns the last page with the sums of all.
-pub(super) fn each_page(
+pub(in crate::cli) fn each_page(
     client: &Client,
     mut take: impl FnMut(&[serde_json::Value]) -> Result<(), Failure>,
 ) -> Result<LedgerPage, Failure> {

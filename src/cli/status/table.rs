@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// How a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Column {
+pub(in crate::cli) enum Column {
     /// Words, to the left.
     Left(&'static str),
     /// Numbers, to the right.
@@ -22,26 +22,26 @@ impl Column {
 /// Title line and rows, two spaces between columns, no space at line ends. A line of `under` stands below
 /// its row, indented.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(in crate::cli) struct Table {
     columns: Vec<Column>,
     rows: Vec<(Vec<String>, Vec<String>)>,
 }
 
 impl Table {
-    pub(super) fn new(columns: &[Column]) -> Self {
+    pub(in crate::cli) fn new(columns: &[Column]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    pub(super) fn row(&mut self, cells: Vec<String>) {
+    pub(in crate::cli) fn row(&mut self, cells: Vec<String>) {
         self.row_with(cells, Vec::new());
     }
 
-    pub(super) fn row_with(&mut self, cells: Vec<String>, under: Vec<String>) {
+    pub(in crate::cli) fn row_with(&mut self, cells: Vec<String>, under: Vec<String>) {
         let clean = |texts: Vec<String>| texts.iter().map(|text| printable(text)).collect();
         self.rows.push((clean(cells), clean(under)));
     }
 
-    pub(super) fn render(&self) -> String {
+    pub(in crate::cli) fn render(&self) -> String {
         let titles: Vec<String> = self.columns.iter().map(|c| c.title().to_owned()).collect();
         let widths: Vec<usize> = (0..self.columns.len()).map(|n| self.width(n)).collect();
         let mut text = self.line(&titles, &widths);
@@ -72,7 +72,7 @@ impl Table {
 }
 
 /// Without control characters: what a broker or a sender put into a text must not steer the terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::cli) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

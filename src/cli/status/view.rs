@@ -132,7 +132,7 @@ pub(super) struct Part {
 /// A page of `/ledger`; its rows are kept as they came for `--json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct LedgerPage {
+pub(in crate::cli) struct LedgerPage {
     pub(super) rows: Vec<serde_json::Value>,
     pub(super) next: Option<String>,
     pub(super) unreadable: u64,

@@ -3,7 +3,7 @@
 use crate::event::UnixMillis;
 
 /// `1,234,567`
-pub(super) fn number(n: u64) -> String {
+pub(in crate::cli) fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -16,12 +16,12 @@ pub(super) fn number(n: u64) -> String {
 }
 
 /// `1.5 GiB`
-pub(super) fn size(bytes: u64) -> String {
+pub(in crate::cli) fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
 /// `120 ms`, `3.2 s`, `4 min 5 s`, `2 h 3 min`, `5 d 6 h`
-pub(super) fn span(seconds: f64) -> String {
+pub(in crate::cli) fn span(seconds: f64) -> String {
     if !seconds.is_finite() || seconds <= 0.0 {
         return "0 s".to_owned();
     }
@@ -41,13 +41,13 @@ pub(super) fn span(seconds: f64) -> String {
 }
 
 /// How long before `now` something was.
-pub(super) fn ago(at: UnixMillis, now: UnixMillis) -> String {
+pub(in crate::cli) fn ago(at: UnixMillis, now: UnixMillis) -> String {
     let millis = u64::try_from(now.saturating_sub(at)).unwrap_or(0);
     format!("{} ago", span(std::time::Duration::from_millis(millis).as_secs_f64()))
 }
 
 /// A time in UTC, to the second.
-pub(super) fn utc(at: UnixMillis) -> String {
+pub(in crate::cli) fn utc(at: UnixMillis) -> String {
     jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |t| format!("{t:.0}"))
 }
 

@@ -17,7 +17,7 @@ use crate::kafka::{Counter, RecordHeader, RecordsBuilder, Stamp, consistent, hea
 /// with the time of sending.
 const TIME_HEADER: &str = "spoolway-time";
 /// What a record takes beyond its event's bytes, at most: our headers and the record's own numbers.
-const RECORD_OVERHEAD: usize = 128;
+pub(in crate::deliver) const RECORD_OVERHEAD: usize = 128;
 /// Buffers kept for the next windows.
 const SPARE: usize = 2;
 
@@ -82,20 +82,29 @@ impl Filler<'_> {
 
     fn partition(&mut self, key: Option<&[u8]>) -> i32 {
         let count = u32::try_from(self.topic.partitions.len()).unwrap_or(u32::MAX);
-        let keyed = key.and_then(|key| match self.settings.partitioner {
-            Partitioner::Java => Some(partition_for_key(key, count)),
-            Partitioner::ConsistentRandom => consistent(key, count),
-        });
-        let keyed = keyed.and_then(|p| i32::try_from(p).ok());
+        let keyed = keyed_partition(self.settings.partitioner, key, count);
         keyed.or_else(|| self.topic.sticky_partition()).unwrap_or_default()
     }
+}
+
+/// The partition that a key decides, of `count`; `None` where any will do.
+pub(in crate::deliver) fn keyed_partition(
+    partitioner: Partitioner,
+    key: Option<&[u8]>,
+    count: u32,
+) -> Option<i32> {
+    let keyed = key.and_then(|key| match partitioner {
+        Partitioner::Java => Some(partition_for_key(key, count)),
+        Partitioner::ConsistentRandom => consistent(key, count),
+    });
+    keyed.and_then(|p| i32::try_from(p).ok())
 }
 
 fn draw_epoch(random: &mut u64) -> u16 {
     (splitmix(random) >> 48) as u16
 }
 
-fn event_size(event: &EventRef<'_>) -> usize {
+pub(in crate::deliver) fn event_size(event: &EventRef<'_>) -> usize {
     let headers: usize = event.headers.iter().map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len) + 10).sum();
     event.key.map_or(0, <[u8]>::len) + event.value.map_or(0, <[u8]>::len) + headers
 }
@@ -136,7 +145,7 @@ pub(super) fn block_of(info: &BlockInfo) -> Block {
 }
 
 /// Appends one event as a record.
-pub(super) fn record(
+pub(in crate::deliver) fn record(
     records: &mut RecordsBuilder,
     life: Option<Incarnation>,
     stamp: Stamp,

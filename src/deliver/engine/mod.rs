@@ -33,6 +33,7 @@ mod stuck;
 #[cfg(test)]
 mod tests;
 
+pub(super) use fill::{RECORD_OVERHEAD, event_size, keyed_partition, record};
 pub use positions::View;
 pub use reroute::{is_rerouted, make_one};
 
@@ -276,6 +277,8 @@ pub struct Engine<L: Log, S: Sink> {
     since: Seq,
     totals: Totals,
     tallies: BTreeMap<SegmentId, Tally>,
+    /// The run of each of these segments; `None` where there are several.
+    runs: BTreeMap<SegmentId, Option<RunId>>,
     topology: Option<Arc<Topology>>,
     link_up: bool,
     closing: bool,
@@ -337,6 +340,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             since: positions.since,
             totals: positions.totals,
             tallies: positions.tallies,
+            runs: BTreeMap::new(),
             topology: None,
             link_up: false,
             closing: false,

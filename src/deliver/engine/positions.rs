@@ -5,7 +5,7 @@ use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Fate, Tracker};
 use super::{Engine, Sink};
 use crate::event::UnixMillis;
-use crate::ids::{SegmentId, Seq, SpoolId};
+use crate::ids::{RunId, SegmentId, Seq, SpoolId};
 use crate::state::positions::{Partial, Positions, Side, Tally};
 
 /// A look at the engine.
@@ -70,10 +70,22 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.trackers().map(Tracker::position).min().unwrap_or(self.since)
     }
 
-    /// Takes the tallies of segments before `segment`, which are finished.
-    pub fn take_tallies(&mut self, segment: SegmentId) -> Vec<(SegmentId, Tally)> {
+    /// Takes the tallies of segments before `segment`, which are finished, with the run that wrote each where all of
+    /// its events that were read were of one: a repaired spool may hold several in a segment.
+    pub fn take_tallies(&mut self, segment: SegmentId) -> Vec<(SegmentId, Option<RunId>, Tally)> {
         let later = self.tallies.split_off(&segment);
-        std::mem::replace(&mut self.tallies, later).into_iter().collect()
+        let taken = std::mem::replace(&mut self.tallies, later).into_iter();
+        let taken = taken.map(|(id, tally)| (id, self.runs.get(&id).copied().flatten(), tally)).collect();
+        self.runs = self.runs.split_off(&segment);
+        taken
+    }
+
+    /// A block of `run` was read from `segment`.
+    pub(super) fn note_run(&mut self, segment: Option<SegmentId>, run: RunId) {
+        if let Some(segment) = segment {
+            let known = self.runs.entry(segment).or_insert(Some(run));
+            *known = known.filter(|known| *known == run);
+        }
     }
 
     /// Takes how many events were put into new windows though it is not known whether they had arrived.

@@ -291,6 +291,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Makes the entry of a block that is read for the first time, with what is known of its events already.
     pub(super) fn enter(&mut self, name: &TopicName, info: &BlockInfo, payload: &[u8]) {
+        self.note_run(info.segment, info.run);
         let Self { main, sides, restored, resumed, buried, .. } = self;
         let side = sides.get_mut(name).filter(|s| s.owns(info.range.first));
         let cursor = side.map_or(main, |s| &mut s.cursor);

@@ -2,18 +2,22 @@
 //!
 //! ```text
 //! key   = lane · 0 · destination · 0 · segment u64 BE         (names hold no 0; sorts like [`Key`])
-//! value = version u8 = 1 · first seq · last seq · accepted · delivered · filtered · dead-lettered
-//!         · dropped · lost to damage · hash (u64 LE each) · finished at i64 LE ms · CRC-32 u32 LE
+//! value = version u8 = 2 · first seq · last seq · accepted · delivered · filtered · dead-lettered
+//!         · dropped · lost to damage · hash (u64 LE each) · finished at i64 LE ms
+//!         · run u64 LE (0 = not known) · CRC-32 u32 LE
 //! ```
+//! Version 1 has no run.
 //! The CRC (CRC-32/ISO-HDLC) covers the key and all of the value before it, so that a value which has come
 //! under another key is seen as well. The store has checksums of its own, which are not relied on.
 
-use crate::ids::{DestinationName, LaneName, SegmentId, Seq};
+use crate::ids::{DestinationName, LaneName, RunId, SegmentId, Seq};
 
 use super::row::{Key, Row};
 
-const VERSION: u8 = 1;
-const VALUE_LEN: usize = 1 + 10 * 8 + 4;
+const VERSION: u8 = 2;
+const VALUE_LEN: usize = 1 + 11 * 8 + 4;
+/// Of version 1.
+const VALUE_LEN_1: usize = VALUE_LEN - 8;
 
 /// The bytes a row is found by.
 pub(super) fn encode_key(key: &Key) -> Vec<u8> {
@@ -59,6 +63,7 @@ pub(super) fn encode_value(row: &Row) -> Vec<u8> {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     bytes.extend_from_slice(&row.finished_at.to_le_bytes());
+    bytes.extend_from_slice(&row.run.map_or(0, |run| run.0).to_le_bytes());
     let crc = checksum(&encode_key(&row.key), &bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     bytes
@@ -67,11 +72,11 @@ pub(super) fn encode_value(row: &Row) -> Vec<u8> {
 /// Reads a row back; `None` if it is damaged or of another version.
 pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Row> {
     let (body, crc) = value.split_last_chunk::<4>()?;
-    if value.len() != VALUE_LEN || checksum(key, body) != u32::from_le_bytes(*crc) {
+    if checksum(key, body) != u32::from_le_bytes(*crc) {
         return None;
     }
     let (version, mut rest) = body.split_first()?;
-    if *version != VERSION {
+    if !matches!((*version, value.len()), (VERSION, VALUE_LEN) | (1, VALUE_LEN_1)) {
         return None;
     }
     let mut number = || {
@@ -79,8 +84,9 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Row> {
         rest = tail;
         Some(u64::from_le_bytes(*head))
     };
-    Some(Row {
+    let mut row = Row {
         key: decode_key(key)?,
+        run: None,
         first_seq: Seq(number()?),
         last_seq: Seq(number()?),
         accepted: number()?,
@@ -91,7 +97,9 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Row> {
         lost_to_damage: number()?,
         hash: number()?,
         finished_at: number()?.cast_signed(),
-    })
+    };
+    row.run = number().filter(|run| *run != 0).map(RunId);
+    Some(row)
 }
 
 fn checksum(key: &[u8], body: &[u8]) -> u32 {
@@ -118,6 +126,7 @@ pub(super) mod tests {
         let n = key.segment.0;
         Row {
             key,
+            run: Some(RunId(n | 1 << 40)),
             first_seq: Seq(n * 100 + 1),
             last_seq: Seq(n * 100 + 100),
             accepted: 100,
@@ -137,9 +146,9 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(key in any_key(), numbers: [u64; 9], at: i64) {
+        fn what_is_written_is_read_back(key in any_key(), numbers: [u64; 9], run in 1u64.., at: i64) {
             let [first, last, accepted, delivered, filtered, dead_lettered, dropped, lost_to_damage, hash] = numbers;
-            let row = Row { key, first_seq: Seq(first), last_seq: Seq(last), accepted, delivered, filtered,
+            let row = Row { key, run: Some(RunId(run)), first_seq: Seq(first), last_seq: Seq(last), accepted, delivered, filtered,
                 dead_lettered, dropped, lost_to_damage, hash, finished_at: at };
             prop_assert_eq!(decode(&encode_key(&row.key), &encode_value(&row)), Some(row));
         }
@@ -154,6 +163,16 @@ pub(super) mod tests {
             prop_assert_eq!(decode(&key, &value), None);
             let _ = decode_key(&key);
         }
+    }
+
+    #[test]
+    fn a_row_of_version_1_is_read_without_a_run() {
+        let row = row(key("main", "home", 7), 5);
+        let mut value = encode_value(&row);
+        value.truncate(VALUE_LEN_1 - 4);
+        value[0] = 1;
+        value.extend(checksum(&encode_key(&row.key), &value).to_le_bytes());
+        assert_eq!(decode(&encode_key(&row.key), &value), Some(Row { run: None, ..row }));
     }
 
     #[test]

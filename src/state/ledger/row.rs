@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::event::UnixMillis;
-use crate::ids::{DestinationName, LaneName, SegmentId, Seq};
+use crate::ids::{DestinationName, LaneName, RunId, SegmentId, Seq};
 
 /// What a row is found by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -22,6 +22,8 @@ pub struct Row {
     /// Lane, destination, segment.
     #[serde(flatten)]
     pub key: Key,
+    /// The run that wrote the segment, which its events' headers name; `None` where it was not known.
+    pub run: Option<RunId>,
     /// First event of the segment.
     pub first_seq: Seq,
     /// Last event of the segment.

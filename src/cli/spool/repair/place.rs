@@ -96,7 +96,7 @@ fn give(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
 }
 
 /// Whether somebody holds the directory's lock, as far as the kernel tells. Nothing is locked to find out.
-pub(super) fn is_running(dir: &Path) -> bool {
+pub(in crate::cli) fn is_running(dir: &Path) -> bool {
     let Ok(lock) = std::fs::metadata(dir.join("LOCK")) else { return false };
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let inode = format!(":{}", lock.ino());
