@@ -277,3 +277,56 @@ fn sigterm_ends_an_idle_agent_with_0_at_once() {
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
+
+/// The file that the agent reads, as if a person had edited it.
+fn write_config(setup: &Setup, text: &str) {
+    fs::write(setup.dir.join("spoolway.toml"), text).expect("a writable scratch directory");
+}
+
+fn destinations(status: &serde_json::Value) -> Vec<&str> {
+    let rows = status["destinations"].as_array().expect("rows");
+    rows.iter().filter_map(|row| row["name"].as_str()).collect()
+}
+
+#[test]
+fn a_changed_configuration_is_taken_over_at_sighup_and_a_wrong_one_is_not() {
+    let setup = lonely("reload");
+    let agent = setup.start();
+    let last_reload = |ok: u8| format!("spoolway_config_last_reload_successful {ok}\n");
+    let post =
+        || http::post(setup.http, "/v1/events/s", "", b"an event").is_ok_and(|answer| answer.status == 200);
+    assert!(post());
+    let hangup = || agent.process.signal(support::process::Signal::HUP);
+    hangup();
+    assert!(agent.process.output().wait_for("has not changed", SOON));
+    // Wrong: everything stays as it is, and it is said.
+    write_config(&setup, &setup.config().replace("[spool]", "[spoool]"));
+    hangup();
+    assert!(agent.process.output().wait_for("the configuration is wrong", SOON));
+    assert!(agent.metrics().contains(&last_reload(0)) && post());
+    // Right, and another one.
+    let two = setup.config()
+        + &format!("\n[[destination]]\nname = \"away\"\nbootstrap = [\"127.0.0.1:{}\"]\n", free_port())
+        + "[[route]]\nstreams = [\"*\"]\nto = \"home\"\n[[route]]\nstreams = [\"*\"]\nto = \"away\"\n";
+    write_config(&setup, &two);
+    hangup();
+    assert!(agent.process.output().wait_for("going on with it", SOON));
+    agent.wait_ready("/readyz?for=accept", SOON);
+    assert_eq!(destinations(&agent.status()), ["home", "away"]);
+    assert!(agent.metrics().contains(&last_reload(1)) && post());
+    let status = agent.status();
+    assert_accounts_balance(&status);
+    assert_eq!(status["accounts"][0]["pending"], 3, "what waits is still there: {status:#}");
+    assert_eq!(status["sources"][0]["accepted"], 1, "counted since the sources began");
+    // Right to read, and not to be started with: back to the one before.
+    let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    write_config(&setup, &two.replace(&format!("127.0.0.1:{}", setup.http), &address));
+    hangup();
+    assert!(agent.process.output().wait_for("going back to the one before", SOON));
+    agent.wait_ready("/readyz?for=accept", SOON);
+    assert!(agent.metrics().contains(&last_reload(0)) && post());
+    assert_eq!(destinations(&agent.status()), ["home", "away"]);
+    let (status, _) = agent.terminate(SOON);
+    assert_eq!(status.code(), Some(0));
+}

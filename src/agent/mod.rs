@@ -7,6 +7,9 @@
 //!   deliveries settle what is in flight and keep their positions. What is not delivered stays on disk.
 //! - When standard input is the only source, its end is a stop after everything was delivered.
 //!
+//! - SIGHUP: a configuration that has changed and is right is gone on with, by a stop and a start in this process; one that
+//!   is wrong, or can't be started with, leaves the one before running.
+//!
 //! # Order
 //! Start: data directory, positions, lane, deliveries, admin, sources. Stop: sources, lane, deliveries, ledger,
 //! admin. Each is stopped only after what feeds it.
@@ -25,4 +28,4 @@ mod run;
 mod stand;
 
 pub use error::AgentError;
-pub use run::run;
+pub use run::{Reread, run};

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{ConfigFiles, Exit, Failure, General, Outcome};
-use crate::agent;
+use crate::agent::{self, Reread};
 use crate::config::Report;
 use crate::config::model::Config;
 
@@ -26,7 +26,18 @@ pub fn run(args: RunArgs, general: &General) -> Outcome {
     let files: Vec<String> = loaded.files.iter().map(|f| f.to_string_lossy().into_owned()).collect();
     tracing::info!(files = files.join(", "), "configuration read");
     log_notes(&loaded.notes);
-    agent(&loaded.config)
+    let running = std::cell::RefCell::new(loaded.effective.clone());
+    let reread = || match args.config.load() {
+        Err(_) => Reread::Wrong,
+        Ok(new) if new.effective == *running.borrow() => Reread::Same,
+        Ok(new) => {
+            log_notes(&new.notes);
+            *running.borrow_mut() = new.effective;
+            Reread::Changed(Box::new(new.config))
+        }
+    };
+    agent::run(&loaded.config, Some(&reread)).map_err(Failure::running)?;
+    Ok(Exit::Done)
 }
 
 /// Says in the log what is worth knowing about the configuration.
@@ -36,8 +47,8 @@ fn log_notes(notes: &Report) {
     }
 }
 
-/// Runs the agent with a configuration from wherever.
+/// Runs the agent with a configuration that nobody can change.
 pub(super) fn agent(config: &Config) -> Outcome {
-    agent::run(config).map_err(Failure::running)?;
+    agent::run(config, None).map_err(Failure::running)?;
     Ok(Exit::Done)
 }

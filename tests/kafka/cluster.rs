@@ -77,7 +77,7 @@ pub fn partitions_that_are_added_under_load_are_used_and_nothing_is_lost_or_doub
     let topic = Topic::create(broker, "grown", 2);
     let setup = Setup::new("grown").without_tcp().destination("home", broker.port, "compression = \"gzip\"");
     let agent = setup.start();
-    let load = Load::http(Plan::new(setup.http, "grown", 1).batch(20).rate(4_000));
+    let load = Load::http(Plan::new(setup.http, "grown", 1).batch(20).keys(200).rate(4_000));
     load.wait_accepted(4_000, DRAIN);
     topics(broker, &["--alter", "--topic", "grown", "--partitions", "5"]);
     load.wait_accepted(load.accepted() + 4_000, DRAIN);
