@@ -17,9 +17,9 @@ pub enum AgentError {
     /// A positions file could not be opened or made.
     #[error("{0}; check that relay.data_dir can be written")]
     Positions(#[from] StoreError),
-    /// The store of dead letters could not be opened or made.
+    /// A state file could not be opened or made.
     #[error("{0}; check that relay.data_dir can be written")]
-    Letters(#[from] DiskError),
+    State(#[from] DiskError),
     /// A source could not be bound.
     #[error(transparent)]
     Source(#[from] source::BindError),

@@ -18,6 +18,7 @@ use crate::state::journal::{self, Found, Intent, Journal};
 use crate::state::ledger::SledLedger;
 use crate::state::letters::{self, Letters};
 use crate::state::positions::{self, Positions, Restored, Store, Unusable};
+use crate::state::routes::RouteHistory;
 
 /// What stands.
 pub(super) struct Stand {
@@ -69,6 +70,7 @@ impl Stand {
                 (destination, opened, positions, in_doubt)
             })
             .collect();
+        let route_history = route_history(&data, config, &lane, &goes_on)?;
         let needed = goes_on.iter().map(|(d, _, p, _)| (d.name.clone(), p.needed_from()));
         let needs = Arc::new(Needs::new(needed.chain(held_for(&forgotten, &lane))));
         let mut deliveries = Vec::new();
@@ -78,6 +80,7 @@ impl Stand {
                 lane: &lane,
                 destination,
                 routes: Arc::clone(routes),
+                route_history: Arc::clone(&route_history),
                 store: opened.store,
                 positions,
                 letters: Arc::clone(&letters),
@@ -95,6 +98,20 @@ impl Stand {
         let lanes = Lanes { main: lane, deliveries: Arc::new(deliveries) };
         Ok(Self { data, lanes, ledger, letters })
     }
+}
+
+/// The routes as they were when what waits was accepted.
+fn route_history(
+    data: &DataDir,
+    config: &Config,
+    lane: &Lane,
+    goes_on: &[(&Destination, Opened, Positions, Vec<Intent>)],
+) -> Result<Arc<RouteHistory>, AgentError> {
+    let ends = [(lane.name().clone(), lane.durable().next())].into();
+    let is_past = |_: &LaneName, until| goes_on.iter().all(|(_, _, p, _)| p.needed_from() >= until);
+    let routes = config.all_routes();
+    let history = RouteHistory::begin(&RealFs, data.path(), data.spool_id(), &routes, &ends, is_past);
+    Ok(Arc::new(history?))
 }
 
 /// The store of dead letters; new ones get numbers above `counted`.

@@ -340,6 +340,20 @@ pub struct Admin {
 pub const MAIN_LANE: &str = "main";
 
 impl Config {
+    /// The routes; where there are none, the one that every stream takes to each destination.
+    #[must_use]
+    pub fn all_routes(&self) -> Vec<Route> {
+        if !self.routes.is_empty() {
+            return self.routes.clone();
+        }
+        let all = |to: &Destination| Route {
+            streams: vec!["*".to_owned()],
+            to: to.name.clone(),
+            topic: TopicTemplate::stream(),
+        };
+        self.destinations.iter().map(all).collect()
+    }
+
     /// Name of the lane every stream belongs to.
     ///
     /// # Panics

@@ -14,6 +14,7 @@ use super::engine::{Engine, Limits, Router, Settings, Sink, is_rerouted, make_on
 use super::graves;
 use super::inbox::Inbox;
 use super::needs::Needs;
+use super::ways::Ways;
 use super::worker::{Names, Worker};
 use crate::config::RouteTable;
 use crate::config::model::{Destination, InDoubt};
@@ -26,6 +27,7 @@ use crate::state::journal::{Intent, Journal, JournalError};
 use crate::state::ledger::Ledger;
 use crate::state::letters::Letters;
 use crate::state::positions::{Positions, Store, StoreError};
+use crate::state::routes::RouteHistory;
 
 /// What a delivery is made of.
 pub struct Parts<'a, F: Fs> {
@@ -35,6 +37,8 @@ pub struct Parts<'a, F: Fs> {
     pub destination: &'a Destination,
     /// Which of them, under which topics.
     pub routes: Arc<RouteTable>,
+    /// Which of those that were accepted under other routes.
+    pub route_history: Arc<RouteHistory>,
     /// The file of its positions.
     pub store: Store<F>,
     /// Where it goes on.
@@ -90,7 +94,7 @@ impl Delivery {
     /// When the system has no thread or no randomness to give.
     pub fn start<F: Fs>(parts: Parts<'_, F>) -> io::Result<Self> {
         let mut parts = parts;
-        let router = router(Arc::clone(&parts.routes), parts.destination);
+        let router = router(&parts);
         let routes = parts.routes.sum(&parts.destination.name);
         follow_routes(&mut parts, routes).map_err(io::Error::other)?;
         let Parts { lane, destination, positions, metrics, .. } = parts;
@@ -211,14 +215,15 @@ enum RouteError {
     Journal(#[from] JournalError),
 }
 
-fn router(routes: Arc<RouteTable>, destination: &Destination) -> Router {
-    let name = destination.name.clone();
-    Box::new(move |stream: &StreamName| match routes.topic_for(stream, &name) {
-        Ok(topic) => topic,
-        Err(error) => {
+fn router<F: Fs>(parts: &Parts<'_, F>) -> Router {
+    let (name, lane) = (parts.destination.name.clone(), parts.lane.name().clone());
+    let (routes, history) = (Arc::clone(&parts.routes), Arc::clone(&parts.route_history));
+    Box::new(move |stream: &StreamName| {
+        let now = routes.topic_for(stream, &name).unwrap_or_else(|error| {
             tracing::error!(%stream, destination = %name, %error, "the route's topic name is not valid for this stream: its events count as filtered");
             None
-        }
+        });
+        Ways { now, before: history.ways(&lane, stream, &name) }
     })
 }
 

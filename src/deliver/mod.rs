@@ -37,6 +37,7 @@ mod stamp;
 mod sticky;
 mod topic;
 mod tracker;
+mod ways;
 mod worker;
 
 pub use board::Board;

@@ -14,3 +14,4 @@ pub mod journal;
 pub mod ledger;
 pub mod letters;
 pub mod positions;
+pub mod routes;

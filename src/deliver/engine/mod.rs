@@ -48,6 +48,7 @@ use self::resume::Rebuild;
 use super::log::{BlockInfo, Log};
 use super::topic::Topic;
 use super::tracker::Tracker;
+use super::ways::Ways;
 use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
 use crate::event::UnixMillis;
 use crate::ids::{Incarnation, RunId, SegmentId, Seq, StreamName, TopicName};
@@ -66,7 +67,7 @@ pub trait Sink: Send + 'static {
 }
 
 /// Where a stream's events go.
-pub type Router = Box<dyn Fn(&StreamName) -> Option<TopicName> + Send>;
+pub type Router = Box<dyn Fn(&StreamName) -> Ways + Send>;
 
 /// What a destination wants.
 #[derive(Debug, Clone)]
@@ -230,7 +231,7 @@ pub struct Engine<L: Log, S: Sink> {
     sink: S,
     settings: Settings,
     router: Router,
-    routes: HashMap<StreamName, Option<TopicName>>,
+    routes: HashMap<StreamName, Ways>,
     main: Cursor<L::Reader>,
     sides: BTreeMap<TopicName, SideReader<L::Reader>>,
     topics: HashMap<TopicName, Topic>,

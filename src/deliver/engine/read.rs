@@ -3,6 +3,7 @@
 use super::super::log::{BlockInfo, Log, LogReader, Read, Why};
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Entry, Fate};
+use super::super::ways::Ways;
 use super::fill::Filler;
 use super::reroute::is_passed;
 use super::{Cursor, Engine, Now, Sink};
@@ -74,7 +75,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
         let Self { main, sides, routes, router, passed, .. } = self;
         let mut want = |stream: &StreamName, range: SeqRange| {
-            let topic = route(routes, router, stream);
+            let topic = route(routes, router, stream, range.first);
             !is_passed(passed, stream, range.first)
                 && topic.is_some_and(|t| !sides.get(&t).is_some_and(|s| s.owns(range.first)))
         };
@@ -103,7 +104,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return;
         }
         self.main.behind = false;
-        let fate = match route(&mut self.routes, &self.router, stream) {
+        let fate = match route(&mut self.routes, &self.router, stream, range.first) {
             _ if is_passed(&self.passed, stream, range.first) => Fate::Settled(Totals::default()),
             Some(topic) => {
                 if let Some(side) = self.sides.get_mut(&topic) {
@@ -143,7 +144,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     fn take_main(&mut self, info: BlockInfo, payload: bytes::Bytes, now: Now) -> Taken {
-        let Some(name) = route(&mut self.routes, &self.router, &info.stream) else {
+        let Some(name) = route(&mut self.routes, &self.router, &info.stream, info.range.first) else {
             self.pass(info.range, &info.stream, info.segment);
             return Taken::Yes;
         };
@@ -220,7 +221,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Reads on for the side reader of a topic.
     pub(super) fn next_of_side(&mut self, name: &TopicName, now: Now) -> OfSide {
-        let Self { sides, main, log, passed, .. } = self;
+        let Self { sides, main, log, passed, routes, router, .. } = self;
         let Some(side) = sides.get_mut(name) else { return OfSide::Nothing };
         // Whatever the main reader has not read yet goes back to it. After a start it may be behind.
         let end = main.tracker.read();
@@ -230,7 +231,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let mut want = |stream: &StreamName, range: SeqRange| {
             // A stream that has come to the topic since is another reader's before that.
             let own = side.streams.get(stream).is_some_and(|from| *from <= range.first);
-            range.first < end && own && !is_passed(passed, stream, range.first)
+            range.first < end
+                && own
+                && route(routes, router, stream, range.first).as_ref() == Some(name)
+                && !is_passed(passed, stream, range.first)
         };
         match side.cursor.reader.next(&mut want) {
             Ok(Some(Read::Block(info, payload))) => {
@@ -317,17 +321,19 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 }
 
-/// The topic of a stream, asked once.
+/// The topic of a block; of each stream it is asked once.
 pub(super) fn route(
-    routes: &mut std::collections::HashMap<StreamName, Option<TopicName>>,
+    routes: &mut std::collections::HashMap<StreamName, Ways>,
     router: &super::Router,
     stream: &StreamName,
+    first: Seq,
 ) -> Option<TopicName> {
     if let Some(known) = routes.get(stream) {
-        return known.clone();
+        return known.of(first).cloned();
     }
-    let topic = router(stream);
-    routes.insert(stream.clone(), topic.clone());
+    let ways = router(stream);
+    let topic = ways.of(first).cloned();
+    routes.insert(stream.clone(), ways);
     topic
 }
 

@@ -60,8 +60,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.discard_unsent(name);
         let Self { main, sides, log, routes, .. } = self;
         let read = main.tracker.read();
-        let streams =
-            routes.iter().filter(|(_, topic)| topic.as_ref() == Some(name)).map(|(stream, _)| stream.clone());
+        let streams = routes.iter().filter(|(_, ways)| ways.lead_to(name)).map(|(stream, _)| stream.clone());
         let side = sides.entry(name.clone()).or_insert_with(|| {
             let from = main.tracker.first_unfinished(name).unwrap_or(read);
             SideReader {

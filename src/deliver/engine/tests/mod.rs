@@ -68,7 +68,7 @@ proptest! {
     #[test]
     fn routes_that_change_between_processes_lose_and_double_nothing_of_what_waits(seed: u64) {
         let mut world = World::exact(seed, None);
-        world.rerouted = Some(std::collections::BTreeMap::new());
+        world.begin_rerouting();
         play(world, 300, false);
     }
 

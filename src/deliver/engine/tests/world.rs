@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::super::super::ways::Ways;
 use super::super::{Engine, Limits, Now, Router, Settings, Wake, is_rerouted, make_one, splitmix};
 use super::cluster::{Cluster, Record, TestSink};
 use super::log::TestLog;
@@ -56,8 +57,13 @@ pub(super) struct World {
     pub(super) letters: Store,
     pub(super) missing_topic_after: Duration,
     /// Streams that go to another topic than that of their name; they change at every start.
-    pub(super) rerouted: Option<BTreeMap<String, &'static str>>,
+    pub(super) rerouted: Option<Rerouted>,
+    /// The routes before, the newest first, each with the number after the last event accepted under it.
+    pub(super) routes_before: Vec<(Seq, Rerouted)>,
 }
+
+/// The topic of each stream; `None`: it is taken no more.
+pub(super) type Rerouted = BTreeMap<String, Option<&'static str>>;
 
 /// What is durable with a journal.
 #[derive(Clone)]
@@ -205,6 +211,7 @@ impl World {
             letters: Store::default(),
             missing_topic_after: settings().missing_topic_after,
             rerouted: None,
+            routes_before: Vec::new(),
         }
     }
 
@@ -225,17 +232,38 @@ impl World {
         world
     }
 
+    /// From the next start on, routes are others at each.
+    pub(super) fn begin_rerouting(&mut self) {
+        let own = ["a", "b", "late"].map(|name| (name.to_owned(), Some(name)));
+        self.rerouted = Some(own.into());
+    }
+
     fn change_routes(&mut self) {
-        let choices = [("a", ["a", "b"]), ("b", ["b", "late"]), ("late", ["late", "a"])];
-        let drawn = choices.map(|(stream, topics)| (stream.to_owned(), topics[self.random(2)]));
+        let choices =
+            [("a", [Some("a"), Some("b")]), ("b", [Some("b"), None]), ("late", [Some("late"), Some("a")])];
+        let drawn: Rerouted =
+            choices.map(|(stream, topics)| (stream.to_owned(), topics[self.random(2)])).into();
+        let end = self.log.end();
         if let Some(rerouted) = &mut self.rerouted {
-            *rerouted = drawn.into();
+            self.routes_before.insert(0, (end, std::mem::replace(rerouted, drawn)));
         }
+    }
+
+    fn ways(&self) -> Router {
+        let topic = |name: &str| TopicName::new(name).unwrap();
+        let (rerouted, before) = (self.rerouted.clone(), self.routes_before.clone());
+        Box::new(move |stream: &StreamName| {
+            let Some(rerouted) = &rerouted else { return Ways::to(Some(topic(stream.as_str()))) };
+            let of = |routes: &Rerouted| routes.get(stream.as_str()).copied().flatten().map(topic);
+            let before = before.iter().filter_map(|(until, routes)| Some((*until, of(routes)?)));
+            Ways { now: of(rerouted), before: before.collect() }
+        })
     }
 
     /// Another process begins, from what is durable.
     pub(super) fn start(&mut self, seed: u64) {
         self.change_routes();
+        let router = self.ways();
         let Some(book) = &mut self.book else { return };
         book.begun = false;
         book.late.clear();
@@ -252,10 +280,6 @@ impl World {
             Some(Control::CutAnew) => in_doubt.clear(),
             _ => {}
         }
-        let rerouted = self.rerouted.clone().unwrap_or_default();
-        let router: Router = Box::new(move |stream: &StreamName| {
-            TopicName::new(rerouted.get(stream.as_str()).copied().unwrap_or(stream.as_str())).ok()
-        });
         let routes =
             self.rerouted.as_ref().map_or(1, |r| u64::from(crc32fast::hash(format!("{r:?}").as_bytes())) + 1);
         if is_rerouted(&positions, routes) {
@@ -308,6 +332,9 @@ impl World {
 
     pub(super) fn append(&mut self) {
         let stream = ["a", "b", "late"][self.random(3)];
+        if self.rerouted.as_ref().is_some_and(|routes| routes[stream].is_none()) {
+            return; // the door refuses it
+        }
         let count = 1 + self.random(9);
         let keys: Vec<_> =
             (0..count).map(|_| Some(self.random(6)).filter(|k| *k < 5).map(|k| k as u8)).collect();
@@ -534,7 +561,7 @@ pub(super) fn engine(
     seed: u64,
 ) -> Engine<TestLog, TestSink> {
     sink.tracked.lock().unwrap().clear();
-    let router = Box::new(|stream: &StreamName| TopicName::new(stream.as_str()).ok());
+    let router = Box::new(|stream: &StreamName| Ways::to(TopicName::new(stream.as_str()).ok()));
     let mut engine = Engine::new(log.clone(), sink.clone(), settings(), router, positions, seed);
     engine.link(true);
     engine

@@ -1,0 +1,59 @@
+//! Where the events of a stream go.
+
+use crate::ids::{Seq, TopicName};
+
+/// By the routes as they are; and where these take the stream nowhere any more, by those under which its events were
+/// accepted, so that a change of routes gives nothing up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// By the routes as they are.
+    pub now: Option<TopicName>,
+    /// By earlier ones, the newest first: events below each number.
+    pub before: Vec<(Seq, TopicName)>,
+}
+
+impl Ways {
+    /// Nowhere but there.
+    #[cfg(test)]
+    #[must_use]
+    pub fn to(topic: Option<TopicName>) -> Self {
+        Self { now: topic, before: Vec::new() }
+    }
+
+    /// The topic of an event.
+    #[must_use]
+    pub fn of(&self, seq: Seq) -> Option<&TopicName> {
+        let before = || self.before.iter().find(|(until, _)| seq < *until).map(|(_, topic)| topic);
+        self.now.as_ref().or_else(before)
+    }
+
+    /// Whether some event of the stream may go to a topic.
+    #[must_use]
+    pub fn lead_to(&self, topic: &TopicName) -> bool {
+        match &self.now {
+            Some(now) => now == topic,
+            None => self.before.iter().any(|(_, before)| before == topic),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_accepted_before_a_route_was_taken_away_goes_the_way_it_had_then() {
+        let topic = |name| TopicName::new(name).unwrap();
+        let mut ways = Ways { now: None, before: vec![(Seq(20), topic("b")), (Seq(10), topic("a"))] };
+        assert_eq!(ways.of(Seq(5)), Some(&topic("b")), "the newest that knows of it");
+        assert_eq!(ways.of(Seq(19)), Some(&topic("b")));
+        assert_eq!(ways.of(Seq(20)), None);
+        ways.now = Some(topic("c"));
+        assert_eq!(
+            ways.of(Seq(5)),
+            Some(&topic("c")),
+            "as long as it goes there at all, it goes as it does now"
+        );
+        assert!(ways.lead_to(&topic("c")) && !ways.lead_to(&topic("a")));
+    }
+}
