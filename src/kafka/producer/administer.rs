@@ -53,7 +53,7 @@ impl Task {
             Err(error) => {
                 let who =
                     self.control.address.as_ref().map_or_else(|| "no address".into(), ToString::to_string);
-                self.control.not_connected(now);
+                self.control.not_connected(now, error.is_lasting());
                 self.control_up = false;
                 self.reporter.error(false, error.link_error(&who), now);
             }
