@@ -151,7 +151,7 @@ async fn metadata(connection: &Connection, topics: &BTreeSet<TopicName>) -> Resu
     let unread = |message: String| Trouble {
         code: None,
         message: format!("the brokers and topics can't be asked for: {message}"),
-        hint: "look into the broker's log".to_owned(),
+        hint: "look into the broker's log; if this listener demands authentication, set `sasl`".to_owned(),
     };
     let answer = connection.call(request).await.map_err(|e| unread(e.to_string()))?;
     MetadataAnswer::decode(&answer, version).map_err(|e| unread(e.to_string()))

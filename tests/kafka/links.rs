@@ -14,6 +14,7 @@ use crate::secured::{PASSWORD, Secured};
 use crate::support::agent::{Agent, Setup, assert_accounts_balance, spoolway};
 use crate::support::certificates::put;
 use crate::support::load::{Load, Plan};
+use crate::support::verify::verify;
 use crate::topic::Topic;
 
 const DRAIN: Duration = Duration::from_secs(90);
@@ -33,6 +34,12 @@ fn finish(agent: Agent<'_>, topic: &Topic<'_>, loads: Vec<Load>) -> serde_json::
 
 fn load(setup: &Setup, stream: &str, generator: u32) -> Load {
     Load::http(Plan::new(setup.http, stream, generator).batch(20).rate(1_000))
+}
+
+/// A broker that is still starting may have been asked for a producer id too early; nothing else went wrong.
+fn assert_no_connection_was_lost(status: &serde_json::Value) {
+    let error = &status["destinations"][0]["last_error"];
+    assert!(error.is_null() || error["code"] == 14, "{error:#}");
 }
 
 /// `spoolway check --connect` on the agent's configuration.
@@ -55,7 +62,7 @@ fn scram(setup: Setup, secured: &Secured, password: &str) -> Setup {
 pub fn scram_over_tls_with_a_broker_killed_in_mid_stream_costs_nothing() {
     let secured = Secured::start("killed");
     let topic = Topic::create(&secured.broker, "scram", 3);
-    let setup = scram(Setup::new("scram"), &secured, PASSWORD);
+    let setup = scram(Setup::new("scram").without_tcp(), &secured, PASSWORD);
     let agent = setup.start();
     let loads: Vec<_> = (1..3).map(|generator| load(&setup, "scram", generator)).collect();
     loads[0].wait_accepted(1_500, DRAIN);
@@ -69,7 +76,27 @@ pub fn scram_over_tls_with_a_broker_killed_in_mid_stream_costs_nothing() {
     let metrics = agent.metrics();
     let expiry = "spoolway_tls_certificate_expiry_timestamp_seconds{destination=\"home\",certificate=\"broker\"} 3471292800";
     assert!(metrics.contains(expiry), "{metrics}");
-    finish(agent, &topic, loads);
+    let status = finish(agent, &topic, loads);
+    let accounts = &status["accounts"][0];
+    assert_eq!(verified_over_the_link(&secured, "scram"), accounts["delivered"].as_u64());
+}
+
+/// Reads the topic back as `spoolway verify` does with Kafka's own file of properties; how many events it found.
+fn verified_over_the_link(secured: &Secured, topic: &str) -> Option<u64> {
+    let properties = format!(
+        "security.protocol=SASL_SSL\n\
+         ssl.truststore.type=PEM\n\
+         ssl.truststore.location={}/ca.pem\n\
+         sasl.mechanism=SCRAM-SHA-512\n\
+         sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \\\n  \
+         username=\"relay\" password=\"{PASSWORD}\";\n",
+        secured.dir.display()
+    );
+    let file = put(&secured.dir, "client.properties", &properties);
+    let (address, file) = (format!("127.0.0.1:{}", secured.scram), file.to_str().expect("text"));
+    let found = verify(0, &["-b", &address, "--command-config", file, "--topic", topic, "--json"]).json();
+    assert_eq!(found["verdict"], "whole", "{found}");
+    found["totals"]["events"].as_u64()
 }
 
 pub fn sessions_that_end_every_three_seconds_are_renewed_and_nothing_is_in_doubt() {
@@ -78,19 +105,20 @@ pub fn sessions_that_end_every_three_seconds_are_renewed_and_nothing_is_in_doubt
     let password = format!("password = {{ file = \"{}/plain\" }}", secured.dir.display());
     put(&secured.dir, "plain", PASSWORD);
     let sasl = format!("sasl = {{ mechanism = \"PLAIN\", username = \"relay\", {password} }}");
-    let setup = Setup::new("renewed").destination("home", secured.plain, &(secured.tls("") + &sasl));
+    let setup =
+        Setup::new("renewed").without_tcp().destination("home", secured.plain, &(secured.tls("") + &sasl));
     let agent = setup.start();
     let loads = vec![load(&setup, "renewed", 1)];
     // Three sessions' worth of events at their steady rate.
     loads[0].wait_accepted(10_000, DRAIN);
     let status = finish(agent, &topic, loads);
-    assert!(status["destinations"][0]["last_error"].is_null(), "a connection was lost: {status:#}");
+    assert_no_connection_was_lost(&status);
 }
 
 pub fn both_sides_show_certificates_and_a_renewed_one_counts_without_a_restart() {
     let secured = Secured::shared();
     let topic = Topic::create(&secured.broker, "mutual", 3);
-    let setup = Setup::new("mutual");
+    let setup = Setup::new("mutual").without_tcp();
     let dir = setup.dir.clone();
     // The first one has expired, which the broker must refuse.
     let expired = secured.authority.sign_for(&["edge-042"], (2020, 2021));
@@ -118,7 +146,7 @@ pub fn both_sides_show_certificates_and_a_renewed_one_counts_without_a_restart()
 pub fn a_wrong_password_is_said_and_heals_when_its_file_is_corrected() {
     let secured = Secured::shared();
     let topic = Topic::create(&secured.broker, "healed", 3);
-    let setup = scram(Setup::new("healed"), secured, "wrong-secret\n");
+    let setup = scram(Setup::new("healed").without_tcp(), secured, "wrong-secret\n");
     let agent = setup.start();
     let loads = vec![load(&setup, "healed", 1)];
     let status = agent.wait_status("says nothing about the credentials", DRAIN, |status| {
@@ -131,7 +159,7 @@ pub fn a_wrong_password_is_said_and_heals_when_its_file_is_corrected() {
     assert_eq!(status["destinations"][0]["up"], false);
     let checked = check(&setup);
     let told = String::from_utf8_lossy(&checked.stdout).into_owned();
-    assert!(!checked.status.success() && told.contains("code 58"), "{told}");
+    assert!(!checked.status.success() && told.contains("refuses the credentials of relay"), "{told}");
     put(&setup.dir, "password", &format!("{PASSWORD}\n"));
     agent.wait_status("does not heal", DRAIN, |s| s["destinations"][0]["up"] == true);
     loads[0].wait_accepted(2_000, DRAIN);
@@ -174,7 +202,7 @@ pub fn tokens_are_fetched_shown_and_renewed() {
     let secured = Secured::shared();
     let topic = Topic::create(&secured.broker, "tokens", 3);
     let (port, count) = token_endpoint(6);
-    let setup = Setup::new("tokens");
+    let setup = Setup::new("tokens").without_tcp();
     put(&setup.dir, "secret", "the client's");
     let sasl = format!(
         "sasl = {{ mechanism = \"OAUTHBEARER\", token_url = \"http://127.0.0.1:{port}/token\", \
@@ -186,7 +214,7 @@ pub fn tokens_are_fetched_shown_and_renewed() {
     let loads = vec![load(&setup, "tokens", 1)];
     loads[0].wait_accepted(12_000, DRAIN);
     let status = finish(agent, &topic, loads);
-    assert!(status["destinations"][0]["last_error"].is_null(), "a connection was lost: {status:#}");
+    assert_no_connection_was_lost(&status);
     let (fetched, seconds) = (count.load(Ordering::Relaxed), began.elapsed().as_secs());
     println!("tokens: {fetched} in {seconds} s");
     assert!(fetched >= 2 && fetched <= 3 + seconds / 4, "{fetched} tokens in {seconds} s");

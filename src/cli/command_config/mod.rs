@@ -1,6 +1,6 @@
 //! `--command-config client.properties`: Kafka's own names for how to reach a cluster, as its command-line tools read them.
 //!
-//! What is understood: `bootstrap.servers`, `client.id`, `request.timeout.ms`, `security.protocol`, `sasl.mechanism`,
+//! What is understood: `client.id`, `request.timeout.ms`, `security.protocol`, `sasl.mechanism`,
 //! `sasl.jaas.config` (PlainLoginModule, ScramLoginModule, OAuthBearerLoginModule with
 //! `sasl.oauthbearer.token.endpoint.url`), and trust and key stores in PEM, by `ssl.truststore.location`,
 //! `ssl.truststore.certificates`, `ssl.keystore.location`, `ssl.keystore.certificate.chain` and `ssl.keystore.key`.
@@ -17,16 +17,12 @@ use jaas::Login;
 use properties::Properties;
 
 use super::Failure;
-use crate::config::model::{HostPort, Mechanism, Pem, Sasl, Tls, TlsIdentity, TokenGrant, TokenUrl};
-use crate::config::parse_host_port;
-use crate::kafka::{Access, ConsumerOptions};
+use crate::config::model::{Destination, Mechanism, Pem, Sasl, Tls, TlsIdentity, TokenGrant, TokenUrl};
 use crate::secret::{Secret, SecretSource};
 
 /// How to reach a cluster.
 #[derive(Debug, Clone, Default)]
 pub struct CommandConfig {
-    /// `bootstrap.servers`; empty where the file does not say it.
-    pub bootstrap: Vec<HostPort>,
     /// `client.id`
     pub client_id: Option<String>,
     /// `request.timeout.ms`
@@ -35,30 +31,6 @@ pub struct CommandConfig {
     pub tls: Option<Tls>,
     /// SASL.
     pub sasl: Option<Sasl>,
-}
-
-/// What a command that reads Kafka needs, from `--bootstrap-server` (brokers with commas between) and `--command-config`;
-/// the former wins over `bootstrap.servers`.
-///
-/// # Errors
-/// [`Failure`] of exit code 2 that says what is wrong and what would be right.
-pub fn consumer_options(
-    bootstrap_server: Option<&str>,
-    command_config: Option<&Path>,
-) -> Result<ConsumerOptions, Failure> {
-    let config = command_config.map(read).transpose()?.unwrap_or_default();
-    let bootstrap = match bootstrap_server {
-        Some(text) => brokers("--bootstrap-server", text)?,
-        None => config.bootstrap.clone(),
-    };
-    if bootstrap.is_empty() {
-        return Err(Failure::usage("no broker is named: add --bootstrap-server HOST:PORT"));
-    }
-    let mut options = ConsumerOptions::new(bootstrap);
-    options.access = config.access();
-    options.client_id = config.client_id.unwrap_or(options.client_id);
-    options.request_timeout = config.request_timeout.unwrap_or(options.request_timeout);
-    Ok(options)
 }
 
 /// Reads a file of properties.
@@ -74,26 +46,18 @@ pub fn read(path: &Path) -> Result<CommandConfig, Failure> {
 }
 
 impl CommandConfig {
-    /// The way to the cluster.
-    #[must_use]
-    pub fn access(&self) -> Access {
-        Access::new(self.tls.as_ref(), self.sasl.as_ref(), None)
+    /// Sets what the file says of the connection. The brokers are those of `--bootstrap-server`, as with Kafka's tools.
+    pub fn apply(self, destination: &mut Destination) {
+        destination.client_id = self.client_id.unwrap_or_else(|| std::mem::take(&mut destination.client_id));
+        destination.request_timeout = self.request_timeout.unwrap_or(destination.request_timeout);
+        (destination.tls, destination.sasl) = (self.tls, self.sasl);
     }
 }
 
 /// A key, and what is wrong with it. INVARIANT: never a value that may be secret.
 type Wrong = (&'static str, String);
 
-fn brokers(name: &str, text: &str) -> Result<Vec<HostPort>, Failure> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts.map(|part| parse_host_port(part).map_err(|e| Failure::usage(format!("{name}: {e}")))).collect()
-}
-
 fn understand(properties: &Properties) -> Result<CommandConfig, Wrong> {
-    const SERVERS: &str = "bootstrap.servers";
-    let servers = properties.get(SERVERS).unwrap_or_default();
-    let bootstrap =
-        brokers(SERVERS, servers).map_err(|e| (SERVERS, format!("can't be read: {}", e.message())))?;
     let (tls, sasl) = match properties.get("security.protocol").unwrap_or("PLAINTEXT").to_uppercase().as_str()
     {
         "PLAINTEXT" => (None, None),
@@ -112,7 +76,7 @@ fn understand(properties: &Properties) -> Result<CommandConfig, Wrong> {
         millis => millis.flatten().map(|ms| Duration::from_millis(u64::from(ms))),
     };
     let client_id = properties.get("client.id").filter(|id| !id.is_empty()).map(str::to_owned);
-    Ok(CommandConfig { bootstrap, client_id, request_timeout, tls, sasl })
+    Ok(CommandConfig { client_id, request_timeout, tls, sasl })
 }
 
 fn tls(properties: &Properties) -> Result<Tls, Wrong> {

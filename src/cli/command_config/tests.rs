@@ -10,12 +10,11 @@ const SCRAM: &str = "sasl.jaas.config=org.apache.kafka.common.security.scram.Scr
 #[test]
 fn kafkas_own_file_gives_brokers_tls_and_sasl() {
     let read = config(&format!(
-        "bootstrap.servers=a:9092, b:9093\nsecurity.protocol=SASL_SSL\nclient.id=x\nrequest.timeout.ms=5000\n\
+        "bootstrap.servers=a:9092\nsecurity.protocol=SASL_SSL\nclient.id=x\nrequest.timeout.ms=5000\n\
          ssl.truststore.type=PEM\nssl.truststore.location=/etc/ca.pem\n\
          ssl.keystore.type=PEM\nssl.keystore.location=/etc/me.pem\nacks=all\n{SCRAM}"
     ))
     .unwrap();
-    assert_eq!(read.bootstrap.len(), 2);
     assert_eq!((read.client_id.as_deref(), read.request_timeout), (Some("x"), Some(Duration::from_secs(5))));
     let tls = read.tls.as_ref().unwrap();
     assert_eq!(tls.ca, Some(Pem::File("/etc/ca.pem".into())));
@@ -54,7 +53,6 @@ fn what_would_be_less_safe_than_it_says_is_refused_with_the_remedy() {
             format!("security.protocol=SASL_SSL\n{SCRAM}sasl.mechanism=PLAIN"),
             "must begin with PlainLoginModule",
         ),
-        ("bootstrap.servers=kafka".to_owned(), "add the port"),
         ("request.timeout.ms=soon".to_owned(), "milliseconds"),
     ] {
         let told = config(&text).unwrap_err();
@@ -64,12 +62,7 @@ fn what_would_be_less_safe_than_it_says_is_refused_with_the_remedy() {
 }
 
 #[test]
-fn the_option_wins_over_the_file_and_one_of_them_must_name_a_broker() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "bootstrap.servers=a:1").unwrap();
-    let first = |option| consumer_options(option, Some(file.path())).unwrap().bootstrap[0].to_string();
-    assert_eq!((first(None), first(Some("b:2,c:3"))), ("a:1".to_owned(), "b:2".to_owned()));
-    assert!(consumer_options(None, None).unwrap_err().message().contains("--bootstrap-server"));
-    let missing = consumer_options(None, Some(Path::new("/nowhere"))).unwrap_err();
+fn a_file_that_can_not_be_read_is_named() {
+    let missing = read(Path::new("/nowhere")).unwrap_err();
     assert!(missing.message().starts_with("/nowhere: "), "{missing:?}");
 }

@@ -35,7 +35,8 @@ fn tls_table(inner: &Section<'_>) -> Tls {
     let certificate = file(inner, "certificate", readable);
     let key = file(inner, "key", private);
     for (one, other) in [("certificate", "key"), ("key", "certificate")] {
-        if inner.has(one) && !inner.has(other) {
+        // What was not looked up is left out of what is printed, and that must be readable too.
+        if inner.has(one) && !inner.has(other) && !inner.is_blind() {
             let help = format!("add {other} = \"FILE.pem\"");
             inner.refuse(one, (format!("needs `{other}` beside it"), help));
         }
