@@ -6,7 +6,7 @@
 //! source ──► shape ──► spool (lane) ──► deliver ──► kafka
 //! ```
 //! Rooms to the left never import rooms to the right. What everybody needs stands at the root: [`ids`],
-//! [`event`], [`intake`], [`config`]'s model, [`metrics`], [`status`].
+//! [`event`], [`intake`], [`config`]'s model, [`metrics`], [`secret`], [`status`].
 
 #![cfg_attr(
     test,
@@ -34,6 +34,7 @@ pub mod kafka;
 pub mod logs;
 pub mod metrics;
 pub mod sabotage;
+pub mod secret;
 pub mod shape;
 pub mod source;
 pub mod spool;

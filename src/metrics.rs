@@ -45,6 +45,15 @@ pub struct Destination {
     pub destination: String,
 }
 
+/// Labels `{destination,certificate}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DestinationCertificate {
+    /// Name of the destination.
+    pub destination: String,
+    /// `client` for ours, `broker` for theirs.
+    pub certificate: String,
+}
+
 /// Labels `{lane,destination}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LaneDestination {
@@ -167,6 +176,10 @@ metrics! {
     /// `spoolway_network_sent_bytes_total`
     sent_bytes: Family<Destination, Counter> = Family::default(),
         "spoolway_network_sent_bytes", "Bytes written to the destination's brokers";
+    /// `spoolway_tls_certificate_expiry_timestamp_seconds`
+    certificate_expiry: Family<DestinationCertificate, Gauge> = Family::default(),
+        "spoolway_tls_certificate_expiry_timestamp_seconds",
+        "When a certificate expires: ours (client), or of the brokers' the one that does so first (broker)";
     /// `spoolway_incarnation_changed_timestamp_seconds`
     incarnation_changed: Gauge = Gauge::default(),
         "spoolway_incarnation_changed_timestamp_seconds",

@@ -1,14 +1,14 @@
 //! Which cluster a command talks to: brokers on the command line, or a destination of the configuration.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ConfigFiles, Failure};
+use super::{ConfigFiles, Failure, command_config};
 use crate::config::model::{Config, Destination, HostPort};
 use crate::config::parse_host_port;
 use crate::ids::DestinationName;
-use crate::kafka::ConsumerOptions;
+use crate::kafka::{Access, ConsumerOptions};
 
 /// Options of commands that talk to a cluster.
 #[derive(Debug, Clone, Default, Args)]
@@ -50,7 +50,7 @@ impl ClusterArgs {
         let name = DestinationName::new("cluster").map_err(Failure::running)?;
         let mut destination = Destination::new(name, self.bootstrap_server.clone());
         if let Some(path) = &self.command_config {
-            apply(path, &mut destination)?;
+            command_config::read(path)?.apply(&mut destination);
         }
         let config = if self.config.files.is_empty() { None } else { Some(self.config.load()?.config) };
         Ok(ChosenCluster { destination, config })
@@ -82,6 +82,7 @@ impl ChosenCluster {
             client_id: client_id.clone(),
             connect_timeout: *connect_timeout,
             request_timeout: *request_timeout,
+            access: Access::of(&self.destination),
             ..ConsumerOptions::new(bootstrap.clone())
         }
     }
@@ -90,28 +91,6 @@ impl ChosenCluster {
     pub(super) fn brokers(&self) -> String {
         self.destination.bootstrap.iter().map(HostPort::to_string).collect::<Vec<_>>().join(",")
     }
-}
-
-/// Reads `key=value` lines. What this version can't do is refused: a connection without what was asked for
-/// would be another one.
-fn apply(path: &Path, destination: &mut Destination) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failure::usage(format!("--command-config {} can't be read: {e}", path.display())))?;
-    let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(['#', '!']));
-    for line in lines {
-        let (key, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
-        match (key.trim(), value.trim()) {
-            ("client.id", id) => id.clone_into(&mut destination.client_id),
-            ("security.protocol", "PLAINTEXT") => {}
-            (key, _) => {
-                return Err(Failure::usage(format!(
-                    "--command-config {}: {key} is not known here; client.id and security.protocol=PLAINTEXT are",
-                    path.display()
-                )));
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -146,14 +125,18 @@ mod tests {
     }
 
     #[test]
-    fn properties_that_are_not_known_are_refused_by_name() {
+    fn properties_are_those_of_the_connection_and_the_option_names_the_brokers() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("client.properties");
-        let mut destination = Destination::new(DestinationName::new("x").unwrap(), vec![]);
-        std::fs::write(&path, "# a comment\nclient.id = me\nsecurity.protocol: PLAINTEXT\n").unwrap();
-        apply(&path, &mut destination).unwrap();
-        assert_eq!(destination.client_id, "me");
-        std::fs::write(&path, "sasl.mechanism=PLAIN\n").unwrap();
-        assert!(apply(&path, &mut destination).unwrap_err().message().contains("sasl.mechanism"));
+        std::fs::write(&path, "client.id = me\nsecurity.protocol: SSL\nbootstrap.servers=elsewhere:1\n")
+            .unwrap();
+        let bootstrap_server = vec![parse_host_port("a:1").unwrap()];
+        let args =
+            ClusterArgs { bootstrap_server, command_config: Some(path.clone()), ..ClusterArgs::default() };
+        let chosen = args.choose().unwrap();
+        assert_eq!((chosen.brokers().as_str(), chosen.consumer().client_id.as_str()), ("a:1", "me"));
+        assert!(chosen.destination.tls.is_some());
+        std::fs::write(&path, "security.protocol=SASL_SSL\n").unwrap();
+        assert!(args.choose().unwrap_err().message().contains("sasl.mechanism"));
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::config::RouteTable;
 use crate::config::model::{Config, Destination, HostPort, SourceKind};
 use crate::ids::TopicName;
+use crate::kafka::Access;
 use crate::kafka::connection::{ConnectError, Connection, Options, connect};
 use crate::kafka::errors::meaning;
 use crate::kafka::wire::{MetadataAnswer, TopicRow, metadata_request};
@@ -93,6 +94,7 @@ async fn reach(destination: &Destination, topics: &BTreeSet<TopicName>) -> Reach
         connect_timeout: destination.connect_timeout,
         request_timeout: destination.request_timeout,
         max_answer: MAX_ANSWER,
+        access: Access::of(destination),
         sent: None,
     };
     let options = Arc::new(options);
@@ -149,7 +151,7 @@ async fn metadata(connection: &Connection, topics: &BTreeSet<TopicName>) -> Resu
     let unread = |message: String| Trouble {
         code: None,
         message: format!("the brokers and topics can't be asked for: {message}"),
-        hint: "look into the broker's log".to_owned(),
+        hint: "look into the broker's log; if this listener demands authentication, set `sasl`".to_owned(),
     };
     let answer = connection.call(request).await.map_err(|e| unread(e.to_string()))?;
     MetadataAnswer::decode(&answer, version).map_err(|e| unread(e.to_string()))

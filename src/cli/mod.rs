@@ -10,6 +10,7 @@ pub mod arguments;
 pub mod check;
 mod client;
 pub mod cluster;
+pub mod command_config;
 mod connect;
 pub mod demo;
 pub mod dlq;

@@ -84,6 +84,10 @@ impl Destination {
             missing_topic_after: Duration::from_hours(24),
             required: true,
             address_map: Vec::new(),
+            tls: None,
+            sasl: None,
+            proxy: None,
+            max_rate: None,
         }
     }
 }

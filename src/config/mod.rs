@@ -8,6 +8,7 @@ mod check;
 mod defaults;
 mod effective;
 mod find;
+mod link;
 mod load;
 pub mod model;
 mod nearest;

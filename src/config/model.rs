@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use super::link::{Mechanism, Pem, Proxy, ProxyKind, Sasl, Tls, TlsIdentity, TokenGrant, TokenUrl};
 use crate::ids::{DestinationName, LaneName, StreamName, TopicName};
 
 /// Everything the agent is told.
@@ -219,6 +220,14 @@ pub struct Destination {
     pub required: bool,
     /// `address_map`: replaces addresses that brokers advertise.
     pub address_map: Vec<(HostPort, HostPort)>,
+    /// `tls` (default: none).
+    pub tls: Option<Tls>,
+    /// `sasl` (default: none).
+    pub sasl: Option<Sasl>,
+    /// `proxy` (default: none).
+    pub proxy: Option<Proxy>,
+    /// `max_rate` (default: none): bytes of requests with events, a second.
+    pub max_rate: Option<u64>,
 }
 
 /// `destination.delivery`. In both, nothing is lost, and nothing is doubled while the agent lives.

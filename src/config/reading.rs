@@ -10,9 +10,7 @@ use super::scalar::Scalar;
 use super::text::{Place, Text};
 use super::tree::{Data, Table, Value};
 use super::words;
-
-/// Largest file that a `{ file = "…" }` may name.
-const MAX_VALUE_FILE: u64 = 64 * 1024;
+use crate::secret::read_value;
 
 /// Where `{ env = "…" }` and `{ file = "…" }` get their values.
 pub enum Environment<'a> {
@@ -156,7 +154,7 @@ impl Reading<'_> {
         }
         let path = self.path(place, file);
         match read_value(&path) {
-            Ok(text) => Some(Scalar::Outside(text)),
+            Ok(text) => Some(Scalar::Outside(text.to_string())),
             Err(cause) => {
                 self.problem(Problem::at(
                     place,
@@ -166,17 +164,4 @@ impl Reading<'_> {
             }
         }
     }
-}
-
-/// A file's text without the line end that editors put there.
-fn read_value(path: &Path) -> Result<String, String> {
-    use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-    let mut text = String::new();
-    file.take(MAX_VALUE_FILE + 1).read_to_string(&mut text).map_err(|e| e.to_string())?;
-    if text.len() as u64 > MAX_VALUE_FILE {
-        return Err("it has more than 64 KiB".to_owned());
-    }
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }

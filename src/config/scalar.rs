@@ -60,6 +60,15 @@ pub(super) fn size(scalar: &Scalar) -> Result<u64, Wrong> {
     size.map(|s| s.as_u64()).map_err(|_| (format!("must be a size, not {text:?}"), SIZE.to_owned()))
 }
 
+/// Bytes a second.
+pub(super) fn rate(scalar: &Scalar) -> Result<u64, Wrong> {
+    const RATE: &str = "rates are written \"2MiB/s\" or \"500KB/s\"";
+    let text = scalar.as_text().ok_or_else(|| wrong_kind(scalar, "a rate", RATE))?;
+    let wrong = || (format!("must be a rate, not {text:?}"), RATE.to_owned());
+    let bytes = text.trim().strip_suffix("/s").ok_or_else(wrong)?;
+    size(&Scalar::Text(bytes.to_owned())).map_err(|_| wrong())
+}
+
 pub(super) fn duration(scalar: &Scalar) -> Result<Duration, Wrong> {
     if let Scalar::Integer(n) = scalar {
         return Err((format!("must be a duration; {n} has no unit"), DURATION.to_owned()));

@@ -14,6 +14,10 @@ use super::text::Place;
 use super::tree::{Data, Entry, Table, Value};
 use super::words;
 
+mod inner;
+
+pub(super) use inner::Inner;
+
 pub(super) struct Section<'a> {
     pub(super) reading: &'a Reading<'a>,
     /// `spool` for `[spool]`, `source` for `[[source]]`.
@@ -23,6 +27,8 @@ pub(super) struct Section<'a> {
     /// Where it begins.
     place: Place,
     asked: RefCell<Vec<&'static str>>,
+    /// Of a table inside of a section: its effective values, in order.
+    inline: Option<RefCell<Vec<(&'static str, String)>>>,
 }
 
 /// What a number may be, and why.
@@ -44,7 +50,7 @@ impl<'a> Section<'a> {
         place: Place,
     ) -> Self {
         reading.effective.borrow_mut().begin(header);
-        Self { reading, name, table, place, asked: RefCell::default() }
+        Self { reading, name, table, place, asked: RefCell::default(), inline: None }
     }
 
     /// Where a key's value stands, or the section where it has none.
@@ -74,7 +80,10 @@ impl<'a> Section<'a> {
     }
 
     fn show(&self, key: &'static str, toml: String) {
-        self.reading.effective.borrow_mut().set(key, toml);
+        match &self.inline {
+            Some(inline) => inline.borrow_mut().push((key, toml)),
+            None => self.reading.effective.borrow_mut().set(key, toml),
+        }
     }
 
     /// The value of a key; `None` if it is absent, a placeholder, or wrong, which has been reported.
@@ -198,27 +207,6 @@ impl<'a> Section<'a> {
                 quoted(word)
             },
         )
-    }
-
-    /// A value that must not stand in the configuration itself, and is shown nowhere.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the first secret is that of `sasl`, of a later version")
-    )]
-    pub(super) fn secret(&self, key: &'static str) -> Option<String> {
-        let value = self.ask(key)?;
-        if !matches!(value.data, Data::Table(_)) {
-            let help = "write { file = \"PATH\" } or { env = \"NAME\" }, so that it is in no file that is copied around";
-            self.wrong(
-                key,
-                &value.place,
-                ("is a secret and must not stand here".to_owned(), help.to_owned()),
-            );
-            return None;
-        }
-        let secret = self.parse(key, scalar::text)?;
-        self.show(key, quoted("********"));
-        Some(secret)
     }
 
     /// The address to listen on, which is this host's own unless `open` is set.

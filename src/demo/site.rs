@@ -13,6 +13,7 @@ use super::event;
 use super::proof::{Found, Proof};
 use super::proxy::Proxy;
 use crate::config::model::HostPort;
+use crate::kafka::Access;
 use crate::kafka::connection::{Options, connect};
 use crate::kafka::consume::{Consumer, ConsumerOptions};
 use crate::kafka::wire::{MetadataAnswer, metadata_request};
@@ -252,6 +253,7 @@ async fn brokers(bootstrap: &[HostPort]) -> Result<Vec<HostPort>, DemoError> {
         connect_timeout: Duration::from_secs(10),
         request_timeout: Duration::from_secs(10),
         max_answer: 16 << 20,
+        access: Access::default(),
         sent: None,
     };
     let mut outcome = Err(failed(&"no address was given"));

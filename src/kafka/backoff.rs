@@ -1,4 +1,4 @@
-//! How long to wait before trying again: exponential, jittered, never above 10 s.
+//! How long to wait before trying again: exponential, jittered, never above 10 s; a minute where only a person can help.
 
 use std::time::Duration;
 
@@ -6,6 +6,11 @@ use std::time::Duration;
 pub const FIRST: Duration = Duration::from_millis(50);
 /// No delay is longer.
 pub const LONGEST: Duration = Duration::from_secs(10);
+
+/// First delay where a person must act first, such as after wrong credentials.
+pub const FIRST_LASTING: Duration = Duration::from_secs(1);
+/// The longest such delay: brokers count, log and delay failed authentications, and some lock accounts.
+pub const LONGEST_LASTING: Duration = Duration::from_secs(60);
 
 /// Delays that double from [`FIRST`] to [`LONGEST`], each drawn from the upper half of its step so that
 /// many relays do not come back in the same instant.
@@ -24,13 +29,29 @@ impl Backoff {
 
     /// The delay after one more failure.
     pub fn fail(&mut self) -> Duration {
-        let step = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+        self.next(FIRST, LONGEST)
+    }
+
+    /// The delay after one more failure that will last until a person has acted.
+    pub fn fail_lasting(&mut self) -> Duration {
+        self.next(FIRST_LASTING, LONGEST_LASTING)
+    }
+
+    fn next(&mut self, first: Duration, longest: Duration) -> Duration {
+        let step = first.saturating_mul(1 << self.failures.min(16)).min(longest);
         self.failures = self.failures.saturating_add(1);
         self.random = mix(self.random);
         let half = step / 2;
         // 16 random bits are jitter enough: the product stays far below the overflow of u32 arithmetic.
         let jitter = u32::try_from(self.random >> 48).unwrap_or_default();
         half + (half * jitter) / u32::from(u16::MAX)
+    }
+
+    /// A moment up to `most`, so that many relays that have lost something at once do not all come back at once.
+    pub fn spread(&mut self, most: Duration) -> Duration {
+        self.random = mix(self.random);
+        let share = u32::try_from(self.random >> 48).unwrap_or_default();
+        (most * share) / u32::from(u16::MAX)
     }
 
     /// Nothing will pass before a person has acted: the next delays are the longest.
@@ -76,6 +97,17 @@ mod tests {
             backoff.reset();
             prop_assert!(backoff.fail() <= FIRST);
         }
+    }
+
+    #[test]
+    fn what_lasts_is_tried_again_within_a_second_at_first_and_a_minute_at_last() {
+        let mut backoff = Backoff::new(7);
+        assert!(backoff.fail_lasting() <= FIRST_LASTING);
+        let delays: Vec<Duration> = (0..20).map(|_| backoff.fail_lasting()).collect();
+        assert!(
+            delays.last().is_some_and(|d| *d > LONGEST_LASTING / 2 && *d <= LONGEST_LASTING),
+            "{delays:?}"
+        );
     }
 
     #[test]

@@ -18,11 +18,13 @@
 //!
 //! How: [`RecordsBuilder`] writes records and seals them into a [`Batch`]; [`Producer`] owns one task that
 //! decides (which window, to whom, what an error code means: [`errors`]) and one task a connection.
+//! [`access`] is the way every connection takes: proxy, TLS, SASL.
 //! [`consume`] reads topics back, for `verify`, the demo and the tests.
 //!
 //! On failure: the producer goes on for ever. It reports what is wrong through [`Observer::link`], holds what
-//! it was given, and re-tries with [`backoff`] that never exceeds 10 s.
+//! it was given, and re-tries with [`backoff`] that never exceeds 10 s, or a minute where a person must act first.
 
+pub mod access;
 pub mod backoff;
 pub mod batch;
 pub mod codec;
@@ -36,6 +38,7 @@ pub mod topology;
 pub mod window;
 pub mod wire;
 
+pub use access::Access;
 pub use batch::{Batch, BatchError, BatchReader, RecordBatch, RecordRef, RecordsBuilder, Stamp};
 pub use consume::{ConsumeError, Consumer, ConsumerOptions, Fetched, FetchedRecord};
 pub use header::{Counter, RecordHeader};

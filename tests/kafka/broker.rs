@@ -49,7 +49,29 @@ impl Broker {
         let broker = Self { port: free_port(), dir, process: Mutex::new(None) };
         fs::write(broker.properties(), broker.configuration(node, controllers))
             .expect("a writable directory");
-        broker.format(id);
+        broker.format(id, &[]);
+        broker
+    }
+
+    /// Formats a broker with more listeners (name, port, protocol), lines of configuration and arguments for formatting.
+    pub fn create_with(name: &str, more: &[(&str, u16, &str)], lines: &str, formatting: &[&str]) -> Self {
+        let (port, controller) = (free_port(), free_port());
+        let broker = Self { port, dir: scratch(&format!("kafka-{name}")), process: Mutex::new(None) };
+        let own = format!("PLAINTEXT://127.0.0.1:{port}");
+        let listeners: String =
+            more.iter().map(|(name, port, _)| format!(",{name}://127.0.0.1:{port}")).collect();
+        let protocols: String =
+            more.iter().map(|(name, _, protocol)| format!(",{name}:{protocol}")).collect();
+        // Of a property that is given twice, the last counts.
+        let configuration = format!(
+            "{base}listeners={own},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+             advertised.listeners={own}{listeners}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
+             {lines}",
+            base = broker.configuration(1, &[controller]),
+        );
+        fs::write(broker.properties(), configuration).expect("a writable directory");
+        broker.format(&cluster_id(controller), formatting);
         broker
     }
 
@@ -100,10 +122,11 @@ impl Broker {
         )
     }
 
-    fn format(&self, id: &str) {
+    fn format(&self, id: &str, more: &[&str]) {
         let properties = self.properties();
         let properties = properties.to_str().expect("a UTF-8 path");
-        java::tool("kafka.tools.StorageTool", &["format", "-t", id, "-c", properties]);
+        let arguments = [&["format", "-t", id, "-c", properties][..], more].concat();
+        java::tool("kafka.tools.StorageTool", &arguments);
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Process>> {

@@ -23,9 +23,11 @@ mod harness;
 mod isolation;
 mod java;
 mod letters;
+mod links;
 mod outage;
 mod producer;
 mod quickstart;
+mod secured;
 mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
@@ -97,6 +99,13 @@ fn main() -> ExitCode {
         controls: [
             a_spool_that_is_thrown_away_is_found_missing,
             a_data_directory_put_back_from_a_copy_is_found_to_double,
+        ],
+        links: [
+            scram_over_tls_with_a_broker_killed_in_mid_stream_costs_nothing,
+            sessions_that_end_every_three_seconds_are_renewed_and_nothing_is_in_doubt,
+            both_sides_show_certificates_and_a_renewed_one_counts_without_a_restart,
+            a_wrong_password_is_said_and_heals_when_its_file_is_corrected,
+            tokens_are_fetched_shown_and_renewed,
         ],
         acknowledge: [
             delivered_means_in_the_topic_and_202_means_kept_and_not_yet_there,

@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, reason = "a seed has to be seen")]
 
 pub mod agent;
+pub mod certificates;
 pub mod compare;
 pub mod http;
 pub mod ledger;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::link;
 use crate::config::model::{
     Delivery, Destination, HostPort, InDoubt, KafkaCompression, Partitioner, TimestampPolicy,
 };
@@ -36,6 +37,7 @@ pub(in crate::config) fn destination(section: Section<'_>) -> Option<ReadDestina
     let name = section.required("name", "\"home\"", StandIn::Name, read_name, |n| quoted(n.as_str()));
     let bootstrap = bootstrap(&section);
     let settings = settings(&section, Destination::new(name.clone().unwrap_or(nameless), bootstrap.clone()));
+    link::warn_of_open_secrets(&section, &settings);
     let place = section.place_of("name");
     section.finish();
     let destination = if bootstrap.is_empty() { None } else { Some(settings) };
@@ -112,6 +114,10 @@ fn settings(section: &Section<'_>, default: Destination) -> Destination {
         ),
         required: section.flag("required", default.required),
         address_map: address_map(section),
+        tls: link::tls(section),
+        sasl: link::sasl(section),
+        proxy: link::proxy(section),
+        max_rate: link::max_rate(section),
         name: default.name,
         bootstrap: default.bootstrap,
     }

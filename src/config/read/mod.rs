@@ -3,6 +3,7 @@
 mod admin;
 mod dead_letters;
 mod destination;
+mod link;
 mod relay;
 mod route;
 mod source;

@@ -11,12 +11,18 @@
 //! How: two tasks, one that writes and one that reads, share the [`Pending`] queue. On any failure the
 //! connection is dead for good, all that waits is told, and the owner opens another.
 //!
+//! With SASL, the writer authenticates before anything else is sent, and again before the session ends: it sends
+//! nothing meanwhile, so a renewal stands between two requests and puts none in doubt ([`session`]).
+//!
 //! A slow link is not a hung broker: frames are written in pieces, each with its own time limit, and the
 //! kernel is told to hold back what it can't send yet (`TCP_NOTSENT_LOWAT`), so that a frame counts as
 //! written when the network has taken nearly all of it.
 
 mod connect;
+mod dial;
+mod error;
 mod pending;
+mod session;
 mod tasks;
 
 use std::sync::Arc;
@@ -28,10 +34,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use connect::{ConnectError, connect};
+pub use connect::connect;
+pub(crate) use dial::{Deadline, dial};
+pub use error::ConnectError;
 use pending::Pending;
-use tasks::Outgoing;
+use tasks::{Order, Outgoing};
 
+use super::access::{Access, SaslError};
 use super::wire::{ApiVersions, Request, Versions, WireError, api_versions_request};
 
 /// How many requests may wait for the writer. The owner sends at most five at a time.
@@ -42,12 +51,14 @@ const WRITE_QUEUE: usize = 16;
 pub struct Options {
     /// Named in every request.
     pub client_id: String,
-    /// For name lookup and TCP together.
+    /// For name lookup, TCP, proxy and TLS together.
     pub connect_timeout: Duration,
     /// The longest silence while an answer is due.
     pub request_timeout: Duration,
     /// Largest frame to take.
     pub max_answer: usize,
+    /// Proxy, TLS and SASL.
+    pub access: Access,
     /// Counts bytes written.
     pub sent: Option<prometheus_client::metrics::counter::Counter>,
 }
@@ -72,7 +83,7 @@ pub struct Connection {
 
 #[derive(Debug)]
 struct Shared {
-    writer: mpsc::Sender<Outgoing>,
+    writer: mpsc::Sender<Order>,
     pending: Arc<Pending>,
     versions: Versions,
     client_id: String,
@@ -85,7 +96,7 @@ impl Drop for Shared {
 }
 
 impl Connection {
-    /// Begins to speak Kafka on a stream: finds out the versions.
+    /// Begins to speak Kafka on a stream: finds out the versions, and authenticates where that is configured.
     ///
     /// # Errors
     /// [`ConnectError`] when the broker does not answer within the time of a request, or not in a way that
@@ -98,6 +109,9 @@ impl Connection {
         let writer = tasks::spawn(stream, &pending, options);
         let guard = FailOnDrop(Some(Arc::clone(&pending)));
         let versions = handshake(&writer, options).await?.choose().map_err(ConnectError::Protocol)?;
+        if options.access.sasl().is_some() {
+            authenticate(&writer, &versions).await?;
+        }
         guard.disarm();
         let client_id = options.client_id.clone();
         Ok(Self { shared: Arc::new(Shared { writer, pending, versions, client_id }) })
@@ -169,15 +183,15 @@ impl Drop for FailOnDrop {
     }
 }
 
-async fn call(writer: &mpsc::Sender<Outgoing>, request: Request) -> Result<Bytes, CallError> {
+async fn call(writer: &mpsc::Sender<Order>, request: Request) -> Result<Bytes, CallError> {
     let (answer, answered) = oneshot::channel();
     let not_sent = || CallError::NotSent("the connection is closed".into());
-    writer.send(Outgoing { request, answer }).await.map_err(|_| not_sent())?;
+    writer.send(Order::Send(Outgoing { request, answer })).await.map_err(|_| not_sent())?;
     // The writer drops what it has not begun to write when the connection dies.
     answered.await.unwrap_or_else(|_| Err(not_sent()))
 }
 
-async fn handshake(writer: &mpsc::Sender<Outgoing>, options: &Options) -> Result<ApiVersions, ConnectError> {
+async fn handshake(writer: &mpsc::Sender<Order>, options: &Options) -> Result<ApiVersions, ConnectError> {
     for version in [2, 0] {
         let answer = call(writer, api_versions_request(&options.client_id, version)).await;
         let answer = answer.map_err(|e| ConnectError::Handshake(e.to_string()))?;
@@ -186,6 +200,22 @@ async fn handshake(writer: &mpsc::Sender<Outgoing>, options: &Options) -> Result
         }
     }
     Err(ConnectError::Protocol(WireError::NotOffered { api: "ApiVersions 0" }))
+}
+
+async fn authenticate(writer: &mpsc::Sender<Order>, versions: &Versions) -> Result<(), ConnectError> {
+    let version = versions.sasl_authenticate.clone().map_err(ConnectError::Protocol)?;
+    let (done, known) = oneshot::channel();
+    let ended = || ConnectError::Handshake("the connection ended during authentication".to_owned());
+    writer.send(Order::Authenticate(version, done)).await.map_err(|_| ended())?;
+    match known.await {
+        Ok(Ok(())) => Ok(()),
+        // A broker that says nothing more is no matter of credentials.
+        Ok(Err(SaslError::Call(error))) => {
+            Err(ConnectError::Handshake(format!("during authentication: {error}")))
+        }
+        Ok(Err(error)) => Err(ConnectError::Sasl(error)),
+        Err(_) => Err(ended()),
+    }
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep_until, timeout};
 
 use super::pending::{Answer, Pending};
-use super::{Options, WRITE_QUEUE};
+use super::session::Session;
+use super::{CallError, Options, WRITE_QUEUE};
+use crate::kafka::access::SaslError;
+use crate::kafka::access::sasl::Wire;
 use crate::kafka::wire::Request;
 
 /// A request on its way to the writer.
@@ -19,11 +22,20 @@ pub(super) struct Outgoing {
     pub(super) answer: Answer,
 }
 
+/// What the writer is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// To send this.
+    Send(Outgoing),
+    /// To authenticate, in this version of SaslAuthenticate, and to tell how it went.
+    Authenticate(i16, oneshot::Sender<Result<(), SaslError>>),
+}
+
 /// Most that is read at once.
 const READ_SIZE: usize = 64 * 1024;
 
 /// Starts both tasks, which end when `pending` is closed.
-pub(super) fn spawn<S>(stream: S, pending: &Arc<Pending>, options: &Options) -> mpsc::Sender<Outgoing>
+pub(super) fn spawn<S>(stream: S, pending: &Arc<Pending>, options: &Options) -> mpsc::Sender<Order>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -40,9 +52,11 @@ where
         pending: Arc::clone(pending),
         piece_timeout: options.request_timeout,
         sent: options.sent.clone(),
+        correlation: 0,
     };
+    let session = Session::new(options);
     tokio::spawn(reader.run());
-    tokio::spawn(writer.run(queue));
+    tokio::spawn(writer.run(queue, session));
     sender
 }
 
@@ -51,29 +65,54 @@ struct Writer<S> {
     pending: Arc<Pending>,
     piece_timeout: Duration,
     sent: Option<prometheus_client::metrics::counter::Counter>,
+    correlation: i32,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + 'static> Writer<S> {
-    async fn run(mut self, mut queue: mpsc::Receiver<Outgoing>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Order>, mut session: Session) {
         let closed = self.pending.closed();
-        let pending = Arc::clone(&self.pending);
-        let work = async {
-            let mut correlation = 0i32;
-            while let Some(Outgoing { request, answer }) = queue.recv().await {
-                correlation = correlation.wrapping_add(1);
-                if !self.pending.begin(correlation, request.flexible_answer, answer) {
-                    break;
+        loop {
+            let order = tokio::select! {
+                biased;
+                () = closed.cancelled() => return,
+                order = queue.recv() => order,
+            };
+            let done = match order {
+                None => return,
+                Some(Order::Send(outgoing)) => self.send(outgoing, &mut session).await,
+                Some(Order::Authenticate(version, told)) => {
+                    // Whoever asked for it may have given up.
+                    let _ = told.send(session.begin(version, &mut self).await);
+                    Ok(())
                 }
-                self.write(request.into_frame(correlation)).await?;
-                self.pending.wrote();
+            };
+            if let Err(reason) = done {
+                return self.pending.fail(&reason);
             }
-            Ok::<(), String>(())
-        };
+        }
+    }
+
+    async fn send(&mut self, outgoing: Outgoing, session: &mut Session) -> Result<(), String> {
+        // INVARIANT: before the request is begun, so that a session that can't be renewed leaves it unsent. And not
+        // dropped when the connection ends: a broker closes it with its "no", which is worth more than the closing.
+        session.renew(self).await?;
+        let closed = self.pending.closed();
         tokio::select! {
             biased;
-            () = closed.cancelled() => {}
-            done = work => if let Err(reason) = done { pending.fail(&reason) },
+            () = closed.cancelled() => Ok(()),
+            begun = self.begin(outgoing) => begun.map(drop),
         }
+    }
+
+    /// `false` when the connection is dead.
+    async fn begin(&mut self, Outgoing { request, answer }: Outgoing) -> Result<bool, String> {
+        self.correlation = self.correlation.wrapping_add(1);
+        if !self.pending.begin(self.correlation, request.flexible_answer, answer) {
+            return Ok(false);
+        }
+        self.write(request.into_frame(self.correlation)).await?;
+        self.pending.wrote();
+        Ok(true)
     }
 
     async fn write(&mut self, mut frame: BytesMut) -> Result<(), String> {
@@ -90,7 +129,23 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Writer<S> {
                 sent.inc_by(wrote as u64);
             }
         }
-        self.stream.flush().await.map_err(|e| format!("writing failed: {e}"))
+        // TLS holds back a few pieces.
+        match timeout(self.piece_timeout, self.stream.flush()).await {
+            Err(_) => Err(format!("the broker has taken no byte for {:?}", self.piece_timeout)),
+            Ok(flushed) => flushed.map_err(|e| format!("writing failed: {e}")),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + 'static> Wire for Writer<S> {
+    async fn ask(&mut self, request: Request) -> Result<Bytes, CallError> {
+        let (answer, answered) = oneshot::channel();
+        let unanswered = |reason: &str| CallError::Unanswered(reason.into());
+        match self.begin(Outgoing { request, answer }).await {
+            Ok(true) => answered.await.unwrap_or_else(|_| Err(unanswered("the connection is closed"))),
+            Ok(false) => Err(CallError::NotSent("the connection is closed".into())),
+            Err(reason) => Err(unanswered(&reason)),
+        }
     }
 }
 

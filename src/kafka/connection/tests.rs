@@ -1,11 +1,15 @@
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::{ApiVersionsResponse, InitProducerIdResponse};
+use kafka_protocol::messages::{
+    ApiVersionsResponse, InitProducerIdResponse, SaslAuthenticateResponse, SaslHandshakeResponse,
+};
 use kafka_protocol::protocol::Encodable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
 use crate::kafka::wire::{ProducerIdAnswer, producer_id_request};
+
+mod session;
 
 /// The broker's end of a connection, played by the test.
 struct Far(DuplexStream);
@@ -42,7 +46,7 @@ fn offer() -> ApiVersionsResponse {
     let row = |(key, min, max): (i16, i16, i16)| {
         ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max)
     };
-    let rows = [(0, 3, 13), (1, 4, 18), (2, 1, 10), (3, 0, 13), (22, 0, 5)];
+    let rows = [(0, 3, 13), (1, 4, 18), (2, 1, 10), (3, 0, 13), (17, 0, 1), (22, 0, 5), (36, 0, 2)];
     ApiVersionsResponse::default().with_api_keys(rows.into_iter().map(row).collect())
 }
 
@@ -52,6 +56,7 @@ fn options() -> Options {
         connect_timeout: Duration::from_secs(10),
         request_timeout: Duration::from_secs(15),
         max_answer: 1 << 20,
+        access: Access::default(),
         sent: None,
     }
 }

@@ -10,6 +10,7 @@ use super::fetched::{Fetched, FetchedRecord};
 use crate::config::model::HostPort;
 use crate::event::UnixMillis;
 use crate::ids::TopicName;
+use crate::kafka::access::Access;
 use crate::kafka::backoff::Backoff;
 use crate::kafka::batch::BatchError;
 use crate::kafka::connection::{CallError, ConnectError, Connection, Options, connect};
@@ -42,6 +43,8 @@ pub struct ConsumerOptions {
     pub request_timeout: Duration,
     /// How long to retry what may pass by itself.
     pub patience: Duration,
+    /// Proxy, TLS and SASL.
+    pub access: Access,
 }
 
 impl ConsumerOptions {
@@ -55,6 +58,7 @@ impl ConsumerOptions {
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(15),
             patience: Duration::from_secs(30),
+            access: Access::default(),
         }
     }
 }
@@ -104,7 +108,9 @@ impl ConsumeError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Call(_) => true,
+            // What a person must put right is said at once.
+            Self::Connect { source, .. } => !source.is_lasting(),
+            Self::Call(_) => true,
             Self::Code { code, .. } => match meaning(*code).verdict {
                 Verdict::Refresh | Verdict::Retry => *code != 1,
                 // Also what a broker says that does not know its topics yet.
@@ -141,6 +147,7 @@ impl Consumer {
                 connect_timeout: options.connect_timeout,
                 request_timeout: options.request_timeout,
                 max_answer: MAX_ANSWER,
+                access: options.access.clone(),
                 sent: None,
             },
             patience: options.patience,

@@ -53,7 +53,7 @@ impl Task {
             Err(error) => {
                 let who =
                     self.control.address.as_ref().map_or_else(|| "no address".into(), ToString::to_string);
-                self.control.not_connected(now);
+                self.control.not_connected(now, error.is_lasting());
                 self.control_up = false;
                 self.reporter.error(false, error.link_error(&who), now);
             }
@@ -127,7 +127,13 @@ impl Task {
             link.lost(now, true);
         }
         let message = format!("the broker at {at} stopped answering: {reason}");
-        let hint = "check whether the broker is overloaded or stopped, and the network".to_owned();
+        let mut hint = "check whether the broker is overloaded or stopped, and the network".to_owned();
+        if self.options.access.sasl().is_none() {
+            // A broker says no more to a client that it does not know.
+            hint.push_str(
+                "; a listener that demands authentication ends connections in the same way: set `sasl`",
+            );
+        }
         self.reporter.error(self.is_up(), LinkError { code: None, message, hint }, now);
     }
 

@@ -17,6 +17,9 @@ pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// passed. With the two above: less than 20 s.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 
+/// A lost connection is replaced within this: a broker's end is seen by all its relays in the same instant.
+const SPREAD: Duration = Duration::from_millis(500);
+
 #[derive(Debug)]
 pub(super) enum ControlPhase {
     /// None; not to be tried before.
@@ -87,9 +90,13 @@ impl Control {
         self.lost_at = None;
     }
 
-    /// An attempt failed: the next address at once, a new round after a while.
-    pub(super) fn not_connected(&mut self, now: Instant) {
-        let wait = if self.round.is_empty() { self.backoff.fail() } else { Duration::ZERO };
+    /// An attempt failed: the next address at once, a new round after a while. `lasting`: until a person has acted.
+    pub(super) fn not_connected(&mut self, now: Instant, lasting: bool) {
+        let wait = match (self.round.is_empty(), lasting) {
+            (false, _) => Duration::ZERO,
+            (true, false) => self.backoff.fail(),
+            (true, true) => self.backoff.fail_lasting(),
+        };
         self.phase = ControlPhase::Down(now + wait);
         self.lost_at = None;
     }
@@ -98,7 +105,7 @@ impl Control {
     pub(super) fn lost(&mut self, now: Instant) {
         if let ControlPhase::Up(connection) = &self.phase {
             connection.close("the control connection is given up");
-            self.phase = ControlPhase::Down(now);
+            self.phase = ControlPhase::Down(now + self.backoff.spread(SPREAD));
             self.lost_at = Some(now);
         }
     }

@@ -12,6 +12,10 @@ use crate::kafka::connection::Connection;
 
 /// Requests in flight on a connection.
 pub(super) const MAX_IN_FLIGHT: usize = 5;
+/// Bytes of batches in one request, passed only by a single batch that is larger.
+const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// The first request on a connection has an eighth of it.
+const RAMP: usize = 3;
 /// A connection that owes an answer is looked after this often.
 const PATROL: Duration = Duration::from_secs(5);
 
@@ -35,6 +39,9 @@ pub(super) struct Link {
     pub(super) address: Option<HostPort>,
     pub(super) outbox: VecDeque<SlotId>,
     pub(super) in_flight: usize,
+    /// Requests that this connection has answered: it begins with one small request at a time, so that a thousand hosts
+    /// that come back after an outage do not pour all they have into a cluster that has just come up.
+    answered: usize,
     /// A throttle: nothing is to be sent before.
     pub(super) muted_until: Instant,
     pub(super) backoff: Backoff,
@@ -49,6 +56,7 @@ impl Link {
             address: None,
             outbox: VecDeque::new(),
             in_flight: 0,
+            answered: 0,
             muted_until: now,
             backoff: Backoff::new(seed),
             patrol_at: now,
@@ -58,11 +66,29 @@ impl Link {
     /// The connection to send on now, if it may be sent on.
     pub(super) fn open(&self, now: Instant) -> Option<&Connection> {
         match &self.phase {
-            LinkPhase::Up(connection) if self.in_flight < MAX_IN_FLIGHT && self.muted_until <= now => {
+            LinkPhase::Up(connection)
+                if self.in_flight < self.most_in_flight() && self.muted_until <= now =>
+            {
                 Some(connection)
             }
             _ => None,
         }
+    }
+
+    fn most_in_flight(&self) -> usize {
+        MAX_IN_FLIGHT.min(1 + self.answered)
+    }
+
+    /// Bytes that the next request may have.
+    pub(super) fn most_bytes(&self) -> usize {
+        MAX_REQUEST >> RAMP.saturating_sub(self.answered)
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.answered = self.answered.saturating_add(1);
+        self.backoff.reset();
     }
 
     /// Whether to connect now.
@@ -75,8 +101,15 @@ impl Link {
         let wait = if soon { Duration::ZERO } else { self.backoff.fail() };
         self.phase = LinkPhase::Down(now + wait);
         self.in_flight = 0;
+        self.answered = 0;
         self.muted_until = now;
         self.generation += 1;
+    }
+
+    /// Connecting failed for a reason that lasts until a person has acted.
+    pub(super) fn refused(&mut self, now: Instant) {
+        self.lost(now, true);
+        self.phase = LinkPhase::Down(now + self.backoff.fail_lasting());
     }
 
     /// Lets go of an idle connection that has died, or leads to where the broker no longer is.
@@ -119,7 +152,7 @@ impl Link {
         let waits = !self.outbox.is_empty();
         let own = match self.phase {
             LinkPhase::Down(at) if waits => Some(at),
-            LinkPhase::Up(_) if waits && self.in_flight < MAX_IN_FLIGHT => Some(self.muted_until),
+            LinkPhase::Up(_) if waits && self.in_flight < self.most_in_flight() => Some(self.muted_until),
             _ => None,
         };
         let patrol = (self.in_flight > 0).then_some(self.patrol_at);

@@ -24,6 +24,7 @@ mod control;
 mod handle;
 mod link;
 mod look;
+mod rate;
 mod report;
 mod settle;
 mod slot;

@@ -26,8 +26,7 @@ impl Task {
             Ok(answer) => {
                 let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default());
                 if let Some(link) = self.links.get_mut(&broker).filter(|l| l.generation == generation) {
-                    link.in_flight = link.in_flight.saturating_sub(1);
-                    link.backoff.reset();
+                    link.answered();
                     link.muted_until = link.muted_until.max(now + quiet);
                     if let LinkPhase::Up(connection) = &link.phase {
                         connection.throttle(quiet);

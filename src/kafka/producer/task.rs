@@ -13,17 +13,17 @@ use super::control::{Control, PROBE, PROBE_TIMEOUT};
 use super::handle::{Command, Mailbox};
 use super::link::{Link, LinkPhase};
 use super::look::{AT_A_TIME, LOOK_PATIENCE, MARGIN, Search};
+use super::rate::Rate;
 use super::report::Reporter;
 use super::slot::Step;
 use crate::config::model::{Destination, InDoubt};
+use crate::kafka::access::Access;
 use crate::kafka::connection::{ConnectError, Connection, Options};
 use crate::kafka::consume::ConsumerOptions;
 use crate::kafka::topology::{Cluster, Place, Refresh};
 use crate::kafka::window::Observer;
 use crate::metrics::{self, Metrics};
 
-/// Bytes of batches in one request, passed only by a single batch that is larger.
-const MAX_REQUEST: usize = 4 * 1024 * 1024;
 /// Largest answer: metadata of ten thousand partitions is a tenth of it.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -36,6 +36,9 @@ pub(super) struct Task {
     pub(super) refresh: Refresh,
     pub(super) control: Control,
     pub(super) links: BTreeMap<i32, Link>,
+    rate: Rate,
+    /// Which broker was sent to last: with a rate, the others come first.
+    turn: i32,
     /// Producer id and epoch for partitions that have none yet.
     pub(super) producer: Option<(i64, i16)>,
     pub(super) control_up: bool,
@@ -63,11 +66,13 @@ impl Task {
         stop: CancellationToken,
     ) -> Self {
         let label = metrics::Destination { destination: destination.name.to_string() };
+        let access = Access::measured(destination, metrics);
         let options = Options {
             client_id: destination.client_id.clone(),
             connect_timeout: destination.connect_timeout,
             request_timeout: destination.request_timeout,
             max_answer: MAX_ANSWER,
+            access: access.clone(),
             sent: Some(metrics.sent_bytes.get_or_create(&label).clone()),
         };
         let control_options = Options {
@@ -89,6 +94,8 @@ impl Task {
             refresh: Refresh::new(now),
             control: Control::new(now, seed),
             links: BTreeMap::new(),
+            rate: Rate::new(destination.max_rate, now),
+            turn: -1,
             producer: None,
             control_up: false,
             reporter: Reporter::new(destination.name.clone(), observer),
@@ -101,6 +108,7 @@ impl Task {
                 request_timeout: destination.request_timeout,
                 // The slot has a backoff of its own, and others wait for their turn.
                 patience: LOOK_PATIENCE,
+                access,
                 ..ConsumerOptions::new(destination.bootstrap.clone())
             },
             to_look: VecDeque::new(),
@@ -222,7 +230,8 @@ impl Task {
     }
 
     fn drive_links(&mut self, now: Instant) {
-        let brokers: Vec<i32> = self.links.keys().copied().collect();
+        let after = self.links.range(self.turn.saturating_add(1)..);
+        let brokers: Vec<i32> = after.chain(self.links.range(..=self.turn)).map(|(id, _)| *id).collect();
         for broker in brokers {
             self.drive_link(broker, now);
         }
@@ -253,13 +262,17 @@ impl Task {
     /// Sends one request with what waits for the broker. `false` when there is nothing more to send now.
     fn send_one(&mut self, broker: i32, now: Instant) -> bool {
         let (Some(fresh), Some(link)) = (self.producer, self.links.get_mut(&broker)) else { return false };
+        if let Some(at) = self.rate.blocked(now) {
+            link.muted_until = link.muted_until.max(at);
+        }
         let Some(connection) = link.open(now).cloned() else { return false };
+        let most = self.rate.most(link.most_bytes());
         let mut cargo = Vec::new();
         let mut bytes = 0;
         while let Some(&id) = link.outbox.front() {
             let Some(slot) = self.board.slot(id) else { break };
             let Some(batch) = slot.front().map(|w| w.batch.clone()) else { break };
-            if bytes > 0 && bytes + batch.encoded_len() > MAX_REQUEST {
+            if bytes > 0 && bytes + batch.encoded_len() > most {
                 break;
             }
             bytes += batch.encoded_len();
@@ -272,6 +285,8 @@ impl Task {
             return false;
         }
         link.in_flight += 1;
+        self.rate.spend(bytes, now);
+        self.turn = broker;
         let way = (broker, link.generation, connection);
         self.jobs.spawn(calls::produce(way, cargo, self.acks_timeout_ms));
         true
@@ -324,13 +339,18 @@ impl Task {
             }
             Err(error) => {
                 let address = link.address.as_ref().map_or_else(String::new, ToString::to_string);
-                link.lost(now, false);
+                let lasting = error.is_lasting();
+                let mut error = error.link_error(&format!("broker {broker} at {address}"));
+                if lasting {
+                    link.refused(now);
+                } else {
+                    link.lost(now, false);
+                    error.hint.push_str(
+                        "; brokers must be reachable at the addresses they advertise, or at those of address_map",
+                    );
+                }
                 self.abandon_outbox(broker);
                 self.refresh.want(now);
-                let mut error = error.link_error(&format!("broker {broker} at {address}"));
-                error.hint.push_str(
-                    "; brokers must be reachable at the addresses they advertise, or at those of address_map",
-                );
                 self.reporter.error(self.is_up(), error, now);
             }
         }

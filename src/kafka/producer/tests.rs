@@ -10,4 +10,5 @@
 mod broker;
 mod faults;
 mod links;
+mod pace;
 mod witness;

@@ -46,6 +46,11 @@ impl ApiVersions {
         fits.ok_or(WireError::Version { api, min, max })
     }
 
+    fn sasl(&self) -> Result<i16, WireError> {
+        self.pick("SaslHandshake", ApiKey::SaslHandshake, &[1])?;
+        self.pick("SaslAuthenticate", ApiKey::SaslAuthenticate, &[1, 0])
+    }
+
     /// Chooses versions of everything a client needs.
     ///
     /// # Errors
@@ -57,6 +62,7 @@ impl ApiVersions {
             producer_id: self.pick("InitProducerId", ApiKey::InitProducerId, &[1, 0])?,
             fetch: self.pick("Fetch", ApiKey::Fetch, &[11, 10, 4]),
             list_offsets: self.pick("ListOffsets", ApiKey::ListOffsets, &[4, 3, 2, 1]),
+            sasl_authenticate: self.sasl(),
         })
     }
 }
@@ -74,4 +80,6 @@ pub struct Versions {
     pub fetch: Result<i16, WireError>,
     /// Only a consumer needs it.
     pub list_offsets: Result<i16, WireError>,
+    /// 1 tells how long a session lives. Only who authenticates needs it.
+    pub sasl_authenticate: Result<i16, WireError>,
 }

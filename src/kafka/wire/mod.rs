@@ -15,6 +15,7 @@ mod metadata;
 mod produce;
 mod producer_id;
 mod request;
+mod sasl;
 
 pub use api_versions::{ApiVersions, Versions, api_versions_request};
 pub use cursor::{Cursor, WireError};
@@ -24,6 +25,9 @@ pub use metadata::{BrokerRow, MetadataAnswer, PartitionRow, TopicRow, metadata_r
 pub use produce::{PartitionResult, ProduceAnswer, ProduceRequest, RecordError};
 pub use producer_id::{ProducerIdAnswer, producer_id_request};
 pub use request::Request;
+pub use sasl::{
+    SaslAuthenticateAnswer, SaslHandshakeAnswer, sasl_authenticate_request, sasl_handshake_request,
+};
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,8 @@ use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::RequestHeader;
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request as Message, StrBytes};
 
-/// A frame, ready to be sent on a connection.
-#[derive(Debug, Clone)]
+/// A frame, ready to be sent on a connection. Its `Debug` shows no content: that may be credentials.
+#[derive(Clone)]
 pub struct Request {
     frame: BytesMut,
     /// The answer's header ends with tagged fields.
@@ -14,6 +14,12 @@ pub struct Request {
 
 /// Where the correlation id stands: after the frame's length, the request's key and version.
 const CORRELATION: std::ops::Range<usize> = 8..12;
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("len", &self.frame.len()).finish_non_exhaustive()
+    }
+}
 
 impl Request {
     /// Encodes `message` in `version`.

@@ -81,11 +81,14 @@ pub(super) fn start_mapped(
     address_map: Vec<(HostPort, HostPort)>,
 ) -> (Producer, Arc<Witness>) {
     let name = DestinationName::new("home").unwrap();
-    let destination = Destination { address_map, ..Destination::new(name, vec![bootstrap]) };
+    start_as(&Destination { address_map, ..Destination::new(name, vec![bootstrap]) })
+}
+
+pub(super) fn start_as(destination: &Destination) -> (Producer, Arc<Witness>) {
     let witness = Arc::new(Witness::default());
     let observer: Arc<dyn Observer> = Arc::clone(&witness) as _;
     let runtime = tokio::runtime::Handle::current();
-    (Producer::start(&destination, &Metrics::new(), observer, &runtime), witness)
+    (Producer::start(destination, &Metrics::new(), observer, &runtime), witness)
 }
 
 /// A window of three records that name it.
