@@ -12,6 +12,7 @@ mod client;
 pub mod cluster;
 mod connect;
 pub mod demo;
+pub mod destination;
 pub mod dlq;
 pub mod exit;
 pub mod output;

@@ -3,7 +3,6 @@
 
 /// What stands in the contract and is not built in yet. (section, key)
 const LATER: &[(&str, &str)] = &[
-    ("", "lane"),
     ("", "heartbeat"),
     ("source", "tls"),
     ("source", "token"),
@@ -19,8 +18,6 @@ const LATER: &[(&str, &str)] = &[
     ("destination", "sasl"),
     ("destination", "max_rate"),
     ("destination", "create_topics"),
-    ("destination", "renamed_from"),
-    ("destination", "from"),
     ("admin", "tls"),
     ("admin", "token"),
 ];
