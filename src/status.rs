@@ -63,6 +63,8 @@ pub struct Source {
 pub struct Lane {
     /// Name.
     pub name: LaneName,
+    /// It is no longer configured: it takes no events, and what it holds is delivered.
+    pub draining: bool,
     /// Oldest event still on disk (or the next to come).
     pub first_seq: Seq,
     /// Newest durable event.

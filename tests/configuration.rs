@@ -136,9 +136,7 @@ fn words_of_other_tools_are_translated() {
 fn what_only_a_later_version_has_is_refused_as_such() {
     let with = |line: &str| check(&format!("{GOOD}{line}\n"));
     for line in [
-        "[[lane]]\nname = \"x\"",
         "[[stream]]\nname = \"x\"\nkey = \".id\"",
-        "[[stream]]\nname = \"x\"\nlane = \"fast\"",
         "[[route]]\nstreams = [\"*\"]\nto = \"home\"\ntopic = \"{.service}\"",
     ] {
         with(line).count(1).says("not in this version");
@@ -146,6 +144,35 @@ fn what_only_a_later_version_has_is_refused_as_such() {
     for kind in ["file", "syslog", "kafka_listener"] {
         check(&changed("\"http\"", &format!("\"{kind}\""))).count(1).says("is not in this version");
     }
+}
+
+#[test]
+fn lanes_take_what_spool_says_and_streams_name_lanes_that_are_there() {
+    let with = |lines: &str| check(&format!("{GOOD}{lines}\n"));
+    let fast =
+        "[[lane]]\nname = \"fast\"\nmax_size = \"1GiB\"\n[[stream]]\nname = \"orders\"\nlane = \"fast\"";
+    assert_eq!(with(fast).code, 0);
+    with(&fast.replace("lane = \"fast\"", "lane = \"fats\"")).count(1).says("did you mean \"fast\"?");
+    with(&format!("{fast}\n[[lane]]\nname = \"fast\"")).count(1).says("two lanes have the name \"fast\"");
+    with(&fast.replace("1GiB", "100MiB")).count(1).says("`lane.max_size` is less than two segments");
+    with("[[lane]]\nname = \"idle\"").says("no stream is kept in lane \"idle\"");
+    with("[[lane]]\nname = \"main\"\nmax_streams = 5").count(1).says("`lane.max_streams` is not a known key");
+    let dir = folder(&[("x.toml", &format!("[spool]\nsync = \"50ms\"\n{GOOD}{fast}\n"))]);
+    let printed = spoolway(dir.path(), &["check", "-c", "x.toml", "--print-effective"], &[]).out;
+    let lane = printed.split("[[lane]]\n").nth(1).unwrap_or_else(|| panic!("{printed}"));
+    assert!(lane.starts_with("name = \"fast\"\nmax_size = \"1GiB\"\n"), "{lane}");
+    assert!(lane.split("\n\n").next().unwrap().contains("sync = \"50ms\""), "{lane}");
+}
+
+#[test]
+fn a_destination_was_renamed_from_one_that_is_not_there_and_only_once() {
+    let more = |name: &str, old: &str| {
+        format!("[[destination]]\nname = \"{name}\"\nbootstrap = [\"a:1\"]\nrenamed_from = \"{old}\"\n")
+    };
+    let routes = "[[route]]\nstreams = [\"*\"]\nto = \"home\"\n";
+    check(&format!("{GOOD}{}{routes}", more("b", "home"))).count(1).says("it can't have been renamed");
+    let twice = format!("{GOOD}{}{}{routes}", more("b", "old"), more("c", "old"));
+    check(&twice).count(1).says("two destinations were renamed from \"old\"");
 }
 
 #[test]
@@ -462,9 +489,9 @@ fn with_source(kind: &str, keys: &str) -> String {
 
 #[test]
 fn the_reference_has_every_key_the_program_reads_and_no_other() {
-    let more = "[spool]\nmax_size = \"1GiB\"\n[[stream]]\nname = \"x\"\n[[route]]\nstreams = [\"*\"]\nto = \"home\"\n";
+    let more = "[spool]\nmax_size = \"1GiB\"\n[[lane]]\nname = \"main\"\nmax_size = \"1GiB\"\n[[stream]]\nname = \"x\"\n[[route]]\nstreams = [\"*\"]\nto = \"home\"\n";
     let link = format!("{PASSWORD}proxy = \"http://p:1\"\nmax_rate = \"1MB/s\"\n");
-    let read = effective(&format!("{GOOD}{link}{more}"));
+    let read = effective(&format!("{GOOD}renamed_from = \"old\"\n{link}{more}"));
     for (section, rows) in tables().into_iter().filter(|(section, _)| section.starts_with('[')) {
         if section == "[[source]]" {
             continue;
@@ -518,7 +545,8 @@ fn the_references_defaults_are_the_programs() {
     // Whatever the reference gives as a literal default must stand in the effective configuration of a
     // text that sets nothing but what is required.
     let bare = GOOD.replace("data_dir = \"data\"\n", "").replace("delivery = \"at-least-once\"\n", "");
-    let more = "[[stream]]\nname = \"x\"\n[[route]]\nstreams = [\"*\"]\nto = \"home\"\n";
+    let more =
+        "[[lane]]\nname = \"main\"\n[[stream]]\nname = \"x\"\n[[route]]\nstreams = [\"*\"]\nto = \"home\"\n";
     let printed = effective(&format!("{bare}{more}")).to_string();
     let mut compared = 0;
     for (section, rows) in tables().into_iter().filter(|(section, _)| section.starts_with('[')) {

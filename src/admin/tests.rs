@@ -76,6 +76,7 @@ impl Facts for Fake {
         };
         let lane = Lane {
             name: lane(),
+            draining: false,
             first_seq: Seq(1),
             durable_seq: Seq(9),
             bytes: 4096,

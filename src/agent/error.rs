@@ -5,6 +5,7 @@ use crate::config::PatternError;
 use crate::disk::DiskError;
 use crate::source;
 use crate::spool::OpenError;
+use crate::state::homes::{BeginError, HomesError};
 use crate::state::positions::StoreError;
 
 /// The agent could not start, or had to end.
@@ -20,6 +21,12 @@ pub enum AgentError {
     /// A state file could not be opened or made.
     #[error("{0}; check that relay.data_dir can be written")]
     State(#[from] DiskError),
+    /// The lanes that streams were in could not be read or kept.
+    #[error("{0}; check that relay.data_dir can be written")]
+    Homes(#[from] HomesError),
+    /// Streams can't be given other lanes now.
+    #[error(transparent)]
+    Moves(#[from] BeginError),
     /// A source could not be bound.
     #[error(transparent)]
     Source(#[from] source::BindError),

@@ -1,19 +1,20 @@
 //! What the agent says of itself to the admin server.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, OpenLane};
 use crate::admin;
 use crate::admin::{Command, CommandError};
-use crate::deliver::unix_now;
+use crate::deliver::{Delivery, unix_now};
 use crate::disk::RealFs;
 use crate::source::Sources;
 use crate::spool::Life;
 use crate::state::ledger::{Ledger, LedgerError, Page, Query, SledLedger};
 use crate::state::letters::Letters;
-use crate::status::{Relay, Status};
+use crate::status::{self, Relay, Status};
 
 /// A delivery thread comes round four times a second; after this it counts as stalled.
 const STALLED_AFTER_MS: i64 = 30_000;
@@ -25,6 +26,7 @@ const SAID_FOR_MS: i64 = 24 * 3_600_000;
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) id: String,
+    pub(super) data_dir: PathBuf,
     pub(super) life: Life,
     pub(super) started: Instant,
     pub(super) lanes: Lanes,
@@ -37,11 +39,10 @@ pub(super) struct Facts {
 impl Facts {
     /// A thread that ended though nobody asked it to.
     pub(super) fn dead(&self) -> Option<String> {
-        if self.lanes.main.has_died() {
-            return Some(format!("a thread of lane {}", self.lanes.main.name()));
-        }
-        let dead = self.lanes.deliveries.iter().find(|d| d.has_died());
-        dead.map(|d| format!("the delivery thread of {}", d.board().destination()))
+        let lane = self.lanes.iter().find(|open| open.lane.has_died());
+        let lane = lane.map(|open| format!("a thread of lane {}", open.lane.name()));
+        let delivery = self.lanes.deliveries().find(|d| d.has_died());
+        lane.or_else(|| delivery.map(|d| format!("the delivery thread of {}", pair(d))))
     }
 }
 
@@ -52,7 +53,7 @@ impl Facts {
         let found = self.letters.load(ids).map_err(|e| CommandError::Failed(e.to_string()))?;
         let there: Vec<_> = found.into_iter().filter(|s| self.letters.is_there(s.id)).collect();
         let mut taken = 0;
-        for delivery in self.lanes.deliveries.iter() {
+        for delivery in self.lanes.deliveries() {
             let board = delivery.board();
             let mine = there
                 .iter()
@@ -78,13 +79,35 @@ impl Facts {
     }
 }
 
+/// `home (lane main)`
+fn pair(delivery: &Delivery) -> String {
+    let board = delivery.board();
+    format!("{} (lane {})", board.destination(), board.lane())
+}
+
+/// Why a lane takes no events.
+fn lane_problem(open: &OpenLane) -> Option<String> {
+    let status::Lane { name, failing, full_reason, .. } = open.status();
+    let full = |why| {
+        format!(
+            "the spool is full: lane {name}: {why}; raise spool.max_size or that of the lane, free disk space, or see \
+             why delivery is behind"
+        )
+    };
+    let failing = failing.map(|why| format!("the spool can't write: lane {name}: {why}"));
+    failing.or_else(|| full_reason.map(full))
+}
+
 impl admin::Facts for Facts {
     fn status(&self) -> Status {
         let now = unix_now();
-        let lane = self.lanes.main.status();
+        let lanes: Vec<_> = self.lanes.iter().map(OpenLane::status).collect();
         // Read after the boards would show events delivered that are not accepted yet.
-        let durable = lane.durable_seq;
-        let boards = || self.lanes.deliveries.iter().map(crate::deliver::Delivery::board);
+        let durable: Vec<_> = lanes.iter().map(|lane| lane.durable_seq).collect();
+        let boards = || {
+            let lanes = self.lanes.iter().zip(&durable);
+            lanes.flat_map(|(open, durable)| open.deliveries.iter().map(|d| (d.board(), *durable)))
+        };
         Status {
             relay: Relay {
                 id: self.id.clone(),
@@ -95,9 +118,9 @@ impl admin::Facts for Facts {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.started.elapsed().as_secs(),
             sources: self.sources.get().map(Sources::status).unwrap_or_default(),
-            destinations: boards().map(|b| b.destination_row(durable, now)).collect(),
-            accounts: boards().map(|b| b.account_row(durable)).collect(),
-            lanes: vec![lane],
+            destinations: boards().map(|(b, durable)| b.destination_row(durable, now)).collect(),
+            accounts: boards().map(|(b, durable)| b.account_row(durable)).collect(),
+            lanes,
         }
     }
 
@@ -108,30 +131,26 @@ impl admin::Facts for Facts {
         if self.sources.get().is_none() {
             return Some("the agent is starting".to_owned());
         }
-        let lane = self.lanes.main.status();
-        let full = |why| {
-            format!(
-                "the spool is full: {why}; raise spool.max_size, free disk space, or see why delivery is behind"
-            )
-        };
-        lane.failing.map(|why| format!("the spool can't write: {why}")).or_else(|| lane.full_reason.map(full))
+        let problems: Vec<_> =
+            self.lanes.iter().filter(|open| !open.draining).filter_map(lane_problem).collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
     }
 
     fn deliver_problem(&self) -> Option<String> {
-        let unreached = self.lanes.deliveries.iter().find(|d| !d.board().was_ever_up())?;
+        let unreached = self.lanes.deliveries().find(|d| !d.board().was_ever_up())?;
         Some(format!(
             "destination {} has not been reached since the start; events wait on disk (see last_error in /status)",
-            unreached.board().destination()
+            pair(unreached)
         ))
     }
 
     fn stalled(&self) -> Option<String> {
         let now = unix_now();
         let stalled = |seen: i64| seen != 0 && now.saturating_sub(seen) > STALLED_AFTER_MS;
-        let delivery = self.lanes.deliveries.iter().find(|d| stalled(d.board().seen()));
-        self.dead().map(|what| format!("{what} has ended")).or_else(|| {
-            delivery.map(|d| format!("the delivery thread of {} has not come round", d.board().destination()))
-        })
+        let delivery = self.lanes.deliveries().find(|d| stalled(d.board().seen()));
+        self.dead()
+            .map(|what| format!("{what} has ended"))
+            .or_else(|| delivery.map(|d| format!("the delivery thread of {} has not come round", pair(d))))
     }
 
     fn notes(&self) -> Vec<String> {

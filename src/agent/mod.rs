@@ -11,7 +11,7 @@
 //!   is wrong, or can't be started with, leaves the one before running.
 //!
 //! # Order
-//! Start: data directory, positions, lane, deliveries, admin, sources. Stop: sources, lane, deliveries, ledger,
+//! Start: data directory, positions, lanes, deliveries, admin, sources. Stop: sources, lanes, deliveries, ledger,
 //! admin. Each is stopped only after what feeds it.
 //!
 //! # On failure
@@ -21,9 +21,11 @@
 
 #[cfg(test)]
 mod beside;
+mod drained;
 mod error;
 mod facts;
 mod lanes;
+mod opened;
 mod run;
 mod stand;
 

@@ -13,7 +13,7 @@ use super::facts::Facts;
 use super::stand::Stand;
 use crate::admin;
 use crate::config::RouteTable;
-use crate::config::model::{Config, SourceKind};
+use crate::config::model::{Config, MAIN_LANE, SourceKind};
 use crate::metrics::Metrics;
 use crate::shape::{Door, Limits};
 use crate::source::Sources;
@@ -115,6 +115,7 @@ async fn serve(
     let stop = CancellationToken::new();
     let facts = Arc::new(Facts {
         id: config.relay.id.clone(),
+        data_dir: config.relay.data_dir.clone(),
         life: stand.data.life(),
         started: process.began,
         lanes: stand.lanes.clone(),
@@ -165,14 +166,16 @@ fn start(
 }
 
 fn say_ready(config: &Config, facts: &Facts) {
-    let lane = facts.lanes.main.status();
-    let waiting: u64 = admin::Facts::status(facts).accounts.iter().map(|a| a.pending).sum();
+    let status = admin::Facts::status(facts);
+    let waiting: u64 = status.accounts.iter().map(|a| a.pending).sum();
+    let main = status.lanes.iter().find(|lane| lane.name.as_str() == MAIN_LANE);
     tracing::info!(
         relay = config.relay.id,
         version = env!("CARGO_PKG_VERSION"),
         incarnation = %facts.life.incarnation,
         data_dir = %config.relay.data_dir.display(),
-        durable_seq = lane.durable_seq.0,
+        durable_seq = main.map_or(0, |lane| lane.durable_seq.0),
+        lanes = status.lanes.len(),
         waiting,
         "ready"
     );
@@ -224,6 +227,7 @@ async fn until_end(
                 return Ok(End::Input);
             }
             _ = look.tick() => {
+                tokio::task::block_in_place(|| facts.lanes.let_go(&facts.data_dir));
                 if let Some(what) = facts.dead() {
                     return Err(AgentError::Died(what));
                 }
@@ -259,14 +263,16 @@ async fn finish(
 
 /// Standard input has ended: waits until every destination has everything, or a signal comes.
 async fn drain(facts: &Facts) -> Result<(), AgentError> {
-    let last = facts.lanes.main.durable();
     let mut signals = Signals::new()?;
     let all = async {
-        for delivery in facts.lanes.deliveries.iter() {
-            delivery.settled(last).await;
+        for open in facts.lanes.iter() {
+            let last = open.lane.durable();
+            for delivery in &open.deliveries {
+                delivery.settled(last).await;
+            }
         }
     };
-    tracing::info!(durable_seq = last.0, "input ended; delivering what is left");
+    tracing::info!("input ended; delivering what is left");
     tokio::select! {
         () = all => tracing::info!("everything is delivered"),
         signal = signals.next() => tracing::warn!(signal, "stopping before everything is delivered; it stays on disk"),
@@ -278,16 +284,20 @@ async fn shut_down(stand: &Stand, facts: &Facts, stop: &CancellationToken) {
     stop.cancel();
     facts.stopping.store(true, Ordering::Relaxed);
     tokio::task::block_in_place(|| {
-        stand.lanes.main.close();
+        std::thread::scope(|scope| {
+            for open in stand.lanes.iter() {
+                scope.spawn(|| open.lane.close());
+            }
+        });
         let deadline = Instant::now() + SETTLE;
         std::thread::scope(|scope| {
-            for delivery in stand.lanes.deliveries.iter() {
+            for delivery in stand.lanes.deliveries() {
                 scope.spawn(move || delivery.close(deadline));
             }
         });
         stand.ledger.close();
     });
-    for delivery in stand.lanes.deliveries.iter() {
+    for delivery in stand.lanes.deliveries() {
         delivery.disconnect().await;
     }
     let waiting: u64 = admin::Facts::status(facts).accounts.iter().map(|a| a.pending).sum();

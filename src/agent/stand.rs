@@ -1,23 +1,29 @@
 //! Everything that must stand before the first event is accepted, in the order it is built.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::drained;
 use super::error::AgentError;
-use super::lanes::Lanes;
-use crate::config::RouteTable;
+use super::lanes::{Lanes, OpenLane};
+use super::opened::Opened;
 use crate::config::model::{self as config, Config, Destination};
-use crate::deliver::{Delivery, Needs, Parts};
+use crate::config::{LaneTable, RouteTable};
+use crate::deliver::{Crossing, Delivery, Need, Needs, Parts, Progress};
 use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, Seq};
 use crate::metrics::Metrics;
 use crate::sabotage::{self, Bug};
 use crate::spool::{DataDir, Lane, Life};
-use crate::state::journal::{self, Found, Intent, Journal};
+use crate::state::handover;
+use crate::state::homes::{History, HomesFile};
+use crate::state::journal::Intent;
 use crate::state::ledger::SledLedger;
 use crate::state::letters::{self, Letters};
-use crate::state::positions::{self, Positions, Restored, Store, Unusable};
+use crate::state::positions::{self, Positions, StoreError};
 use crate::state::routes::RouteHistory;
 
 /// What stands.
@@ -28,13 +34,51 @@ pub(super) struct Stand {
     pub(super) letters: Arc<Letters<RealFs>>,
 }
 
-/// A positions file, opened, and what it said.
-struct Opened {
-    store: Store<RealFs>,
-    restored: Restored,
-    journal: Journal<RealFs>,
-    /// What the journal says.
-    intents: Vec<Intent>,
+/// A lane that is to be opened.
+struct Plan {
+    lane: config::Lane,
+    draining: bool,
+}
+
+/// A lane that is open, with what is known of those who read it.
+struct Found<'a> {
+    lane: Lane,
+    draining: bool,
+    readers: Vec<(&'a Destination, Opened)>,
+    /// Those that are not configured any more.
+    strangers: Vec<(DestinationName, Opened)>,
+    is_rolled_back: bool,
+}
+
+/// A lane of which it is known where everybody goes on.
+struct Readied<'a> {
+    lane: Lane,
+    draining: bool,
+    readers: Vec<Reader<'a>>,
+    /// What those need who are not configured any more.
+    held: Vec<(DestinationName, Need)>,
+}
+
+/// A destination of a lane, and where it goes on.
+struct Reader<'a> {
+    destination: &'a Destination,
+    opened: Opened,
+    positions: Positions,
+    in_doubt: Vec<Intent>,
+}
+
+type Crossings = BTreeMap<DestinationName, (Arc<History>, Arc<Progress>)>;
+
+/// What every delivery is made of.
+struct Makings<'a> {
+    data: &'a DataDir,
+    routes: &'a Arc<RouteTable>,
+    ledger: &'a Arc<SledLedger>,
+    letters: &'a Arc<Letters<RealFs>>,
+    route_history: &'a Arc<RouteHistory>,
+    metrics: &'a Arc<Metrics>,
+    runtime: &'a Handle,
+    crossings: Crossings,
 }
 
 impl Stand {
@@ -46,57 +90,48 @@ impl Stand {
         runtime: &Handle,
     ) -> Result<Self, AgentError> {
         let data = DataDir::open(RealFs, &config.relay.data_dir)?;
-        let name = Config::main_lane();
-        let opened = open_positions(&data, &name, &config.destinations)?;
-        let forgotten = unconfigured(&data, &name, &config.destinations)?;
-        let known = opened.iter().chain(forgotten.iter().map(|(_, o)| o));
-        let blind = sabotage::commits(Bug::PositionBeyondTheLog);
-        let highest = known.filter_map(Opened::highest).filter(|_| !blind);
-        let at_least = highest.max().unwrap_or(Seq::FIRST);
-        let lane = Lane::open(&data, name, &config.spool, at_least, Arc::clone(metrics))?;
-        if lane.was_behind(at_least) || lane.was_behind_its_floor() {
+        rename(&data, &config.destinations)?;
+        let homes = Arc::new(LaneTable::new(&config.streams)?);
+        let (mut file, mut history) = HomesFile::open(&RealFs, data.path(), data.spool_id())?;
+        let on_disk = data.lane_names()?;
+        let found = plans(config, &data, &on_disk)?.into_iter().map(|plan| {
+            let name = &plan.lane.name;
+            let wanted = |d: &Destination| {
+                plan.draining
+                    || routes.reaches(&d.name, &homes, name)
+                    || history.reaches(routes, &d.name, name, on_disk.contains(name))
+            };
+            Found::open(&data, &plan, &config.destinations, wanted, (&history, metrics))
+        });
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        if found.iter().any(|f| f.is_rolled_back) {
             data.note_rolled_back()?;
         }
         data.note_opening();
         metrics.incarnation_changed.set(changed_at(data.life()));
+        let ends = found.iter().map(|f| (f.lane.name().clone(), f.lane.durable().next()));
+        history.begin(&config.streams, ends.collect())?;
         let ledger = SledLedger::start(config.relay.data_dir.join("ledger"));
         let ledger = Arc::new(ledger.map_err(AgentError::system("starting the ledger's thread"))?);
-        let counted = opened.iter().chain(forgotten.iter().map(|(_, o)| o)).map(Opened::last_letter).max();
+        let counted = found.iter().flat_map(Found::opened).map(Opened::last_letter).max();
         let letters = letters(&data, config, counted.unwrap_or_default())?;
-        let goes_on = config.destinations.iter().zip(opened);
-        let goes_on: Vec<_> = goes_on
-            .map(|(destination, opened)| {
-                let (positions, in_doubt) = opened.positions(&data, &lane, destination);
-                (destination, opened, positions, in_doubt)
-            })
-            .collect();
-        let route_history = route_history(&data, config, &lane, &goes_on)?;
-        let needed = goes_on.iter().map(|(d, _, p, _)| (d.name.clone(), p.needed_from()));
-        let needs = Arc::new(Needs::new(needed.chain(held_for(&forgotten, &lane))));
-        let mut deliveries = Vec::new();
-        for (destination, opened, positions, in_doubt) in goes_on {
-            let journal = with_journal(destination, opened.journal);
-            let delivery = Delivery::start(Parts {
-                lane: &lane,
-                destination,
-                routes: Arc::clone(routes),
-                route_history: Arc::clone(&route_history),
-                store: opened.store,
-                positions,
-                letters: Arc::clone(&letters),
-                journal,
-                in_doubt,
-                renewed: data.is_renewed(),
-                incarnation: data.life().incarnation,
-                needs: Arc::clone(&needs),
-                ledger: Arc::clone(&ledger) as Arc<_>,
-                metrics: Arc::clone(metrics),
-                runtime: runtime.clone(),
-            });
-            deliveries.push(delivery.map_err(AgentError::system("starting a delivery's thread"))?);
-        }
-        let lanes = Lanes { main: lane, deliveries: Arc::new(deliveries) };
-        Ok(Self { data, lanes, ledger, letters })
+        let readied = found.into_iter().map(|found| found.ready(&data)).collect::<Result<Vec<_>, _>>()?;
+        history.forget(|lane, below| readied.iter().all(|r| r.is_past(None, lane, below)));
+        // DURABILITY: before anything is taken in a lane that it was not taken in before.
+        file.keep(&history)?;
+        let crossings = crossings(&history, &readied, &config.destinations);
+        let makings = Makings {
+            data: &data,
+            routes,
+            route_history: &route_history(&data, config, &readied)?,
+            ledger: &ledger,
+            letters: &letters,
+            metrics,
+            runtime,
+            crossings,
+        };
+        let lanes = readied.into_iter().map(|readied| makings.start(readied)).collect::<Result<_, _>>()?;
+        Ok(Self { lanes: Lanes::new(lanes, homes), data, ledger, letters })
     }
 }
 
@@ -104,11 +139,10 @@ impl Stand {
 fn route_history(
     data: &DataDir,
     config: &Config,
-    lane: &Lane,
-    goes_on: &[(&Destination, Opened, Positions, Vec<Intent>)],
+    lanes: &[Readied<'_>],
 ) -> Result<Arc<RouteHistory>, AgentError> {
-    let ends = [(lane.name().clone(), lane.durable().next())].into();
-    let is_past = |_: &LaneName, until| goes_on.iter().all(|(_, _, p, _)| p.needed_from() >= until);
+    let ends = lanes.iter().map(|r| (r.lane.name().clone(), r.lane.durable().next())).collect();
+    let is_past = |lane: &LaneName, until| lanes.iter().all(|r| r.is_past(None, lane, until));
     let routes = config.all_routes();
     let history = RouteHistory::begin(&RealFs, data.path(), data.spool_id(), &routes, &ends, is_past);
     Ok(Arc::new(history?))
@@ -124,20 +158,53 @@ fn letters(data: &DataDir, config: &Config, counted: u64) -> Result<Arc<Letters<
     Ok(Arc::new(opened?))
 }
 
-/// The journal, where the destination is to have one. One that is not kept any more goes away: kept again later, it would
-/// speak of windows whose events have been sent otherwise since.
-fn with_journal(destination: &Destination, journal: Journal<RealFs>) -> Option<Journal<RealFs>> {
-    let name = destination.name.as_str();
-    if destination.delivery == config::Delivery::AtLeastOnce {
-        if let Err(error) = journal.discard() {
-            tracing::warn!(destination = name, %error, "a journal that is kept no more could not be removed");
+/// Destinations that have another name now take over what is known under the old one.
+fn rename(data: &DataDir, destinations: &[Destination]) -> Result<(), AgentError> {
+    handover::finish(&RealFs, data.path()).map_err(StoreError::from)?;
+    for destination in destinations {
+        let Some(old) = &destination.renamed_from else { continue };
+        let names = (old, &destination.name);
+        let both =
+            handover::take_over(&RealFs, data.path(), data.spool_id(), names).map_err(StoreError::from)?;
+        for lane in both {
+            tracing::warn!(
+                %lane,
+                destination = %destination.name,
+                renamed_from = %old,
+                "both names are known, so nothing is taken over: what the old one has not received stays on disk until it is configured again, or given up with `spoolway destination forget`"
+            );
         }
-        return None;
     }
-    if let Err(error) = journal.prepare() {
-        tracing::error!(destination = name, %error, "the journal can't be made; it is tried again before anything is sent");
+    Ok(())
+}
+
+/// For each destination for which a stream's events may wait in two lanes, what its deliveries have to know.
+fn crossings(history: &History, lanes: &[Readied<'_>], destinations: &[Destination]) -> Crossings {
+    let mut crossings = Crossings::new();
+    for Destination { name, .. } in destinations {
+        let mut history = history.clone();
+        history.forget(|lane, below| lanes.iter().all(|r| r.is_past(Some(name), lane, below)));
+        if !history.is_settled() {
+            let readers =
+                lanes.iter().filter(|r| r.readers.iter().any(|reader| reader.destination.name == *name));
+            let progress = Progress::new(readers.map(|r| r.lane.name().clone()));
+            crossings.insert(name.clone(), (Arc::new(history), Arc::new(progress)));
+        }
     }
-    Some(journal)
+    crossings
+}
+
+/// The lanes of the configuration, then those that are on disk and not configured any more.
+fn plans(config: &Config, data: &DataDir, on_disk: &[LaneName]) -> Result<Vec<Plan>, AgentError> {
+    let configured = config.all_lanes();
+    let others = on_disk.iter().filter(|name| configured.iter().all(|lane| lane.name != **name));
+    let others = drained::remove(data, config, others.cloned().collect())?;
+    let own = configured.into_iter().map(|lane| Plan { lane, draining: false });
+    let left = others.into_iter().map(|name| {
+        tracing::warn!(lane = %name, "this lane is no longer configured: it takes no events, and what it holds is delivered");
+        Plan { lane: config::Lane { name, spool: config.spool.clone() }, draining: true }
+    });
+    Ok(own.chain(left).collect())
 }
 
 /// Seconds since 1970; 0 while it is the directory's first life.
@@ -145,123 +212,108 @@ fn changed_at(life: Life) -> i64 {
     life.cause.advice().map_or(0, |_| life.since / 1000)
 }
 
-impl Opened {
-    /// The highest number it names: new events must not be given one below.
-    fn highest(&self) -> Option<Seq> {
-        let positions = match &self.restored {
-            Restored::Positions(positions) => Some(positions.highest()),
-            _ => None,
-        };
-        positions.max(Some(journal::highest(&self.intents)).filter(|h| *h > Seq::NONE))
-    }
-
-    /// Number of the last dead letter it counts.
-    fn last_letter(&self) -> u64 {
-        match &self.restored {
-            Restored::Positions(positions) => positions.letters,
-            _ => 0,
-        }
-    }
-
-    /// Whether it names events that the log never had, or has no more.
-    fn is_ahead_of(&self, lane: &Lane) -> bool {
+impl<'a> Found<'a> {
+    /// Opens a lane, after the files of all who read it: new events must not be given numbers that those know already.
+    /// A destination that has no file there and wants nothing of the lane gets none.
+    fn open(
+        data: &DataDir,
+        plan: &Plan,
+        destinations: &'a [Destination],
+        wanted: impl Fn(&Destination) -> bool,
+        (history, metrics): (&History, &Arc<Metrics>),
+    ) -> Result<Self, AgentError> {
+        let name = &plan.lane.name;
+        let known = positions::names(&RealFs, &positions::directory(data.path(), name));
+        let reads = |d: &&Destination| known.contains(&d.name) || wanted(d);
+        let readers = destinations.iter().filter(reads);
+        let readers = readers.map(|d| Ok((d, Opened::open(data, name, &d.name)?)));
+        let readers = readers.collect::<Result<Vec<_>, AgentError>>()?;
+        let strangers = known.into_iter().filter(|name| destinations.iter().all(|d| d.name != *name));
+        let strangers = strangers.map(|d| Opened::open(data, name, &d).map(|opened| (d, opened)));
+        let strangers = strangers.collect::<Result<Vec<_>, _>>()?;
+        let all = readers.iter().map(|(_, o)| o).chain(strangers.iter().map(|(_, o)| o));
         let blind = sabotage::commits(Bug::PositionBeyondTheLog);
-        !blind && self.highest().is_some_and(|highest| lane.was_behind(highest))
+        let known = all.filter_map(Opened::highest).chain(history.highest(name));
+        let at_least = known.filter(|_| !blind).max().unwrap_or(Seq::FIRST);
+        let lane = Lane::open(data, name.clone(), &plan.lane.spool, at_least, Arc::clone(metrics))?;
+        let is_rolled_back = lane.was_behind(at_least) || lane.was_behind_its_floor();
+        Ok(Self { lane, draining: plan.draining, readers, strangers, is_rolled_back })
     }
 
-    /// Where it goes on, and what it has to settle first.
-    fn positions(&self, data: &DataDir, lane: &Lane, destination: &Destination) -> (Positions, Vec<Intent>) {
-        let mut positions = self.restored_positions(data, lane, destination.name.as_str());
-        // Where the positions begin anew, everything is to be sent, whatever was known before.
-        let goes_on = matches!(self.restored, Restored::Positions(_)) && !self.is_ahead_of(lane);
-        let usable = destination.delivery == config::Delivery::ExactlyOnce && goes_on;
-        let intents = if usable { self.intents.clone() } else { Vec::new() };
-        let in_doubt = journal::fold(&mut positions, intents);
-        if data.is_renewed() {
-            // The other life may count on: this one begins counters of its own.
-            positions.counters.clear();
-        }
-        (positions, in_doubt)
+    /// What is known of everybody.
+    fn opened(&self) -> impl Iterator<Item = &Opened> {
+        self.readers.iter().map(|(_, opened)| opened).chain(self.strangers.iter().map(|(_, opened)| opened))
     }
 
-    fn restored_positions(&self, data: &DataDir, lane: &Lane, destination: &str) -> Positions {
-        match &self.restored {
-            // INVARIANT: the log is the only truth. A position that does not fit it belongs to another past of it,
-            // so it proves of no event that is there that it was delivered.
-            Restored::Positions(positions) if self.is_ahead_of(lane) => {
-                tracing::error!(
-                    destination,
-                    position = positions.position.0,
-                    "the positions file is ahead of the log: everything on disk is sent again, and its counts start anew"
-                );
-                Positions::fresh(data.spool_id(), lane.first())
-            }
-            Restored::Positions(positions) => (**positions).clone(),
-            Restored::Nothing => Positions::fresh(data.spool_id(), lane.first()),
-            Restored::Unusable(why) => {
-                tracing::error!(
-                    destination,
-                    %why,
-                    "the positions file can't be used: everything on disk is sent again, and its counts start anew"
-                );
-                Positions::fresh(data.spool_id(), lane.first())
-            }
-        }
+    /// Where everybody goes on.
+    fn ready(self, data: &DataDir) -> Result<Readied<'a>, AgentError> {
+        let Self { lane, draining, readers, strangers, .. } = self;
+        let readers = readers.into_iter().map(|(destination, mut opened)| {
+            let (positions, in_doubt) = opened.positions(data, &lane, destination)?;
+            Ok(Reader { destination, opened, positions, in_doubt })
+        });
+        let readers = readers.collect::<Result<Vec<_>, AgentError>>()?;
+        // Whatever it was said to be, nobody says so any more.
+        let need = |from| Need { from, required: true };
+        let held =
+            strangers.iter().filter_map(|(name, o)| Some((name.clone(), need(o.held_for(name, &lane)?))));
+        let held = held.collect();
+        Ok(Readied { lane, draining, readers, held })
     }
 }
 
-fn open_positions(
-    data: &DataDir,
-    lane: &LaneName,
-    destinations: &[Destination],
-) -> Result<Vec<Opened>, AgentError> {
-    destinations.iter().map(|d| open_one(data, lane, &d.name)).collect()
-}
-
-fn open_one(data: &DataDir, lane: &LaneName, name: &DestinationName) -> Result<Opened, AgentError> {
-    let (store, restored) = Store::open(&RealFs, data.path(), data.spool_id(), lane, name)?;
-    let (journal, Found { intents, damaged }) =
-        Journal::open(&RealFs, data.path(), data.spool_id(), lane, name);
-    if damaged {
-        tracing::error!(
-            destination = %name,
-            "the journal can't be read: what was in flight when the agent last stopped may arrive twice"
-        );
+impl Readied<'_> {
+    /// Whether `of` (or everybody, whether configured or not) has settled everything below a number of `lane`, if this is
+    /// that lane.
+    fn is_past(&self, of: Option<&DestinationName>, lane: &LaneName, below: Seq) -> bool {
+        let readers = self.readers.iter().map(|r| (&r.destination.name, r.positions.needed_from()));
+        let mut needed = readers.chain(self.held.iter().map(|(name, need)| (name, need.from)));
+        self.lane.name() != lane
+            || needed.all(|(name, from)| from >= below || of.is_some_and(|of| of != name))
     }
-    Ok(Opened { store, restored, journal, intents })
 }
 
-/// Positions of destinations that are not configured any more: what they need stays on disk.
-fn unconfigured(
-    data: &DataDir,
-    lane: &LaneName,
-    destinations: &[Destination],
-) -> Result<Vec<(DestinationName, Opened)>, AgentError> {
-    let directory = positions::directory(data.path(), lane);
-    let names = positions::names(&RealFs, &directory)
-        .into_iter()
-        .filter(|name| destinations.iter().all(|d| d.name != *name));
-    names.map(|name| open_one(data, lane, &name).map(|opened| (name, opened))).collect()
-}
+impl Makings<'_> {
+    /// Starts the deliveries of a lane.
+    fn start(&self, readied: Readied<'_>) -> Result<OpenLane, AgentError> {
+        let Readied { lane, draining, readers, held } = readied;
+        let needed = readers.iter().map(|r| {
+            let Destination { name, required, .. } = r.destination;
+            (name.clone(), Need { from: r.positions.needed_from(), required: *required })
+        });
+        let strangers = held.iter().map(|(name, _)| name.clone()).collect();
+        let needs = Arc::new(Needs::new(needed.chain(held)));
+        let deliveries = readers.into_iter().map(|reader| self.deliver(&lane, &needs, reader));
+        let deliveries = deliveries.collect::<Result<Vec<_>, _>>();
+        let deliveries = deliveries.map_err(AgentError::system("starting a delivery's thread"))?;
+        Ok(OpenLane { lane, draining, deliveries, needs, held: strangers })
+    }
 
-/// What destinations that are not configured any more still need.
-fn held_for<'a>(
-    forgotten: &'a [(DestinationName, Opened)],
-    lane: &'a Lane,
-) -> impl Iterator<Item = (DestinationName, Seq)> + 'a {
-    forgotten.iter().filter_map(|(name, opened)| {
-        let needed = match &opened.restored {
-            Restored::Positions(positions) if !opened.is_ahead_of(lane) => positions.needed_from(),
-            // It is not known what it still needs, so all of it may be.
-            Restored::Positions(_) | Restored::Unusable(Unusable::Damaged | Unusable::Content(_)) => lane.first(),
-            Restored::Unusable(_) | Restored::Nothing => return None,
-        };
-        let waiting = lane.durable().next().0.saturating_sub(needed.0);
-        tracing::warn!(
-            destination = %name,
-            waiting,
-            "this destination is no longer configured; what it has not received stays on disk until it is configured again or its positions file is deleted"
-        );
-        Some((name.clone(), needed))
-    })
+    fn deliver(&self, lane: &Lane, needs: &Arc<Needs>, reader: Reader<'_>) -> io::Result<Delivery> {
+        let Reader { destination, opened, positions, in_doubt } = reader;
+        let (store, journal) = opened.into_parts(destination);
+        let crossing = self.crossings.get(&destination.name).map(|(history, progress)| Crossing {
+            lane: lane.name().clone(),
+            history: Arc::clone(history),
+            progress: Arc::clone(progress),
+        });
+        Delivery::start(Parts {
+            lane,
+            destination,
+            routes: Arc::clone(self.routes),
+            route_history: Arc::clone(self.route_history),
+            store,
+            positions,
+            letters: Arc::clone(self.letters),
+            journal,
+            in_doubt,
+            renewed: self.data.is_renewed(),
+            incarnation: self.data.life().incarnation,
+            crossing,
+            needs: Arc::clone(needs),
+            ledger: Arc::clone(self.ledger) as Arc<_>,
+            metrics: Arc::clone(self.metrics),
+            runtime: self.runtime.clone(),
+        })
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Exit, Failure, Outcome, check, demo, dlq, pipe, run, spool, status, verify};
+use super::{Exit, Failure, Outcome, check, demo, destination, dlq, pipe, run, spool, status, verify};
 use crate::config::{self, Environment, Loaded};
 use crate::logs;
 
@@ -106,6 +106,8 @@ pub enum Command {
     Spool(spool::SpoolArgs),
     /// Dead letters: events that a destination will never take, with the reason.
     Dlq(dlq::DlqArgs),
+    /// Give up what is kept for a destination that is no longer configured.
+    Destination(destination::DestinationArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -133,6 +135,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Verify(args) => verify::run(args, &general),
         Command::Spool(args) => spool::run(args, &general),
         Command::Dlq(args) => dlq::run(&args, &general),
+        Command::Destination(args) => destination::run(&args, &general),
     }
 }
 
@@ -178,6 +181,9 @@ mod tests {
             .filter(|c| !c.is_hide_set())
             .map(|c| c.get_name().to_owned())
             .collect();
-        assert_eq!(listed, ["run", "pipe", "demo", "check", "status", "verify", "spool", "dlq"]);
+        assert_eq!(
+            listed,
+            ["run", "pipe", "demo", "check", "status", "verify", "spool", "dlq", "destination"]
+        );
     }
 }

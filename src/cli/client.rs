@@ -8,7 +8,7 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 
 use super::{ConfigFiles, Failure};
-use crate::config::model::HostPort;
+use crate::config::model::{Admin, HostPort};
 use crate::config::{DEFAULT_FILE, VARIABLE, parse_host_port};
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -19,7 +19,7 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(super) enum ClientError {
+pub enum ClientError {
     /// Nobody listens there, or the way there is cut.
     #[error(
         "no agent answers at {address}: {source}; is `spoolway run` running, and is this its admin.listen? \
@@ -88,19 +88,24 @@ impl Whom {
             let (host, port) = DEFAULT_ADMIN;
             return Ok(HostPort { host: host.to_owned(), port });
         }
-        let listen = self.config.load()?.config.admin.listen.ok_or_else(|| {
+        asked_at(&self.config.load()?.config.admin).ok_or_else(|| {
             Failure::usage(
                 "admin.listen is \"off\" in the configuration, so the agent can't be asked: give it an address",
             )
-        })?;
-        // An agent that listens everywhere is asked over loopback.
-        let host = match listen.ip() {
-            ip if !ip.is_unspecified() => ip.to_string(),
-            std::net::IpAddr::V4(_) => "127.0.0.1".to_owned(),
-            std::net::IpAddr::V6(_) => "::1".to_owned(),
-        };
-        Ok(HostPort { host, port: listen.port() })
+        })
     }
+}
+
+/// Where an agent of this configuration is asked, if it can be.
+pub(super) fn asked_at(admin: &Admin) -> Option<HostPort> {
+    let listen = admin.listen?;
+    // An agent that listens everywhere is asked over loopback.
+    let host = match listen.ip() {
+        ip if !ip.is_unspecified() => ip.to_string(),
+        std::net::IpAddr::V4(_) => "127.0.0.1".to_owned(),
+        std::net::IpAddr::V6(_) => "::1".to_owned(),
+    };
+    Some(HostPort { host, port: listen.port() })
 }
 
 /// Where an agent listens whose configuration says nothing of it.
@@ -119,7 +124,7 @@ impl From<ClientError> for Failure {
 
 /// Asks one agent.
 #[derive(Debug)]
-pub(super) struct Client {
+pub struct Client {
     address: HostPort,
     whole: Duration,
 }
@@ -127,7 +132,7 @@ pub(super) struct Client {
 impl Client {
     /// For the agent at `address`.
     #[must_use]
-    pub(super) fn new(address: HostPort) -> Self {
+    pub fn new(address: HostPort) -> Self {
         Self { address, whole: WHOLE }
     }
 
@@ -171,7 +176,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Foreign`] when it is none, or not of this shape.
-    pub(super) fn read<T: DeserializeOwned>(&self, body: &str) -> Result<T, ClientError> {
+    pub fn read<T: DeserializeOwned>(&self, body: &str) -> Result<T, ClientError> {
         serde_json::from_str(body).map_err(|e| self.foreign(&format!("its answer can't be read: {e}")))
     }
 

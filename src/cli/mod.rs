@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod command_config;
 mod connect;
 pub mod demo;
+pub mod destination;
 pub mod dlq;
 pub mod exit;
 pub mod output;

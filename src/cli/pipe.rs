@@ -65,6 +65,8 @@ fn configuration(args: &PipeArgs, home: &Home) -> Result<Config, Failure> {
     Ok(Config {
         relay: Relay { data_dir, ..Relay::default() },
         spool: Spool::default(),
+        lanes: vec![],
+        streams: vec![],
         sources: vec![Source {
             name: "stdin".to_owned(),
             kind: SourceKind::Stdin { stream },

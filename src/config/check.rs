@@ -3,20 +3,51 @@
 use std::net::SocketAddr;
 
 use super::load::Many;
-use super::model::{Config, Destination, SourceKind};
+use super::model::{Config, Destination, Lane, MAIN_LANE, SourceKind};
 use super::nearest::nearest;
-use super::read::{ReadAdmin, ReadDestination, ReadRoute, ReadSource, check_twice};
+use super::read::{ReadAdmin, ReadDestination, ReadRoute, ReadSource, ReadStream, check_twice};
 use super::reading::Reading;
 use super::report::Problem;
 use super::routes::RouteTable;
 use super::text::Place;
 use crate::ids::StreamName;
 
-pub(super) fn streams(reading: &Reading<'_>, streams: &[(String, Place)]) {
-    for (index, (name, place)) in streams.iter().enumerate() {
-        if let Some((_, first)) = streams.iter().take(index).find(|(other, _)| other == name) {
-            reading.problem(twice(place, first, format!("two streams have the name {name:?}")));
+pub(super) fn streams(reading: &Reading<'_>, streams: &[ReadStream]) {
+    for (index, ReadStream { stream, place, .. }) in streams.iter().enumerate() {
+        if let Some(first) = streams.iter().take(index).find(|other| other.stream.name == stream.name) {
+            let title = format!("two streams have the name {:?}", stream.name);
+            reading.problem(twice(place, &first.place, title));
         }
+    }
+}
+
+/// Names of lanes, and whether the lanes that streams name are there.
+pub(super) fn lanes(reading: &Reading<'_>, lanes: &Many<(Lane, Place)>, streams: &[ReadStream]) {
+    for (index, (lane, place)) in lanes.read.iter().enumerate() {
+        if let Some((_, first)) = lanes.read.iter().take(index).find(|(other, _)| other.name == lane.name) {
+            let title = format!("two lanes have the name {:?}", lane.name.as_str());
+            reading.problem(twice(place, first, title));
+        }
+        let is_used = lane.name.as_str() == MAIN_LANE || streams.iter().any(|s| s.stream.lane == lane.name);
+        if !is_used {
+            let title = format!("no stream is kept in lane {:?}", lane.name.as_str());
+            let help = format!("add [[stream]] with a name and lane = {:?}", lane.name.as_str());
+            reading.problem(Problem::at(place, title).note().help(help));
+        }
+    }
+    let named = lanes.read.iter().map(|(lane, _)| lane.name.as_str());
+    let names: Vec<&str> = std::iter::once(MAIN_LANE).chain(named).collect();
+    for ReadStream { stream, lane: place, .. } in streams {
+        let lane = stream.lane.as_str();
+        // A lane whose name could not be read may be the one that is meant.
+        if names.contains(&lane) || lanes.read.len() < lanes.count || reading.stands_in(lane) {
+            continue;
+        }
+        let problem = Problem::at(place, format!("there is no lane {lane:?}"));
+        reading.problem(problem.help(match nearest(lane, names.iter().copied()) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("add:\n[[lane]]\nname = {lane:?}"),
+        }));
     }
 }
 
@@ -78,6 +109,24 @@ pub(super) fn destinations(reading: &Reading<'_>, destinations: &Many<ReadDestin
         if let Some(first) = before.find(|d| d.name == destination.name) {
             let title = format!("two destinations have the name {:?}", destination.name.as_str());
             reading.problem(twice(&destination.place, &first.place, title));
+        }
+    }
+    renamed(reading, &destinations.read);
+}
+
+/// What is known under a name can go to one destination only, and not away from one that is there.
+fn renamed(reading: &Reading<'_>, destinations: &[ReadDestination]) {
+    let of = |d: &ReadDestination| d.destination.as_ref().and_then(|d| d.renamed_from.clone());
+    for (index, destination) in destinations.iter().enumerate() {
+        let Some(old) = of(destination) else { continue };
+        if destinations.iter().any(|d| d.name == old) {
+            let title = format!("there is a destination {:?}: it can't have been renamed", old.as_str());
+            let help = "remove `renamed_from`, or the [[destination]] of that name";
+            reading.problem(Problem::at(&destination.renamed, title).help(help));
+        }
+        if let Some(first) = destinations.iter().take(index).find(|d| of(d).as_ref() == Some(&old)) {
+            let title = format!("two destinations were renamed from {:?}", old.as_str());
+            reading.problem(twice(&destination.renamed, &first.renamed, title));
         }
     }
 }

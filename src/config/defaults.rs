@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::model::{
-    Admin, ConnectionLimits, DeadLetters, Delivery, Destination, HostPort, HttpLimits, InDoubt,
+    Admin, Begin, ConnectionLimits, DeadLetters, Delivery, Destination, HostPort, HttpLimits, InDoubt,
     KafkaCompression, Partitioner, Relay, Spool, SpoolCompression, Sync, TimestampPolicy, WhenFull,
 };
 use crate::ids::DestinationName;
@@ -73,6 +73,8 @@ impl Destination {
             client_id: "spoolway".to_owned(),
             compression: KafkaCompression::Lz4,
             partitioner: Partitioner::Java,
+            from: Begin::Oldest,
+            renamed_from: None,
             timestamp: TimestampPolicy::Auto,
             timestamp_max_age: Duration::from_hours(12),
             linger: Duration::ZERO,

@@ -76,7 +76,7 @@ pub(super) fn load_texts(
 }
 
 const TABLES: [&str; 4] = ["relay", "spool", "dead_letters", "admin"];
-const ARRAYS: [&str; 4] = ["source", "stream", "destination", "route"];
+const ARRAYS: [&str; 5] = ["lane", "source", "stream", "destination", "route"];
 
 /// `None` when parts are missing, which has been reported.
 fn resolve(reading: &Reading<'_>, root: &Table) -> Option<Config> {
@@ -86,6 +86,7 @@ fn resolve(reading: &Reading<'_>, root: &Table) -> Option<Config> {
     }
     let relay = read::relay(one(reading, root, "relay"));
     let spool = read::spool(one(reading, root, "spool"));
+    let lanes = many(reading, root, "lane", |section| read::lane(section, &spool));
     let sources = many(reading, root, "source", read::source);
     let streams = many(reading, root, "stream", read::stream);
     let destinations = many(reading, root, "destination", read::destination);
@@ -93,6 +94,7 @@ fn resolve(reading: &Reading<'_>, root: &Table) -> Option<Config> {
     let dead_letters = read::dead_letters(one(reading, root, "dead_letters"));
     let admin = read::admin(one(reading, root, "admin"));
 
+    check::lanes(reading, &lanes, &streams.read);
     check::streams(reading, &streams.read);
     check::sources(reading, &sources);
     check::addresses(reading, &sources.read, &admin);
@@ -102,6 +104,8 @@ fn resolve(reading: &Reading<'_>, root: &Table) -> Option<Config> {
     let config = Config {
         relay,
         spool,
+        lanes: lanes.read.into_iter().map(|(lane, _)| lane).collect(),
+        streams: streams.read.into_iter().map(|s| s.stream).collect(),
         sources: sources.read.iter().map(|s| s.source.clone()).collect(),
         destinations: destinations.read.iter().map(|d| d.destination.clone()).collect::<Option<_>>()?,
         routes: routes.read.iter().map(|r| r.route.clone()).collect(),

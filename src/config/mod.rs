@@ -8,6 +8,7 @@ mod check;
 mod defaults;
 mod effective;
 mod find;
+mod lanes;
 mod link;
 mod load;
 pub mod model;
@@ -25,6 +26,7 @@ mod words;
 
 pub use effective::Effective;
 pub use find::{DEFAULT_FILE, VARIABLE};
+pub use lanes::LaneTable;
 pub use load::{Loaded, load, load_text};
 pub use nearest::nearest;
 pub use reading::Environment;

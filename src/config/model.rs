@@ -15,6 +15,10 @@ pub struct Config {
     pub relay: Relay,
     /// `[spool]`: the settings of lane `main`, and of every lane that says nothing else.
     pub spool: Spool,
+    /// `[[lane]]`, in the order of the files.
+    pub lanes: Vec<Lane>,
+    /// `[[stream]]`, in the order of the files.
+    pub streams: Vec<Stream>,
     /// `[[source]]`, in the order of the files.
     pub sources: Vec<Source>,
     /// `[[destination]]`
@@ -67,6 +71,24 @@ pub struct Spool {
     pub retain_delivered: Duration,
     /// How many stream names senders may make up.
     pub max_streams: usize,
+}
+
+/// `[[lane]]`: a spool of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// Unique and durable: its directory has this name.
+    pub name: LaneName,
+    /// What `[spool]` says, and what the lane says otherwise.
+    pub spool: Spool,
+}
+
+/// `[[stream]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// A name or a glob.
+    pub name: String,
+    /// The lane that keeps its events; of several entries that take a stream, the first counts.
+    pub lane: LaneName,
 }
 
 /// `spool.when_full`
@@ -189,6 +211,10 @@ pub struct Destination {
     pub name: DestinationName,
     /// `host:port` of brokers to begin with; IPv6 hosts in brackets.
     pub bootstrap: Vec<HostPort>,
+    /// `from` (default oldest): where it begins in a lane that it has read nothing of yet.
+    pub from: Begin,
+    /// `renamed_from`: the name it had; what is known under that name becomes its own, once.
+    pub renamed_from: Option<DestinationName>,
     /// What may become of what was in flight when the agent was killed.
     pub delivery: Delivery,
     /// `client_id` in every request (default `spoolway`).
@@ -228,6 +254,15 @@ pub struct Destination {
     pub proxy: Option<Proxy>,
     /// `max_rate` (default: none): bytes of requests with events, a second.
     pub max_rate: Option<u64>,
+}
+
+/// `destination.from`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// With the oldest event on disk.
+    Oldest,
+    /// With the next event to come.
+    Now,
 }
 
 /// `destination.delivery`. In both, nothing is lost, and nothing is doubled while the agent lives.
@@ -363,7 +398,17 @@ impl Config {
         self.destinations.iter().map(all).collect()
     }
 
-    /// Name of the lane every stream belongs to.
+    /// Every lane that takes events: `main` first, then the others in the order of the files.
+    #[must_use]
+    pub fn all_lanes(&self) -> Vec<Lane> {
+        let main = Self::main_lane();
+        let configured = self.lanes.iter().find(|lane| lane.name == main).cloned();
+        let first = configured.unwrap_or_else(|| Lane { name: main.clone(), spool: self.spool.clone() });
+        let others = self.lanes.iter().filter(|lane| lane.name != main).cloned();
+        std::iter::once(first).chain(others).collect()
+    }
+
+    /// Name of the lane of every stream that no `[[stream]]` gives another.
     ///
     /// # Panics
     /// Never: `main` is a valid name.

@@ -7,9 +7,10 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use super::lanes::LaneTable;
 use super::model::{Config, Destination, Route, TopicTemplate};
 use super::nearest::nearest;
-use crate::ids::{DestinationName, NameError, StreamName, TopicName};
+use crate::ids::{DestinationName, LaneName, NameError, StreamName, TopicName};
 
 /// The compiled routes.
 #[derive(Debug, Clone)]
@@ -126,6 +127,14 @@ impl RouteTable {
             text.extend([&format!("{:?}", route.topic), "\n\n"]);
         }
         u64::from(crc32fast::hash(text.as_bytes())) << 32 | (text.len() as u64 & 0x7fff_ffff) | 1 << 31
+    }
+
+    /// Whether some stream that `lanes` keeps in `lane` may go to `destination`. True where that can't be ruled out.
+    #[must_use]
+    pub fn reaches(&self, destination: &DestinationName, lanes: &LaneTable, lane: &LaneName) -> bool {
+        let mut streams =
+            self.routes.iter().filter(|route| route.to == *destination).flat_map(|route| &route.streams);
+        streams.any(|pattern| lanes.may_hold(lane, pattern))
     }
 
     /// Whether any route takes the stream.

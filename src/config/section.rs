@@ -53,6 +53,11 @@ impl<'a> Section<'a> {
         Self { reading, name, table, place, asked: RefCell::default(), inline: None }
     }
 
+    /// `spool` for `[spool]`, `lane` for `[[lane]]`.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Where a key's value stands, or the section where it has none.
     pub(super) fn place_of(&self, key: &str) -> Place {
         self.entry(key).map_or_else(|| self.place.clone(), |entry| entry.value.place.clone())

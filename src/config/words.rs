@@ -3,7 +3,6 @@
 
 /// What stands in the contract and is not built in yet. (section, key)
 const LATER: &[(&str, &str)] = &[
-    ("", "lane"),
     ("", "heartbeat"),
     ("source", "tls"),
     ("source", "token"),
@@ -16,8 +15,6 @@ const LATER: &[(&str, &str)] = &[
     ("stream", "limits"),
     ("stream", "max_rate"),
     ("destination", "create_topics"),
-    ("destination", "renamed_from"),
-    ("destination", "from"),
     ("admin", "tls"),
     ("admin", "token"),
 ];

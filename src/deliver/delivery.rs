@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::board::Board;
 use super::counts::Counts;
+use super::crossing::Crossing;
 use super::engine::{Engine, Limits, Router, Settings, Sink, is_rerouted, make_one};
 use super::graves;
 use super::inbox::Inbox;
@@ -53,6 +54,8 @@ pub struct Parts<'a, F: Fs> {
     pub renewed: bool,
     /// Under which incarnation events go out.
     pub incarnation: Incarnation,
+    /// Where the destination's other lanes matter: a stream has moved between them.
+    pub crossing: Option<Crossing>,
     /// Shared by the deliveries of the lane.
     pub needs: Arc<Needs>,
     /// Where finished segments are noted.
@@ -126,6 +129,9 @@ impl Delivery {
         graves::restore(&mut engine, &parts.letters, &names, (counted, &replaying))
             .map_err(io::Error::other)?;
         engine.resume(parts.in_doubt, Instant::now());
+        if let Some(crossing) = parts.crossing.clone() {
+            engine.set_gate(Box::new(move |stream, topic, seq| crossing.holds(stream, topic, seq)));
+        }
         let worker = Worker {
             engine,
             journal: parts.journal,
@@ -135,6 +141,7 @@ impl Delivery {
             store: parts.store,
             retention: Box::new(lane.clone()),
             needs: parts.needs,
+            crossing: parts.crossing,
             ledger: parts.ledger,
             settled,
             counts: Counts::new(&metrics, &names),

@@ -21,8 +21,10 @@
 //! double them. A log that can't be read is read again later. Both are shown as the destination's last error.
 
 mod board;
+mod clock;
 mod counters;
 mod counts;
+mod crossing;
 mod delivery;
 mod engine;
 mod graves;
@@ -41,6 +43,7 @@ mod ways;
 mod worker;
 
 pub use board::Board;
+pub use crossing::{Crossing, Progress};
 pub use delivery::{Delivery, Parts};
-pub use needs::Needs;
+pub use needs::{Need, Needed, Needs};
 pub use worker::unix_now;

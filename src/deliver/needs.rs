@@ -15,33 +15,91 @@ use crate::ids::{DestinationName, Seq};
 /// The lowest event each destination of a lane needs.
 #[derive(Debug)]
 pub struct Needs {
-    by: Mutex<BTreeMap<DestinationName, Seq>>,
+    by: Mutex<BTreeMap<DestinationName, Need>>,
+}
+
+/// What one destination needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Everything from here on.
+    pub from: Seq,
+    /// Segments wait for it even when the lane is full.
+    pub required: bool,
+}
+
+/// What may become of the oldest segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needed {
+    /// Nobody needs anything below this.
+    pub by_all: Seq,
+    /// Nobody whom segments have to wait for needs anything below this.
+    pub by_required: Seq,
 }
 
 impl Needs {
     /// What all destinations of the lane need, before any of them has begun.
     #[must_use]
-    pub fn new(all: impl IntoIterator<Item = (DestinationName, Seq)>) -> Self {
+    pub fn new(all: impl IntoIterator<Item = (DestinationName, Need)>) -> Self {
         Self { by: Mutex::new(all.into_iter().collect()) }
     }
 
     /// `destination` needs everything from `from` on. Returns what all of them need.
-    pub fn update(&self, destination: &DestinationName, from: Seq) -> Option<Seq> {
+    pub fn update(&self, destination: &DestinationName, from: Seq) -> Option<Needed> {
         let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
-        by.insert(destination.clone(), from);
-        by.values().min().copied()
+        by.entry(destination.clone()).or_insert(Need { from, required: true }).from = from;
+        needed(&by)
     }
+
+    /// Whether something is kept for `destination`.
+    #[must_use]
+    pub fn has(&self, destination: &DestinationName) -> bool {
+        self.by.lock().unwrap_or_else(PoisonError::into_inner).contains_key(destination)
+    }
+
+    /// Nothing is kept for `destination` any more. `None`: nothing was, or nobody is left.
+    pub fn forget(&self, destination: &DestinationName) -> Option<Needed> {
+        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        by.remove(destination)?;
+        needed(&by)
+    }
+}
+
+fn needed(by: &BTreeMap<DestinationName, Need>) -> Option<Needed> {
+    let by_all = by.values().map(|need| need.from).min()?;
+    let required = by.values().filter(|need| need.required).map(|need| need.from).min();
+    Some(Needed { by_all, by_required: required.unwrap_or(Seq(u64::MAX)) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn name(name: &str) -> DestinationName {
+        DestinationName::new(name).unwrap()
+    }
+
+    fn need(from: u64, required: bool) -> Need {
+        Need { from: Seq(from), required }
+    }
+
     #[test]
     fn the_slowest_destination_decides() {
-        let (a, b) = (DestinationName::new("a").unwrap(), DestinationName::new("b").unwrap());
-        let needs = Needs::new([(a.clone(), Seq(1)), (b.clone(), Seq(3))]);
-        assert_eq!(needs.update(&b, Seq(9)), Some(Seq(1)), "one that has not begun holds back the others");
-        assert_eq!(needs.update(&a, Seq(20)), Some(Seq(9)));
+        let (a, b) = (name("a"), name("b"));
+        let needs = Needs::new([(a.clone(), need(1, true)), (b.clone(), need(3, true))]);
+        let all = |needed: Option<Needed>| needed.unwrap().by_all;
+        assert_eq!(all(needs.update(&b, Seq(9))), Seq(1), "one that has not begun holds back the others");
+        assert_eq!(all(needs.update(&a, Seq(20))), Seq(9));
+        assert_eq!(all(needs.forget(&b)), Seq(20));
+        assert_eq!(needs.forget(&b), None);
+    }
+
+    #[test]
+    fn in_need_the_slowest_that_is_required_decides() {
+        let b = name("b");
+        let needs = Needs::new([(name("a"), need(1, false)), (b.clone(), need(3, true))]);
+        let needed = needs.update(&b, Seq(9)).unwrap();
+        assert_eq!((needed.by_all, needed.by_required), (Seq(1), Seq(9)));
+        let needed = needs.forget(&b).unwrap();
+        assert_eq!((needed.by_all, needed.by_required), (Seq(1), Seq(u64::MAX)));
     }
 }

@@ -1,6 +1,7 @@
 //! A lane of the spool, as delivery reads it.
 
 use super::log::{BlockInfo, Log, LogError, LogReader, Read, Why};
+use super::needs::Needed;
 use super::worker::Retention;
 use crate::disk::Fs;
 use crate::ids::{SegmentId, Seq, SeqRange, StreamName};
@@ -19,8 +20,9 @@ impl<F: Fs> Retention for Lane<F> {
         Lane::segment_of(self, seq)
     }
 
-    fn release(&self, upto: Seq) {
-        Lane::release(self, upto);
+    fn release(&self, needed: Needed) {
+        Lane::release(self, needed.by_all);
+        Lane::may_drop(self, needed.by_required);
     }
 }
 

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::board::Board;
+use super::clock::thread_time;
 use super::counts::Counts;
+use super::crossing::Crossing;
 use super::engine::{Engine, Now, Sink, Wake};
 use super::inbox::{Inbox, Mail};
 use super::log::Log;
-use super::needs::Needs;
+use super::needs::{Needed, Needs};
 use crate::disk::Fs;
 use crate::event::UnixMillis;
 use crate::ids::{DestinationName, LaneName, RunId, SegmentId, Seq, SpoolId};
@@ -42,8 +44,8 @@ const SAVE_SHARE: u32 = 20;
 pub trait Retention: Send {
     /// The segment that holds an event, if one does.
     fn segment_of(&self, seq: Seq) -> Option<SegmentId>;
-    /// Everything below `upto` is needed no more.
-    fn release(&self, upto: Seq);
+    /// What is needed no more, or only by those whom it need not wait for.
+    fn release(&self, needed: Needed);
 }
 
 /// Everything a worker works with.
@@ -64,6 +66,8 @@ pub struct Worker<L: Log, S: Sink, F: Fs> {
     pub needs: Arc<Needs>,
     /// Where events go that will never arrive.
     pub letters: Arc<Letters<F>>,
+    /// What other lanes may ask about this one.
+    pub crossing: Option<Crossing>,
     /// Where finished segments are noted.
     pub ledger: Arc<dyn Ledger>,
     /// Told everything below which is settled.
@@ -235,6 +239,15 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             self.sync(rounds);
         }
         self.release(rounds);
+        self.answer(rounds);
+    }
+
+    /// Tells other lanes of the destination what they wait for, once it is saved.
+    fn answer(&mut self, rounds: &mut Rounds) {
+        let news = self.crossing.as_ref().and_then(|c| c.news(|topic| self.engine.settled_of(topic)));
+        let Some(news) = news else { return };
+        self.save(rounds);
+        self.crossing.iter().filter(|_| !rounds.dirty).for_each(|c| c.answer(&news));
     }
 
     /// Sends the windows that are due. DURABILITY: with a journal, they are in it first, and the journal forgets only
@@ -341,8 +354,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             return;
         }
         rounds.released = segment;
-        if let Some(upto) = self.needs.update(&self.names.destination, needed) {
-            self.retention.release(upto);
+        if let Some(needed) = self.needs.update(&self.names.destination, needed) {
+            self.retention.release(needed);
         }
         // With everything settled, what is needed next is in no segment yet.
         if let Some(segment) = segment.or_else(|| self.retention.segment_of(needed.prev())) {
@@ -398,12 +411,6 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             );
         }
     }
-}
-
-/// Processor time this thread has used: what a save costs, however busy the host is otherwise.
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 pub(super) fn now() -> Now {

@@ -36,6 +36,24 @@ struct Inner<F: Fs> {
     _lock: Locked<F>,
 }
 
+/// A data directory on which no agent starts, and nothing else was done.
+#[derive(Debug)]
+pub struct Held<F: Fs = RealFs> {
+    _lock: Locked<F>,
+}
+
+/// Locks a data directory that is there.
+///
+/// # Errors
+/// [`OpenError::Locked`] when an agent runs on it, [`OpenError::NotASpool`] when nothing is there, or [`OpenError::Io`].
+pub fn hold<F: Fs>(fs: &F, path: &Path) -> Result<Held<F>, OpenError> {
+    // Locking makes the file that is locked.
+    if matches!(read_root(fs, path)?, FoundRoot::Absent) {
+        return Err(OpenError::NotASpool { path: path.to_owned() });
+    }
+    Ok(Held { _lock: lock(fs, path)? })
+}
+
 struct Locked<F: Fs> {
     _file: F::Lock,
     /// A `LOCK` that somebody deletes holds nobody back any more; the directory can't be deleted.

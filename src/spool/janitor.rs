@@ -31,6 +31,8 @@ struct Wishes<T> {
     closed: Vec<(Arc<T>, u64)>,
     void: Vec<Segment>,
     release: Seq,
+    /// What is below may be dropped when room is needed.
+    may_drop: Seq,
     released_changed: bool,
     /// Room is needed: what is only kept for replay goes now.
     pressure: bool,
@@ -60,6 +62,7 @@ impl<F: Fs> Janitor<F> {
             closed: Vec::new(),
             void,
             release: Seq::NONE,
+            may_drop: Seq::NONE,
             released_changed: false,
             pressure: false,
             drop_oldest: false,
@@ -110,6 +113,13 @@ impl<F: Fs> Janitor<F> {
         });
     }
 
+    /// When room is needed, everything below `upto` may be dropped.
+    pub(super) fn may_drop(&self, upto: Seq) {
+        // Whoever needs room asks for it, again and again.
+        let mut wishes = self.lock();
+        wishes.may_drop = wishes.may_drop.max(upto);
+    }
+
     /// The lane is full: what can go, goes; the oldest segment too, if so configured.
     pub(super) fn make_room(&self, drop_oldest: bool) {
         self.wish(|w| {
@@ -157,7 +167,10 @@ impl<F: Fs> Janitor<F> {
         drop(wishes);
         chores.finish(todo.closed);
         chores.remove_void(todo.void);
-        chores.delete(todo.release, todo.pressure, todo.drop_oldest);
+        let deletes = chores.delete(todo.release, todo.pressure);
+        if todo.pressure && deletes {
+            chores.drop_one(if todo.drop_oldest { Seq(u64::MAX) } else { todo.may_drop });
+        }
         if todo.pressure {
             self.lock().making_room = false;
         }
@@ -175,6 +188,7 @@ struct Todo<T> {
     closed: Vec<(Arc<T>, u64)>,
     void: Vec<Segment>,
     release: Seq,
+    may_drop: Seq,
     pressure: bool,
     drop_oldest: bool,
 }
@@ -202,6 +216,7 @@ impl<T> Wishes<T> {
             closed: std::mem::take(&mut self.closed),
             void: std::mem::take(&mut self.void),
             release: self.release,
+            may_drop: self.may_drop,
             pressure: std::mem::take(&mut self.pressure),
             drop_oldest: std::mem::take(&mut self.drop_oldest),
         }
@@ -215,13 +230,15 @@ pub(super) struct Chores<F: Fs> {
     /// When a segment that is kept for replay was first seen to be released.
     released_at: BTreeMap<SegmentId, Stamp>,
     retained: bool,
+    /// Bytes that this turn has made free.
+    freed: u64,
     /// The last deletion failed, which has been said, and is tried again.
     stuck: bool,
 }
 
 impl<F: Fs> Chores<F> {
     pub(super) fn new(shared: Arc<Shared<F>>, floor: Floor<F>) -> Self {
-        Self { shared, floor, released_at: BTreeMap::new(), retained: false, stuck: false }
+        Self { shared, floor, released_at: BTreeMap::new(), retained: false, freed: 0, stuck: false }
     }
 
     /// Gives back what was reserved and not used, and makes the seal durable. Neither is needed for what was
@@ -243,28 +260,41 @@ impl<F: Fs> Chores<F> {
         }
     }
 
-    fn delete(&mut self, release: Seq, pressure: bool, drop_oldest: bool) {
+    /// Deletes what every reader is past. False when something could not be deleted.
+    fn delete(&mut self, release: Seq, pressure: bool) -> bool {
         let now = self.shared.data.host().now();
-        let mut freed = 0;
-        while let Some(victim) = self.released_victim(release, pressure, now) {
+        self.freed = 0;
+        let mut deletes = true;
+        while let Some(victim) = self.released_victim(release, pressure, now).filter(|_| deletes) {
             let mark = FloorMark { released: victim.end, dropped: Seq::NONE };
-            if !self.remove(&victim, mark) {
-                return;
-            }
-            freed += victim.bytes;
+            deletes = self.remove(&victim, mark);
+            self.freed += if deletes { victim.bytes } else { 0 };
         }
-        if drop_oldest && freed == 0 {
-            let table = self.shared.table();
-            let victim = table.segments.values().next().filter(|s| !table.is_last(s.id)).cloned();
-            drop(table);
-            if let Some(victim) = victim {
-                tracing::warn!(lane = %self.shared.name, segment = %victim.id, first = %victim.base,
-                    last = %victim.end.prev(), "the lane is full: its oldest segment is dropped");
-                let mark = FloorMark { dropped: victim.end, released: Seq::NONE };
-                freed += if self.remove(&victim, mark) { victim.bytes } else { 0 };
-            }
+        self.tell_freed();
+        deletes
+    }
+
+    /// Where that has made no room: drops the oldest segment, if it ends at `upto` or before.
+    fn drop_one(&mut self, upto: Seq) {
+        if self.freed > 0 {
+            return;
         }
-        if freed > 0 {
+        let table = self.shared.table();
+        let oldest =
+            table.segments.values().next().filter(|s| !table.is_last(s.id) && s.end <= upto).cloned();
+        drop(table);
+        let Some(victim) = oldest else { return };
+        tracing::warn!(lane = %self.shared.name, segment = %victim.id, first = %victim.base,
+            last = %victim.end.prev(), "the lane is full: its oldest segment is dropped");
+        let mark = FloorMark { dropped: victim.end, released: Seq::NONE };
+        if self.remove(&victim, mark) {
+            self.freed += victim.bytes;
+        }
+        self.tell_freed();
+    }
+
+    fn tell_freed(&self) {
+        if self.freed > 0 {
             self.shared.gauge_bytes();
             self.shared.queue.nudge();
         }

@@ -295,6 +295,12 @@ impl<F: Fs> Lane<F> {
         self.handle.janitor.release(upto);
     }
 
+    /// When the lane is full, segments that end there or before may be deleted, though some reader may not have
+    /// settled them: to it they are dropped.
+    pub fn may_drop(&self, upto: Seq) {
+        self.handle.janitor.may_drop(upto);
+    }
+
     /// The segment that holds this event.
     #[must_use]
     pub fn segment_of(&self, seq: Seq) -> Option<SegmentId> {
@@ -312,6 +318,7 @@ impl<F: Fs> Lane<F> {
         };
         status::Lane {
             name: shared.name.clone(),
+            draining: false,
             first_seq: self.first(),
             durable_seq: self.durable(),
             bytes,

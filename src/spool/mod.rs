@@ -48,7 +48,7 @@ mod walk;
 mod writer;
 
 pub use block::{Block, Hole, HoleCause, Item};
-pub use data_dir::DataDir;
+pub use data_dir::{DataDir, Held, hold};
 pub use error::{OpenError, ReadError};
 pub use host::{Host, Stamp, SystemHost};
 pub use incarnation::{Cause, Life};

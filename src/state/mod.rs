@@ -10,6 +10,8 @@
 //! - A file that is missing, damaged, or of another spool is reported and replaced; it never keeps the agent
 //!   from starting.
 
+pub mod handover;
+pub mod homes;
 pub mod journal;
 pub mod ledger;
 pub mod letters;

@@ -10,11 +10,11 @@ use crate::support::load::{Load, Plan};
 use crate::topic::Topic;
 
 const DRAIN: Duration = Duration::from_secs(90);
-const WINDOW: &str = "batch_size = \"32KiB\"\ncompression = \"gzip\"";
+pub const WINDOW: &str = "batch_size = \"32KiB\"\ncompression = \"gzip\"";
 
 /// An agent that is killed while its windows stand in the socket of a frozen broker, which then appends them: they are in
 /// the log, and nobody was told.
-fn in_flight_and_appended(setup: &Setup, broker: &Broker, topic: &Topic<'_>) -> [Book; 2] {
+pub fn in_flight_and_appended(setup: &Setup, broker: &Broker, topic: &Topic<'_>) -> [Book; 2] {
     let agent = setup.start();
     let first = Load::http(Plan::new(setup.http, &topic.name, 1).limit(5_000)).finish();
     agent.wait_drained(None, DRAIN);
@@ -39,7 +39,7 @@ fn topic_len_after_thaw(broker: &Broker, topic: &Topic<'_>) -> u64 {
     }
 }
 
-fn finish(setup: &Setup, topic: &Topic<'_>, books: &[Book]) {
+pub fn finish(setup: &Setup, topic: &Topic<'_>, books: &[Book]) {
     let agent = setup.start();
     let status = agent.wait_drained(None, DRAIN);
     assert_accounts_balance(&status);

@@ -22,6 +22,7 @@ mod exactly;
 mod harness;
 mod isolation;
 mod java;
+mod lanes;
 mod letters;
 mod links;
 mod outage;
@@ -79,6 +80,10 @@ fn main() -> ExitCode {
             what_was_in_flight_is_read_back_from_a_broker_that_has_forgotten_its_producers,
             without_a_journal_the_same_is_doubled,
             what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now,
+        ],
+        lanes: [
+            a_stream_moved_from_lane_to_lane_by_kills_under_load_arrives_once_and_in_order,
+            what_was_in_flight_under_a_destinations_old_name_is_settled_under_its_new_one,
         ],
         shutdown: [
             sigterm_under_load_ends_in_time_and_costs_nothing,

@@ -85,6 +85,30 @@ impl Setup {
         self
     }
 
+    /// Adds lines behind the destinations and routes, sections of their own.
+    #[must_use]
+    pub fn section(mut self, lines: &str) -> Self {
+        self.rest.push_str(lines);
+        self.rest.push_str("\n\n");
+        self
+    }
+
+    /// The same directory and ports, with nothing in `[spool]` and no destinations, routes or other sections.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        let Self { dir, http, tcp, admin, .. } = self;
+        Self {
+            dir: dir.clone(),
+            http: *http,
+            tcp: *tcp,
+            admin: *admin,
+            spool: "reserve = \"1MiB\"\n".to_owned(),
+            http_lines: String::new(),
+            rest: String::new(),
+            tcp_source: self.tcp_source,
+        }
+    }
+
     /// Where the spool is.
     pub fn data_dir(&self) -> PathBuf {
         self.dir.join("data")

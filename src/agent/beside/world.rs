@@ -12,11 +12,13 @@ use crate::agent::AgentError;
 use crate::agent::stand::Stand;
 use crate::config::model::{Config, SpoolCompression};
 use crate::config::{Environment, RouteTable, load_text};
+use crate::deliver::Delivery;
 use crate::event::{Event, EventBatch};
 use crate::ids::{LaneName, SegmentId, Seq, StreamName};
 use crate::intake::Patience;
 use crate::kafka::{BatchReader, RecordHeader, header};
 use crate::metrics::Metrics;
+use crate::spool::Lane;
 use crate::state::ledger::{Key, Ledger, Query, Row};
 use crate::status::Account;
 use crate::target::{Target, TargetOptions};
@@ -108,20 +110,29 @@ impl Agent<'_> {
             for number in ten {
                 batch.push(&Event::of_value(format!("{number:0>1000}").as_bytes()));
             }
-            let lane = &self.stand.lanes.main;
+            let lane = self.lane();
             let appended =
                 self.world.runtime.block_on(lane.append(stream.clone(), batch, Patience::For(LIMIT)));
             appended.unwrap();
         }
     }
 
+    /// Its only lane.
+    fn lane(&self) -> &Lane {
+        &self.stand.lanes.iter().next().unwrap().lane
+    }
+
+    fn delivery(&self) -> &Delivery {
+        self.stand.lanes.deliveries().next().unwrap()
+    }
+
     pub(super) fn account(&self) -> Account {
-        self.stand.lanes.deliveries[0].board().account_row(self.stand.lanes.main.durable())
+        self.delivery().board().account_row(self.lane().durable())
     }
 
     /// Waits until everything accepted counts as settled.
     pub(super) fn settle(&self) {
-        let settled = self.stand.lanes.deliveries[0].settled(self.stand.lanes.main.durable());
+        let settled = self.delivery().settled(self.lane().durable());
         let settled = self.world.runtime.block_on(async { tokio::time::timeout(LIMIT, settled).await });
         assert!(settled.is_ok(), "not drained: {:?}", self.account());
     }
@@ -129,7 +140,7 @@ impl Agent<'_> {
     /// Waits until everything is settled and counted; checks that the account adds up.
     pub(super) fn drain(&self) -> Account {
         self.settle();
-        let last = self.stand.lanes.main.durable();
+        let last = self.lane().durable();
         let deadline = Instant::now() + LIMIT;
         loop {
             let account = self.account();
@@ -176,8 +187,8 @@ impl Agent<'_> {
     }
 
     fn stop_within(self, patience: Duration) {
-        self.stand.lanes.main.close();
-        for delivery in self.stand.lanes.deliveries.iter() {
+        self.stand.lanes.iter().for_each(|open| open.lane.close());
+        for delivery in self.stand.lanes.deliveries() {
             delivery.close(Instant::now() + patience);
             self.world.runtime.block_on(delivery.disconnect());
         }

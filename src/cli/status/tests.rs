@@ -73,6 +73,7 @@ fn status(trouble: bool) -> status::Status {
         }],
         lanes: vec![status::Lane {
             name: lane.clone(),
+            draining: false,
             first_seq: Seq(1),
             durable_seq: Seq(5000),
             bytes: 3 << 20,

@@ -89,6 +89,7 @@ fn lanes(lanes: &[Lane]) -> Table {
         let state = match (&lane.failing, lane.full) {
             (Some(_), _) => "failing",
             (None, true) => "full",
+            (None, false) if lane.draining => "draining",
             (None, false) => "ok",
         };
         table.row_with(

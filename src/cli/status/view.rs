@@ -48,6 +48,7 @@ pub(super) struct Lane {
     pub(super) quarantined_events: u64,
     pub(super) full: bool,
     pub(super) failing: Option<String>,
+    pub(super) draining: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

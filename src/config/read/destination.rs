@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::link;
 use crate::config::model::{
-    Delivery, Destination, HostPort, InDoubt, KafkaCompression, Partitioner, TimestampPolicy,
+    Begin, Delivery, Destination, HostPort, InDoubt, KafkaCompression, Partitioner, TimestampPolicy,
 };
 use crate::config::reading::StandIn;
 use crate::config::scalar::{self, Scalar, Wrong, quoted};
@@ -16,6 +16,8 @@ use crate::ids::DestinationName;
 pub(in crate::config) struct ReadDestination {
     pub(in crate::config) name: DestinationName,
     pub(in crate::config) place: Place,
+    /// Where `renamed_from` stands.
+    pub(in crate::config) renamed: Place,
     pub(in crate::config) destination: Option<Destination>,
 }
 
@@ -23,6 +25,7 @@ const DELIVERY: [(&str, Delivery); 2] =
     [("exactly-once", Delivery::ExactlyOnce), ("at-least-once", Delivery::AtLeastOnce)];
 
 const IN_DOUBT: [(&str, InDoubt); 2] = [("resend", InDoubt::Resend), ("hold", InDoubt::Hold)];
+const FROM: [(&str, Begin); 2] = [("oldest", Begin::Oldest), ("now", Begin::Now)];
 
 const PARTITIONER: [(&str, Partitioner); 2] =
     [("java", Partitioner::Java), ("consistent_random", Partitioner::ConsistentRandom)];
@@ -38,10 +41,10 @@ pub(in crate::config) fn destination(section: Section<'_>) -> Option<ReadDestina
     let bootstrap = bootstrap(&section);
     let settings = settings(&section, Destination::new(name.clone().unwrap_or(nameless), bootstrap.clone()));
     link::warn_of_open_secrets(&section, &settings);
-    let place = section.place_of("name");
+    let (place, renamed) = (section.place_of("name"), section.place_of("renamed_from"));
     section.finish();
     let destination = if bootstrap.is_empty() { None } else { Some(settings) };
-    Some(ReadDestination { name: name?, place, destination })
+    Some(ReadDestination { name: name?, place, renamed, destination })
 }
 
 fn read_name(scalar: &Scalar) -> Result<DestinationName, Wrong> {
@@ -74,6 +77,8 @@ fn settings(section: &Section<'_>, default: Destination) -> Destination {
         "shorter ones give up on slow brokers, longer ones notice a dead one late",
     );
     Destination {
+        from: section.choice("from", &FROM, default.from),
+        renamed_from: section.optional("renamed_from", read_name, |n| quoted(n.as_str())),
         delivery: section.choice("delivery", &DELIVERY, default.delivery),
         client_id: section.text("client_id", default.client_id),
         compression: section.choice("compression", &KafkaCompression::WORDS, default.compression),

@@ -16,5 +16,5 @@ pub(super) use destination::{ReadDestination, destination};
 pub(super) use relay::relay;
 pub(super) use route::{ReadRoute, route};
 pub(super) use source::{ReadSource, check_twice, source};
-pub(super) use spool::spool;
-pub(super) use stream::stream;
+pub(super) use spool::{lane, spool};
+pub(super) use stream::{ReadStream, stream};

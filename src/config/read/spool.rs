@@ -1,11 +1,14 @@
-//! `[spool]`
+//! `[spool]`, and the same for one lane: `[[lane]]`
 
 use std::time::Duration;
 
-use crate::config::model::{Spool, SpoolCompression, Sync, WhenFull};
+use crate::config::model::{Lane, Spool, SpoolCompression, Sync, WhenFull};
+use crate::config::reading::StandIn;
 use crate::config::report::Problem;
 use crate::config::scalar::{self, Scalar, Wrong, quoted, show_duration, show_size};
 use crate::config::section::{Section, bounds};
+use crate::config::text::Place;
+use crate::ids::LaneName;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -13,12 +16,8 @@ const GIB: u64 = 1 << 30;
 
 pub(in crate::config) fn spool(section: Section<'_>) -> Spool {
     let default = Spool::default();
-    let segment =
-        bounds(MIB..=GIB, "smaller ones cost a file every moment, larger ones keep delivered events long");
-    let size = |s: &Scalar| scalar::size(s).map(Some);
+    let of_lanes = of_lane(&section, &default);
     let spool = Spool {
-        segment_size: section.size("segment_size", default.segment_size, &segment),
-        max_size: section.optional("max_size", size, |n| quoted(&show_size(n.unwrap_or_default()))).flatten(),
         max_event_size: section.memory(
             "max_event_size",
             default.max_event_size,
@@ -27,6 +26,50 @@ pub(in crate::config) fn spool(section: Section<'_>) -> Spool {
                 "an event is held in memory, and Kafka's own limit is 1 MiB unless raised",
             ),
         ),
+        max_streams: section.count(
+            "max_streams",
+            default.max_streams,
+            &bounds(1..=100_000, "what is kept for each stream is held in memory"),
+        ),
+        ..of_lanes
+    };
+    check_sizes(&section, &spool);
+    tell_risk(&section, spool.sync);
+    section.finish();
+    spool
+}
+
+/// `[[lane]]`: what `[spool]` says is its default.
+pub(in crate::config) fn lane(section: Section<'_>, spool: &Spool) -> Option<(Lane, Place)> {
+    let name = section.required("name", "\"fast\"", StandIn::Name, read_lane, |n| quoted(n.as_str()));
+    let spool = of_lane(&section, spool);
+    // What is wrong with `[spool]` has been said there.
+    if section.has("segment_size") || section.has("max_size") {
+        check_sizes(&section, &spool);
+    }
+    if section.has("sync") {
+        tell_risk(&section, spool.sync);
+    }
+    let place = section.place_of("name");
+    section.finish();
+    name.map(|name| (Lane { name, spool }, place))
+}
+
+pub(in crate::config) fn read_lane(scalar: &Scalar) -> Result<LaneName, Wrong> {
+    let text = scalar::text(scalar)?;
+    LaneName::new(&text).map_err(|e| (format!("can't be {}", quoted(&text)), e.to_string()))
+}
+
+/// The keys that a lane may have of its own.
+fn of_lane(section: &Section<'_>, default: &Spool) -> Spool {
+    let segment =
+        bounds(MIB..=GIB, "smaller ones cost a file every moment, larger ones keep delivered events long");
+    let size = |s: &Scalar| scalar::size(s).map(Some);
+    let max_size =
+        section.optional("max_size", size, |n| quoted(&show_size(n.unwrap_or_default()))).flatten();
+    Spool {
+        segment_size: section.size("segment_size", default.segment_size, &segment),
+        max_size: max_size.or(default.max_size),
         reserve: section.size(
             "reserve",
             default.reserve,
@@ -45,16 +88,9 @@ pub(in crate::config) fn spool(section: Section<'_>) -> Spool {
             default.retain_delivered,
             &bounds(Duration::ZERO..=Duration::from_hours(24 * 3650), "ten years should do"),
         ),
-        max_streams: section.count(
-            "max_streams",
-            default.max_streams,
-            &bounds(1..=100_000, "what is kept for each stream is held in memory"),
-        ),
-    };
-    check_sizes(&section, &spool);
-    tell_risk(&section, spool.sync);
-    section.finish();
-    spool
+        max_event_size: default.max_event_size,
+        max_streams: default.max_streams,
+    }
 }
 
 const WHEN_FULL: [(&str, WhenFull); 3] =
@@ -100,8 +136,9 @@ fn check_sizes(section: &Section<'_>, spool: &Spool) {
     if spool.max_event_size as u64 > half {
         let key = if section.has("max_event_size") { "max_event_size" } else { "segment_size" };
         let what = format!(
-            "does not fit: spool.max_event_size is {}, and half of spool.segment_size is {}",
+            "does not fit: spool.max_event_size is {}, and half of {}.segment_size is {}",
             show_size(spool.max_event_size as u64),
+            section.name(),
             show_size(half)
         );
         let help = "make segments larger or the largest event smaller".to_owned();
@@ -110,7 +147,7 @@ fn check_sizes(section: &Section<'_>, spool: &Spool) {
     let least = spool.segment_size.saturating_mul(2);
     if spool.max_size.is_some_and(|max| max < least) {
         let what = format!("is less than two segments, which are {}", show_size(least));
-        let help = "make it larger, or spool.segment_size smaller".to_owned();
+        let help = format!("make it larger, or {}.segment_size smaller", section.name());
         section.wrong("max_size", &section.place_of("max_size"), (what, help));
     }
 }

@@ -1,19 +1,27 @@
-//! `[[stream]]`: in this version, no more than a name.
+//! `[[stream]]`
 
-use crate::config::model::MAIN_LANE;
+use crate::config::model::{Config, Stream};
 use crate::config::reading::StandIn;
 use crate::config::routes::Pattern;
 use crate::config::scalar::{self, Scalar, Wrong, quoted};
 use crate::config::section::Section;
 use crate::config::text::Place;
 
-/// The name or glob, and where it stands.
-pub(in crate::config) fn stream(section: Section<'_>) -> Option<(String, Place)> {
+use super::spool::read_lane;
+
+/// A stream, and where its name and its lane stand.
+pub(in crate::config) struct ReadStream {
+    pub(in crate::config) stream: Stream,
+    pub(in crate::config) place: Place,
+    pub(in crate::config) lane: Place,
+}
+
+pub(in crate::config) fn stream(section: Section<'_>) -> Option<ReadStream> {
     let name = section.required("name", "\"orders\"", StandIn::Name, read_pattern, |n| quoted(n));
-    section.value("lane", MAIN_LANE.to_owned(), main_lane, |lane| quoted(lane));
-    let place = section.place_of("name");
+    let lane = section.value("lane", Config::main_lane(), read_lane, |lane| quoted(lane.as_str()));
+    let (place, lane_place) = (section.place_of("name"), section.place_of("lane"));
     section.finish();
-    name.map(|name| (name, place))
+    name.map(|name| ReadStream { stream: Stream { name, lane }, place, lane: lane_place })
 }
 
 pub(in crate::config) fn read_pattern(scalar: &Scalar) -> Result<String, Wrong> {
@@ -22,14 +30,4 @@ pub(in crate::config) fn read_pattern(scalar: &Scalar) -> Result<String, Wrong> 
         Ok(_) => Ok(text),
         Err(e) => Err((format!("can't be {}", quoted(&text)), e.to_string())),
     }
-}
-
-fn main_lane(scalar: &Scalar) -> Result<String, Wrong> {
-    let text = scalar::text(scalar)?;
-    if text == MAIN_LANE {
-        return Ok(text);
-    }
-    let what =
-        format!("can't be {}: lanes other than \"{MAIN_LANE}\" are not in this version", quoted(&text));
-    Err((what, "remove it; it comes with a later version".to_owned()))
 }

@@ -20,6 +20,7 @@
 //!   the producer says what became of it.
 
 mod fill;
+mod gate;
 mod journal;
 mod letters;
 mod positions;
@@ -34,6 +35,7 @@ mod stuck;
 mod tests;
 
 pub(super) use fill::{RECORD_OVERHEAD, event_size, keyed_partition, record};
+pub use gate::Gate;
 pub use positions::View;
 pub use reroute::{is_rerouted, make_one};
 
@@ -231,6 +233,7 @@ pub struct Engine<L: Log, S: Sink> {
     sink: S,
     settings: Settings,
     router: Router,
+    gate: Option<Gate>,
     routes: HashMap<StreamName, Ways>,
     main: Cursor<L::Reader>,
     sides: BTreeMap<TopicName, SideReader<L::Reader>>,
@@ -316,6 +319,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             sink,
             settings,
             router,
+            gate: None,
             routes: HashMap::new(),
             topics: HashMap::new(),
             sendable: BTreeSet::new(),

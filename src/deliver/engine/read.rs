@@ -149,6 +149,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return Taken::Yes;
         };
         self.ensure_topic(&name);
+        self.hold_back(&name, &info, now);
         match self.topics.get(&name).map(|t| &t.standing) {
             None | Some(Standing::Unknown) => {
                 self.main.pending = Some((info, payload));
@@ -210,6 +211,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     fn read_side_once(&mut self, name: &TopicName, now: Now) -> bool {
         match self.next_of_side(name, now) {
+            OfSide::Block(info, _) if self.hold_back(name, &info, now) => false,
             OfSide::Block(info, payload) => {
                 self.fill(name, &info, &payload, now);
                 true

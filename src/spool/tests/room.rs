@@ -94,6 +94,31 @@ fn drop_oldest_goes_on_and_every_dropped_event_is_told_also_after_a_restart() {
 }
 
 #[test]
+fn what_may_be_dropped_goes_when_the_lane_is_full_and_no_sooner_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = open(&RealFs, dir.path(), &small(WhenFull::Block), Seq::NONE);
+    lane.may_drop(Seq(20));
+    for _ in 0..10 {
+        try_append(&lane, Patience::Forever).unwrap();
+    }
+    assert_eq!(lane.first(), Seq(1), "there is room");
+    let mut last = Seq::NONE;
+    let refused = loop {
+        match try_append(&lane, Patience::For(Duration::from_secs(2))) {
+            Ok(done) => last = done.last,
+            Err(e) => break e,
+        }
+    };
+    assert!(matches!(refused, AcceptError::Refused(Refused::Full(_))), "{refused:?}");
+    let (events, holes) = read_all(&lane, 1);
+    let [hole] = holes[..] else { panic!("{holes:?}") };
+    assert_eq!(hole.cause, HoleCause::Dropped);
+    assert!(hole.range.end <= Seq(20) && hole.range.len() > 5, "{hole:?}");
+    assert_eq!(hole.range.len() + events.len() as u64, last.0);
+    lane.close();
+}
+
+#[test]
 fn the_reserve_is_kept_free_and_intake_resumes_when_space_returns() {
     let dir = tempfile::tempdir().unwrap();
     let fs = Faulty::new();

@@ -1,0 +1,79 @@
+//! Lanes that are no longer configured and hold nothing that anybody waits for.
+
+use std::io;
+use std::path::Path;
+
+use crate::config::model::Config;
+use crate::disk::{Fs, RealFs};
+use crate::ids::{LaneName, Seq};
+use crate::spool::inspect::Snapshot;
+use crate::spool::{DataDir, OpenError};
+use crate::state::{journal, positions};
+
+/// Where a lane is while it is removed.
+const REMOVING: &str = "removing";
+
+/// Removes those of `lanes`; returns the others.
+///
+/// A lane goes only if every destination, configured or not, has read it to its end, by positions that fit the log. While
+/// `spool.retain_delivered` keeps delivered events, none goes.
+pub(super) fn remove(
+    data: &DataDir,
+    config: &Config,
+    lanes: Vec<LaneName>,
+) -> Result<Vec<LaneName>, OpenError> {
+    if let Err(error) = remove_directory(&data.path().join(REMOVING)) {
+        tracing::warn!(%error, "what is left of a lane that was removed could not be removed");
+    }
+    if lanes.is_empty() || !config.spool.retain_delivered.is_zero() {
+        return Ok(lanes);
+    }
+    let snapshot = Snapshot::take_with(&RealFs, data.path(), |_, _| Ok(Seq::NONE))?;
+    let end = |name: &LaneName| snapshot.lanes.iter().find(|lane| lane.name() == name).map(|lane| lane.end());
+    let goes = |name: &LaneName| {
+        end(name).is_some_and(|end| is_drained(data, config, name, end)) && remove_one(data.path(), name)
+    };
+    Ok(lanes.into_iter().filter(|name| !goes(name)).collect())
+}
+
+fn is_drained(data: &DataDir, config: &Config, lane: &LaneName, end: Seq) -> bool {
+    let Ok(found) = positions::look(&RealFs, data.path(), data.spool_id(), lane) else { return false };
+    let is_at_the_end = |restored| {
+        let positions = positions::usable(restored);
+        positions.is_some_and(|p| p.needed_from() == end && p.highest() <= end)
+    };
+    let has_read = |d: &crate::config::model::Destination| found.iter().any(|(name, _)| *name == d.name);
+    config.destinations.iter().all(has_read) && found.iter().all(|(_, restored)| is_at_the_end(restored))
+}
+
+/// The log goes first, at once: positions without it are harmless, and the log without them would be delivered again.
+fn remove_one(data_dir: &Path, lane: &LaneName) -> bool {
+    let (lanes, removing) = (data_dir.join("lanes"), data_dir.join(REMOVING));
+    let taken_away = RealFs
+        .rename(&lanes.join(lane.as_str()), &removing)
+        .and_then(|()| RealFs.sync_dir(&lanes))
+        .and_then(|()| RealFs.sync_dir(data_dir));
+    let directories = [removing, positions::directory(data_dir, lane), journal::directory(data_dir, lane)];
+    match taken_away.and_then(|()| directories.iter().try_for_each(|directory| remove_directory(directory))) {
+        Ok(()) => {
+            tracing::info!(%lane, "this lane is no longer configured, and everything in it is settled: it is removed");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%lane, %error, "a lane that is no longer needed could not be removed");
+            false
+        }
+    }
+}
+
+/// What is in it and is no file is left alone, and the directory with it.
+fn remove_directory(directory: &Path) -> io::Result<()> {
+    let entries = match RealFs.list(directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    entries.iter().try_for_each(|entry| RealFs.remove(&directory.join(&entry.name)))?;
+    std::fs::remove_dir(directory)?;
+    directory.parent().map_or(Ok(()), |parent| RealFs.sync_dir(parent))
+}

@@ -1,0 +1,156 @@
+//! A lane and a destination, before anything is delivered: what is known of the pair, and where it goes on.
+
+use crate::config::model::{self as config, Begin, Destination};
+use crate::disk::RealFs;
+use crate::ids::{DestinationName, LaneName, Seq};
+use crate::sabotage::{self, Bug};
+use crate::spool::{DataDir, Lane};
+use crate::state::journal::{self, Found, Intent, Journal};
+use crate::state::positions::{Positions, Restored, Store, StoreError, Unusable};
+
+/// A positions file and a journal, opened, and what they said.
+pub(super) struct Opened {
+    pub(super) store: Store<RealFs>,
+    restored: Restored,
+    journal: Journal<RealFs>,
+    /// What the journal says.
+    intents: Vec<Intent>,
+}
+
+impl Opened {
+    /// Opens what there is of `name` in `lane`; makes a positions file if there is none.
+    pub(super) fn open(data: &DataDir, lane: &LaneName, name: &DestinationName) -> Result<Self, StoreError> {
+        let (store, restored) = Store::open(&RealFs, data.path(), data.spool_id(), lane, name)?;
+        let (journal, Found { intents, damaged }) =
+            Journal::open(&RealFs, data.path(), data.spool_id(), lane, name);
+        if damaged {
+            tracing::error!(
+                %lane,
+                destination = %name,
+                "the journal can't be read: what was in flight when the agent last stopped may arrive twice"
+            );
+        }
+        Ok(Self { store, restored, journal, intents })
+    }
+
+    /// The highest number it names: new events must not be given one below.
+    pub(super) fn highest(&self) -> Option<Seq> {
+        let positions = match &self.restored {
+            Restored::Positions(positions) => Some(positions.highest()),
+            _ => None,
+        };
+        positions.max(Some(journal::highest(&self.intents)).filter(|h| *h > Seq::NONE))
+    }
+
+    /// Number of the last dead letter it counts.
+    pub(super) fn last_letter(&self) -> u64 {
+        match &self.restored {
+            Restored::Positions(positions) => positions.letters,
+            _ => 0,
+        }
+    }
+
+    /// Whether it names events that the log never had, or has no more.
+    fn is_ahead_of(&self, lane: &Lane) -> bool {
+        let blind = sabotage::commits(Bug::PositionBeyondTheLog);
+        !blind && self.highest().is_some_and(|highest| lane.was_behind(highest))
+    }
+
+    /// Where it goes on, and what it has to settle first.
+    ///
+    /// DURABILITY: that a destination which wants what is new was seen is on disk before anything new comes: begun again after
+    /// a kill, it would begin later.
+    pub(super) fn positions(
+        &mut self,
+        data: &DataDir,
+        lane: &Lane,
+        destination: &Destination,
+    ) -> Result<(Positions, Vec<Intent>), StoreError> {
+        let mut positions = self.restored_positions(data, lane, destination);
+        if self.restored == Restored::Nothing && destination.from == Begin::Now {
+            self.store.save(&positions)?;
+            self.store.sync()?;
+        }
+        // Where the positions begin anew, everything is to be sent, whatever was known before.
+        let goes_on = matches!(self.restored, Restored::Positions(_)) && !self.is_ahead_of(lane);
+        let usable = destination.delivery == config::Delivery::ExactlyOnce && goes_on;
+        let intents = if usable { self.intents.clone() } else { Vec::new() };
+        let in_doubt = journal::fold(&mut positions, intents);
+        if data.is_renewed() {
+            // The other life may count on: this one begins counters of its own.
+            positions.counters.clear();
+        }
+        Ok((positions, in_doubt))
+    }
+
+    fn restored_positions(&self, data: &DataDir, lane: &Lane, destination: &Destination) -> Positions {
+        let name = destination.name.as_str();
+        match &self.restored {
+            // INVARIANT: the log is the only truth. A position that does not fit it belongs to another past of it,
+            // so it proves of no event that is there that it was delivered.
+            Restored::Positions(positions) if self.is_ahead_of(lane) => {
+                tracing::error!(
+                    lane = %lane.name(),
+                    destination = name,
+                    position = positions.position.0,
+                    "the positions file is ahead of the log: everything on disk is sent again, and its counts start anew"
+                );
+                Positions::fresh(data.spool_id(), lane.first())
+            }
+            Restored::Positions(positions) => (**positions).clone(),
+            Restored::Nothing => {
+                let since = match destination.from {
+                    Begin::Oldest => lane.first(),
+                    Begin::Now => lane.durable().next(),
+                };
+                Positions::fresh(data.spool_id(), since)
+            }
+            Restored::Unusable(why) => {
+                tracing::error!(
+                    lane = %lane.name(),
+                    destination = name,
+                    %why,
+                    "the positions file can't be used: everything on disk is sent again, and its counts start anew"
+                );
+                Positions::fresh(data.spool_id(), lane.first())
+            }
+        }
+    }
+
+    /// What it needs of `lane` though it is not configured any more.
+    pub(super) fn held_for(&self, name: &DestinationName, lane: &Lane) -> Option<Seq> {
+        let needed = match &self.restored {
+            Restored::Positions(positions) if !self.is_ahead_of(lane) => positions.needed_from(),
+            // It is not known what it still needs, so all of it may be.
+            Restored::Positions(_) | Restored::Unusable(Unusable::Damaged | Unusable::Content(_)) => {
+                lane.first()
+            }
+            Restored::Unusable(_) | Restored::Nothing => return None,
+        };
+        let waiting = lane.durable().next().0.saturating_sub(needed.0);
+        tracing::warn!(
+            lane = %lane.name(),
+            destination = %name,
+            waiting,
+            "this destination is no longer configured; what it has not received stays on disk until it is configured again, or given up with `spoolway destination forget`"
+        );
+        Some(needed)
+    }
+
+    /// The store and, where the destination is to have one, the journal. One that is not kept any more goes away: kept
+    /// again later, it would speak of windows whose events have been sent otherwise since.
+    pub(super) fn into_parts(self, destination: &Destination) -> (Store<RealFs>, Option<Journal<RealFs>>) {
+        let Self { store, journal, .. } = self;
+        let name = destination.name.as_str();
+        if destination.delivery == config::Delivery::AtLeastOnce {
+            if let Err(error) = journal.discard() {
+                tracing::warn!(destination = name, %error, "a journal that is kept no more could not be removed");
+            }
+            return (store, None);
+        }
+        if let Err(error) = journal.prepare() {
+            tracing::error!(destination = name, %error, "the journal can't be made; it is tried again before anything is sent");
+        }
+        (store, Some(journal))
+    }
+}

@@ -1,0 +1,278 @@
+//! What is known of a destination goes to another name, or away.
+//!
+//! Both go over several files in several directories. `<data_dir>/handover` says what was begun, so that a start goes on with
+//! it after a kill; it is there before anything is moved, and gone when everything is.
+//!
+//! # Promises
+//! - A name takes over another's files once: only while nothing is known under it itself.
+//! - Of a destination that is forgotten, nothing is left that another of its name could take for its own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::journal;
+use super::positions::{self, Restored, directory};
+use crate::disk::{DiskError, EntryKind, File, Fs, is_in_the_way, make_way, set_aside};
+use crate::ids::{DestinationName, LaneName, SpoolId};
+
+const NAME: &str = "handover";
+/// No such file is larger.
+const MAX: usize = 4096;
+
+/// What was begun.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    lane: String,
+    from: String,
+    to: String,
+}
+
+/// The files of a destination in a lane: its positions, then its journal.
+fn files(data_dir: &Path, lane: &LaneName, name: &DestinationName) -> [PathBuf; 3] {
+    let journal = |n: &str| journal::directory(data_dir, lane).join(format!("{}.{n}", name.as_str()));
+    [directory(data_dir, lane).join(name.as_str()), journal("0"), journal("1")]
+}
+
+/// Lanes for which something is known of some destination.
+#[must_use]
+pub fn lanes<F: Fs>(fs: &F, data_dir: &Path) -> Vec<LaneName> {
+    // What is not there has none; what can't be read is refused when a file in it is opened.
+    let entries = fs.list(&data_dir.join("readers")).unwrap_or_default().into_iter();
+    let directories = entries.filter(|e| e.kind == EntryKind::Directory);
+    directories.filter_map(|e| LaneName::new(&e.name).ok()).collect()
+}
+
+/// Gives everything known under the name `from` to the name `to`, in each lane in which nothing is known under that one.
+/// Returns the lanes in which both are known: there `from` stays what it is.
+///
+/// # Errors
+/// When the disk refuses; the next call goes on.
+pub fn take_over<F: Fs>(
+    fs: &F,
+    data_dir: &Path,
+    spool: SpoolId,
+    (from, to): (&DestinationName, &DestinationName),
+) -> Result<Vec<LaneName>, DiskError> {
+    let mut kept = Vec::new();
+    for lane in lanes(fs, data_dir) {
+        let found = positions::look(fs, data_dir, spool, &lane);
+        let found = found.map_err(DiskError::io("read", &directory(data_dir, &lane)))?;
+        let known = |name: &DestinationName| found.iter().any(|(n, r)| n == name && *r != Restored::Nothing);
+        if !known(from) {
+            continue;
+        }
+        if known(to) {
+            kept.push(lane);
+            continue;
+        }
+        // A journal without positions is nobody's.
+        forget(fs, data_dir, &lane, to)?;
+        let begun = Begun { lane: lane.to_string(), from: from.to_string(), to: to.to_string() };
+        begin(fs, data_dir, &begun)?;
+        finish(fs, data_dir)?;
+        tracing::info!(%lane, %from, %to, "what is known of a destination goes to its new name");
+    }
+    Ok(kept)
+}
+
+/// Removes everything known of a destination in a lane. The journal goes first: left behind, it would be taken for that of
+/// whoever has the name next.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn forget<F: Fs>(
+    fs: &F,
+    data_dir: &Path,
+    lane: &LaneName,
+    name: &DestinationName,
+) -> Result<(), DiskError> {
+    let [positions, first, second] = files(data_dir, lane, name);
+    for path in [first, second, positions] {
+        match fs.remove(&path) {
+            Ok(()) => sync_parent(fs, &path)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(DiskError::io("remove", &path)(e)),
+        }
+    }
+    Ok(())
+}
+
+/// DURABILITY: content before name, name before anything that relies on it.
+fn begin<F: Fs>(fs: &F, data_dir: &Path, begun: &Begun) -> Result<(), DiskError> {
+    let (path, new) = (data_dir.join(NAME), data_dir.join("handover.new"));
+    make_way(fs, &new)?;
+    let text = serde_json::to_vec(begun).map_err(io::Error::other).map_err(DiskError::io("write", &new))?;
+    let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
+    file.write_at(&text, 0).map_err(DiskError::io("write", &new))?;
+    file.sync_data().map_err(DiskError::io("sync", &new))?;
+    fs.rename(&new, &path).map_err(DiskError::io("rename", &new))?;
+    sync_parent(fs, &path)
+}
+
+/// Goes on with what was begun, if something was.
+///
+/// # Errors
+/// When the disk refuses; the next call goes on.
+pub fn finish<F: Fs>(fs: &F, data_dir: &Path) -> Result<(), DiskError> {
+    let path = data_dir.join(NAME);
+    let file = match fs.open_read(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if is_in_the_way(&e) => return set_aside(fs, &path).map(drop),
+        Err(e) => return Err(DiskError::io("open", &path)(e)),
+    };
+    let mut bytes = vec![0; MAX];
+    let len = file.read_full_at(&mut bytes, 0).map_err(DiskError::io("read", &path))?;
+    match parse(bytes.get(..len).unwrap_or_default()) {
+        Some((lane, from, to)) => {
+            let pairs = files(data_dir, &lane, &from).into_iter().zip(files(data_dir, &lane, &to));
+            pairs.into_iter().try_for_each(|(old, new)| rename(fs, &old, &new))?;
+        }
+        None => tracing::error!(
+            path = %path.display(),
+            "what was being renamed can't be read: a destination's positions or journal may still have its old name"
+        ),
+    }
+    fs.remove(&path).map_err(DiskError::io("remove", &path))?;
+    sync_parent(fs, &path)
+}
+
+fn parse(bytes: &[u8]) -> Option<(LaneName, DestinationName, DestinationName)> {
+    let Begun { lane, from, to } = serde_json::from_slice(bytes).ok()?;
+    Some((LaneName::new(&lane).ok()?, DestinationName::new(&from).ok()?, DestinationName::new(&to).ok()?))
+}
+
+fn rename<F: Fs>(fs: &F, old: &Path, new: &Path) -> Result<(), DiskError> {
+    match fs.rename(old, new) {
+        Ok(()) => sync_parent(fs, new),
+        // It was renamed before a kill, or there is none.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => sync_parent_if_there(fs, new),
+        Err(e) => Err(DiskError::io("rename", old)(e)),
+    }
+}
+
+fn sync_parent<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    fs.sync_dir(parent).map_err(DiskError::io("sync", parent))
+}
+
+fn sync_parent_if_there<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
+    match sync_parent(fs, path) {
+        Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        synced => synced,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealFs;
+    use crate::disk::faulty::{Faulty, Op};
+    use crate::ids::Seq;
+    use crate::state::journal::Journal;
+    use crate::state::positions::{Positions, Store};
+
+    const SPOOL: SpoolId = SpoolId(7);
+
+    fn lane(name: &str) -> LaneName {
+        LaneName::new(name).unwrap()
+    }
+
+    fn name(name: &str) -> DestinationName {
+        DestinationName::new(name).unwrap()
+    }
+
+    fn save(dir: &Path, l: &str, destination: &str, position: u64) {
+        let (mut store, _) = Store::open(&RealFs, dir, SPOOL, &lane(l), &name(destination)).unwrap();
+        store.save(&Positions::fresh(SPOOL, Seq(position))).unwrap();
+        let (mut journal, _) = Journal::open(&RealFs, dir, SPOOL, &lane(l), &name(destination));
+        journal.prepare().unwrap();
+        journal.begin([]).unwrap();
+    }
+
+    /// Lane, destination and position of everything that is known, and the journals' files.
+    fn known(dir: &Path) -> (Vec<(String, String, u64)>, Vec<String>) {
+        let (mut all, mut journals) = (Vec::new(), Vec::new());
+        for l in lanes(&RealFs, dir) {
+            for (destination, restored) in positions::look(&RealFs, dir, SPOOL, &l).unwrap() {
+                if let Restored::Positions(positions) = restored {
+                    all.push((l.to_string(), destination.to_string(), positions.position.0));
+                }
+            }
+            let files = std::fs::read_dir(journal::directory(dir, &l)).into_iter().flatten();
+            journals.extend(files.map(|f| format!("{l}/{}", f.unwrap().file_name().to_str().unwrap())));
+        }
+        all.sort();
+        journals.sort();
+        (all, journals)
+    }
+
+    fn row(l: &str, destination: &str, position: u64) -> (String, String, u64) {
+        (l.to_owned(), destination.to_owned(), position)
+    }
+
+    #[test]
+    fn a_new_name_takes_over_what_is_known_in_every_lane_once() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), "main", "old", 11);
+        save(dir.path(), "fast", "old", 5);
+        save(dir.path(), "fast", "other", 6);
+        let renamed = (&name("old"), &name("new"));
+        assert_eq!(take_over(&RealFs, dir.path(), SPOOL, renamed).unwrap(), []);
+        let expected = vec![row("fast", "new", 5), row("fast", "other", 6), row("main", "new", 11)];
+        let journals =
+            ["fast/new.0", "fast/new.1", "fast/other.0", "fast/other.1", "main/new.0", "main/new.1"];
+        assert_eq!(known(dir.path()), (expected.clone(), journals.map(str::to_owned).to_vec()));
+        assert_eq!(take_over(&RealFs, dir.path(), SPOOL, renamed).unwrap(), []);
+        assert_eq!(known(dir.path()).0, expected);
+        // It was there again for a while: the new one has a life of its own by now.
+        save(dir.path(), "main", "old", 2);
+        assert_eq!(take_over(&RealFs, dir.path(), SPOOL, renamed).unwrap(), [lane("main")]);
+        assert!(known(dir.path()).0.contains(&row("main", "new", 11)));
+    }
+
+    #[test]
+    fn a_kill_at_any_moment_leaves_what_the_next_start_goes_on_with() {
+        let mut failed = 0;
+        for op in [Op::Create, Op::Write, Op::SyncData, Op::SyncDir, Op::Remove] {
+            for spared in 0..12 {
+                let dir = tempfile::tempdir().unwrap();
+                save(dir.path(), "main", "old", 11);
+                save(dir.path(), "fast", "old", 5);
+                let fs = Faulty::new();
+                fs.fail_later(op, spared, u64::MAX);
+                let renamed = (&name("old"), &name("new"));
+                failed += u32::from(take_over(&fs, dir.path(), SPOOL, renamed).is_err());
+                finish(&RealFs, dir.path()).unwrap();
+                assert_eq!(take_over(&RealFs, dir.path(), SPOOL, renamed).unwrap(), []);
+                let expected = vec![row("fast", "new", 5), row("main", "new", 11)];
+                let journals = ["fast/new.0", "fast/new.1", "main/new.0", "main/new.1"];
+                assert_eq!(
+                    known(dir.path()),
+                    (expected, journals.map(str::to_owned).to_vec()),
+                    "{op:?} {spared}"
+                );
+                assert!(!dir.path().join(NAME).exists());
+            }
+        }
+        assert!(failed > 15, "{failed} kills");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_gone_with_its_journal_and_a_marker_that_is_damaged_ends_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), "main", "old", 11);
+        save(dir.path(), "main", "other", 12);
+        forget(&RealFs, dir.path(), &lane("main"), &name("old")).unwrap();
+        forget(&RealFs, dir.path(), &lane("main"), &name("old")).unwrap();
+        let left =
+            (vec![row("main", "other", 12)], vec!["main/other.0".to_owned(), "main/other.1".to_owned()]);
+        assert_eq!(known(dir.path()), left);
+        std::fs::write(dir.path().join(NAME), b"{\"lane\":").unwrap();
+        finish(&RealFs, dir.path()).unwrap();
+        assert_eq!(known(dir.path()), left);
+        assert!(!dir.path().join(NAME).exists());
+    }
+}

@@ -1,0 +1,209 @@
+//! The file that holds a [`History`]: `<data_dir>/homes`. Slots (see [`crate::disk::Slots`]) with a JSON text.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::history::{Era, History, Homes};
+use crate::config::model::Stream;
+use crate::disk::{DiskError, Fs, Slots};
+use crate::ids::{LaneName, Seq, SpoolId};
+
+const NAME: &str = "homes";
+/// Room for a history, at least.
+const CAPACITY: usize = 64 << 10;
+const VERSION: u32 = 1;
+
+/// Where streams were can't be kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HomesError {
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// It can't be put into words.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    spool: String,
+    eras: Vec<EraRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EraRecord {
+    /// Pattern and lane of each entry; null where they are not known.
+    streams: Option<Vec<(String, String)>>,
+    starts: BTreeMap<String, u64>,
+}
+
+/// Reads and writes the history of one data directory.
+#[derive(Debug)]
+pub struct HomesFile<F: Fs> {
+    fs: F,
+    path: PathBuf,
+    spool: SpoolId,
+    /// `None` while there is no file, and none is needed.
+    slots: Option<Slots<F>>,
+    /// What stands there.
+    saved: Option<Vec<u8>>,
+}
+
+impl<F: Fs> HomesFile<F> {
+    /// Opens the file, if there is one. One that can't be used is as none, and said.
+    ///
+    /// # Errors
+    /// When the disk refuses to read it.
+    pub fn open(fs: &F, data_dir: &Path, spool: SpoolId) -> Result<(Self, History), HomesError> {
+        let path = data_dir.join(NAME);
+        let mut file = Self { fs: fs.clone(), path, spool, slots: None, saved: None };
+        let there = fs.list(data_dir).is_ok_and(|entries| entries.iter().any(|e| e.name == NAME));
+        if !there {
+            return Ok((file, History::unknown()));
+        }
+        let (slots, value) = Slots::open(fs, &file.path, CAPACITY)?;
+        let is_damaged = slots.damaged();
+        file.slots = Some(slots);
+        let history = value.as_deref().and_then(|bytes| decode(bytes, spool));
+        if history.is_some() {
+            file.saved = value;
+        } else if is_damaged || value.is_some() {
+            tracing::error!(
+                path = %file.path.display(),
+                "it can't be read which lanes streams were in: new events wait for what is on disk in other lanes"
+            );
+        }
+        Ok((file, history.unwrap_or_else(History::unknown)))
+    }
+
+    /// Makes the history durable, where a later process has to know it.
+    ///
+    /// # Errors
+    /// When the disk refuses; then what was durable before still is.
+    pub fn keep(&mut self, history: &History) -> Result<(), HomesError> {
+        if self.slots.is_none() && !history.is_worth_keeping() {
+            return Ok(());
+        }
+        let value = encode(history, self.spool)?;
+        if self.saved.as_ref() == Some(&value) {
+            return Ok(());
+        }
+        let fits = |slots: &Slots<F>| value.len() <= slots.capacity();
+        let mut slots = match self.slots.take().filter(fits) {
+            Some(slots) => slots,
+            None => Slots::open(&self.fs, &self.path, CAPACITY.max(value.len()))?.0,
+        };
+        slots.save(&value)?;
+        slots.sync()?;
+        (self.slots, self.saved) = (Some(slots), Some(value));
+        Ok(())
+    }
+}
+
+fn encode(history: &History, spool: SpoolId) -> Result<Vec<u8>, serde_json::Error> {
+    let pair = |s: &Stream| (s.name.clone(), s.lane.to_string());
+    let eras = history.eras.iter().map(|era| EraRecord {
+        streams: era.homes.as_ref().map(|homes| homes.streams.iter().map(pair).collect()),
+        starts: era.starts.iter().map(|(lane, start)| (lane.to_string(), start.0)).collect(),
+    });
+    let record = Record { version: VERSION, spool: spool.to_string(), eras: eras.collect() };
+    serde_json::to_vec(&record)
+}
+
+fn decode(bytes: &[u8], spool: SpoolId) -> Option<History> {
+    let record: Record = serde_json::from_slice(bytes).ok()?;
+    if record.version != VERSION || record.spool != spool.to_string() || record.eras.is_empty() {
+        return None;
+    }
+    let eras = record.eras.into_iter().map(|era| {
+        let homes = era.streams.map(|streams| {
+            let streams = streams
+                .into_iter()
+                .map(|(name, lane)| Some(Stream { name, lane: LaneName::new(&lane).ok()? }));
+            Homes::new(streams.collect::<Option<_>>()?).ok()
+        });
+        // Known and unreadable is not unknown.
+        let homes = match homes {
+            None => None,
+            Some(read) => Some(read?),
+        };
+        let starts =
+            era.starts.into_iter().map(|(lane, start)| Some((LaneName::new(&lane).ok()?, Seq(start))));
+        Some(Era { homes, starts: starts.collect::<Option<_>>()? })
+    });
+    Some(History { eras: eras.collect::<Option<_>>()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealFs;
+    use crate::ids::StreamName;
+
+    const SPOOL: SpoolId = SpoolId(7);
+
+    fn lane(name: &str) -> LaneName {
+        LaneName::new(name).unwrap()
+    }
+
+    fn moved() -> History {
+        let mut history = History::unknown();
+        let x = Stream { name: "x*".to_owned(), lane: lane("fast") };
+        history.begin(&[x], [(lane("main"), Seq(11)), (lane("fast"), Seq(1))].into()).unwrap();
+        history
+    }
+
+    #[test]
+    fn what_was_kept_is_there_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, unknown) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        assert!(unknown.is_settled());
+        file.keep(&moved()).unwrap();
+        let (_, history) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        let waits = history.waits(&lane("fast"), Seq(1), &StreamName::new("x1").unwrap());
+        assert_eq!(waits, [(lane("main"), Seq(11))].into());
+    }
+
+    #[test]
+    fn streams_that_were_always_in_main_need_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, mut history) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        history.begin(&[], [(lane("main"), Seq(1))].into()).unwrap();
+        history.forget(|_, _| true);
+        file.keep(&history).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_long_history_gets_a_larger_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, _) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        file.keep(&moved()).unwrap();
+        let streams: Vec<_> =
+            (0..2_000).map(|n| Stream { name: format!("{n:0>200}"), lane: lane("fast") }).collect();
+        let mut long = moved();
+        long.begin(&streams, [(lane("main"), Seq(12))].into()).unwrap();
+        file.keep(&long).unwrap();
+        let (_, history) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        assert_eq!(history.eras.len(), 3);
+    }
+
+    #[test]
+    fn what_is_damaged_or_of_another_spool_is_as_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, _) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        file.keep(&moved()).unwrap();
+        let (_, foreign) = HomesFile::open(&RealFs, dir.path(), SpoolId(8)).unwrap();
+        assert!(foreign.is_settled());
+        std::fs::write(dir.path().join(NAME), vec![0xa5; 3 * 4096]).unwrap();
+        let (mut file, damaged) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        assert!(damaged.is_settled());
+        file.keep(&moved()).unwrap();
+        let (_, history) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        assert!(!history.is_settled());
+    }
+}
