@@ -105,6 +105,18 @@ macro_rules! metrics {
         }
 
         impl Metrics {
+    /// What is shown of lanes and destinations as they are at the moment; those that are there are shown again.
+    pub fn forget_places(&self) {
+        self.spool_bytes.clear();
+        self.spool_limit_bytes.clear();
+        self.spool_full.clear();
+        self.spool_failing.clear();
+        self.destination_up.clear();
+        self.lag_events.clear();
+        self.lag_seconds.clear();
+        self.oldest_undelivered.clear();
+    }
+
             /// A fresh registry with everything at zero.
             #[must_use]
             pub fn new() -> Arc<Self> {

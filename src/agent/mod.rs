@@ -26,8 +26,10 @@ mod error;
 mod facts;
 mod lanes;
 mod opened;
+mod process;
 mod run;
+mod signals;
 mod stand;
 
 pub use error::AgentError;
-pub use run::{Reread, run};
+pub use process::{Configured, Reread, Rereading, run};

@@ -82,7 +82,7 @@ struct Makings<'a> {
 }
 
 impl Stand {
-    /// Opens the data directory and everything in it, and starts the deliveries.
+    /// Opens the data directory and everything in it, and starts the deliveries, which wait for [`Stand::go`].
     pub(super) fn build(
         config: &Config,
         routes: &Arc<RouteTable>,
@@ -156,6 +156,13 @@ fn letters(data: &DataDir, config: &Config, counted: u64) -> Result<Arc<Letters<
     };
     let opened = Letters::open(&RealFs, data.path(), data.spool_id(), settings, counted + 1);
     Ok(Arc::new(opened?))
+}
+
+impl Stand {
+    /// Begins to deliver.
+    pub(super) fn go(&self) {
+        self.lanes.deliveries().for_each(Delivery::go);
+    }
 }
 
 /// Destinations that have another name now take over what is known under the old one.

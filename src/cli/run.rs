@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::{ConfigFiles, Exit, Failure, General, Outcome};
-use crate::agent::{self, Reread};
-use crate::config::Report;
+use crate::agent::{self, Configured, Reread};
 use crate::config::model::Config;
+use crate::config::{Loaded, Report};
 
 /// What `spoolway run` takes.
 #[derive(Debug, Args)]
@@ -26,18 +26,20 @@ pub fn run(args: RunArgs, general: &General) -> Outcome {
     let files: Vec<String> = loaded.files.iter().map(|f| f.to_string_lossy().into_owned()).collect();
     tracing::info!(files = files.join(", "), "configuration read");
     log_notes(&loaded.notes);
-    let running = std::cell::RefCell::new(loaded.effective.clone());
-    let reread = || match args.config.load() {
+    let reread = |running: &Configured| match args.config.load() {
         Err(_) => Reread::Wrong,
-        Ok(new) if new.effective == *running.borrow() => Reread::Same,
+        Ok(new) if new.effective.to_string() == running.effective => Reread::Same,
         Ok(new) => {
             log_notes(&new.notes);
-            *running.borrow_mut() = new.effective;
-            Reread::Changed(Box::new(new.config))
+            Reread::Changed(Box::new(configured(new)))
         }
     };
-    agent::run(&loaded.config, Some(&reread)).map_err(Failure::running)?;
+    agent::run(configured(loaded), Some(&reread)).map_err(Failure::running)?;
     Ok(Exit::Done)
+}
+
+fn configured(loaded: Loaded) -> Configured {
+    Configured { effective: loaded.effective.to_string(), config: loaded.config }
 }
 
 /// Says in the log what is worth knowing about the configuration.
@@ -49,6 +51,7 @@ fn log_notes(notes: &Report) {
 
 /// Runs the agent with a configuration that nobody can change.
 pub(super) fn agent(config: &Config) -> Outcome {
-    agent::run(config, None).map_err(Failure::running)?;
+    let configured = Configured { config: config.clone(), effective: String::new() };
+    agent::run(configured, None).map_err(Failure::running)?;
     Ok(Exit::Done)
 }

@@ -1,6 +1,7 @@
 //! The delivery of one lane to one destination, as the agent sees it.
 
 use std::io;
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -74,6 +75,15 @@ pub struct Delivery {
     producer: Producer,
     settled: watch::Receiver<Seq>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// What the thread waits for before it begins.
+    go: Mutex<Option<SyncSender<()>>>,
+}
+
+/// One that nobody has closed ends by itself, and does nothing if it has not begun.
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.inbox.close(Instant::now());
+    }
 }
 
 impl Sink for Producer {
@@ -91,7 +101,7 @@ impl Sink for Producer {
 }
 
 impl Delivery {
-    /// Starts the delivery's thread and its producer. Never fails because of the cluster.
+    /// Starts the delivery's thread, which waits for [`Delivery::go`], and its producer. Never fails because of the cluster.
     ///
     /// # Errors
     /// When the system has no thread or no randomness to give.
@@ -148,8 +158,11 @@ impl Delivery {
             names,
         };
         let name = format!("deliver {}", destination.name);
-        let thread = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
-        Ok(Self { inbox, board, producer, settled: settled_rx, thread: Mutex::new(Some(thread)) })
+        let (go, begun) = mpsc::sync_channel(1);
+        let body = move || begun.recv().map_or((), |()| worker.run());
+        let thread = std::thread::Builder::new().name(name).spawn(body)?;
+        let (thread, go) = (Mutex::new(Some(thread)), Mutex::new(Some(go)));
+        Ok(Self { inbox, board, producer, settled: settled_rx, thread, go })
     }
 
     /// What it shows.
@@ -162,6 +175,14 @@ impl Delivery {
     pub async fn settled(&self, last: Seq) {
         if self.settled.clone().wait_for(|below| *below > last).await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Begins to deliver.
+    pub fn go(&self) {
+        let go = self.go.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if go.is_some_and(|go| go.send(()).is_err()) {
+            tracing::error!(destination = %self.board.destination(), "the delivery thread has ended before it began");
         }
     }
 
@@ -181,6 +202,7 @@ impl Delivery {
     pub fn close(&self, deadline: Instant) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.inbox.close(deadline);
+        drop(self.go.lock().unwrap_or_else(PoisonError::into_inner).take());
         if thread.is_some_and(|t| t.join().is_err()) {
             tracing::error!(destination = %self.board.destination(), "the delivery thread had panicked");
         }

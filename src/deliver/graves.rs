@@ -29,14 +29,17 @@ pub(super) fn restore<L: Log, S: Sink, F: Fs>(
 ) -> Result<(), LettersError> {
     let ids: Vec<u64> = replaying.iter().map(|r| r.id).collect();
     let letters = store.load(&ids)?;
-    store.take(&ids)?;
     engine.restore_redo(replaying, letters);
     let others: Vec<u64> = store.taken().into_iter().filter(|id| !ids.contains(id)).collect();
     let others = store.load(&others)?.into_iter().filter(|s| is_of(names, &s.letter)).map(|s| s.id);
     // Positions that know of a letter and not that it is being sent have seen it delivered; others are older than it.
     let (delivered, unknown): (Vec<u64>, Vec<u64>) = others.partition(|id| *id <= counted);
-    store.remove(&delivered)?;
-    store.put_back(&unknown)?;
+    let marked =
+        store.take(&ids).and_then(|()| store.remove(&delivered)).and_then(|()| store.put_back(&unknown));
+    if let Err(error) = marked {
+        // What is marked as being sent again is listed nowhere, so nothing comes of it but room that is not given back.
+        tracing::error!(%error, "what has become of dead letters can't be marked");
+    }
     let known = store.find_after(counted, usize::MAX, |s| is_of(names, &s.letter))?;
     engine.known_letters(known.letters.iter().map(|s| (s.id, s.letter.seq, s.letter.run)));
     Ok(())
@@ -56,9 +59,10 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         if !self.settle_journal(rounds) {
             return false;
         }
+        let further = self.engine.condemn_more(at);
         let letters = self.engine.letters(&self.names.lane, &self.names.destination, at);
         if letters.is_empty() {
-            return false;
+            return further;
         }
         match self.letters.append(&letters) {
             Ok(last) => {
@@ -114,7 +118,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
     /// Goes on with letters that are to be sent again.
     pub(super) fn replay(&mut self, rounds: &mut Rounds) {
         self.forget_redone(rounds);
-        let due = !rounds.replays.is_empty() && Instant::now() >= rounds.replays_after;
+        let now = Instant::now();
+        let due = !rounds.replays.is_empty() && now >= rounds.replays_after && now >= rounds.letters_after;
         if rounds.begun.is_empty() && due && self.engine.redo_len() < AT_A_TIME {
             self.begin_replay(rounds);
         }
@@ -141,7 +146,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             Ok(letters) => letters,
             Err(e) => return self.letters_error(&e, rounds),
         };
-        rounds.replays.drain(..ids.len());
+        rounds.replays.retain(|id| !ids.contains(id));
         let there = |s: &Stored| is_of(&self.names, &s.letter) && self.letters.is_there(s.id);
         let there: Vec<Stored> = letters.into_iter().filter(there).collect();
         // Of two with the same number (after damage there may be) one goes after the other.
@@ -149,7 +154,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let fits = |s: &Stored| self.engine.may_redo(s.letter.seq) && seen.insert(s.letter.seq);
         let (fits, early): (Vec<_>, Vec<_>) = there.into_iter().partition(fits);
         if !early.is_empty() {
-            rounds.replays_after = Instant::now() + ROUND;
+            rounds.replays_after = Instant::now() + if fits.is_empty() { RETRY } else { ROUND };
         }
         rounds.replays.extend(early.iter().map(|s| s.id));
         rounds.begun = fits.iter().map(|s| s.id).collect();
@@ -164,11 +169,12 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             rounds.dirty = true;
             return;
         }
-        if rounds.redone.is_empty()
-            || rounds.dirty
-            || rounds.unsynced
-            || Instant::now() < rounds.letters_after
-        {
+        if rounds.redone.is_empty() || Instant::now() < rounds.letters_after.max(rounds.redone_after) {
+            return;
+        }
+        rounds.redone_after = Instant::now() + ROUND;
+        self.save_if_dirty(rounds);
+        if rounds.dirty || !self.sync(rounds) {
             return;
         }
         match self.letters.remove(&rounds.redone) {

@@ -1,6 +1,6 @@
 //! The thread around an [`Engine`]: hears what happens, keeps positions, releases segments, counts.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -107,13 +107,14 @@ pub(super) struct Rounds {
     /// The dead letters could not be written; not to be tried before.
     pub(super) letters_after: Instant,
     /// Letters to send again that have not been looked at yet.
-    pub(super) replays: VecDeque<u64>,
+    pub(super) replays: BTreeSet<u64>,
     /// Not to be looked at before.
     pub(super) replays_after: Instant,
     /// Letters that are about to be sent again.
     pub(super) begun: Vec<u64>,
-    /// Letters that are gone once the positions that say so are durable.
+    /// Letters that are gone once the positions that say so are durable, and when to see to that.
     pub(super) redone: Vec<u64>,
+    pub(super) redone_after: Instant,
 }
 
 impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
@@ -134,10 +135,11 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             dropped: self.engine.totals().dropped,
             lines: Limit::new(Duration::from_secs(30)),
             letters_after: start,
-            replays: VecDeque::new(),
+            replays: BTreeSet::new(),
             replays_after: start,
             begun: Vec::new(),
             redone: Vec::new(),
+            redone_after: start,
         };
         loop {
             let wake = self.engine.pump(now());
@@ -287,6 +289,12 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         let Some(journal) = &mut self.journal else { return Ok(()) };
         journal.begin(self.engine.in_doubt()).map_err(|e| e.to_string())
+    }
+
+    pub(super) fn save_if_dirty(&mut self, rounds: &mut Rounds) {
+        if rounds.dirty {
+            self.save(rounds);
+        }
     }
 
     fn save_when_due(&mut self, rounds: &mut Rounds) {

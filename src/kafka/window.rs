@@ -65,8 +65,8 @@ pub enum Outcome {
         code: i16,
         /// What it means, in plain words, with what the broker added.
         message: String,
-        /// Index in the batch of the first record at fault, where the broker says it (Produce 8).
-        record: Option<u32>,
+        /// Indices in the batch of the records at fault, where the broker says them (Produce 8).
+        records: Vec<u32>,
     },
     /// Of a window with an identity from the journal: the broker will not have it under this identity, and it is not
     /// in the log (or nobody can tell: `may_be_doubled`). It needs a new identity, written down before it is sent.

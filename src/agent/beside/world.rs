@@ -78,6 +78,7 @@ impl World {
         let _runtime = self.runtime.enter();
         let routes = Arc::new(RouteTable::new(&config).unwrap());
         let stand = Stand::build(&config, &routes, &Metrics::new(), self.runtime.handle())?;
+        stand.go();
         Ok(Agent { world: self, stand })
     }
 }

@@ -23,7 +23,7 @@ use crate::state::positions::Bits;
 const TOO_LARGE: [i16; 2] = [10, 18];
 const INVALID_TIMESTAMP: i16 = 32;
 /// The topic does not exist, its name is not allowed, writing to it is forbidden.
-const MISSING: [i16; 3] = [3, 17, 29];
+pub(super) const MISSING: [i16; 3] = [3, 17, 29];
 /// Letters given out at a time.
 const BURST: usize = 64;
 /// Bytes of them, unless a single one has more.
@@ -61,20 +61,22 @@ enum Sentence {
     Restamp,
     /// One of the events is at fault, and it is not known which.
     Halve,
-    /// The event at this place is at fault.
-    Condemn(u32, Reason),
+    /// The events at these places are at fault.
+    Condemn(Vec<u32>, Reason),
 }
 
-/// `record`: the place of the event at fault, where the broker said it.
-fn sentence(code: i16, count: u32, record: Option<u32>, by_event_time: bool) -> Sentence {
-    let (too_large, reason) = (TOO_LARGE.contains(&code), Reason::Refused);
-    match record.filter(|place| *place < count) {
-        _ if too_large && count > 1 => Sentence::Smaller,
-        _ if too_large => Sentence::Condemn(0, Reason::TooLarge),
-        _ if code == INVALID_TIMESTAMP && by_event_time => Sentence::Restamp,
-        Some(place) => Sentence::Condemn(place, reason),
-        None if count > 1 => Sentence::Halve,
-        None => Sentence::Condemn(0, reason),
+/// `records`: the places of the events at fault, where the broker said them.
+fn sentence(code: i16, count: u32, records: &[u32], by_event_time: bool) -> Sentence {
+    let mut places: Vec<u32> = records.iter().copied().filter(|place| *place < count).collect();
+    places.sort_unstable();
+    places.dedup();
+    match TOO_LARGE.contains(&code) {
+        true if count > 1 => Sentence::Smaller,
+        true => Sentence::Condemn(vec![0], Reason::TooLarge),
+        false if code == INVALID_TIMESTAMP && by_event_time => Sentence::Restamp,
+        false if !places.is_empty() => Sentence::Condemn(places, Reason::Refused),
+        false if count > 1 => Sentence::Halve,
+        false => Sentence::Condemn(vec![0], Reason::Refused),
     }
 }
 
@@ -84,25 +86,25 @@ impl<L: Log, S: Sink> Engine<L, S> {
         &mut self,
         (name, partition): (&TopicName, i32),
         window: &InFlight,
-        (code, message, record): (i16, &str, Option<u32>),
+        (code, message, records): (i16, &str, &[u32]),
     ) {
         let count = window.parts.count();
         let may_restamp = self.settings.timestamp == crate::config::model::TimestampPolicy::Auto;
         let Some(topic) = self.topics.get_mut(name) else { return };
-        match sentence(code, count, record, may_restamp && !topic.by_time_of_sending) {
+        match sentence(code, count, records, may_restamp && !topic.by_time_of_sending) {
             Sentence::Smaller => topic.batch_size = (topic.batch_size / 2).max(1),
             Sentence::Restamp => topic.by_time_of_sending = true,
             Sentence::Halve => topic.most = (count / 2).max(1),
-            Sentence::Condemn(place, reason) => {
+            Sentence::Condemn(places, reason) => {
                 topic.most = u32::MAX;
-                if let Some((block, index)) = window.parts.nth(place) {
+                for (block, index) in places.into_iter().filter_map(|place| window.parts.nth(place)) {
                     let again = window.again;
                     match again {
                         true => self.hold_redo(block),
                         false => self.take_event(name, window, (block, index)),
                     }
-                    let (topic, message) = (name.clone(), message.to_owned());
-                    let grave = Grave {
+                    let (topic, message, event, given) = (name.clone(), message.to_owned(), None, false);
+                    self.graves.push(Grave {
                         topic,
                         partition,
                         block,
@@ -110,15 +112,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
                         reason,
                         code,
                         message,
-                        event: None,
+                        event,
                         again,
-                        given: false,
-                    };
-                    self.graves.push(grave);
+                        given,
+                    });
                 }
             }
         }
-        self.read_free_again(name);
+        // By a reader of its own: what is refused again and again must not have the others' blocks read again each time.
+        self.set_apart(name);
     }
 
     /// The event is in no window, and not to be put into one.
@@ -130,16 +132,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let shares = window.intent.iter().flat_map(|intent| &intent.shares);
         if let Some(share) = shares.into_iter().find(|share| share.block == block) {
             self.resumed.entry(block).or_insert_with(|| Bits::new(share.events.len())).set(index);
-        }
-    }
-
-    /// Goes back to the first event of the topic that is in no window.
-    pub(super) fn read_free_again(&mut self, name: &TopicName) {
-        if self.sides.contains_key(name) {
-            self.set_apart(name);
-        } else {
-            self.discard_unsent(name);
-            self.rewind_main();
         }
     }
 
@@ -202,14 +194,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.graves_after.is_none_or(|at| now >= at) && (!self.graves.is_empty() || self.overdue().is_some())
     }
 
+    /// Looks for more to keep, where nothing is left. Returns whether it came further.
+    pub fn condemn_more(&mut self, now: Now) -> bool {
+        let name = self.overdue().filter(|_| self.graves.is_empty());
+        name.is_some_and(|name| self.condemn_block(&name, now))
+    }
+
     /// Events to be kept as dead letters; the same again until [`Engine::buried`].
     pub fn letters(&mut self, lane: &LaneName, destination: &DestinationName, now: Now) -> Vec<Letter> {
         self.graves_after = None;
-        if self.graves.is_empty()
-            && let Some(name) = self.overdue()
-        {
-            self.condemn_block(&name, now);
-        }
         self.read_graves(now);
         let (mut letters, mut bytes) = (Vec::new(), 0);
         for grave in &mut self.graves {
@@ -354,18 +347,20 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    /// Condemns what is free of the next block of a topic that has been missing for too long.
-    fn condemn_block(&mut self, name: &TopicName, now: Now) {
+    /// Condemns what is free of the next block of a topic that has been missing for too long. Returns whether it came further.
+    fn condemn_block(&mut self, name: &TopicName, now: Now) -> bool {
         let code = self.topics.get(name).and_then(|t| t.missing).unwrap_or_default();
         if self.sides.get(name).is_some_and(|s| s.cursor.retry_at.is_some_and(|at| now.instant < at)) {
             self.graves_after = Some(now.instant + self.settings.limits.stuck_after);
-            return;
+            return false;
         }
+        let mut steps = 0..BURST;
         let (info, payload) = loop {
             match self.next_of_side(name, now) {
                 OfSide::Block(info, payload) => break (info, payload),
-                OfSide::Passed => {}
-                OfSide::Nothing => return,
+                OfSide::Passed if steps.next().is_some() => {}
+                OfSide::Passed => return true,
+                OfSide::Nothing => return false,
             }
         };
         self.enter(name, &info, &payload);
@@ -374,7 +369,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let block = info.range.first;
         let mut condemned = Vec::new();
         let Some(entry) = self.sides.get_mut(name).and_then(|s| s.cursor.tracker.get_mut(block)) else {
-            return;
+            return false;
         };
         for (index, bytes) in (0u32..).zip(events(&payload)) {
             if entry.is_free(index) {
@@ -394,6 +389,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
         }
         self.graves.extend(condemned);
+        true
     }
 }
 
@@ -414,14 +410,14 @@ mod tests {
     #[test]
     fn a_single_event_is_condemned_only_where_it_alone_can_be_at_fault() {
         use Sentence::{Condemn, Halve, Restamp, Smaller};
-        assert_eq!(sentence(10, 5, None, true), Smaller);
-        assert_eq!(sentence(10, 5, Some(2), true), Smaller, "the batch is too large, not the record");
-        assert_eq!(sentence(18, 1, None, true), Condemn(0, Reason::TooLarge));
-        assert_eq!(sentence(87, 5, Some(2), true), Condemn(2, Reason::Refused));
-        assert_eq!(sentence(87, 5, Some(5), true), Halve, "there is no such place");
-        assert_eq!(sentence(87, 5, None, true), Halve);
-        assert_eq!(sentence(87, 1, None, true), Condemn(0, Reason::Refused));
-        assert_eq!(sentence(32, 5, Some(1), true), Restamp);
-        assert_eq!(sentence(32, 5, Some(1), false), Condemn(1, Reason::Refused));
+        assert_eq!(sentence(10, 5, &[], true), Smaller);
+        assert_eq!(sentence(10, 5, &[2], true), Smaller, "the batch is too large, not the record");
+        assert_eq!(sentence(18, 1, &[], true), Condemn(vec![0], Reason::TooLarge));
+        assert_eq!(sentence(87, 5, &[4, 2, 4, 9], true), Condemn(vec![2, 4], Reason::Refused));
+        assert_eq!(sentence(87, 5, &[5], true), Halve, "there is no such place");
+        assert_eq!(sentence(87, 5, &[], true), Halve);
+        assert_eq!(sentence(87, 1, &[], true), Condemn(vec![0], Reason::Refused));
+        assert_eq!(sentence(32, 5, &[1], true), Restamp);
+        assert_eq!(sentence(32, 5, &[1], false), Condemn(vec![1], Reason::Refused));
     }
 }

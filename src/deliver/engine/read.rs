@@ -112,7 +112,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 }
                 Fate::Elsewhere { topic }
             }
-            None => Fate::Settled(Totals { filtered: range.len(), ..Totals::default() }),
+            None => {
+                let mut totals = self.known_of(range);
+                totals.filtered += range.len().saturating_sub(totals.sum());
+                Fate::Settled(totals)
+            }
         };
         self.main.tracker.push(Entry::new(range, segment, 0, fate));
     }
@@ -124,7 +128,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         if !fresh.is_empty() {
             self.main.behind = false;
             let mut totals = self.known_of(fresh);
-            let rest = self.uncounted(fresh.first, fresh.len().saturating_sub(totals.sum()));
+            let rest = self.uncounted(fresh, fresh.len().saturating_sub(totals.sum()));
             why.count(&mut totals, rest);
             self.main.tracker.push(Entry::new(fresh, None, 0, Fate::Settled(totals)));
         }

@@ -64,12 +64,18 @@ impl Redo {
 }
 
 impl<L: Log, S: Sink> Engine<L, S> {
+    /// Whether the account has an event: it may be older than the account.
+    fn counts(&self, seq: Seq) -> bool {
+        seq >= self.since
+    }
+
     /// Takes letters to send again, each of which [`Engine::may_redo`]; they wait for [`Engine::start_redo`]. They are pending
     /// from now on.
     pub fn begin_redo(&mut self, letters: Vec<Stored>) {
-        let before = self.redo.len();
+        let before = self.redo.keys().filter(|seq| self.counts(**seq)).count();
         self.insert_redo(letters, false);
-        (before..self.redo.len()).for_each(|_| self.totals.take_back_letter());
+        let after = self.redo.keys().filter(|seq| self.counts(**seq)).count();
+        (before..after).for_each(|_| self.totals.take_back_letter());
     }
 
     /// The positions on disk and the store's marks say that those letters are being sent again.
@@ -82,8 +88,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub fn restore_redo(&mut self, replaying: &[Replaying], letters: Vec<Stored>) {
         self.insert_redo(letters, true);
         // Damage in the store.
-        let gone =
-            replaying.iter().filter(|r| self.redo.get(&r.seq).is_none_or(|redo| redo.id() != r.id)).count();
+        let is_gone = |r: &&Replaying| self.redo.get(&r.seq).is_none_or(|redo| redo.id() != r.id);
+        let gone = replaying.iter().filter(|r| self.counts(r.seq)).filter(is_gone).count();
         self.totals.lost += gone as u64;
     }
 
@@ -150,7 +156,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// A letter was refused again, and is another one now.
     pub(super) fn rebury(&mut self, block: Seq) {
         if let Some(redo) = self.redo.remove(&block) {
-            self.totals.dead_lettered += 1;
+            self.totals.dead_lettered += u64::from(self.counts(block));
             self.redone.push(redo.id());
         }
     }
@@ -158,7 +164,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// A letter has arrived. When its event was accepted.
     pub(super) fn settle_redo(&mut self, block: Seq) -> Option<UnixMillis> {
         let redo = self.redo.remove(&block)?;
-        self.totals.delivered += 1;
+        self.totals.delivered += u64::from(self.counts(block));
         self.redone.push(redo.id());
         Some(redo.stored.letter.time)
     }

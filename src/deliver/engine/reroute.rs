@@ -6,7 +6,7 @@
 
 use super::super::log::Log;
 use super::{Engine, Sink};
-use crate::ids::{Seq, StreamName};
+use crate::ids::{Seq, SeqRange, StreamName};
 use crate::state::positions::{Passed, PassedStream, Positions};
 
 /// Whether routes have changed while a topic was set apart.
@@ -44,10 +44,10 @@ pub(super) fn is_passed(passed: &[Passed], stream: &StreamName, first: Seq) -> b
 }
 
 impl<L: Log, S: Sink> Engine<L, S> {
-    /// Events that nobody had counted are counted now, or handed to a reader that will; where the main reader is past all
-    /// of it, what was not found again is lost.
+    /// Events that nobody had counted are counted now, or handed to a reader that will.
     pub(super) fn count_passed(&mut self, first: Seq, count: u64) {
-        for passed in self.passed.iter_mut().filter(|p| first < p.end()) {
+        // What an older change had not counted was given away when the main reader was past it, before the newer one.
+        if let Some(passed) = self.passed.iter_mut().rev().find(|p| first < p.below) {
             passed.waiting = passed.waiting.saturating_sub_unsigned(count);
         }
     }
@@ -72,8 +72,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// How many of numbers that are gone had not been counted.
-    pub(super) fn uncounted(&self, first: Seq, count: u64) -> u64 {
-        let open = self.passed.iter().filter(|p| first < p.end());
-        open.map(|p| u64::try_from(p.waiting).unwrap_or_default()).fold(count, u64::min)
+    pub(super) fn uncounted(&self, range: SeqRange, count: u64) -> u64 {
+        let Some(passed) = self.passed.iter().rev().find(|p| range.first < p.below) else { return count };
+        let behind = range.end.0.saturating_sub(passed.below.max(range.first).0).min(count);
+        let within = u64::try_from(passed.waiting).unwrap_or_default().min(count - behind);
+        within + behind
     }
 }

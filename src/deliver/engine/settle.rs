@@ -38,9 +38,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 self.stand_back(&name, message, retry_at);
                 None
             }
-            Outcome::Refused { code, message, record } => {
+            Outcome::Refused { code, message, records } => {
                 self.take_back(&name, partition, &window);
-                self.refused((&name, partition), &window, (code, &message, record));
+                self.refused((&name, partition), &window, (code, &message, &records));
                 None
             }
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::Fate;
+use super::letters::MISSING;
 use super::{Cursor, Engine, Now, SideReader, Sink};
 use crate::ids::TopicName;
 use crate::kafka::{TopicState, Topology};
@@ -28,7 +29,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             // What a topic that took events has in windows may still go through; the producer says so.
             Some(TopicState::Missing { .. }) if topic.standing == Standing::Ready => {}
             Some(TopicState::Missing { code, message }) => {
-                topic.missing = Some(*code);
+                topic.missing = Some(*code).filter(|code| MISSING.contains(code)).or(topic.missing);
                 topic.standing = Standing::Waiting { reason: message.clone(), retry_at: None };
             }
             Some(TopicState::Present { id, partitions }) if !partitions.is_empty() => {

@@ -350,8 +350,8 @@ impl Slot {
 }
 
 fn refusal(meaning: &Meaning, result: &PartitionResult) -> Outcome {
-    let record = result.record_errors.first().and_then(|e| u32::try_from(e.index).ok());
-    Outcome::Refused { code: result.code, message: words(meaning, result), record }
+    let records = result.record_errors.iter().filter_map(|e| u32::try_from(e.index).ok()).collect();
+    Outcome::Refused { code: result.code, message: words(meaning, result), records }
 }
 
 /// What the code means, and what the broker adds.

@@ -201,12 +201,12 @@ fn the_record_at_fault_is_told() {
     slot.send(1, (7, 0));
     let mut bad = result(87);
     bad.record_errors = vec![RecordError { index: 1, message: Some("no key".into()) }];
-    let Step::Settled(2, Outcome::Refused { code: 87, message, record: Some(1) }) =
+    let Step::Settled(2, Outcome::Refused { code: 87, message, records }) =
         slot.answered(&bad, Instant::now())
     else {
         panic!()
     };
-    assert!(message.contains("no key"), "{message}");
+    assert!(message.contains("no key") && records == [1], "{message}, {records:?}");
 }
 
 #[test]

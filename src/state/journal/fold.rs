@@ -53,7 +53,7 @@ fn settle(positions: &mut Positions, settled: &mut BTreeMap<Seq, Partial>, inten
     {
         if is_replayed(positions, share) {
             positions.replaying.retain(|r| !names(r, share));
-            positions.totals.delivered += 1;
+            positions.totals.delivered += u64::from(share.block >= positions.since);
             continue;
         }
         let block =

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::codec;
 use super::letter::Stored;
-use crate::disk::{DiskError, File, Fs, insist, is_in_the_way, make_way, set_aside};
+use crate::disk::{DiskError, EntryKind, File, Fs, insist, is_in_the_way, make_way, set_aside};
 use crate::ids::SpoolId;
 
 const SUFFIX: &str = ".letters";
 const SPARE: &str = "spare";
+/// No more of a file is read: it has room for two of the largest events.
+const MAX_FILE: usize = 64 << 20;
 
 /// A file of letters.
 #[derive(Debug, Clone)]
@@ -31,7 +33,8 @@ pub(super) fn list<F: Fs>(fs: &F, directory: &Path) -> Result<Vec<Known>, DiskEr
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         listed => listed.map_err(DiskError::io("list", directory))?,
     };
-    let known = entries.iter().filter_map(|entry| {
+    let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
+    let known = files.filter_map(|entry| {
         let first = entry.name.strip_suffix(SUFFIX)?.parse().ok()?;
         Some(Known { path: directory.join(&entry.name), first })
     });
@@ -49,13 +52,15 @@ pub(super) struct Content {
     pub(super) used: u64,
     /// Something stands there that is no whole letter, and is not the torn end of a write.
     pub(super) damaged: bool,
+    /// There is nothing behind the last letter, not even a torn end.
+    pub(super) ends_blank: bool,
 }
 
 /// Reads a file. What can't be read as a letter is passed over up to the next one that can.
 pub(super) fn read<F: Fs>(fs: &F, path: &Path, spool: SpoolId) -> Result<Content, DiskError> {
     let file = insist(|| fs.open_read(path)).map_err(DiskError::io("open", path))?;
     let size = insist(|| file.size()).map_err(DiskError::io("read", path))?;
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0).min(MAX_FILE)];
     let read = insist(|| file.read_full_at(&mut bytes, 0)).map_err(DiskError::io("read", path))?;
     bytes.truncate(read);
     Ok(parse(&bytes, spool))
@@ -72,10 +77,11 @@ pub(super) fn parse(bytes: &[u8], spool: SpoolId) -> Content {
         }
         let further = memchr::memmem::find_iter(rest, codec::MAGIC).filter(|next| *next > 0);
         let whole = further.map(|next| at + next).find(|at| is_whole(bytes, *at, spool));
-        let Some(next) = whole else { break };
+        let Some(next) = whole else { return content };
         content.damaged = true;
         at = next;
     }
+    content.ends_blank = true;
     content
 }
 

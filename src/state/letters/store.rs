@@ -1,5 +1,6 @@
 //! The store of dead letters, of one data directory.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,8 +11,10 @@ use super::marks::Marks;
 use crate::disk::{DiskError, File, Fs, Slots, insist, make_dir, newest_slot};
 use crate::ids::SpoolId;
 
-/// Room for the marks: some thousand ranges of numbers.
+/// Room for the marks: some thousand ranges of numbers. More take a larger file.
 const MARKS: usize = 64 << 10;
+/// No more of a file of marks is read.
+const MAX_MARKS: usize = 192 << 20;
 
 /// How much there may be.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +118,7 @@ impl<F: Fs> Letters<F> {
             slots: Some(slots),
             files,
         };
-        inner.look_at_files()?;
+        inner.look_at_files();
         if let Err(error) = inner.reserve() {
             tracing::error!(%error, "no room can be reserved for dead letters; it is tried again when there is one");
         }
@@ -134,8 +137,8 @@ impl<F: Fs> Letters<F> {
         let mut inner = self.inner();
         let before = inner.next;
         let result = inner.append(letters);
-        if result.is_err() {
-            // What may stand there half written is not to be written over, and its numbers are not to be given again.
+        if matches!(result, Err(LettersError::Disk(_))) {
+            // A failed sync is believed: what may stand there half written is cut off, and its numbers are not given again.
             inner.next = before + letters.len() as u64;
             inner.leave_active();
         }
@@ -188,6 +191,7 @@ impl<F: Fs> Letters<F> {
         needed.sort_unstable();
         needed.dedup();
         let needed: Vec<Known> = needed.into_iter().filter_map(|i| files.get(i).cloned()).collect();
+        let ids: BTreeSet<u64> = ids.iter().copied().collect();
         let found = read_all(&fs, spool, &needed, usize::MAX, |id| ids.contains(&id), |_| true)?;
         Ok(found.letters)
     }
@@ -230,25 +234,40 @@ impl<F: Fs> Letters<F> {
     pub fn remove(&self, ids: &[u64]) -> Result<(), LettersError> {
         let mut inner = self.inner();
         inner.mark(|marks| ids.iter().for_each(|id| marks.set_gone(*id)))?;
-        inner.tidy();
+        let emptied = inner.active.as_ref().map(|active| active.known.first);
+        let emptied = emptied.filter(|first| (*first..inner.next).all(|id| inner.marks.is_gone(id)));
+        if let Some(first) = emptied {
+            inner.leave_active();
+            inner.tidy(&[first]);
+        }
+        inner.tidy(ids);
         Ok(())
     }
 }
 
 impl<F: Fs> Inner<F> {
-    fn look_at_files(&mut self) -> Result<(), DiskError> {
+    /// What can't be read costs its letters and nothing else: no number that it may hold is given again.
+    fn look_at_files(&mut self) {
         for known in &self.files {
             self.next = self.next.max(known.first + 1);
-            let size = insist(|| self.fs.open_read(&known.path)?.size())
-                .map_err(DiskError::io("read", &known.path))?;
-            self.bytes += size;
+            let size = insist(|| self.fs.open_read(&known.path)?.size());
+            self.bytes += size.unwrap_or_default();
         }
-        let Some(last) = self.files.last() else { return Ok(()) };
-        let content = file::read(&self.fs, &last.path, self.spool)?;
-        let highest = content.letters.iter().map(|s| s.id).max().unwrap_or_default();
-        self.next = self.next.max(highest + 1);
-        self.shorten(&last.path.clone(), content.used);
-        Ok(())
+        let Some(last) = self.files.last().cloned() else { return };
+        match file::read(&self.fs, &last.path, self.spool) {
+            Ok(content) => {
+                let highest = content.letters.iter().map(|s| s.id).max().unwrap_or_default();
+                self.next = self.next.max(highest + 1);
+                if !content.damaged && content.ends_blank {
+                    self.shorten(&last.path, content.used);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a file of dead letters can't be read; the others are");
+                let size = insist(|| self.fs.open_read(&last.path)?.size()).unwrap_or_default();
+                self.next = self.next.max(last.first + size / codec::HEADER as u64 + 1);
+            }
+        }
     }
 
     /// Gives back what was reserved behind the last letter of a file. What stands there, if anything, was never confirmed.
@@ -293,14 +312,14 @@ impl<F: Fs> Inner<F> {
         if self.active.as_ref().is_some_and(|a| a.at + bytes.len() as u64 > room) {
             self.leave_active();
         }
-        let active = match self.active.take() {
-            Some(active) => active,
-            None => self.begin()?,
-        };
+        if self.active.is_none() {
+            self.active = Some(self.begin()?);
+        }
+        let Some(active) = &mut self.active else { return Ok(()) };
         let path = &active.known.path;
         active.file.write_at(&bytes, active.at).map_err(DiskError::io("write", path))?;
         active.file.sync_data().map_err(DiskError::io("sync", path))?;
-        self.active = Some(Active { at: active.at + bytes.len() as u64, ..active });
+        active.at += bytes.len() as u64;
         self.next = end;
         Ok(())
     }
@@ -336,11 +355,13 @@ impl<F: Fs> Inner<F> {
         marks.next = self.next;
         let first = self.files.first().map(|f| f.first).or(self.active.as_ref().map(|a| a.known.first));
         marks.forget_below(first.unwrap_or(self.next));
-        let slots = match &mut self.slots {
-            Some(slots) => slots,
-            None => self.slots.insert(Slots::open(&self.fs, &self.directory.join("marks"), MARKS)?.0),
-        };
-        let kept = slots.save(&marks.encode(self.spool)).and_then(|()| slots.sync());
+        let value = marks.encode(self.spool);
+        if self.slots.as_ref().is_none_or(|slots| slots.capacity() < value.len()) {
+            let room = MARKS.max(2 * value.len());
+            self.slots = Some(Slots::open(&self.fs, &self.directory.join("marks"), room)?.0);
+        }
+        let Some(slots) = &mut self.slots else { return Ok(()) };
+        let kept = slots.save(&value).and_then(|()| slots.sync());
         if let Err(error) = kept {
             self.slots = None;
             return Err(error.into());
@@ -349,26 +370,40 @@ impl<F: Fs> Inner<F> {
         Ok(())
     }
 
-    /// Removes files all of whose letters are gone. One with damaged bytes stays, for a person to look at.
-    fn tidy(&mut self) {
-        let (fs, spool, marks) = (self.fs.clone(), self.spool, &self.marks);
+    /// Removes files all of whose letters are gone, of those that held one of `ids`. One with damaged bytes stays, for a
+    /// person to look at.
+    ///
+    /// DURABILITY: that they are gone is durable before their marks are forgotten.
+    fn tidy(&mut self, ids: &[u64]) {
+        let (fs, spool) = (self.fs.clone(), self.spool);
+        let at = |id: &u64| self.files.partition_point(|f| f.first <= *id).checked_sub(1);
+        let touched: BTreeSet<usize> = ids.iter().filter_map(at).collect();
         let is_done =
-            |content: &Content| !content.damaged && content.letters.iter().all(|s| marks.is_gone(s.id));
-        let (done, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.files)
+            |content: &Content| !content.damaged && content.letters.iter().all(|s| self.marks.is_gone(s.id));
+        let done = touched
             .into_iter()
-            .partition(|known| file::read(&fs, &known.path, spool).is_ok_and(|content| is_done(&content)));
-        self.files = left;
+            .filter_map(|index| self.files.get(index))
+            .filter(|known| file::read(&fs, &known.path, spool).is_ok_and(|content| is_done(&content)));
+        let done: Vec<Known> = done.cloned().collect();
+        let mut removed = Vec::new();
         for known in done {
             let size = fs.open_read(&known.path).and_then(|f| f.size()).unwrap_or_default();
             match fs.remove(&known.path) {
-                Ok(()) => self.bytes = self.bytes.saturating_sub(size),
+                Ok(()) => removed.push((known.first, size)),
                 Err(error) => {
                     tracing::warn!(path = %known.path.display(), %error, "a file of dead letters that are gone can't be removed");
-                    self.files.push(known);
                 }
             }
         }
-        self.files.sort_by_key(|f| f.first);
+        if removed.is_empty() {
+            return;
+        }
+        if let Err(error) = fs.sync_dir(&self.directory) {
+            tracing::warn!(%error, "files of dead letters that are gone may come back after a power cut");
+            return;
+        }
+        self.files.retain(|known| removed.iter().all(|(first, _)| known.first != *first));
+        self.bytes = self.bytes.saturating_sub(removed.iter().map(|(_, size)| size).sum());
     }
 }
 
@@ -387,9 +422,15 @@ fn read_all<F: Fs>(
     let mut found = Found::default();
     for known in files {
         let content = match file::read(fs, &known.path, spool) {
+            Ok(content) => content,
             // Its letters were all gone meanwhile.
             Err(DiskError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
-            content => content?,
+            // It keeps nobody from the others.
+            Err(error) => {
+                tracing::warn!(%error, "a file of dead letters can't be read");
+                found.damaged.push(known.path.clone());
+                continue;
+            }
         };
         if content.damaged {
             found.damaged.push(known.path.clone());
@@ -430,7 +471,7 @@ fn marks_of<F: Fs>(fs: &F, directory: &Path, spool: SpoolId) -> Result<Marks, Di
         opened => opened.map_err(DiskError::io("open", &path))?,
     };
     let size = insist(|| file.size()).map_err(DiskError::io("read", &path))?;
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0).min(3 * (MARKS + 4096))];
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0).min(MAX_MARKS)];
     insist(|| file.read_full_at(&mut bytes, 0)).map_err(DiskError::io("read", &path))?;
     Ok(newest_slot(&bytes).and_then(|value| Marks::decode(&value, spool)).unwrap_or_default())
 }

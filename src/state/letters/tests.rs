@@ -230,6 +230,55 @@ fn a_disk_that_fails_at_any_call_costs_no_confirmed_letter() {
 }
 
 #[test]
+fn a_write_or_sync_that_fails_costs_the_letters_before_it_nothing_in_the_same_process() {
+    let mut failed = Vec::new();
+    for call in 0..7 {
+        let fs = disk();
+        let letters = open(&fs, Path::new("/data"));
+        let first = letters.append(&[letter(1, b"first")]).unwrap();
+        fs.break_at(Fault { at: fs.calls() + call, errno: Errno::IO, lasting: Lasting::Once });
+        let second = letters.append(&[letter(2, b"second")]);
+        fs.repair();
+        let third = letters.append(&[letter(3, b"third")]).unwrap();
+        let expected: Vec<u64> =
+            [first].into_iter().chain(second.as_ref().ok().copied()).chain([third]).collect();
+        failed.extend(second.as_ref().err().map(|e| (call, e.to_string())));
+        assert_eq!(ids(&letters), expected, "call {call}");
+        letters.take(&[first]).unwrap();
+        letters.remove(&[first]).unwrap();
+        drop(letters);
+        assert_eq!(ids(&open(&fs, Path::new("/data"))), expected[1..], "call {call}, and after a restart");
+    }
+    assert!(failed.len() >= 2, "{failed:?}");
+}
+
+#[test]
+fn more_ranges_than_the_marks_have_room_for_take_a_larger_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let letters = open(&RealFs, dir.path());
+    let all: Vec<Letter> = (0..12_000).map(|seq| letter(seq, b"")).collect();
+    let last = letters.append(&all).unwrap();
+    let odd: Vec<u64> = (1..=last).filter(|id| id % 2 == 1).collect();
+    letters.take(&odd).unwrap();
+    letters.remove(&odd).unwrap();
+    drop(letters);
+    let there = ids(&open(&RealFs, dir.path()));
+    assert_eq!((there.len(), there[0]), (6_000, 2));
+    assert_eq!(look(&RealFs, dir.path(), SPOOL, 10_000, |_| true).unwrap().letters.len(), 6_000);
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_file_of_letters_keeps_nobody_from_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    open(&RealFs, dir.path()).append(&[letter(1, b"a")]).unwrap();
+    std::fs::create_dir(dir.path().join("dead-letters/00000000000000000009.letters")).unwrap();
+    std::fs::write(dir.path().join("dead-letters/00000000000000000007.letters"), b"no letters").unwrap();
+    let letters = open(&RealFs, dir.path());
+    assert_eq!(ids(&letters), [1]);
+    assert!(letters.append(&[letter(2, b"b")]).unwrap() > 7);
+}
+
+#[test]
 fn letters_that_are_confirmed_before_they_are_synced_are_caught() {
     // The control of the power cuts: what counts as confirmed two calls early is not there.
     let (fs, mut log) = (disk(), Vec::new());

@@ -44,7 +44,8 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
         put(&mut out, [side.waiting.cast_unsigned(), side.since.cast_unsigned(), side.dropped.into()]);
         put(&mut out, [side.missing_for, side.streams.len() as u64]);
         for (stream, from) in &side.streams {
-            put_text(&mut out, stream.as_str());
+            // Most streams have a topic of their name.
+            put_text(&mut out, if stream.as_str() == side.topic.as_str() { "" } else { stream.as_str() });
             put(&mut out, [from.0]);
         }
     }
@@ -218,12 +219,19 @@ impl Input<'_> {
         let (waiting, since) = (self.u64()?.cast_signed(), self.u64()?.cast_signed());
         let dropped = self.u64()? != 0;
         let (missing_for, streams) =
-            if self.version > 1 { (self.u64()?, self.list(Input::stream_from)?) } else { (0, Vec::new()) };
+            if self.version > 1 { (self.u64()?, self.streams_of(&topic)?) } else { (0, Vec::new()) };
         Ok(Side { topic, from, position, end, waiting, since, dropped, missing_for, streams })
     }
 
-    fn stream_from(&mut self) -> Result<(StreamName, Seq), DecodeError> {
-        Ok((self.stream()?, Seq(self.u64()?)))
+    fn streams_of(&mut self, topic: &TopicName) -> Result<Vec<(StreamName, Seq)>, DecodeError> {
+        let mut streams = Vec::new();
+        for _ in 0..self.count()? {
+            let name = self.text()?;
+            let name = if name.is_empty() { topic.as_str() } else { name };
+            let stream = StreamName::new(name).map_err(|_| DecodeError::Malformed)?;
+            streams.push((stream, Seq(self.u64()?)));
+        }
+        Ok(streams)
     }
 
     fn stream(&mut self) -> Result<StreamName, DecodeError> {
@@ -301,7 +309,10 @@ mod tests {
                 since: 77,
                 dropped: true,
                 missing_for: 5000,
-                streams: vec![(StreamName::new("s").unwrap(), Seq(31))],
+                streams: vec![
+                    (StreamName::new("orders").unwrap(), Seq(30)),
+                    (StreamName::new("s").unwrap(), Seq(31)),
+                ],
             },
             Side {
                 topic: topic.clone(),

@@ -46,13 +46,14 @@ impl Cluster {
     /// What a broker does, and what a producer makes of it that looks for what is in doubt.
     pub(super) fn produce(&mut self, window: &Window, in_doubt: bool) -> Outcome {
         let acked = Outcome::Acked { offset: 0, doubtful: in_doubt, may_be_doubled: false };
-        if let Some((place, seq)) = self.poisoned(window) {
+        let (places, seqs): (Vec<u32>, Vec<Seq>) = self.poisoned(window).into_iter().unzip();
+        if let Some(seq) = seqs.first() {
             if in_doubt || window.journaled.as_ref().is_some_and(|j| j.doubtful) {
                 // A refusal proves nothing of an earlier send: it is looked for, and goes out anew.
                 return Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: false };
             }
-            let record = (seq.0 % 2 == 0).then_some(place);
-            return Outcome::Refused { code: 87, message: "poison".into(), record };
+            let records = if seq.0 % 2 == 0 { places } else { Vec::new() };
+            return Outcome::Refused { code: 87, message: "poison".into(), records };
         }
         let Some(journaled) = &window.journaled else {
             self.append(window);
@@ -81,10 +82,10 @@ impl Cluster {
         acked
     }
 
-    /// The first event of a window that will never be taken.
-    fn poisoned(&self, window: &Window) -> Option<(u32, Seq)> {
+    /// The events of a window that will never be taken, with their places.
+    fn poisoned(&self, window: &Window) -> Vec<(u32, Seq)> {
         let seqs = records(window).into_iter().map(|(header, _)| header.seq);
-        (0..).zip(seqs).find(|(_, seq)| self.poison > 0 && seq.0 % self.poison == 0)
+        (0..).zip(seqs).filter(|(_, seq)| self.poison > 0 && seq.0 % self.poison == 0).collect()
     }
 
     pub(super) fn append(&mut self, window: &Window) {

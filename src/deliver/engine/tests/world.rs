@@ -143,9 +143,10 @@ impl World {
         self.engine.depart();
         self.engine.note_written();
         let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+        let further = self.engine.condemn_more(self.now());
         let letters = self.engine.letters(&lane, &home, self.now());
         if letters.is_empty() {
-            return false;
+            return further;
         }
         if self.random(6) == 0 {
             self.engine.letters_refused("full", self.now());
@@ -374,7 +375,7 @@ impl World {
             Outcome::Deferred { code: 3, message: "missing".into() }
         } else if faults && !in_doubt && self.random(8) == 0 {
             let code = [10, 87][self.random(2)];
-            Outcome::Refused { code, message: "no".into(), record: None }
+            Outcome::Refused { code, message: "no".into(), records: vec![] }
         } else {
             let unheard = faults && self.book.is_some() && self.random(4) == 0;
             if unheard {
