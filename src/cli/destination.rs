@@ -124,7 +124,7 @@ fn forget(args: &ForgetArgs) -> Outcome {
 fn is_free(config: &Config, name: &DestinationName) -> Result<(), Failure> {
     if config.destinations.iter().any(|d| d.name == *name) {
         return Err(Failure::usage(format!(
-            "destination {name} is configured: remove its [[destination]] and its routes, and restart the agent, first"
+            "destination {name} is configured: remove its [[destination]] and its routes, and reload the agent, first"
         )));
     }
     if let Some(heir) = config.destinations.iter().find(|d| d.renamed_from.as_ref() == Some(name)) {
@@ -147,7 +147,7 @@ fn is_unknown_to_the_agent(admin: &Admin, name: &DestinationName) -> Result<(), 
     let running: Running = client.read(&client.get("/status")?)?;
     if running.accounts.iter().any(|account| account.destination == name.as_str()) {
         return Err(Failure::usage(format!(
-            "the agent that runs still delivers to {name}: restart it with the configuration that has the destination no \
+            "the agent that runs still delivers to {name}: reload it with the configuration that has the destination no \
              more"
         )));
     }

@@ -1,9 +1,11 @@
 //! Events that may not go yet, since others that are not in this log come first.
+//!
+//! Their topic is set apart, and its reader stops before them. INVARIANT: what it has read before is sent all the same: the
+//! ones it waits for may in turn wait for those.
 
 use std::time::Duration;
 
 use super::super::log::{BlockInfo, Log};
-use super::super::topic::Standing;
 use super::{Engine, Now, Sink};
 use crate::ids::{Seq, StreamName, TopicName};
 
@@ -19,14 +21,23 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.gate = Some(gate);
     }
 
-    /// Whether a block may not go yet. Its topic then stands back, so that it waits alone.
-    pub(super) fn hold_back(&mut self, name: &TopicName, info: &BlockInfo, now: Now) -> bool {
-        let reason = self.gate.as_ref().and_then(|gate| gate(&info.stream, name, info.range.first));
-        let Some(reason) = reason else { return false };
-        if self.topics.get(name).is_some_and(|topic| topic.standing == Standing::Ready) {
-            self.stand_back(name, reason, Some(now.instant + ASK_AGAIN));
+    /// Whether a block may not go yet.
+    pub(super) fn is_held(&mut self, name: &TopicName, info: &BlockInfo) -> bool {
+        let Some(gate) = &self.gate else { return false };
+        match gate(&info.stream, name, info.range.first) {
+            Some(reason) => self.held.insert(name.clone(), reason),
+            None => self.held.remove(name),
+        };
+        self.held.contains_key(name)
+    }
+
+    /// The side reader of a topic has met a block that may not go yet: it stops there for a while.
+    pub(super) fn stop_before(&mut self, name: &TopicName, info: &BlockInfo, now: Now) {
+        let Self { sides, log, .. } = self;
+        if let Some(side) = sides.get_mut(name) {
+            side.cursor.move_back(log.reader(info.range.first));
+            side.cursor.retry_at = Some(now.instant + ASK_AGAIN);
         }
-        true
     }
 
     /// Everything of a topic below this is settled.

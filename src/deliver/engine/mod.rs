@@ -234,6 +234,8 @@ pub struct Engine<L: Log, S: Sink> {
     settings: Settings,
     router: Router,
     gate: Option<Gate>,
+    /// Topics that the gate holds back, with the reason.
+    held: BTreeMap<TopicName, String>,
     routes: HashMap<StreamName, Ways>,
     main: Cursor<L::Reader>,
     sides: BTreeMap<TopicName, SideReader<L::Reader>>,
@@ -320,6 +322,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             settings,
             router,
             gate: None,
+            held: BTreeMap::new(),
             routes: HashMap::new(),
             topics: HashMap::new(),
             sendable: BTreeSet::new(),

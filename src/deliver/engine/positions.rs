@@ -110,6 +110,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             Standing::Waiting { reason, .. } => Some((t.name.to_string(), reason.clone())),
             _ => None,
         });
+        let held = self.held.iter().map(|(topic, reason)| (topic.to_string(), reason.clone()));
         let in_flight =
             self.topics.values().flat_map(|t| t.lines.values()).filter_map(|l| l.in_flight.as_ref());
         let apart: i64 = self.sides.values().map(|s| s.waiting).sum();
@@ -118,7 +119,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             oldest: fronts.map(|e| e.time).chain(pending).chain(unread).min(),
             in_flight: in_flight.map(|f| u64::from(f.parts.count())).sum(),
             parked: passed.saturating_add_signed(apart),
-            waiting: waiting.collect(),
+            waiting: waiting.chain(held).collect(),
         }
     }
 }

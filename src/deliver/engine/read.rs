@@ -153,28 +153,26 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return Taken::Yes;
         };
         self.ensure_topic(&name);
-        self.hold_back(&name, &info, now);
+        let is_held = self.is_held(&name, &info);
         match self.topics.get(&name).map(|t| &t.standing) {
             None | Some(Standing::Unknown) => {
                 self.main.pending = Some((info, payload));
                 Taken::NotYet
             }
-            Some(Standing::Ready) => {
+            Some(Standing::Ready) if !is_held => {
                 self.fill(&name, &info, &payload, now);
                 Taken::Yes
             }
-            Some(Standing::Waiting { .. }) if self.is_restored_whole(&info) => {
+            Some(_) if self.is_restored_whole(&info) => {
                 self.fill(&name, &info, &payload, now);
                 Taken::Yes
             }
-            Some(Standing::Waiting { .. })
-                if self.sides.get(&name).is_some_and(|s| info.range.first < s.from) =>
-            {
+            Some(_) if self.sides.get(&name).is_some_and(|s| info.range.first < s.from) => {
                 // Its place before a kill is known no more than that it is not the side reader's.
                 self.main.pending = Some((info, payload));
                 Taken::NotYet
             }
-            Some(Standing::Waiting { .. }) => {
+            Some(_) => {
                 self.set_apart(&name);
                 if let Some(side) = self.sides.get_mut(&name).filter(|s| s.since == 0) {
                     side.since = info.time;
@@ -215,7 +213,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     fn read_side_once(&mut self, name: &TopicName, now: Now) -> bool {
         match self.next_of_side(name, now) {
-            OfSide::Block(info, _) if self.hold_back(name, &info, now) => false,
+            OfSide::Block(info, _) if self.is_held(name, &info) => {
+                self.stop_before(name, &info, now);
+                false
+            }
             OfSide::Block(info, payload) => {
                 self.fill(name, &info, &payload, now);
                 true

@@ -73,3 +73,18 @@ fn what_was_held_back_before_a_kill_is_held_back_after_it() {
     world.drain();
     world.check(true);
 }
+
+#[test]
+fn what_comes_before_an_event_that_is_held_back_is_sent_though_it_is_read_in_one_go_with_it() {
+    let mut world = World::exact(7, None);
+    world.engine.set_gate(Box::new(|_: &StreamName, _: &TopicName, seq: Seq| {
+        (seq >= Seq(51)).then(|| "others go first".to_owned())
+    }));
+    for _ in 0..20 {
+        let _appended = world.log.append("a", &[Some(1), Some(2), None, Some(1), None]);
+    }
+    go_on(&mut world);
+    assert_eq!(delivered(&world, "a"), 50);
+    assert_eq!(world.engine.settled_of(&topic("a")), Seq(51));
+    assert_eq!(world.engine.view().waiting, [("a".to_owned(), "others go first".to_owned())]);
+}
