@@ -11,8 +11,8 @@ use super::sources::{Shown, Source};
 use super::tally::{At, Hash, Side, Surplus, Tally};
 use crate::verify::ReadError;
 
-/// Different records that may wait for their match: about 100 MB.
-const WAITING: usize = 1 << 20;
+/// Different records that may wait for their match: their table has 70 MB, half as much again while it grows.
+const WAITING: usize = 1 << 19;
 /// By how much the number of passes grows when that is not enough.
 const MORE: u64 = 8;
 /// Bytes of a key or value that an example shows.
