@@ -33,6 +33,7 @@ pub mod intake;
 pub mod kafka;
 pub mod logs;
 pub mod metrics;
+pub mod reconcile;
 pub mod sabotage;
 pub mod secret;
 pub mod shape;

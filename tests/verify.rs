@@ -339,3 +339,73 @@ fn a_replay_goes_by_the_routes_of_the_configuration_and_says_what_is_damaged_or_
     assert!(wrong.err.contains("no event is in between"), "{}", wrong.err);
     replay(&site, &setup, 2, &["--execute", "--dry-run"]);
 }
+
+/// `spoolway reconcile …`, which must end with this code.
+#[track_caller]
+fn reconcile(code: i32, left: &str, right: &str, more: &[&str]) -> Ran {
+    let sides = ["reconcile", "--left", left, "--right", right];
+    let output = spoolway().args(sides).args(more).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let ran = Ran { out: text(output.stdout), err: text(output.stderr) };
+    assert_eq!(output.status.code(), Some(code), "{left} {right} {more:?}\n{}\n{}", ran.out, ran.err);
+    ran
+}
+
+#[test]
+fn two_topics_with_the_same_records_are_the_same_whatever_their_order_and_partitions() {
+    let site = Site::new(&[("old", 2), ("new", 3), ("none", 1)]);
+    site.deliver(&site.setup("reconcile"), "old", 1, 2000);
+    let mut records: Vec<_> = (0..2).flat_map(|p| site.hands.read("old", p)).collect();
+    records.reverse();
+    for (partition, part) in (0..).zip(records.chunks(700)) {
+        site.hands.append("new", partition, part);
+    }
+    let side = |topic: &str| format!("{}/{topic}", site.target.bootstrap());
+    let same = reconcile(0, &side("old"), &side("new"), &[]);
+    assert!(same.out.ends_with("Same: 2,000 records match by key and value.\n"), "{}", same.out);
+    assert_eq!(same.err, "");
+    site.hands.append("new", 1, &[foreign("only on the right")]);
+    site.hands.append("old", 0, &records[..2]);
+    let found = reconcile(3, &side("old"), &side("new"), &["--json"]).json();
+    assert_eq!(
+        (&found["only_left"], &found["only_right"], &found["matched"]),
+        (&2.into(), &1.into(), &2000.into())
+    );
+    assert_eq!(found["right"]["examples"][0]["value"], "only on the right");
+    assert_eq!(found["left"]["examples"].as_array().map(Vec::len), Some(2));
+    assert_eq!((&found["same"], &found["left"]["records"]), (&false.into(), &2002.into()));
+    let text = reconcile(3, &side("old"), &side("new"), &["--examples", "1"]).out;
+    assert!(text.contains("only right: partition 1, offset"), "{text}");
+    assert!(
+        text.ends_with("DIFFERENT: 2 only left, 1 only right; 2,000 match by key and value.\n"),
+        "{text}"
+    );
+    let empty = reconcile(1, &side("none"), &side("none"), &[]);
+    assert!(empty.err.contains("both sides are empty"), "{}", empty.err);
+    let ghost = reconcile(1, &side("old"), &side("ghost"), &[]);
+    assert!(ghost.err.contains("ghost"), "{}", ghost.err);
+    let wrong = reconcile(2, &side("old"), "nothing-there", &[]);
+    assert!(wrong.err.contains("HOST:PORT/TOPIC"), "{}", wrong.err);
+}
+
+#[test]
+fn a_topic_is_compared_with_a_dump_of_the_spool_and_with_a_file_of_values() {
+    let site = Site::new(&[("orders", 2), ("audit.login", 1)]);
+    let setup = kept(&site, "reconcile-file");
+    let side = format!("{}/orders", site.target.bootstrap());
+    let dumped =
+        spoolway().args(["spool", "dump"]).arg(setup.data_dir()).args(["--stream", "orders"]).output();
+    let (rows, values) = (setup.dir.join("rows"), setup.dir.join("values"));
+    std::fs::write(&rows, dumped.expect("it runs").stdout).expect("a file");
+    let lines: String = (0..30).map(|n| format!("orders {n:03}\n")).collect();
+    std::fs::write(&values, &lines).expect("a file");
+    let (rows, values) = (rows.to_str().expect("text"), values.to_str().expect("text"));
+    let found = reconcile(0, &side, rows, &["--json"]).json();
+    assert_eq!((&found["matched"], &found["keys_compared"]), (&30.into(), &true.into()));
+    let found = reconcile(0, values, &side, &["--json"]).json();
+    assert_eq!((&found["matched"], &found["keys_compared"]), (&30.into(), &false.into()));
+    std::fs::write(values, lines.replace("orders 007\n", "")).expect("a file");
+    let found = reconcile(3, values, &side, &["--json"]).json();
+    assert_eq!((&found["only_left"], &found["only_right"]), (&0.into(), &1.into()));
+    assert_eq!(found["right"]["examples"][0]["value"], "orders 007");
+}

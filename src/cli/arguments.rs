@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Exit, Failure, Outcome, check, demo, destination, dlq, pipe, run, spool, status, verify};
+use super::{
+    Exit, Failure, Outcome, check, demo, destination, dlq, pipe, reconcile, run, spool, status, verify,
+};
 use crate::config::{self, Environment, Loaded};
 use crate::logs;
 
@@ -102,6 +104,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Read topics back and prove that every event is there once, in order.
     Verify(verify::VerifyArgs),
+    /// Compare two topics, or a topic and a file: what is on one side only, and the pace of each.
+    Reconcile(reconcile::ReconcileArgs),
     /// Look into a spool, whether its agent runs or not.
     Spool(spool::SpoolArgs),
     /// Dead letters: events that a destination will never take, with the reason.
@@ -133,6 +137,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Check(args) => check::run(&args, &general),
         Command::Status(args) => status::run(&args, &general),
         Command::Verify(args) => verify::run(args, &general),
+        Command::Reconcile(args) => reconcile::run(args, &general),
         Command::Spool(args) => spool::run(args, &general),
         Command::Dlq(args) => dlq::run(&args, &general),
         Command::Destination(args) => destination::run(&args, &general),
@@ -183,7 +188,7 @@ mod tests {
             .collect();
         assert_eq!(
             listed,
-            ["run", "pipe", "demo", "check", "status", "verify", "spool", "dlq", "destination"]
+            ["run", "pipe", "demo", "check", "status", "verify", "reconcile", "spool", "dlq", "destination"]
         );
     }
 }

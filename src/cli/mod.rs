@@ -19,6 +19,7 @@ pub mod exit;
 pub mod output;
 pub mod pipe;
 mod progress;
+pub mod reconcile;
 pub mod run;
 pub mod spool;
 pub mod status;
