@@ -143,6 +143,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         };
         loop {
             let wake = self.engine.pump(now());
+            self.keep_routes(&mut rounds);
             self.depart(&mut rounds);
             let buries = self.bury(&mut rounds);
             self.replay(&mut rounds);
@@ -289,6 +290,19 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         let Some(journal) = &mut self.journal else { return Ok(()) };
         journal.begin(self.engine.in_doubt()).map_err(|e| e.to_string())
+    }
+
+    /// Makes durable by which routes this process sends, before it sends anything.
+    fn keep_routes(&mut self, rounds: &mut Rounds) {
+        if !self.engine.wants_durable_positions() || Instant::now() < rounds.save_after {
+            return;
+        }
+        rounds.dirty = true;
+        self.save(rounds);
+        if !rounds.dirty && self.sync(rounds) {
+            self.engine.note_durable_positions();
+            self.inbox.durable();
+        }
     }
 
     pub(super) fn save_if_dirty(&mut self, rounds: &mut Rounds) {

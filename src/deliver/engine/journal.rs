@@ -149,18 +149,26 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub(super) fn fence(&mut self, name: &TopicName, partition: i32, window: &InFlight, same: bool) {
         let Some(intent) = window.intent.clone() else { return };
         self.withdraw(&intent);
-        let next = Some(&intent).filter(|_| same || window.is_own).and_then(|intent| {
+        // Another cluster gives out the same ids anew: nothing of the window is on its way there, and a later process may be
+        // given this one.
+        let elsewhere = self.is_of_another_cluster(&intent);
+        let next = Some(&intent).filter(|_| !elsewhere && (same || window.is_own)).and_then(|intent| {
             let epoch = intent.epoch.checked_add(1)?;
             Some(Identity { producer_id: intent.producer_id, epoch, base_sequence: 0 })
         });
         if next.is_none() && window.is_own {
-            // Its epochs have run out.
+            // Its epochs have run out, or its id is another cluster's.
             self.producer = None;
             self.sink.renew();
         }
         if let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) {
             (line.trail.identity, line.trail.before) = (next, Before::Withdrawn);
         }
+    }
+
+    fn is_of_another_cluster(&self, intent: &Intent) -> bool {
+        let here = self.topology.as_ref().and_then(|t| t.cluster_id.as_deref());
+        here.is_some_and(|here| !intent.cluster_id.is_empty() && here != intent.cluster_id)
     }
 
     /// Bytes that what is in flight takes in the journal.

@@ -263,6 +263,8 @@ pub struct Engine<L: Log, S: Sink> {
     /// The routes as they were, until what was in doubt by then is settled: nothing new goes before that, so that the events
     /// of a stream stay in order.
     routes_before: Option<u64>,
+    /// That these routes hold now is not durable.
+    routes_unsaved: bool,
     /// What is settled beyond the main reader's position since before routes changed.
     passed: Vec<Passed>,
     /// Events that are to become dead letters.
@@ -335,6 +337,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             to_rebuild: Vec::new(),
             resumed: BTreeMap::new(),
             restored: positions.partial.into_iter().map(|p| (p.first, p)).collect(),
+            routes_unsaved: false,
             routes_before: Some(positions.routes).filter(|before| *before != 0),
             passed: positions.passed,
             graves: Vec::new(),

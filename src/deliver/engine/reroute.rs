@@ -52,23 +52,38 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    /// Whether what was sent by other routes is still in doubt.
+    /// Whether nothing may be read yet: what was sent by other routes is in doubt, or it is not durable that these hold now. A
+    /// later process would take what is sent now for something sent by the routes before.
     pub(super) fn waits_for_old_routes(&mut self) -> bool {
-        let other = self.routes_before.is_some_and(|before| before != self.settings.routes);
-        if !other || self.resumed.is_empty() {
+        if let Some(before) = self.routes_before {
+            if before != self.settings.routes && !self.resumed.is_empty() {
+                return true;
+            }
             self.routes_before = None;
+            self.routes_unsaved = before != self.settings.routes;
         }
-        self.routes_before.is_some()
+        self.routes_unsaved
     }
 
+    /// Whether positions have to be made durable before anything is read.
+    #[must_use]
+    pub fn wants_durable_positions(&self) -> bool {
+        self.routes_unsaved
+    }
+
+    /// They are.
+    pub fn note_durable_positions(&mut self) {
+        self.routes_unsaved = false;
+    }
+
+    /// Where the main reader is past it, what was not found again is lost. Side readers go by it until they are past it too.
     pub(super) fn forget_passed_routes(&mut self) {
-        let position = self.main.tracker.position();
-        let (done, left): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.passed).into_iter().partition(|p| p.end() <= position);
-        self.passed = left;
-        for passed in done {
-            self.totals.even_out(passed.waiting, passed.dropped);
+        let (main, all) = (self.main.tracker.position(), self.settled_below());
+        let Self { passed, totals, .. } = self;
+        for one in passed.iter_mut().filter(|p| p.end() <= main) {
+            totals.even_out(std::mem::take(&mut one.waiting), std::mem::take(&mut one.dropped));
         }
+        passed.retain(|p| p.end() > all);
     }
 
     /// How many of numbers that are gone had not been counted.

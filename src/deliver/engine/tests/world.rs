@@ -349,7 +349,16 @@ impl World {
 
     pub(super) fn pump(&mut self) {
         for _ in 0..10_000 {
-            let wake = self.engine.pump(self.now());
+            let mut wake = self.engine.pump(self.now());
+            if self.engine.wants_durable_positions() {
+                let positions = self.engine.positions(SPOOL);
+                if let Some(book) = &mut self.book {
+                    book.positions = positions;
+                    self.letters.saved(self.engine.take_redone());
+                }
+                self.engine.note_durable_positions();
+                wake = Wake::Again;
+            }
             self.depart();
             let buried = self.bury();
             if wake != Wake::Again && !buried {
@@ -550,7 +559,11 @@ pub(super) fn check_order_of_keys<'a>(log: impl Iterator<Item = &'a Record>) {
         let Some(key) = key else { continue };
         if seen.insert(header.seq) {
             let before = newest.insert(key, header.seq);
-            assert!(before.is_none_or(|b| b < header.seq), "key {key:?} is out of order at {}", header.seq);
+            assert!(
+                before.is_none_or(|b| b < header.seq),
+                "key {key:?} is out of order at {} behind {before:?}",
+                header.seq
+            );
         }
     }
 }
