@@ -52,6 +52,13 @@ pub(super) struct Grave {
     given: bool,
 }
 
+#[cfg(test)]
+impl Grave {
+    pub(super) fn seq(&self) -> Seq {
+        self.block.plus(u64::from(self.index))
+    }
+}
+
 /// What a definite refusal means.
 #[derive(Debug, PartialEq, Eq)]
 enum Sentence {

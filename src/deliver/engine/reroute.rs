@@ -19,6 +19,12 @@ pub fn is_rerouted(positions: &Positions, routes: u64) -> bool {
 /// those that come of this know less of windows that have arrived.
 pub fn make_one(positions: &mut Positions) {
     let sides = std::mem::take(&mut positions.sides);
+    // What a side reader that is ahead has counted already, an older record has still to find.
+    let position = positions.position;
+    if let Some(older) = positions.passed.iter_mut().rev().find(|p| position < p.below) {
+        let ahead = sides.iter().filter(|s| s.position <= older.below).map(|s| s.waiting.min(0));
+        older.waiting = older.waiting.saturating_add(ahead.sum());
+    }
     let streams = sides.iter().flat_map(|side| {
         let below = side.position.max(side.end.unwrap_or_default());
         side.streams.iter().map(move |(stream, from)| PassedStream {

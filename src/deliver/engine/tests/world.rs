@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::super::super::ways::Ways;
+use super::super::letters::Grave;
 use super::super::{Engine, Limits, Now, Router, Settings, Wake, is_rerouted, make_one, splitmix};
 use super::cluster::{Cluster, Record, TestSink};
 use super::log::TestLog;
@@ -55,6 +56,8 @@ pub(super) struct World {
     pub(super) in_doubt: u64,
     pub(super) book: Option<Book>,
     pub(super) letters: Store,
+    /// Events that were refused by themselves when their process was killed: those behind them have gone on.
+    pub(super) condemned: BTreeSet<Seq>,
     pub(super) missing_topic_after: Duration,
     /// Streams that go to another topic than that of their name; they change at every start.
     pub(super) rerouted: Option<Rerouted>,
@@ -210,6 +213,7 @@ impl World {
             in_doubt: 0,
             book: None,
             letters: Store::default(),
+            condemned: BTreeSet::new(),
             missing_topic_after: settings().missing_topic_after,
             rerouted: None,
             routes_before: Vec::new(),
@@ -402,6 +406,7 @@ impl World {
 
     /// SIGKILL: what was in flight was appended or not, and nobody heard.
     pub(super) fn kill(&mut self) {
+        self.condemned.extend(self.engine.graves.iter().map(Grave::seq));
         if self.random(2) == 0 {
             // Not a power cut: what was saved is there.
             let positions = self.engine.positions(SPOOL);
@@ -497,7 +502,8 @@ impl World {
                 let counters: Vec<_> = log.iter().map(|(h, _)| h.counter.value).collect();
                 assert_eq!(counters, (0..log.len() as u64).collect::<Vec<_>>(), "{topic}/{partition}");
             }
-            let replayed = |seq| self.letters.all.iter().any(|s| s.letter.seq == seq);
+            let replayed =
+                |seq| self.condemned.contains(&seq) || self.letters.all.iter().any(|s| s.letter.seq == seq);
             let streams = self.log.streams();
             for stream in ["a", "b", "late"] {
                 let of = |seq: Seq| streams.get(&seq).is_none_or(|s| s.as_str() == stream);
