@@ -109,6 +109,7 @@ fn settings(compression: SpoolCompression) -> Spool {
         max_size: Some(64 << 30),
         max_event_size: 1 << 20,
         reserve: 0,
+        park_size: None,
         when_full: WhenFull::Block,
         sync: Sync::Always,
         commit_delay: Duration::ZERO,

@@ -30,6 +30,7 @@ fn settings(segment_size: u64) -> Spool {
         max_size: Some(1 << 40),
         max_event_size: 1 << 20,
         reserve: 0,
+        park_size: None,
         when_full: WhenFull::Block,
         sync: Sync::Always,
         commit_delay: Duration::ZERO,

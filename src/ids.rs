@@ -65,6 +65,12 @@ impl SeqRange {
         self.end.0.saturating_sub(self.first.0)
     }
 
+    /// Whether `seq` is in the range.
+    #[must_use]
+    pub const fn contains(self, seq: Seq) -> bool {
+        self.first.0 <= seq.0 && seq.0 < self.end.0
+    }
+
     /// Whether no number is in the range.
     #[must_use]
     pub const fn is_empty(self) -> bool {

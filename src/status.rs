@@ -104,6 +104,8 @@ pub struct Destination {
     pub in_flight: u64,
     /// Events that wait for a stuck topic or partition.
     pub parked: u64,
+    /// Bytes that some of these take elsewhere than in the lane.
+    pub parked_bytes: u64,
     /// Topics that hold back their own events, with the reason.
     pub waiting: Vec<Waiting>,
     /// The last thing that went wrong.

@@ -53,6 +53,7 @@ impl Facts for Fake {
             lag_seconds,
             in_flight: 0,
             parked: 0,
+            parked_bytes: 0,
             waiting: vec![Waiting { topic: "orders".into(), reason: "it is missing".into() }],
             last_error: Some(LastError {
                 at: 1,

@@ -54,7 +54,9 @@ fn remove_one(data_dir: &Path, lane: &LaneName) -> bool {
         .and_then(|()| RealFs.sync_dir(&lanes))
         .and_then(|()| RealFs.sync_dir(data_dir));
     let directories = [removing, positions::directory(data_dir, lane), journal::directory(data_dir, lane)];
-    match taken_away.and_then(|()| directories.iter().try_for_each(|directory| remove_directory(directory))) {
+    let removed =
+        taken_away.and_then(|()| directories.iter().try_for_each(|directory| remove_directory(directory)));
+    match removed.and_then(|()| remove_parked(data_dir, lane)) {
         Ok(()) => {
             tracing::info!(%lane, "this lane is no longer configured, and everything in it is settled: it is removed");
             true
@@ -63,6 +65,14 @@ fn remove_one(data_dir: &Path, lane: &LaneName) -> bool {
             tracing::warn!(%lane, %error, "a lane that is no longer needed could not be removed");
             false
         }
+    }
+}
+
+/// Everything that was parked of the lane has arrived.
+fn remove_parked(data_dir: &Path, lane: &LaneName) -> io::Result<()> {
+    match std::fs::remove_dir_all(data_dir.join("parked").join(lane.as_str())) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::ids::{DestinationName, LaneName, Seq};
 use crate::sabotage::{self, Bug};
 use crate::spool::{DataDir, Lane};
 use crate::state::journal::{self, Found, Intent, Journal};
+use crate::state::park::{Park, Whose};
 use crate::state::positions::{Positions, Restored, Store, StoreError, Unusable};
 
 /// A positions file and a journal, opened, and what they said.
@@ -13,6 +14,7 @@ pub(super) struct Opened {
     pub(super) store: Store<RealFs>,
     restored: Restored,
     journal: Journal<RealFs>,
+    park: Park<RealFs>,
     /// What the journal says.
     intents: Vec<Intent>,
 }
@@ -30,7 +32,9 @@ impl Opened {
                 "the journal can't be read: what was in flight when the agent last stopped may arrive twice"
             );
         }
-        Ok(Self { store, restored, journal, intents })
+        let park =
+            Park::open(&RealFs, data.path(), Whose { spool: data.spool_id(), lane, destination: name })?;
+        Ok(Self { store, restored, journal, park, intents })
     }
 
     /// The highest number it names: new events must not be given one below.
@@ -95,12 +99,12 @@ impl Opened {
                     position = positions.position.0,
                     "the positions file is ahead of the log: everything on disk is sent again, and its counts start anew"
                 );
-                Positions::fresh(data.spool_id(), lane.first())
+                Positions::fresh(data.spool_id(), self.first_in(lane))
             }
             Restored::Positions(positions) => (**positions).clone(),
             Restored::Nothing => {
                 let since = match destination.from {
-                    Begin::Oldest => lane.first(),
+                    Begin::Oldest => self.first_in(lane),
                     Begin::Now => lane.durable().next(),
                 };
                 Positions::fresh(data.spool_id(), since)
@@ -112,9 +116,14 @@ impl Opened {
                     %why,
                     "the positions file can't be used: everything on disk is sent again, and its counts start anew"
                 );
-                Positions::fresh(data.spool_id(), lane.first())
+                Positions::fresh(data.spool_id(), self.first_in(lane))
             }
         }
+    }
+
+    /// The oldest event that there is for it.
+    fn first_in(&self, lane: &Lane) -> Seq {
+        self.park.first().map_or(lane.first(), |parked| parked.min(lane.first()))
     }
 
     /// What it needs of `lane` though it is not configured any more.
@@ -139,18 +148,21 @@ impl Opened {
 
     /// The store and, where the destination is to have one, the journal. One that is not kept any more goes away: kept
     /// again later, it would speak of windows whose events have been sent otherwise since.
-    pub(super) fn into_parts(self, destination: &Destination) -> (Store<RealFs>, Option<Journal<RealFs>>) {
-        let Self { store, journal, .. } = self;
+    pub(super) fn into_parts(
+        self,
+        destination: &Destination,
+    ) -> (Store<RealFs>, Park<RealFs>, Option<Journal<RealFs>>) {
+        let Self { store, journal, park, .. } = self;
         let name = destination.name.as_str();
         if destination.delivery == config::Delivery::AtLeastOnce {
             if let Err(error) = journal.discard() {
                 tracing::warn!(destination = name, %error, "a journal that is kept no more could not be removed");
             }
-            return (store, None);
+            return (store, park, None);
         }
         if let Err(error) = journal.prepare() {
             tracing::error!(destination = name, %error, "the journal can't be made; it is tried again before anything is sent");
         }
-        (store, Some(journal))
+        (store, park, Some(journal))
     }
 }

@@ -298,7 +298,8 @@ impl Makings<'_> {
 
     fn deliver(&self, lane: &Lane, needs: &Arc<Needs>, reader: Reader<'_>) -> io::Result<Delivery> {
         let Reader { destination, opened, positions, in_doubt } = reader;
-        let (store, journal) = opened.into_parts(destination);
+        let (store, park, journal) = opened.into_parts(destination);
+        let park = Arc::new(park.bounded(lane.park_size(), lane.settings().reserve));
         let crossing = self.crossings.get(&destination.name).map(|(history, progress)| Crossing {
             lane: lane.name().clone(),
             history: Arc::clone(history),
@@ -312,6 +313,7 @@ impl Makings<'_> {
             store,
             positions,
             letters: Arc::clone(self.letters),
+            park,
             journal,
             in_doubt,
             renewed: self.data.is_renewed(),

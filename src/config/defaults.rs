@@ -33,6 +33,7 @@ impl Default for Spool {
             max_size: None,
             max_event_size: 1_000_000,
             reserve: 256 * MIB,
+            park_size: None,
             when_full: WhenFull::Block,
             sync: Sync::Always,
             commit_delay: Duration::ZERO,

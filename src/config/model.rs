@@ -59,6 +59,9 @@ pub struct Spool {
     pub max_event_size: usize,
     /// Left free on the file system, always.
     pub reserve: u64,
+    /// Bytes that events of a lane may take which wait for topics of one destination elsewhere than in the lane. `None`: a
+    /// quarter of its quota.
+    pub park_size: Option<u64>,
     /// What happens to new events when the lane is full.
     pub when_full: WhenFull,
     /// When an event counts as accepted.

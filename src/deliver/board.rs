@@ -23,6 +23,7 @@ struct Posted {
     settled_below: Seq,
     totals: Totals,
     view: View,
+    parked_bytes: u64,
     up: bool,
     ever_up: bool,
     last_error: Option<LastError>,
@@ -58,6 +59,11 @@ impl Board {
             p.view = view;
             p.seen = now;
         });
+    }
+
+    /// Bytes that wait elsewhere than in the lane.
+    pub fn post_parked(&self, bytes: u64) {
+        self.with(|p| p.parked_bytes = bytes);
     }
 
     /// Whether the cluster answers.
@@ -120,6 +126,7 @@ impl Board {
                 lag_seconds: oldest.map_or(0.0, |at| millis_to_seconds(now.saturating_sub(at))),
                 in_flight: p.view.in_flight,
                 parked: p.view.parked.min(lag_events),
+                parked_bytes: p.parked_bytes,
                 waiting: waiting.collect(),
                 last_error: p.last_error.clone(),
             }

@@ -16,6 +16,7 @@ use super::engine::{Engine, Limits, Router, Settings, Sink, is_rerouted, make_on
 use super::graves;
 use super::inbox::Inbox;
 use super::needs::Needs;
+use super::parked::ParkedLog;
 use super::ways::Ways;
 use super::worker::{Names, Worker};
 use crate::config::RouteTable;
@@ -28,6 +29,7 @@ use crate::spool::Lane;
 use crate::state::journal::{Intent, Journal, JournalError};
 use crate::state::ledger::Ledger;
 use crate::state::letters::Letters;
+use crate::state::park::Park;
 use crate::state::positions::{Positions, Store, StoreError};
 use crate::state::routes::RouteHistory;
 
@@ -49,6 +51,8 @@ pub struct Parts<'a, F: Fs> {
     pub journal: Option<Journal<F>>,
     /// Where events go that will never arrive.
     pub letters: Arc<Letters<F>>,
+    /// Where events wait for topics that will not have them for now.
+    pub park: Arc<Park<F>>,
     /// What an earlier process left in doubt.
     pub in_doubt: Vec<Intent>,
     /// Counters of an earlier process are another life's.
@@ -135,7 +139,8 @@ impl Delivery {
         (settings.journal, settings.renewed, settings.routes) =
             (parts.journal.is_some(), parts.renewed, routes);
         let (counted, replaying) = (positions.letters, positions.replaying.clone());
-        let mut engine = Engine::new(lane.clone(), producer.clone(), settings, router, positions, seed);
+        let log = ParkedLog::new(lane.clone(), Arc::clone(&parts.park));
+        let mut engine = Engine::new(log, producer.clone(), settings, router, positions, seed);
         graves::restore(&mut engine, &parts.letters, &names, (counted, &replaying))
             .map_err(io::Error::other)?;
         engine.resume(parts.in_doubt, Instant::now());
@@ -146,6 +151,8 @@ impl Delivery {
             engine,
             journal: parts.journal,
             letters: parts.letters,
+            park: parts.park,
+            parking: None,
             inbox: Arc::clone(&inbox),
             board: Arc::clone(&board),
             store: parts.store,

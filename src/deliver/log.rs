@@ -51,6 +51,8 @@ pub enum Why {
     Lost,
     /// Deleted after every reader had settled them: the positions that ask for them are old ones.
     Settled,
+    /// Deleted after what somebody still needed of them was parked. What is asked for here and does not stand there is lost.
+    Parked,
 }
 
 impl Why {
@@ -58,7 +60,7 @@ impl Why {
     pub fn count(self, totals: &mut Totals, events: u64) {
         match self {
             Why::Dropped => totals.dropped += events,
-            Why::Lost => totals.lost += events,
+            Why::Lost | Why::Parked => totals.lost += events,
             Why::Settled => totals.delivered += events,
         }
     }

@@ -11,6 +11,9 @@
 //! - Memory does not grow with the backlog.
 //!
 //! # How
+//! What waits for a stuck topic and would fill the lane is *parked* (`parking`; [`crate::state::park`]), and read from there
+//! under its numbers (`parked`).
+//!
 //! [`Delivery`] is one lane's way to one destination: a plain thread (`worker`) around a state machine
 //! without I/O (`engine`), and a [`Producer`](crate::kafka::Producer) on the async side. They meet in an
 //! inbox. `tracker` is the heart of the bookkeeping: which events of which block are settled.
@@ -32,6 +35,8 @@ mod inbox;
 mod line;
 mod log;
 mod needs;
+mod parked;
+mod parking;
 mod parts;
 pub mod replay;
 mod spool_log;

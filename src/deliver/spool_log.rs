@@ -24,6 +24,10 @@ impl<F: Fs> Retention for Lane<F> {
         Lane::release(self, needed.by_all);
         Lane::may_drop(self, needed.by_required);
     }
+
+    fn is_pressed(&self) -> bool {
+        Lane::is_half_full(self)
+    }
 }
 
 /// Reads a lane.

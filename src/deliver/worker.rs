@@ -10,10 +10,11 @@ use super::board::Board;
 use super::clock::thread_time;
 use super::counts::Counts;
 use super::crossing::Crossing;
-use super::engine::{Engine, Now, Sink, Wake};
+use super::engine::{Engine, Now, Parking, Sink, Wake};
 use super::inbox::{Inbox, Mail};
 use super::log::Log;
 use super::needs::{Needed, Needs};
+use super::parking::needed;
 use crate::disk::Fs;
 use crate::event::UnixMillis;
 use crate::ids::{DestinationName, LaneName, RunId, SegmentId, Seq, SpoolId};
@@ -24,6 +25,7 @@ use crate::sabotage::{self, Bug};
 use crate::state::journal::{Journal, JournalError};
 use crate::state::ledger::{Key, Ledger, Row};
 use crate::state::letters::Letters;
+use crate::state::park::Park;
 use crate::state::positions::{Positions, Store, Tally, Totals};
 
 /// How often it looks around though nothing has happened.
@@ -46,6 +48,8 @@ pub trait Retention: Send {
     fn segment_of(&self, seq: Seq) -> Option<SegmentId>;
     /// What is needed no more, or only by those whom it need not wait for.
     fn release(&self, needed: Needed);
+    /// Whether so much is held that what a few topics wait for should be parked.
+    fn is_pressed(&self) -> bool;
 }
 
 /// Everything a worker works with.
@@ -66,6 +70,10 @@ pub struct Worker<L: Log, S: Sink, F: Fs> {
     pub needs: Arc<Needs>,
     /// Where events go that will never arrive.
     pub letters: Arc<Letters<F>>,
+    /// What waits for topics elsewhere than in the log.
+    pub park: Arc<Park<F>>,
+    /// What is about to.
+    pub parking: Option<Parking<L>>,
     /// What other lanes may ask about this one.
     pub crossing: Option<Crossing>,
     /// Where finished segments are noted.
@@ -91,7 +99,7 @@ pub struct Names {
 
 /// What changes from round to round.
 pub(super) struct Rounds {
-    saved: Option<Positions>,
+    pub(super) saved: Option<Positions>,
     pub(super) dirty: bool,
     save_after: Instant,
     sync_after: Instant,
@@ -106,6 +114,8 @@ pub(super) struct Rounds {
     pub(super) lines: Limit<String>,
     /// The dead letters could not be written; not to be tried before.
     pub(super) letters_after: Instant,
+    /// Nothing is to be parked before.
+    pub(super) park_after: Instant,
     /// Letters to send again that have not been looked at yet.
     pub(super) replays: BTreeSet<u64>,
     /// Not to be looked at before.
@@ -135,6 +145,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             dropped: self.engine.totals().dropped,
             lines: Limit::new(Duration::from_secs(30)),
             letters_after: start,
+            park_after: start,
             replays: BTreeSet::new(),
             replays_after: start,
             begun: Vec::new(),
@@ -147,12 +158,13 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             self.depart(&mut rounds);
             let buries = self.bury(&mut rounds);
             self.replay(&mut rounds);
+            let parks = self.park(&mut rounds);
             self.keep(&mut rounds);
             if self.is_over(&rounds) {
                 break;
             }
             let mail = match wake {
-                _ if buries => self.inbox.take(),
+                _ if buries || parks => self.inbox.take(),
                 Wake::Again => self.inbox.take(),
                 Wake::At(at) => self.inbox.wait(self.patience(&rounds, Some(at))),
                 Wake::WhenTold => self.inbox.wait(self.patience(&rounds, None)),
@@ -232,6 +244,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         rounds.round_after = now + ROUND;
         self.board.post_view(self.engine.view(), unix_now());
+        self.board.post_parked(self.park.bytes());
         self.counts.possibly_doubled.inc_by(self.engine.take_possibly_doubled());
         if let Some(message) = self.engine.take_error() {
             let hint = "see the spool's disk; `spoolway spool verify` says what is damaged".to_owned();
@@ -239,7 +252,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         if now >= rounds.sync_after {
             rounds.sync_after = now + SYNC_EVERY;
-            self.sync(rounds);
+            if self.sync(rounds) {
+                self.clear_park(rounds);
+            }
         }
         self.release(rounds);
         self.answer(rounds);
@@ -366,11 +381,13 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
 
     /// DURABILITY: positions are synced before the log hears that a segment is needed no more.
     fn release(&mut self, rounds: &mut Rounds) {
-        let Some(needed) = rounds.saved.as_ref().map(Positions::needed_from) else { return };
+        let Some(saved) = &rounds.saved else { return };
+        let needed = needed(&self.park, saved);
         let segment = self.retention.segment_of(needed);
         if segment == rounds.released && segment.is_some() {
             return;
         }
+        let finished = self.settled_segment(saved);
         let early = sabotage::commits(Bug::DeleteBeforePosition);
         if !early && (rounds.dirty || !self.sync(rounds)) {
             return;
@@ -379,8 +396,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         if let Some(needed) = self.needs.update(&self.names.destination, needed) {
             self.retention.release(needed);
         }
-        // With everything settled, what is needed next is in no segment yet.
-        if let Some(segment) = segment.or_else(|| self.retention.segment_of(needed.prev())) {
+        if let Some(segment) = finished {
             self.note_finished(segment);
         }
     }

@@ -301,6 +301,26 @@ impl<F: Fs> Lane<F> {
         self.handle.janitor.may_drop(upto);
     }
 
+    /// By what rules it is kept.
+    #[must_use]
+    pub fn settings(&self) -> &Spool {
+        &self.handle.shared.settings
+    }
+
+    /// Bytes that events of it may take, for each destination, which wait elsewhere.
+    #[must_use]
+    pub fn park_size(&self) -> u64 {
+        let shared = &self.handle.shared;
+        shared.settings.park_size.unwrap_or(shared.limit / 4)
+    }
+
+    /// Whether half of its room or more is taken.
+    #[must_use]
+    pub fn is_half_full(&self) -> bool {
+        let shared = &self.handle.shared;
+        shared.table().bytes() >= shared.limit / 2
+    }
+
     /// The segment that holds this event.
     #[must_use]
     pub fn segment_of(&self, seq: Seq) -> Option<SegmentId> {

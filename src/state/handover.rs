@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::journal;
+use super::park::{self, Whose};
 use super::positions::{self, Restored, directory};
 use crate::disk::{DiskError, EntryKind, File, Fs, is_in_the_way, make_way, set_aside};
 use crate::ids::{DestinationName, LaneName, SpoolId};
@@ -77,7 +78,8 @@ pub fn take_over<F: Fs>(
     Ok(kept)
 }
 
-/// Removes everything known of a destination in a lane. The journal goes first: left behind, it would be taken for that of
+/// Removes everything known of a destination in a lane. What is parked for it goes first, the positions last: without them
+/// nobody would know that there is more to remove. The journal goes before them: left behind, it would be taken for that of
 /// whoever has the name next.
 ///
 /// # Errors
@@ -88,6 +90,8 @@ pub fn forget<F: Fs>(
     lane: &LaneName,
     name: &DestinationName,
 ) -> Result<(), DiskError> {
+    // Whose spool it is of does not matter to one that reads no content.
+    park::remove(fs, data_dir, Whose { spool: SpoolId(0), lane, destination: name })?;
     let [positions, first, second] = files(data_dir, lane, name);
     for path in [first, second, positions] {
         match fs.remove(&path) {
@@ -127,6 +131,8 @@ pub fn finish<F: Fs>(fs: &F, data_dir: &Path) -> Result<(), DiskError> {
     let len = file.read_full_at(&mut bytes, 0).map_err(DiskError::io("read", &path))?;
     match parse(bytes.get(..len).unwrap_or_default()) {
         Some((lane, from, to)) => {
+            // Before the positions that need it.
+            park::rename(fs, data_dir, &lane, (&from, &to))?;
             let pairs = files(data_dir, &lane, &from).into_iter().zip(files(data_dir, &lane, &to));
             pairs.into_iter().try_for_each(|(old, new)| rename(fs, &old, &new))?;
         }

@@ -15,5 +15,6 @@ pub mod homes;
 pub mod journal;
 pub mod ledger;
 pub mod letters;
+pub mod park;
 pub mod positions;
 pub mod routes;

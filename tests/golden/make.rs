@@ -348,6 +348,7 @@ impl Maker {
             max_size: Some(1 << 30),
             max_event_size: 8 << 10,
             reserve: 0,
+            park_size: None,
             when_full: WhenFull::Block,
             sync: Sync::Always,
             commit_delay: Duration::ZERO,

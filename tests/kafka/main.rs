@@ -26,6 +26,7 @@ mod lanes;
 mod letters;
 mod links;
 mod outage;
+mod parked;
 mod producer;
 mod quickstart;
 mod secured;
@@ -70,6 +71,10 @@ fn main() -> ExitCode {
             each_codec_is_read_by_kafkas_own_consumer_with_keys_headers_and_order,
             keys_go_to_the_partitions_where_the_java_client_puts_them,
             pipe_brings_every_line_and_ends_with_0,
+        ],
+        parked: [
+            a_missing_topic_does_not_fill_its_lane_and_gets_everything_in_order_once_it_is_made,
+            without_room_for_it_elsewhere_a_missing_topic_fills_its_lane,
         ],
         crash: [
             the_agent_killed_twenty_times_under_load_loses_nothing,

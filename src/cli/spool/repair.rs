@@ -17,7 +17,8 @@ use crate::disk::{EntryKind, Fs as _, RealFs};
 use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId};
 use crate::spool::OpenError;
 use crate::spool::salvage::{LaneCopy, Old, Wishes, finish};
-use crate::state::positions::{self, Carried, NewLane, Restored, Store, carry, may_keep};
+use crate::state::park::{self, Whose};
+use crate::state::positions::{self, Carried, NewLane, Positions, Restored, Store, carry, may_keep};
 
 #[derive(Debug, Args)]
 pub(super) struct RepairArgs {
@@ -108,6 +109,11 @@ impl<'a> Repair<'a> {
         for (destination, before) in before {
             let after = after.iter().find(|(name, _)| name == destination).map(|(_, restored)| restored);
             let carried = carry(self.old.spool, before, after.unwrap_or(&Restored::Nothing), lane);
+            // After the positions: what has gone from there meanwhile has arrived.
+            let whose = Whose { spool: self.old.spool, lane: &name, destination };
+            let parked =
+                park::copy(&RealFs, &self.args.dir, &self.args.into, whose).map_err(Failure::running)?;
+            let carried = with_parked(carried, parked);
             self.save(&name, destination, &carried)?;
             destinations.push((destination.clone(), carried));
         }
@@ -119,6 +125,16 @@ impl<'a> Repair<'a> {
         let (mut store, _) = Store::open(&RealFs, &self.args.into, self.old.spool, lane, destination)
             .map_err(Failure::running)?;
         store.save(positions).and_then(|()| store.sync()).map_err(Failure::running)
+    }
+}
+
+/// One that begins anew gets what is parked, too.
+fn with_parked(carried: Carried, parked: Option<Seq>) -> Carried {
+    match (carried, parked) {
+        (Carried::Anew(positions), Some(parked)) if parked < positions.position => {
+            Carried::Anew(Positions::fresh(positions.spool, parked))
+        }
+        (carried, _) => carried,
     }
 }
 

@@ -72,6 +72,7 @@ mod tests {
             max_size: Some(1 << 30),
             max_event_size: 1000,
             reserve: 0,
+            park_size: None,
             when_full: WhenFull::Block,
             sync: Sync::Always,
             commit_delay: std::time::Duration::ZERO,

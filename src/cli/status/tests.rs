@@ -93,6 +93,7 @@ fn status(trouble: bool) -> status::Status {
             lag_seconds: if trouble { 61.5 } else { 0.0 },
             in_flight: 50,
             parked: 7,
+            parked_bytes: 0,
             waiting: vec![status::Waiting { topic: "orders".into(), reason: "it is missing".into() }],
             last_error: trouble.then_some(error),
         }],

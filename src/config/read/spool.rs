@@ -67,6 +67,9 @@ fn of_lane(section: &Section<'_>, default: &Spool) -> Spool {
     let size = |s: &Scalar| scalar::size(s).map(Some);
     let max_size =
         section.optional("max_size", size, |n| quoted(&show_size(n.unwrap_or_default()))).flatten();
+    let size = |s: &Scalar| scalar::size(s).map(Some);
+    let park_size =
+        section.optional("park_size", size, |n| quoted(&show_size(n.unwrap_or_default()))).flatten();
     Spool {
         segment_size: section.size("segment_size", default.segment_size, &segment),
         max_size: max_size.or(default.max_size),
@@ -75,6 +78,7 @@ fn of_lane(section: &Section<'_>, default: &Spool) -> Spool {
             default.reserve,
             &bounds(0..=1 << 50, "what is left free on the file system"),
         ),
+        park_size: park_size.or(default.park_size),
         when_full: section.choice("when_full", &WHEN_FULL, default.when_full),
         sync: section.value("sync", default.sync, sync, show_sync),
         commit_delay: section.duration(

@@ -23,6 +23,7 @@ mod fill;
 mod gate;
 mod journal;
 mod letters;
+mod park;
 mod positions;
 mod read;
 mod redo;
@@ -36,6 +37,7 @@ mod tests;
 
 pub(super) use fill::{RECORD_OVERHEAD, event_size, keyed_partition, record};
 pub use gate::Gate;
+pub use park::Parking;
 pub use positions::View;
 pub use reroute::{is_rerouted, make_one};
 

@@ -128,7 +128,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
         if !fresh.is_empty() {
             self.main.behind = false;
             let mut totals = self.known_of(fresh);
-            let rest = self.uncounted(fresh, fresh.len().saturating_sub(totals.sum()));
+            let rest = self.uncounted(fresh, fresh.len().saturating_sub(totals.sum()), why);
+            // Nobody would have parked others if these had not been settled.
+            let why = if why == Why::Parked { Why::Settled } else { why };
             why.count(&mut totals, rest);
             self.main.tracker.push(Entry::new(fresh, None, 0, Fate::Settled(totals)));
         }

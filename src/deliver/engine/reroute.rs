@@ -4,7 +4,7 @@
 //! become one again: the main reader goes back to the hindmost of them, and [`Passed`] says what is settled
 //! beyond, so that it reads again what is not, and that goes the new way. Whatever is in doubt is settled where it was sent.
 
-use super::super::log::Log;
+use super::super::log::{Log, Why};
 use super::{Engine, Sink};
 use crate::ids::{Seq, SeqRange, StreamName};
 use crate::state::positions::{Passed, PassedStream, Positions};
@@ -93,10 +93,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// How many of numbers that are gone had not been counted.
-    pub(super) fn uncounted(&self, range: SeqRange, count: u64) -> u64 {
+    pub(super) fn uncounted(&self, range: SeqRange, count: u64, why: Why) -> u64 {
         let Some(passed) = self.passed.iter().rev().find(|p| range.first < p.below) else { return count };
         let behind = range.end.0.saturating_sub(passed.below.max(range.first).0).min(count);
-        let within = u64::try_from(passed.waiting).unwrap_or_default().min(count - behind);
+        // What waited and was parked comes from there.
+        let waiting = if why == Why::Parked { 0 } else { passed.waiting };
+        let within = u64::try_from(waiting).unwrap_or_default().min(count - behind);
         within + behind
     }
 }

@@ -24,6 +24,7 @@ fn spool() -> Spool {
         max_size: None,
         max_event_size: 1_000_000,
         reserve: 0,
+        park_size: None,
         when_full: WhenFull::Block,
         sync: Sync::Always,
         commit_delay: Duration::ZERO,

@@ -33,6 +33,7 @@ fn settings() -> Spool {
         max_size: Some(1 << 30),
         max_event_size: 1 << 20,
         reserve: 0,
+        park_size: None,
         when_full: WhenFull::Block,
         sync: Sync::Always,
         commit_delay: Duration::ZERO,

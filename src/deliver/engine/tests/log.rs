@@ -9,7 +9,7 @@ use crate::ids::{RunId, SegmentId, Seq, SeqRange, StreamName};
 
 /// Blocks that never change; some become unreadable.
 #[derive(Clone, Default)]
-pub(super) struct TestLog(pub(super) Arc<Mutex<Vec<Read>>>);
+pub(super) struct TestLog(pub(super) Arc<Mutex<Vec<Read>>>, Arc<Mutex<BTreeMap<Seq, StreamName>>>);
 
 pub(super) struct TestReader {
     pub(super) log: TestLog,
@@ -38,14 +38,21 @@ impl LogReader for TestReader {
     ) -> Result<Option<Read>, LogError> {
         let log = self.log.0.lock().unwrap();
         let Some(read) = log.iter().find(|r| range_of(r).end > self.at) else { return Ok(None) };
-        self.at = range_of(read).end;
+        let from = std::mem::replace(&mut self.at, range_of(read).end);
         Ok(Some(match read {
             Read::Block(info, _) if !want(&info.stream, info.range) => {
                 Read::Skipped { range: info.range, stream: info.stream.clone(), segment: info.segment }
             }
+            Read::Gone { range, why } => {
+                Read::Gone { range: SeqRange::new(range.first.max(from), range.end), why: *why }
+            }
             other => other.clone(),
         }))
     }
+}
+
+fn is_settled(read: &Read) -> bool {
+    matches!(read, Read::Gone { why: Why::Settled, .. })
 }
 
 impl TestLog {
@@ -72,15 +79,28 @@ impl TestLog {
 
     pub(super) fn lose(&self, index: usize, dropped: bool) -> Option<SeqRange> {
         let mut log = self.0.lock().unwrap();
-        let read = log.get_mut(index)?;
+        let read = log.get_mut(index).filter(|read| !is_settled(read))?;
         let range = range_of(read);
         let why = if dropped { Why::Dropped } else { Why::Lost };
         *read = Read::Gone { range, why };
         Some(range)
     }
 
-    /// The stream of every event that can be read.
+    /// Deletes what ends at `below` or before. Returns whether there was anything.
+    pub(super) fn delete(&self, below: Seq) -> bool {
+        let mut known = self.streams();
+        self.1.lock().unwrap().append(&mut known);
+        let mut log = self.0.lock().unwrap();
+        let count = log.iter().take_while(|read| range_of(read).end <= below).count();
+        let Some(end) = count.checked_sub(1).map(|last| range_of(&log[last]).end) else { return false };
+        log.drain(..count);
+        log.insert(0, Read::Gone { range: SeqRange::new(Seq::FIRST, end), why: Why::Settled });
+        count > 1
+    }
+
+    /// The stream of every event that can be read, or could before it was deleted.
     pub(super) fn streams(&self) -> BTreeMap<Seq, StreamName> {
+        let deleted = self.1.lock().unwrap().clone();
         let log = self.0.lock().unwrap();
         let blocks = log.iter().filter_map(|read| match read {
             Read::Block(info, _) => Some(info.clone()),
@@ -89,7 +109,7 @@ impl TestLog {
         let events = blocks.flat_map(|info| {
             (info.range.first.0..info.range.end.0).map(move |seq| (Seq(seq), info.stream.clone()))
         });
-        events.collect()
+        deleted.into_iter().chain(events).collect()
     }
 
     pub(super) fn end(&self) -> Seq {

@@ -4,6 +4,7 @@
 mod cluster;
 mod gate;
 mod log;
+mod parking;
 mod world;
 
 use proptest::prelude::*;
@@ -82,6 +83,21 @@ proptest! {
     }
 
     #[test]
+    fn what_is_parked_and_forgotten_by_the_log_arrives_once_and_in_order_through_kills(seed: u64) {
+        let mut world = World::exact(seed, None);
+        world.parks = true;
+        play(world, 400, false);
+    }
+
+    #[test]
+    fn what_is_parked_goes_the_new_way_after_routes_have_changed(seed: u64) {
+        let mut world = World::exact(seed, None);
+        world.parks = true;
+        world.begin_rerouting();
+        play(world, 400, false);
+    }
+
+    #[test]
     fn what_can_not_be_read_is_counted_and_the_rest_arrives(seed: u64) {
         run(seed, 300, true, true);
     }
@@ -117,6 +133,34 @@ fn a_missing_topic_holds_back_only_itself() {
     assert_eq!(positions.needed_from(), Seq(1), "and nothing of the missing topic may be deleted");
     world.drain();
     world.check(false);
+}
+
+#[test]
+fn the_stories_of_parking_park_and_a_log_that_forgets_what_is_not_parked_is_caught() {
+    let story = |seed: u64, forgets: bool| {
+        let mut world = World::exact(seed, None);
+        world.parks = true;
+        for step in 0..400 {
+            world.step(true, false);
+            let position = world.book.as_ref().unwrap().positions.position;
+            if forgets && step % 100 == 0 {
+                world.log.delete(position);
+            }
+        }
+        world.drain();
+        world.check(true);
+        world.parked
+    };
+    let parked: Vec<u64> = (0..20).map(|seed| story(seed, false)).collect();
+    assert!(parked.iter().filter(|n| **n > 0).count() > 5, "{parked:?}");
+    assert!((0..20).any(|seed| std::panic::catch_unwind(|| story(seed, true)).is_err()));
+}
+
+#[test]
+fn what_is_parked_is_counted_once() {
+    let mut world = World::exact(12_145_923_872_145_438_201, None);
+    world.parks = true;
+    play(world, 400, false);
 }
 
 #[test]

@@ -1,18 +1,23 @@
 //! An engine between a log and a cluster, and everything that happens to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::super::parked::ParkedLog;
 use super::super::super::ways::Ways;
 use super::super::letters::Grave;
 use super::super::{Engine, Limits, Now, Router, Settings, Wake, is_rerouted, make_one, splitmix};
 use super::cluster::{Cluster, Record, TestSink};
 use super::log::TestLog;
+use super::parking::{self, ModelLog};
 use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
+use crate::disk::sim::SimFs;
 use crate::ids::{DestinationName, Incarnation, LaneName, Seq, SpoolId, StreamName, TopicName};
 use crate::kafka::Outcome;
 use crate::state::journal::{Intent, fold};
 use crate::state::letters::Stored;
+use crate::state::park::Park;
 use crate::state::positions::{Positions, Replaying};
 
 pub(super) const SPOOL: SpoolId = SpoolId(1 << 40);
@@ -45,7 +50,12 @@ pub(super) struct World {
     pub(super) log: TestLog,
     pub(super) sink: TestSink,
     pub(super) cluster: Cluster,
-    pub(super) engine: Engine<TestLog, TestSink>,
+    pub(super) engine: Engine<ModelLog, TestSink>,
+    pub(super) park: Arc<Park<SimFs>>,
+    /// What topics that will not have them for now wait for is parked, and the log forgets it.
+    pub(super) parks: bool,
+    /// How often the log has forgotten something that is parked.
+    pub(super) parked: u64,
     pub(super) start: Instant,
     pub(super) elapsed: Duration,
     pub(super) random: u64,
@@ -196,8 +206,9 @@ impl World {
     }
 
     pub(super) fn new(seed: u64) -> Self {
-        let (log, sink) = (TestLog::default(), TestSink::default());
-        let engine = engine(&log, &sink, Positions::fresh(SPOOL, Seq::FIRST), seed);
+        let (log, sink, park) =
+            (TestLog::default(), TestSink::default(), Arc::new(parking::open(&SimFs::default())));
+        let engine = engine(&log, &park, &sink, Positions::fresh(SPOOL, Seq::FIRST), seed);
         let mut cluster = Cluster { id: 7, ..Cluster::default() };
         cluster.missing.insert(TopicName::new("late").unwrap());
         Self {
@@ -205,6 +216,9 @@ impl World {
             sink,
             cluster,
             engine,
+            park,
+            parks: false,
+            parked: 0,
             start: Instant::now(),
             elapsed: Duration::ZERO,
             random: seed,
@@ -293,7 +307,8 @@ impl World {
         }
         let missing_topic_after = self.missing_topic_after;
         let settings = Settings { journal: true, missing_topic_after, routes, ..settings() };
-        let (log, sink) = (self.log.clone(), self.sink.clone());
+        self.reopen_park();
+        let (log, sink) = (ParkedLog::new(self.log.clone(), Arc::clone(&self.park)), self.sink.clone());
         let known = (positions.letters, positions.replaying.clone());
         self.engine = Engine::new(log, sink, settings, router, positions, seed);
         self.restore_letters(known);
@@ -431,7 +446,7 @@ impl World {
             self.start(seed);
         } else {
             let known = (positions.letters, positions.replaying.clone());
-            self.engine = engine(&self.log, &self.sink, positions, seed);
+            self.engine = engine(&self.log, &self.park, &self.sink, positions, seed);
             self.restore_letters(known);
         }
         self.tell_topology();
@@ -442,7 +457,7 @@ impl World {
         if blocks > 0 {
             let index = self.random(blocks);
             let dropped = self.random(2) == 0;
-            let range = self.log.lose(index, dropped).unwrap();
+            let Some(range) = self.log.lose(index, dropped) else { return };
             self.lost.extend((range.first.0..range.end.0).map(Seq));
         }
     }
@@ -461,6 +476,7 @@ impl World {
             17 if kills => self.kill(),
             18 if self.random(2) == 0 => self.replay(),
             18 if losses => self.lose_a_block(),
+            18 if self.parks => self.park_some(),
             _ => self.pump(),
         }
         self.check_account();
@@ -576,13 +592,15 @@ pub(super) fn check_order_of_keys<'a>(log: impl Iterator<Item = &'a Record>) {
 
 pub(super) fn engine(
     log: &TestLog,
+    park: &Arc<Park<SimFs>>,
     sink: &TestSink,
     positions: Positions,
     seed: u64,
-) -> Engine<TestLog, TestSink> {
+) -> Engine<ModelLog, TestSink> {
     sink.tracked.lock().unwrap().clear();
+    let log = ParkedLog::new(log.clone(), Arc::clone(park));
     let router = Box::new(|stream: &StreamName| Ways::to(TopicName::new(stream.as_str()).ok()));
-    let mut engine = Engine::new(log.clone(), sink.clone(), settings(), router, positions, seed);
+    let mut engine = Engine::new(log, sink.clone(), settings(), router, positions, seed);
     engine.link(true);
     engine
 }

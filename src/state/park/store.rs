@@ -1,0 +1,314 @@
+//! The files of a park, and what they cover.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::codec::{self, About, Parked};
+use super::reader::ParkReader;
+use crate::disk::{DiskError, EntryKind, File, Fs, insist, make_way};
+use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SeqRange, SpoolId, TopicName};
+
+const SUFFIX: &str = ".parked";
+/// What a file is called while it is written.
+const NEW: &str = "new";
+
+/// Where the events of a lane are that wait for topics of a destination.
+#[must_use]
+pub fn directory(data_dir: &Path, lane: &LaneName, destination: &DestinationName) -> PathBuf {
+    data_dir.join("parked").join(lane.as_str()).join(destination.as_str())
+}
+
+/// What keeps events from being parked.
+#[derive(Debug, thiserror::Error)]
+pub enum ParkError {
+    /// The quota.
+    #[error("{bytes} bytes are parked already, and {more} more would be beyond the limit of {limit}")]
+    Full {
+        /// That there are.
+        bytes: u64,
+        /// That were to come.
+        more: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The room that is to stay free.
+    #[error("{available} bytes are free on its file system, {reserve} are to stay free (spool.reserve)")]
+    Reserve {
+        /// That are free.
+        available: u64,
+        /// That are to stay free.
+        reserve: u64,
+    },
+    /// An event that no file can hold.
+    #[error("the block of events {0} is larger than any that can be parked")]
+    TooLarge(SeqRange),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// The park of a (lane, destination).
+#[derive(Debug)]
+pub struct Park<F: Fs> {
+    pub(super) fs: F,
+    pub(super) spool: SpoolId,
+    data_dir: PathBuf,
+    directory: PathBuf,
+    lane: LaneName,
+    destination: DestinationName,
+    limit: u64,
+    reserve: u64,
+    files: Mutex<Files>,
+}
+
+/// Whose park it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    /// The data directory's identity.
+    pub spool: SpoolId,
+    /// Where events come from.
+    pub lane: &'a LaneName,
+    /// Where they were to go.
+    pub destination: &'a DestinationName,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    topics: BTreeMap<TopicName, BTreeMap<Seq, Piece>>,
+    bytes: u64,
+}
+
+/// A file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) path: PathBuf,
+    /// Every event of the topic with one of these numbers stands in it.
+    pub(super) covers: SeqRange,
+    bytes: u64,
+}
+
+impl<F: Fs> Park<F> {
+    /// Looks at what is parked. Of a file no more is looked at than its name and size.
+    ///
+    /// # Errors
+    /// When a directory is there and can't be listed: what it holds must not be forgotten.
+    pub fn open(fs: &F, data_dir: &Path, whose: Whose<'_>) -> Result<Self, DiskError> {
+        let directory = directory(data_dir, whose.lane, whose.destination);
+        let mut files = Files::default();
+        for (name, kind) in listed(fs, &directory)? {
+            let topic = TopicName::new(&name).ok().filter(|_| kind == EntryKind::Directory);
+            if let Some(topic) = topic {
+                let pieces = pieces(fs, &directory.join(&name))?;
+                files.bytes = pieces.values().fold(files.bytes, |sum, piece| sum.saturating_add(piece.bytes));
+                files.topics.insert(topic, pieces);
+            }
+        }
+        let Whose { spool, lane, destination } = whose;
+        let (lane, destination) = (lane.clone(), destination.clone());
+        let (fs, files) = (fs.clone(), Mutex::new(files));
+        let data_dir = data_dir.to_owned();
+        Ok(Self { fs, spool, data_dir, directory, lane, destination, limit: 0, reserve: 0, files })
+    }
+
+    /// With at most `limit` bytes, and `reserve` left free on the file system; without this, nothing is parked.
+    #[must_use]
+    pub fn bounded(self, limit: u64, reserve: u64) -> Self {
+        Self { limit, reserve, ..self }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disk it is on.
+    #[must_use]
+    pub fn fs(&self) -> &F {
+        &self.fs
+    }
+
+    /// Bytes of all files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files().bytes
+    }
+
+    /// Bytes that there may be.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// The lowest number that is covered for any topic.
+    #[must_use]
+    pub fn first(&self) -> Option<Seq> {
+        self.files().topics.values().filter_map(|pieces| pieces.keys().next().copied()).min()
+    }
+
+    /// Up to where everything of `topic` from `position` on is covered: `position` itself if it is not.
+    #[must_use]
+    pub fn covered(&self, topic: &TopicName, position: Seq) -> Seq {
+        let files = self.files();
+        let Some(pieces) = files.topics.get(topic) else { return position };
+        let mut upto = position;
+        while let Some(further) = holding(pieces, upto) {
+            upto = further.covers.end;
+        }
+        upto
+    }
+
+    /// Makes `blocks`, which are all of the topic's with numbers in `covers`, durable.
+    ///
+    /// # Errors
+    /// [`ParkError`]; then nothing is covered that was not before.
+    pub fn keep(&self, topic: &TopicName, covers: SeqRange, blocks: &[Parked]) -> Result<(), ParkError> {
+        let bytes = self.encode(topic, covers, blocks)?;
+        let more = bytes.len() as u64;
+        let held = self.bytes();
+        if held.saturating_add(more) > self.limit {
+            return Err(ParkError::Full { bytes: held, more, limit: self.limit });
+        }
+        let available = self.fs.space(&self.data_dir).map_or(u64::MAX, |space| space.available);
+        if available.saturating_sub(more) < self.reserve {
+            return Err(ParkError::Reserve { available, reserve: self.reserve });
+        }
+        let directory = self.directory.join(topic.as_str());
+        let path = self.write(&directory, covers, &bytes)?;
+        let mut files = self.files();
+        files.bytes = files.bytes.saturating_add(more);
+        let replaced = files
+            .topics
+            .entry(topic.clone())
+            .or_default()
+            .insert(covers.first, Piece { path, covers, bytes: more });
+        files.bytes = files.bytes.saturating_sub(replaced.map_or(0, |piece| piece.bytes));
+        Ok(())
+    }
+
+    fn encode(&self, topic: &TopicName, covers: SeqRange, blocks: &[Parked]) -> Result<Vec<u8>, ParkError> {
+        let events = blocks.iter().map(|block| block.range.len()).sum();
+        let mut bytes = Vec::new();
+        let Self { spool, lane, destination, .. } = self;
+        codec::put_header(&mut bytes, &About { spool: *spool, lane, destination, topic, covers, events });
+        for block in blocks {
+            if !codec::put(&mut bytes, self.spool, block) {
+                return Err(ParkError::TooLarge(block.range));
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// DURABILITY: a file's bytes are durable before it has its name, and its name before anybody hears of it.
+    fn write(&self, directory: &Path, covers: SeqRange, bytes: &[u8]) -> Result<PathBuf, DiskError> {
+        let fs = &self.fs;
+        fs.create_dir(directory).map_err(DiskError::io("create", directory))?;
+        let new = directory.join(NEW);
+        match insist(|| fs.remove(&new)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => make_way(fs, &new)?,
+            _ => {}
+        }
+        let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
+        file.allocate(bytes.len() as u64).map_err(DiskError::io("reserve room for", &new))?;
+        file.write_at(bytes, 0).map_err(DiskError::io("write", &new))?;
+        file.sync_data().map_err(DiskError::io("sync", &new))?;
+        let path = directory.join(format!("{:020}-{:020}{SUFFIX}", covers.first.0, covers.end.0));
+        fs.rename(&new, &path).map_err(DiskError::io("rename", &new))?;
+        fs.sync_dir(directory).map_err(DiskError::io("sync", directory))?;
+        Ok(path)
+    }
+
+    /// Nobody needs any more what is covered below the number that `below` says for a topic: those files go. What can't be
+    /// deleted now is tried again the next time.
+    ///
+    /// # Errors
+    /// The first refusal of the disk.
+    pub fn forget(&self, below: impl Fn(&TopicName) -> Seq) -> Result<(), DiskError> {
+        let mut files = self.files();
+        let Files { topics, bytes } = &mut *files;
+        for (topic, pieces) in &mut *topics {
+            let below = below(topic);
+            while let Some(piece) = pieces.first_entry().filter(|piece| piece.get().covers.end <= below) {
+                let path = &piece.get().path;
+                match insist(|| self.fs.remove(path)) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(DiskError::io("delete", path)(e));
+                    }
+                    _ => *bytes = bytes.saturating_sub(piece.remove().bytes),
+                }
+            }
+        }
+        topics.retain(|_, pieces| !pieces.is_empty());
+        Ok(())
+    }
+
+    /// The first file of each topic that covers something at or beyond `from`.
+    pub(super) fn from(&self, from: Seq) -> Vec<(TopicName, Piece)> {
+        let files = self.files();
+        let first = files.topics.iter().filter_map(|(topic, pieces)| {
+            let piece =
+                holding(pieces, from).or_else(|| pieces.range(from..).next().map(|(_, piece)| piece))?;
+            Some((topic.clone(), piece.clone()))
+        });
+        first.collect()
+    }
+
+    /// Whether `seq` is covered for any topic, and up to where that holds or does not hold.
+    #[must_use]
+    pub fn reach(&self, seq: Seq) -> (bool, Seq) {
+        let files = self.files();
+        let covered =
+            files.topics.values().filter_map(|pieces| holding(pieces, seq)).map(|p| p.covers.end).max();
+        let next =
+            files.topics.values().filter_map(|pieces| pieces.range(seq..).next().map(|(from, _)| *from));
+        covered.map_or_else(|| (false, next.min().unwrap_or(Seq(u64::MAX))), |end| (true, end))
+    }
+
+    /// The segment that the first block with numbers in `range` was in, if one is parked and can be read.
+    #[must_use]
+    pub fn segment_in(self: &Arc<Self>, range: SeqRange) -> Option<SegmentId> {
+        self.reader().segment_in(range)
+    }
+
+    /// Reads what is parked.
+    #[must_use]
+    pub fn reader(self: &Arc<Self>) -> ParkReader<F> {
+        ParkReader::new(Arc::clone(self))
+    }
+}
+
+/// The file that covers `seq`, the one that reaches furthest.
+fn holding(pieces: &BTreeMap<Seq, Piece>, seq: Seq) -> Option<&Piece> {
+    let before = pieces.range(..=seq).rev().take(2).map(|(_, piece)| piece);
+    before.filter(|piece| seq < piece.covers.end).max_by_key(|piece| piece.covers.end)
+}
+
+pub(super) fn listed<F: Fs>(fs: &F, directory: &Path) -> Result<Vec<(String, EntryKind)>, DiskError> {
+    match insist(|| fs.list(directory)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => {
+            let listed = listed.map_err(DiskError::io("list", directory))?;
+            Ok(listed.into_iter().map(|entry| (entry.name, entry.kind)).collect())
+        }
+    }
+}
+
+fn pieces<F: Fs>(fs: &F, directory: &Path) -> Result<BTreeMap<Seq, Piece>, DiskError> {
+    let mut pieces = BTreeMap::new();
+    for (name, kind) in listed(fs, directory)? {
+        let Some(covers) = covers(&name).filter(|_| kind == EntryKind::File) else { continue };
+        let path = directory.join(&name);
+        let size = insist(|| fs.open_read(&path)).and_then(|file| file.size());
+        let bytes = size.unwrap_or_else(|error| {
+            tracing::error!(path = %path.display(), %error, "parked events can't be read");
+            0
+        });
+        pieces.insert(covers.first, Piece { path, covers, bytes });
+    }
+    Ok(pieces)
+}
+
+fn covers(name: &str) -> Option<SeqRange> {
+    let (from, upto) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+    let (from, upto) = (from.parse().ok()?, upto.parse().ok()?);
+    (from < upto).then(|| SeqRange::new(Seq(from), Seq(upto)))
+}
