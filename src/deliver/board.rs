@@ -23,6 +23,7 @@ struct Posted {
     settled_below: Seq,
     totals: Totals,
     view: View,
+    possibly_doubled: u64,
     up: bool,
     ever_up: bool,
     last_error: Option<LastError>,
@@ -53,9 +54,9 @@ impl Board {
     }
 
     /// What the engine shows, and that its thread is alive.
-    pub fn post_view(&self, view: View, now: UnixMillis) {
+    pub fn post_view(&self, view: View, possibly_doubled: u64, now: UnixMillis) {
         self.with(|p| {
-            p.view = view;
+            (p.view, p.possibly_doubled) = (view, possibly_doubled);
             p.seen = now;
         });
     }
@@ -121,6 +122,7 @@ impl Board {
                 in_flight: p.view.in_flight,
                 parked: p.view.parked.min(lag_events),
                 waiting: waiting.collect(),
+                possibly_doubled: p.possibly_doubled,
                 last_error: p.last_error.clone(),
             }
         })

@@ -94,6 +94,7 @@ fn status(trouble: bool) -> status::Status {
             in_flight: 50,
             parked: 7,
             waiting: vec![status::Waiting { topic: "orders".into(), reason: "it is missing".into() }],
+            possibly_doubled: 0,
             last_error: trouble.then_some(error),
         }],
         accounts: vec![status::Account {
