@@ -108,6 +108,8 @@ pub struct Destination {
     pub parked_bytes: u64,
     /// Topics that hold back their own events, with the reason.
     pub waiting: Vec<Waiting>,
+    /// Events sent again since the process started though it is not known whether they had arrived.
+    pub possibly_doubled: u64,
     /// The last thing that went wrong.
     pub last_error: Option<LastError>,
 }

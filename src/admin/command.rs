@@ -5,6 +5,9 @@ use hyper::body::Body;
 use hyper::header;
 use hyper::{Method, Request};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::ids::DestinationName;
 
 /// A body has this many bytes at most: a hundred thousand numbers.
 const MAX_BODY: usize = 1 << 20;
@@ -16,6 +19,8 @@ pub enum Command {
     Replay(Vec<u64>),
     /// `POST /dead-letters/purge`: throws them away.
     Purge(Vec<u64>),
+    /// `POST /destinations/abandon`: gives up what is in doubt at a destination.
+    Abandon(DestinationName),
 }
 
 /// A command that can't be done.
@@ -36,8 +41,14 @@ struct Letters {
     ids: Vec<u64>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    destination: String,
+}
+
 /// Paths that take a `POST`.
-pub(super) const PATHS: [&str; 2] = ["/dead-letters/replay", "/dead-letters/purge"];
+pub(super) const PATHS: [&str; 3] = ["/dead-letters/replay", "/dead-letters/purge", "/destinations/abandon"];
 
 /// Whether a request is meant to change something here.
 pub(super) fn is_command<B>(request: &Request<B>) -> bool {
@@ -66,10 +77,22 @@ where
     let body = body.map_err(|e| {
         CommandError::Wrong(format!("the body can't be read, or is longer than {MAX_BODY} bytes: {e}"))
     })?;
-    let letters: Letters = serde_json::from_slice(&body.to_bytes())
-        .map_err(|e| CommandError::Wrong(format!("the body is not {{\"ids\": [1, 2]}}: {e}")))?;
+    let body = body.to_bytes();
     match head.uri.path() {
-        "/dead-letters/replay" => Ok(Command::Replay(letters.ids)),
-        _ => Ok(Command::Purge(letters.ids)),
+        "/dead-letters/replay" => letters(&body).map(Command::Replay),
+        "/dead-letters/purge" => letters(&body).map(Command::Purge),
+        _ => {
+            let Named { destination } = shaped(&body, r#"{"destination": "home"}"#)?;
+            let name = DestinationName::new(&destination).map_err(|e| CommandError::Wrong(e.to_string()))?;
+            Ok(Command::Abandon(name))
+        }
     }
+}
+
+fn letters(body: &[u8]) -> Result<Vec<u64>, CommandError> {
+    shaped::<Letters>(body, r#"{"ids": [1, 2]}"#).map(|letters| letters.ids)
+}
+
+fn shaped<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, CommandError> {
+    serde_json::from_slice(body).map_err(|e| CommandError::Wrong(format!("the body is not {example}: {e}")))
 }

@@ -55,6 +55,7 @@ impl Facts for Fake {
             parked: 0,
             parked_bytes: 0,
             waiting: vec![Waiting { topic: "orders".into(), reason: "it is missing".into() }],
+            possibly_doubled: 0,
             last_error: Some(LastError {
                 at: 1,
                 code: Some(6),
@@ -343,16 +344,22 @@ async fn post(address: SocketAddr, path: &str, kind: &str, body: &str) -> Reply 
 async fn dead_letters_are_sent_again_or_purged_by_a_post_of_json_and_by_nothing_else() {
     let run = running(Limits::DEFAULT);
     let json = "application/json";
-    for (path, done) in [("/dead-letters/replay", "Replay([1, 2])"), ("/dead-letters/purge", "Purge([1, 2])")]
-    {
-        let reply = post(run.address(), path, json, r#"{"ids": [1, 2]}"#).await;
+    let ids = r#"{"ids": [1, 2]}"#;
+    for (path, body, done) in [
+        ("/dead-letters/replay", ids, "Replay([1, 2])"),
+        ("/dead-letters/purge", ids, "Purge([1, 2])"),
+        ("/destinations/abandon", r#"{"destination": "home"}"#, "Abandon(DestinationName(\"home\"))"),
+    ] {
+        let reply = post(run.address(), path, json, body).await;
         assert_eq!((reply.code, reply.json()["done"].as_str()), (200, Some(done)));
         // What a form on a web page elsewhere can send.
         assert_eq!(post(run.address(), path, "text/plain", r#"{"ids": [1, 2]}"#).await.code, 400);
-        for wrong in ["", "[1]", "{}", r#"{"ids": [-1]}"#, r#"{"ids": [1], "all": true}"#] {
+        for wrong in
+            ["", "[1]", "{}", r#"{"ids": [-1]}"#, r#"{"ids": [1], "all": true}"#, r#"{"destination": 7}"#]
+        {
             let reply = post(run.address(), path, json, wrong).await;
             assert_eq!(reply.code, 400, "{wrong}");
-            assert!(reply.body.contains("ids"), "{}", reply.body);
+            assert!(reply.body.contains("the body is not"), "{}", reply.body);
         }
         assert_eq!(
             post(run.server.metrics_address().unwrap(), path, json, r#"{"ids": [1]}"#).await.code,

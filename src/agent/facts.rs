@@ -1,5 +1,6 @@
 //! What the agent says of itself to the admin server.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,6 +11,7 @@ use crate::admin;
 use crate::admin::{Command, CommandError};
 use crate::deliver::{Delivery, unix_now};
 use crate::disk::RealFs;
+use crate::ids::DestinationName;
 use crate::source::Sources;
 use crate::spool::Life;
 use crate::state::ledger::{Ledger, LedgerError, Page, Query, SledLedger};
@@ -76,6 +78,41 @@ impl Facts {
         self.letters.remove(&there).map_err(|e| CommandError::Failed(e.to_string()))?;
         tracing::warn!(count = there.len(), "dead letters were purged");
         Ok(serde_json::json!({ "purged": there.len(), "unknown": ids.len() - there.len() }))
+    }
+}
+
+/// What is in doubt.
+impl Facts {
+    fn abandon(&self, name: &DestinationName) -> Result<serde_json::Value, CommandError> {
+        let mine: Vec<_> = self.lanes.deliveries().filter(|d| d.board().destination() == name).collect();
+        if mine.is_empty() {
+            let known: BTreeSet<_> =
+                self.lanes.deliveries().map(|d| d.board().destination().to_string()).collect();
+            let known: Vec<_> = known.into_iter().collect();
+            return Err(CommandError::Wrong(format!(
+                "the agent has no destination {name}; it has {}. One that is no longer configured has to be configured \
+                 again first",
+                known.join(", ")
+            )));
+        }
+        let mut lanes = Vec::new();
+        for delivery in mine {
+            let lane = delivery.board().lane();
+            let events = delivery.abandon().ok_or_else(|| {
+                CommandError::Failed(format!("the delivery to {name} in lane {lane} does not answer"))
+            })?;
+            if events > 0 {
+                tracing::warn!(%lane, destination = %name, events, "what was in doubt is given up: it is sent anew, and may be there twice");
+                lanes.push(serde_json::json!({ "lane": lane, "events": events }));
+            }
+        }
+        let events: u64 = lanes.iter().filter_map(|lane| lane["events"].as_u64()).sum();
+        if events == 0 {
+            return Err(CommandError::Wrong(format!(
+                "nothing is in doubt at destination {name}: what waits for it has not been sent, and is sent when it answers"
+            )));
+        }
+        Ok(serde_json::json!({ "destination": name, "events": events, "lanes": lanes }))
     }
 }
 
@@ -164,6 +201,7 @@ impl admin::Facts for Facts {
         match command {
             Command::Replay(ids) => self.replay(&ids),
             Command::Purge(ids) => self.purge(&ids),
+            Command::Abandon(name) => self.abandon(&name),
         }
     }
 

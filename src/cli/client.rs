@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{ConfigFiles, Failure};
@@ -122,6 +123,12 @@ impl From<ClientError> for Failure {
     }
 }
 
+/// What the agent says of a command that is wrong.
+#[derive(Debug, Deserialize)]
+struct Said {
+    message: String,
+}
+
 /// Asks one agent.
 #[derive(Debug)]
 pub struct Client {
@@ -157,6 +164,20 @@ impl Client {
         self.ask("POST", path, body)
     }
 
+    /// As [`Client::post`]; what the agent says is wrong with what was asked is wrong usage, in its own words.
+    ///
+    /// # Errors
+    /// [`Failure`] with the exit code and the message.
+    pub(super) fn command(&self, path: &str, body: &str) -> Result<String, Failure> {
+        self.post(path, body).map_err(|error| match error {
+            ClientError::Refused { code: 400, ref body, .. } => {
+                let said: Option<Said> = serde_json::from_str(body).ok();
+                said.map_or_else(|| Failure::usage(&error), |said| Failure::usage(said.message))
+            }
+            error => error.into(),
+        })
+    }
+
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<String, ClientError> {
         let deadline = Instant::now() + self.whole;
         let mut stream = self.connect()?;
@@ -168,7 +189,7 @@ impl Client {
         if code == 200 || (code == 503 && path.starts_with("/readyz")) {
             return Ok(body.to_owned());
         }
-        let body = body.chars().take(500).collect();
+        let body = body.chars().take(2000).collect();
         Err(ClientError::Refused { address: self.address.clone(), path: path.to_owned(), code, body })
     }
 

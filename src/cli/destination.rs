@@ -1,4 +1,6 @@
-//! `spoolway destination`: what is kept for a destination that is no more.
+//! `spoolway destination`: what is kept for a destination that is no more, or will not come back.
+
+mod abandon;
 
 use std::path::Path;
 
@@ -26,6 +28,9 @@ pub struct DestinationArgs {
 enum Command {
     /// Give up what waits for a destination that is no longer configured.
     Forget(ForgetArgs),
+    /// Give up what is in doubt at a cluster that will not come back: what was sent there and never answered is sent anew, where
+    /// its streams go now, and counted as possibly doubled. The running agent does it.
+    Abandon(abandon::AbandonArgs),
 }
 
 /// What `spoolway destination forget` takes.
@@ -87,6 +92,7 @@ pub fn run(args: &DestinationArgs, general: &General) -> Outcome {
     general.start_logs();
     match &args.command {
         Command::Forget(args) => forget(args),
+        Command::Abandon(args) => abandon::abandon(args),
     }
 }
 

@@ -32,8 +32,16 @@ enum Command {
     Show(show::ShowArgs),
     /// Send letters again to the destination that refused them, under the topic their stream has by now. They are pending
     /// until they are delivered, or dead letters again.
+    #[command(
+        override_usage = "spoolway dlq replay [OPTIONS] <ID>...\n       spoolway dlq replay [OPTIONS] --all\n       \
+        spoolway dlq replay [OPTIONS] --destination <NAME> | --topic <NAME> | --stream <NAME> | --reason <WORD>"
+    )]
     Replay(change::ReplayArgs),
     /// Throw letters away, for good.
+    #[command(
+        override_usage = "spoolway dlq purge [OPTIONS] --yes <ID>...\n       spoolway dlq purge [OPTIONS] --yes --all\n       \
+        spoolway dlq purge [OPTIONS] --yes --destination <NAME> | --topic <NAME> | --stream <NAME> | --reason <WORD>"
+    )]
     Purge(change::PurgeArgs),
 }
 

@@ -24,6 +24,7 @@ struct Posted {
     totals: Totals,
     view: View,
     parked_bytes: u64,
+    possibly_doubled: u64,
     up: bool,
     ever_up: bool,
     last_error: Option<LastError>,
@@ -54,9 +55,9 @@ impl Board {
     }
 
     /// What the engine shows, and that its thread is alive.
-    pub fn post_view(&self, view: View, now: UnixMillis) {
+    pub fn post_view(&self, view: View, possibly_doubled: u64, now: UnixMillis) {
         self.with(|p| {
-            p.view = view;
+            (p.view, p.possibly_doubled) = (view, possibly_doubled);
             p.seen = now;
         });
     }
@@ -128,6 +129,7 @@ impl Board {
                 parked: p.view.parked.min(lag_events),
                 parked_bytes: p.parked_bytes,
                 waiting: waiting.collect(),
+                possibly_doubled: p.possibly_doubled,
                 last_error: p.last_error.clone(),
             }
         })

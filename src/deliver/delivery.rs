@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -32,6 +32,9 @@ use crate::state::letters::Letters;
 use crate::state::park::Park;
 use crate::state::positions::{Positions, Store, StoreError};
 use crate::state::routes::RouteHistory;
+
+/// The producer's task comes round within this.
+const ABANDONING: Duration = Duration::from_secs(3);
 
 /// What a delivery is made of.
 pub struct Parts<'a, F: Fs> {
@@ -101,6 +104,11 @@ impl Sink for Producer {
 
     fn renew(&self) {
         Producer::renew(self);
+    }
+
+    fn recall_unsent(&self) {
+        // How many come back is seen by their outcomes.
+        drop(Producer::recall(self, false));
     }
 }
 
@@ -196,6 +204,13 @@ impl Delivery {
     /// Sends dead letters of its own again, by their numbers.
     pub fn replay(&self, letters: Vec<u64>) {
         self.inbox.replay(letters);
+    }
+
+    /// Gives up what is in doubt: its events go where they are routed, and are counted, since they may have arrived. Blocking;
+    /// says how many there were, `None` if the producer does not answer.
+    #[must_use]
+    pub fn abandon(&self) -> Option<u64> {
+        self.producer.recall(true).recv_timeout(ABANDONING).ok()
     }
 
     /// Whether its thread or its producer has ended though nobody closed it.

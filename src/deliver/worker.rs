@@ -38,6 +38,8 @@ const CHEAP_SAVE: Duration = Duration::from_millis(1);
 const JOURNALED_SAVE: Duration = Duration::from_millis(50);
 /// What is due waits this long for a journal that can't be written.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(3);
+/// So long before the end of a stop, windows that have not been sent yet are asked back.
+const LAST_CALL: Duration = Duration::from_millis(500);
 /// A costlier one may take at most one part in so many of the time; what was acknowledged meanwhile may be
 /// doubled by a kill.
 const SAVE_SHARE: u32 = 20;
@@ -170,6 +172,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 Wake::WhenTold => self.inbox.wait(self.patience(&rounds, None)),
             };
             self.read(mail, &mut rounds);
+            self.recall(&rounds);
             // INVARIANT: what was acknowledged is saved before the next window of its partition is sent, or stands in
             // the journal with that one: so a kill leaves one window a partition in doubt and no more.
             self.save_when_due(&mut rounds);
@@ -181,6 +184,13 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let save = rounds.dirty.then_some(rounds.save_after);
         let next = [wake, save, rounds.closing].into_iter().flatten().fold(rounds.round_after, Instant::min);
         next.saturating_duration_since(Instant::now())
+    }
+
+    /// At the end, what was never sent is not left in doubt.
+    fn recall(&self, rounds: &Rounds) {
+        if let Some(deadline) = rounds.closing {
+            self.engine.recall_unsent(Instant::now() + LAST_CALL >= deadline);
+        }
     }
 
     fn is_over(&self, rounds: &Rounds) -> bool {
@@ -243,9 +253,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             return;
         }
         rounds.round_after = now + ROUND;
-        self.board.post_view(self.engine.view(), unix_now());
         self.board.post_parked(self.park.bytes());
         self.counts.possibly_doubled.inc_by(self.engine.take_possibly_doubled());
+        self.board.post_view(self.engine.view(), self.counts.possibly_doubled.get(), unix_now());
         if let Some(message) = self.engine.take_error() {
             let hint = "see the spool's disk; `spoolway spool verify` says what is damaged".to_owned();
             self.error(LinkError { code: None, message, hint }, rounds);
@@ -438,7 +448,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             self.state_error(&message, rounds);
         }
         self.release(rounds);
-        self.board.post_view(self.engine.view(), unix_now());
+        self.counts.possibly_doubled.inc_by(self.engine.take_possibly_doubled());
+        self.board.post_view(self.engine.view(), self.counts.possibly_doubled.get(), unix_now());
         let left = self.engine.view().in_flight;
         if left > 0 {
             let destination = self.names.destination.as_str();

@@ -76,6 +76,11 @@ pub enum Outcome {
         /// Whether it may be in the log all the same.
         may_be_doubled: bool,
     },
+    /// It was asked back ([`Producer::recall`](super::Producer::recall)). What it holds is free to go elsewhere.
+    Returned {
+        /// It may have been appended, and nobody knows; else it was never sent.
+        in_doubt: bool,
+    },
     /// Certainly not appended, and it can't be sent for now: the topic or partition is missing, forbidden or
     /// has no leader. Send the same events again once [`Observer::topology`] shows a change, or after a while.
     Deferred {

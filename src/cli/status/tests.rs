@@ -95,6 +95,7 @@ fn status(trouble: bool) -> status::Status {
             parked: 7,
             parked_bytes: 0,
             waiting: vec![status::Waiting { topic: "orders".into(), reason: "it is missing".into() }],
+            possibly_doubled: 0,
             last_error: trouble.then_some(error),
         }],
         accounts: vec![status::Account {

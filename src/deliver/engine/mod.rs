@@ -66,6 +66,8 @@ pub trait Sink: Send + 'static {
     fn send(&self, window: Window);
     /// Asks for another producer id; it comes back through [`Engine::producer_id`].
     fn renew(&self) {}
+    /// Asks for the windows back that were never sent; they come back as their outcomes.
+    fn recall_unsent(&self) {}
     /// Asks for what the cluster knows of a topic; it comes back through [`Engine::topology`].
     fn track(&self, topic: TopicName);
 }
@@ -388,6 +390,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// Stops reading; what is in windows is still sent, at once.
     pub fn close(&mut self) {
         self.closing = true;
+    }
+
+    /// Has windows given back that were never sent, so that they are not in doubt when this process ends: what there is no
+    /// way for now, or with `all` whatever there is.
+    pub fn recall_unsent(&self, all: bool) {
+        if all || !self.link_up {
+            self.sink.recall_unsent();
+        }
     }
 
     /// Whether nothing waits to be sent or answered.

@@ -153,13 +153,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.free(name, &window.parts, window.again);
         self.fence(name, partition, &window, false);
         self.possibly_doubled += u64::from(window.parts.count());
-        // The readers may be past them by now.
-        if self.sides.contains_key(name) {
-            self.set_apart(name);
-        } else {
-            self.discard_unsent(name);
-            self.rewind_main();
-        }
+        self.read_anew(name);
         let draw = self.draw();
         if let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) {
             line.counter = Dense::fresh((draw >> 48) as u16);

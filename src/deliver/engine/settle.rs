@@ -1,5 +1,6 @@
 //! What became of windows: settling, counting, and what a refusal means.
 
+use super::super::counters::Dense;
 use super::super::line::InFlight;
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
@@ -28,6 +29,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
             Outcome::Forgotten { batch, may_be_doubled } => {
                 self.renew(&name, partition, window, batch, may_be_doubled);
+                None
+            }
+            Outcome::Returned { in_doubt } => {
+                self.returned(&name, partition, &window, in_doubt);
                 None
             }
             Outcome::Deferred { code, message } => {
@@ -83,6 +88,33 @@ impl<L: Log, S: Sink> Engine<L, S> {
             accepted,
             doubtful,
             restamped: window.restamped,
+        }
+    }
+
+    /// A window was asked back. One that a person has given up may have arrived: what of it goes out anew is counted.
+    fn returned(&mut self, name: &TopicName, partition: i32, window: &InFlight, in_doubt: bool) {
+        if in_doubt {
+            self.free(name, &window.parts, window.again);
+            self.fence(name, partition, window, false);
+            self.possibly_doubled += u64::from(window.parts.count());
+        } else {
+            self.take_back(name, partition, window);
+        }
+        self.read_anew(name);
+        let draw = self.draw();
+        let line = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition));
+        if let Some(line) = line.filter(|_| in_doubt) {
+            line.counter = Dense::fresh((draw >> 48) as u16);
+        }
+    }
+
+    /// Events of a topic are free again that its reader may be past by now.
+    pub(super) fn read_anew(&mut self, name: &TopicName) {
+        if self.sides.contains_key(name) {
+            self.set_apart(name);
+        } else {
+            self.discard_unsent(name);
+            self.rewind_main();
         }
     }
 

@@ -93,6 +93,20 @@ impl Board {
         }
     }
 
+    /// Has front windows given back: those in doubt, or else those that were never sent. Returns how many events they hold.
+    pub(super) fn recall(&mut self, in_doubt: bool) -> u64 {
+        let mut events = 0;
+        for (id, slot) in self.slots.iter_mut().enumerate() {
+            events += slot.recall(in_doubt);
+            if slot.is_recalled() && matches!(slot.phase, Phase::Waiting | Phase::Blocked) {
+                slot.phase = Phase::Ready;
+                self.blocked.remove(&id);
+                self.ready.push_back(id);
+            }
+        }
+        events
+    }
+
     /// Whether a blocked slot will give back its window before long.
     pub(super) fn has_impatient(&self) -> bool {
         self.blocked.iter().filter_map(|id| self.slots.get(*id)).any(|slot| !slot.is_doubtful())

@@ -1,5 +1,6 @@
 //! The handle and its mailbox.
 
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
@@ -19,6 +20,11 @@ pub(super) enum Command {
     Send(Window),
     Track(TopicName),
     Renew,
+    /// Gives back windows that are in doubt, or else those that were never sent; tells how many events that are.
+    Recall {
+        in_doubt: bool,
+        told: SyncSender<u64>,
+    },
 }
 
 /// Takes commands without ever blocking. Bounded by its users: a window a partition, a topic a stream.
@@ -83,6 +89,15 @@ impl Producer {
     /// Asks for another producer id; [`Observer::producer_id`] tells it.
     pub fn renew(&self) {
         self.mailbox.put(Command::Renew);
+    }
+
+    /// Gives windows back, as [`Outcome::Returned`](crate::kafka::Outcome::Returned): those that are in doubt, which a person
+    /// has given up, or else those of which not a byte has left this host. What is on its way at the moment is given back when it
+    /// turns out to be unanswered. Says how many events that are, once the task has come round.
+    pub fn recall(&self, in_doubt: bool) -> Receiver<u64> {
+        let (told, events) = mpsc::sync_channel(1);
+        self.mailbox.put(Command::Recall { in_doubt, told });
+        events
     }
 
     /// Whether its task has ended though nobody closed it: a panic. Nothing is sent any more.

@@ -96,6 +96,8 @@ pub(super) struct Slot {
     renewals: u32,
     /// The identity was renewed while the front window was in doubt.
     may_be_doubled: bool,
+    /// The front window was asked back.
+    recalled: bool,
     /// Since when the front window has nowhere to go.
     nowhere_since: Option<Instant>,
     backoff: Backoff,
@@ -117,6 +119,7 @@ impl Slot {
             forgotten: false,
             renewals: 0,
             may_be_doubled: false,
+            recalled: false,
             nowhere_since: None,
             backoff: Backoff::new(seed),
         }
@@ -138,7 +141,7 @@ impl Slot {
         (self.doubtful, self.may_be_doubled) = flags.unwrap_or_default();
         self.look = self.doubtful;
         (self.doubtful_since, self.first_doubt) = (None, None);
-        (self.forgotten, self.nowhere_since) = (false, None);
+        (self.forgotten, self.recalled, self.nowhere_since) = (false, false, None);
         self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
     }
 
@@ -189,6 +192,34 @@ impl Slot {
         let journaled = self.journaled().filter(|_| self.look)?.clone();
         self.phase = Phase::Looking;
         Some(journaled)
+    }
+
+    /// Asks the front window back if it is in doubt, or else if it was never sent. Returns how many events it holds.
+    pub(super) fn recall(&mut self, in_doubt: bool) -> u64 {
+        let on_its_way = matches!(self.phase, Phase::Flying(_) | Phase::Looking);
+        if self.doubtful != in_doubt || on_its_way && !in_doubt {
+            return 0;
+        }
+        let count = self.front().map_or(0, |w| w.batch.count());
+        self.recalled |= count > 0;
+        u64::from(count)
+    }
+
+    pub(super) fn is_recalled(&self) -> bool {
+        self.recalled
+    }
+
+    /// Gives the front window back if it was asked back; nobody else may have a hand in it.
+    pub(super) fn returned(&mut self) -> Option<Step> {
+        if !self.recalled {
+            return None;
+        }
+        let in_doubt = self.doubtful;
+        if in_doubt && self.journaled().is_none() {
+            // What follows must not be taken for it.
+            self.renew();
+        }
+        Some(self.settle(Outcome::Returned { in_doubt }))
     }
 
     /// Where the front window was sent is gone, and nothing of it can be in what has its name now.

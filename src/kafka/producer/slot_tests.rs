@@ -151,6 +151,7 @@ proptest! {
                 Outcome::Acked { may_be_doubled: false, .. } => prop_assert_eq!(times, 1, "{}", id),
                 Outcome::Acked { .. } => prop_assert!(times >= 1, "{}", id),
                 Outcome::Refused { .. } | Outcome::Deferred { .. } | Outcome::Forgotten { .. } => prop_assert_eq!(times, 0, "{}", id),
+                Outcome::Returned { .. } => prop_assert!(false, "{} was not asked back", id),
             }
         }
         prop_assert!(broker.log.is_sorted(), "reordered: {:?}", broker.log);
@@ -388,4 +389,40 @@ fn a_window_of_another_cluster_needs_a_new_identity_and_was_not_doubled() {
     slot.push(journaled(1, true));
     slot.wants_look(now).unwrap();
     assert!(matches!(settled(Some(slot.is_foreign())), Outcome::Forgotten { may_be_doubled: false, .. }));
+}
+
+#[test]
+fn a_window_that_is_asked_back_comes_back_and_on_its_way_only_when_it_is_not_answered() {
+    let (mut slot, now) = (slot(), Instant::now());
+    assert_eq!((slot.recall(true), slot.recall(false)), (0, 0), "there is none");
+    slot.push(journaled(1, false));
+    assert_eq!(slot.recall(true), 0, "it was never sent");
+    assert!(slot.returned().is_none());
+    assert_eq!(slot.recall(false), 2);
+    assert_eq!(settled(slot.returned()), Outcome::Returned { in_doubt: false });
+    assert!(slot.returned().is_none());
+
+    slot.push(journaled(2, false));
+    slot.send(1, (77, 0));
+    assert_eq!((slot.recall(true), slot.recall(false)), (0, 0), "nobody knows yet");
+    slot.unanswered(now);
+    slot.send(1, (77, 0));
+    assert_eq!((slot.recall(false), slot.recall(true)), (0, 3));
+    assert!(
+        matches!(settled(Some(slot.answered(&result(0), now))), Outcome::Acked { .. }),
+        "it was answered after all"
+    );
+
+    slot.push(window(3, Stamp::Event));
+    let first = slot.send(1, (7, 0));
+    slot.unanswered(now);
+    assert_eq!(slot.recall(true), 4);
+    assert_eq!(settled(slot.returned()), Outcome::Returned { in_doubt: true });
+    slot.push(window(4, Stamp::Event));
+    let next = slot.send(1, (7, 0));
+    assert_eq!(
+        (next.producer_id, next.epoch),
+        (first.producer_id, first.epoch + 1),
+        "a broker that has the first takes the next for another"
+    );
 }

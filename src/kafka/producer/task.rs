@@ -159,6 +159,14 @@ impl Task {
                 self.producer = None;
                 return;
             }
+            Command::Recall { in_doubt, told } => {
+                let events = self.board.recall(in_doubt);
+                let brokers: Vec<i32> = self.links.keys().copied().collect();
+                brokers.into_iter().for_each(|broker| self.abandon_outbox(broker));
+                // Whoever asked may have gone.
+                let _gone = told.send(events);
+                return;
+            }
             Command::Send(window) => {
                 let topic = window.topic.clone();
                 self.board.push(window);
@@ -174,6 +182,13 @@ impl Task {
     pub(super) fn route(&mut self, now: Instant) {
         while let Some(id) = self.board.next_ready() {
             let Some(slot) = self.board.slot(id) else { continue };
+            if let Some(step) = slot.returned() {
+                self.board.put(id);
+                if let Step::Settled(window, outcome) = step {
+                    self.reporter.observer.settled(window, outcome);
+                }
+                continue;
+            }
             match self.cluster.place(&slot.topic, slot.partition) {
                 Place::Leader(broker) => {
                     if let Some(journaled) = slot.wants_look(now) {

@@ -75,6 +75,13 @@ proptest! {
     }
 
     #[test]
+    fn what_is_in_doubt_and_given_up_is_sent_anew_in_order_and_nothing_else_is_doubled(seed: u64) {
+        let mut world = World::exact(seed, None);
+        world.abandoned = Some(0);
+        play(world, 300, false);
+    }
+
+    #[test]
     fn what_is_refused_becomes_a_dead_letter_once_and_the_rest_arrives(seed: u64) {
         let mut world = World::exact(seed, None);
         world.cluster.poison = 7;

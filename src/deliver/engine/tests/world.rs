@@ -14,7 +14,7 @@ use super::parking::{self, ModelLog};
 use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
 use crate::disk::sim::SimFs;
 use crate::ids::{DestinationName, Incarnation, LaneName, Seq, SpoolId, StreamName, TopicName};
-use crate::kafka::Outcome;
+use crate::kafka::{Outcome, Window};
 use crate::state::journal::{Intent, fold};
 use crate::state::letters::Stored;
 use crate::state::park::Park;
@@ -62,6 +62,8 @@ pub(super) struct World {
     /// Events of windows that were appended though their process never heard of it.
     pub(super) unheard: u64,
     pub(super) lost: BTreeSet<Seq>,
+    /// Events of windows that a person has given up though they may have arrived; `None`: nobody does such things.
+    pub(super) abandoned: Option<u64>,
     /// Events of windows that a process left in doubt.
     pub(super) in_doubt: u64,
     pub(super) book: Option<Book>,
@@ -224,6 +226,7 @@ impl World {
             random: seed,
             unheard: 0,
             lost: BTreeSet::new(),
+            abandoned: None,
             in_doubt: 0,
             book: None,
             letters: Store::default(),
@@ -398,9 +401,17 @@ impl World {
         let in_doubt = window.journaled.as_ref().is_some_and(|j| j.doubtful);
         let outcome = if self.cluster.missing.contains(&window.topic) && in_doubt {
             // It stays in doubt.
-            return self.sink.sent.lock().unwrap().push(window);
+            return match self.abandons() {
+                true => self.abandon(&window),
+                false => self.sink.sent.lock().unwrap().push(window),
+            };
         } else if self.cluster.missing.contains(&window.topic) {
             Outcome::Deferred { code: 3, message: "missing".into() }
+        } else if faults && in_doubt && self.abandons() {
+            return self.abandon(&window);
+        } else if faults && !in_doubt && self.random(16) == 0 {
+            // It was never sent, and is asked back.
+            Outcome::Returned { in_doubt: false }
         } else if faults && !in_doubt && self.random(8) == 0 {
             let code = [10, 87][self.random(2)];
             Outcome::Refused { code, message: "no".into(), records: vec![] }
@@ -413,10 +424,24 @@ impl World {
                 if self.random(2) == 0 {
                     self.cluster.memory.clear();
                 }
+                if self.abandons() {
+                    return self.abandon(&window);
+                }
             }
             self.cluster.produce(&window, unheard)
         };
         let _ = self.engine.settled(window.id, outcome, self.now());
+    }
+
+    fn abandons(&mut self) -> bool {
+        self.abandoned.is_some() && self.random(2) == 0
+    }
+
+    /// A person gives up a window that is in doubt.
+    fn abandon(&mut self, window: &Window) {
+        self.abandoned = self.abandoned.map(|events| events + u64::from(window.batch.count()));
+        let told = self.engine.settled(window.id, Outcome::Returned { in_doubt: true }, self.now());
+        assert_eq!(told, None);
     }
 
     /// SIGKILL: what was in flight was appended or not, and nobody heard.
@@ -514,6 +539,7 @@ impl World {
         for ((topic, partition), log) in &self.cluster.logs {
             log.iter().for_each(|(h, _)| *times_seen.entry(h.seq).or_default() += 1);
             let exact = self.book.as_ref().is_some_and(|b| !b.flips) && self.lost.is_empty();
+            let exact = exact && self.abandoned.is_none();
             if !kills || exact {
                 let counters: Vec<_> = log.iter().map(|(h, _)| h.counter.value).collect();
                 assert_eq!(counters, (0..log.len() as u64).collect::<Vec<_>>(), "{topic}/{partition}");
@@ -534,12 +560,14 @@ impl World {
             (1..end.0).map(Seq).filter(|s| !times_seen.contains_key(s) && !self.lost.contains(s)).collect();
         assert_eq!(missing, [], "lost");
         let doubled: u64 = times_seen.values().map(|n| n - 1).sum();
-        let allowed = match &self.book {
-            None => self.unheard,
-            Some(_) if self.lost.is_empty() => 0,
-            // A window that can't be built again is given up, and those of its events that can be read go out anew.
-            Some(_) => self.in_doubt,
-        };
+        let allowed = self.abandoned.unwrap_or_default();
+        let allowed = allowed
+            + match &self.book {
+                None => self.unheard,
+                Some(_) if self.lost.is_empty() => 0,
+                // A window that can't be built again is given up, and those of its events that can be read go out anew.
+                Some(_) => self.in_doubt,
+            };
         let of = |seq: Seq| {
             let logs = self
                 .cluster
