@@ -21,6 +21,8 @@ pub struct Entry {
     pub name: String,
     /// What stands there.
     pub kind: EntryKind,
+    /// Its inode number; 0 where that is not known.
+    pub inode: u64,
 }
 
 /// Room on a file system, in bytes.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirEntryExt as _;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,7 @@ fn entry(entry: &fs::DirEntry) -> io::Result<Option<Entry>> {
         t if t.is_dir() => EntryKind::Directory,
         _ => EntryKind::Other,
     };
-    Ok(Some(Entry { name, kind }))
+    Ok(Some(Entry { name, kind, inode: entry.ino() }))
 }
 
 /// The directory that holds `path`; `.` for a bare name.

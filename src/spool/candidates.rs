@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::{EntryKind, File, Fs, insist};
 use crate::ids::{SegmentId, Seq, SpoolId};
 
+use super::catalogue::{self, Catalogue, Known, WORTH};
 use super::error::{OpenError, is_damage};
 use super::format::{BlockHeader, DATA_START, MAX_HEADER, SEGMENT_COPY, SegmentHeader};
 use super::names;
@@ -43,18 +44,26 @@ pub(super) fn candidates<F: Fs>(
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(OpenError::io("list", dir)(e)),
     };
-    let mut named = Vec::new();
+    let mut known = Catalogue::new();
+    if entries.len() >= WORTH && access == Access::Owner {
+        known = catalogue::read(fs, dir, identity.spool, identity.lane.as_str());
+    }
+    let (mut named, mut found) = (Vec::new(), Vec::new());
     for entry in entries {
         let Some(id) = names::parse_segment(&entry.name) else { continue };
         *highest = (*highest).max(id);
         let path = dir.join(&entry.name);
-        if entry.kind == EntryKind::File {
+        let is_file = entry.kind == EntryKind::File;
+        if let Some(Known { len, header }) = known.remove(&(id, entry.inode)).filter(|_| is_file) {
+            let (begins, header) = (Some(header.base), Some(header));
+            found.push(Candidate { id, name_fits: true, path, len, header, begins, blank: false });
+        } else if is_file {
             named.push(Named { id, path });
         } else {
             tracing::error!(path = %path.display(), "not a file, though it has a segment's name: left alone");
         }
     }
-    let mut found = looked_at(fs, &named, identity, access)?;
+    found.extend(looked_at(fs, &named, identity, access)?);
     found.iter().for_each(|c| *highest = (*highest).max(c.id));
     in_order(&mut found);
     Ok(found)

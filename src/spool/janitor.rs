@@ -10,6 +10,7 @@ use crate::ids::{SegmentId, Seq};
 use crate::sabotage::{self, Bug};
 
 use super::active::{Prepared, prepare};
+use super::catalogue::{self, WORTH};
 use super::floor::Floor;
 use super::host::Stamp;
 use super::shared::Shared;
@@ -174,6 +175,7 @@ impl<F: Fs> Janitor<F> {
         if todo.pressure {
             self.lock().making_room = false;
         }
+        chores.note_headers();
         if let Some(id) = todo.prepare {
             let shared = &chores.shared;
             let done = prepare(shared.data.fs(), &shared.dir, id, self.allocation);
@@ -234,11 +236,21 @@ pub(super) struct Chores<F: Fs> {
     freed: u64,
     /// The last deletion failed, which has been said, and is tried again.
     stuck: bool,
+    /// The last segment when the catalogue was written.
+    noted: SegmentId,
 }
 
 impl<F: Fs> Chores<F> {
     pub(super) fn new(shared: Arc<Shared<F>>, floor: Floor<F>) -> Self {
-        Self { shared, floor, released_at: BTreeMap::new(), retained: false, freed: 0, stuck: false }
+        Self {
+            shared,
+            floor,
+            released_at: BTreeMap::new(),
+            retained: false,
+            freed: 0,
+            stuck: false,
+            noted: SegmentId(0),
+        }
     }
 
     /// Gives back what was reserved and not used, and makes the seal durable. Neither is needed for what was
@@ -249,6 +261,24 @@ impl<F: Fs> Chores<F> {
                 self.shared.metrics.fsync_errors.inc();
                 tracing::warn!(lane = %self.shared.name, error = %e, "a closed segment could not be trimmed");
             }
+        }
+    }
+
+    /// Writes the headers of many segments into one file, so that the next start need not open each. It is a convenience: what
+    /// can't be written is said and left.
+    fn note_headers(&mut self) {
+        let (count, last) = {
+            let table = self.shared.table();
+            (table.segments.len(), table.segments.last_key_value().map_or(SegmentId(0), |(id, _)| *id))
+        };
+        if count < WORTH || last.0.saturating_sub(self.noted.0) < WORTH as u64 {
+            return;
+        }
+        self.noted = last;
+        let table = self.shared.table().clone();
+        let Shared { dir, data, name, .. } = self.shared.as_ref();
+        if let Err(error) = catalogue::write(data.fs(), dir, data.spool_id(), &table) {
+            tracing::warn!(lane = %name, %error, "the headers of segments could not be noted: the next start opens each");
         }
     }
 

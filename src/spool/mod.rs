@@ -19,6 +19,7 @@
 mod active;
 mod block;
 mod candidates;
+mod catalogue;
 mod data_dir;
 mod encoder;
 mod error;

@@ -12,6 +12,10 @@ pub(super) const INCARNATION: &str = "incarnation";
 pub(super) const LANES: &str = "lanes";
 /// The file, in a lane, that says what was deleted and why.
 pub(super) const FLOOR: &str = "floor";
+/// The file, in a lane of many segments, that says what their headers say.
+pub(super) const CATALOGUE: &str = "catalogue";
+/// What it is called while it is written.
+pub(super) const CATALOGUE_NEW: &str = "catalogue.new";
 const SUFFIX: &str = ".seg";
 const DIGITS: usize = 20;
 

@@ -262,6 +262,10 @@ impl World {
                 Node::Directory => EntryKind::Directory,
                 Node::Other => EntryKind::Other,
             },
+            inode: match node {
+                Node::File(id) => id.saturating_add(1),
+                Node::Directory | Node::Other => 0,
+            },
         };
         Ok(names.iter().map(entry).collect())
     }

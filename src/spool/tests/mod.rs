@@ -3,6 +3,7 @@
 
 mod append;
 mod beside;
+mod catalogue;
 mod damage;
 mod faults;
 mod inspect;

@@ -1,0 +1,149 @@
+//! Headers of many segments in one file: what a start learns from it is what the files say.
+
+use super::super::candidates::candidates;
+use super::super::catalogue;
+use super::super::format::{DATA_START, Predecessor, SegmentHeader, Verdict};
+use super::super::names;
+use super::super::recover::Access;
+use super::super::table::{Segment, Table};
+use super::super::walk::Identity;
+use crate::disk::sim::SimFs;
+use crate::disk::{File, Fs};
+use crate::ids::{LaneName, RunId, SegmentId, Seq, SpoolId};
+use std::path::{Path, PathBuf};
+
+const SPOOL: SpoolId = SpoolId(7);
+const COUNT: u64 = 300;
+
+fn dir() -> &'static Path {
+    Path::new("/data/lanes/main")
+}
+
+fn path(id: u64) -> PathBuf {
+    dir().join(names::segment(SegmentId(id)))
+}
+
+fn segment(id: u64) -> Segment {
+    Segment {
+        id: SegmentId(id),
+        path: path(id),
+        base: Seq(id * 10),
+        end: Seq(id * 10 + 10),
+        end_offset: DATA_START + id,
+        bytes: DATA_START + id,
+        created: Some(id as i64),
+        verdict: Verdict::Closed,
+        readable: true,
+    }
+}
+
+/// A lane of so many segments, without events: their headers are all that a start looks at.
+fn lane() -> (SimFs, Table) {
+    let (fs, mut table) = (SimFs::default(), Table::default());
+    fs.create_dir(dir()).unwrap();
+    for id in 1..=COUNT {
+        let (now, before) = (segment(id), segment(id - 1));
+        let header = SegmentHeader {
+            incompat: 0,
+            spool: SPOOL,
+            run: RunId(0),
+            segment: now.id,
+            base: now.base,
+            created: id as i64,
+            predecessor: Predecessor {
+                segment: before.id,
+                end_offset: before.end_offset,
+                end: before.end,
+                verdict: Verdict::Closed,
+            },
+            lane: "main".to_owned(),
+        };
+        let file = fs.create(&now.path).unwrap();
+        file.write_at(&header.encode(), 0).unwrap();
+        file.truncate(now.bytes).unwrap();
+        table.segments.insert(now.id, now);
+    }
+    (fs, table)
+}
+
+/// What a start finds, and how many calls of the disk that takes.
+fn found(fs: &SimFs) -> (Vec<String>, u64) {
+    let identity = Identity { spool: SPOOL, lane: LaneName::new("main").unwrap(), segment: SegmentId(0) };
+    let before = fs.calls();
+    let mut highest = SegmentId(0);
+    let found = candidates(fs, dir(), &identity, Access::Owner, &mut highest).unwrap();
+    (found.iter().map(|c| format!("{c:?}")).chain([highest.to_string()]).collect(), fs.calls() - before)
+}
+
+fn catalogued() -> SimFs {
+    let (fs, table) = lane();
+    catalogue::write(&fs, dir(), SPOOL, &table).unwrap();
+    fs
+}
+
+#[test]
+fn a_start_that_has_the_headers_in_one_file_finds_the_same_and_opens_few_segments() {
+    let (fs, table) = lane();
+    let (each, calls) = found(&fs);
+    catalogue::write(&fs, dir(), SPOOL, &table).unwrap();
+    let (at_once, few) = found(&fs);
+    assert_eq!(each, at_once);
+    assert!(calls > 3 * COUNT && few < 20, "{calls} and {few} calls");
+}
+
+#[test]
+fn a_catalogue_that_is_damaged_cut_or_of_another_spool_says_nothing() {
+    let fs = catalogued();
+    let path = dir().join(names::CATALOGUE);
+    let bytes = fs.world().read(&path).unwrap();
+    let whole = catalogue::read(&fs, dir(), SPOOL, "main");
+    assert_eq!(whole.len() as u64, COUNT - 3);
+    assert!(catalogue::read(&fs, dir(), SpoolId(8), "main").is_empty());
+    for at in (0..bytes.len()).step_by(7) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        fs.tamper(|world| world.rot(&path, damaged)).unwrap();
+        assert!(catalogue::read(&fs, dir(), SPOOL, "main").is_empty(), "byte {at}");
+        fs.tamper(|world| world.rot(&path, bytes[..at].to_vec())).unwrap();
+        assert!(catalogue::read(&fs, dir(), SPOOL, "main").is_empty(), "cut at {at}");
+    }
+    fs.tamper(|world| world.obstruct(&path, true)).unwrap();
+    assert!(catalogue::read(&fs, dir(), SPOOL, "main").is_empty());
+    let (_, table) = lane();
+    catalogue::write(&fs, dir(), SPOOL, &table).unwrap();
+    assert!(!catalogue::read(&fs, dir(), SPOOL, "main").is_empty(), "what was in its place is set aside");
+}
+
+#[test]
+fn a_segment_that_is_another_file_by_now_is_looked_at_itself() {
+    let expected = |fs: &SimFs| {
+        let bare = SimFs::of(fs.world());
+        bare.remove(&dir().join(names::CATALOGUE)).unwrap();
+        found(&bare).0
+    };
+    // Two that have changed places, one whose place another has taken, one that is gone.
+    let swapped = catalogued();
+    let aside = dir().join("aside");
+    for (from, to) in [(path(7), aside.clone()), (path(9), path(7)), (aside, path(9))] {
+        swapped.rename(&from, &to).unwrap();
+    }
+    let taken = catalogued();
+    taken.rename(&path(11), &path(12)).unwrap();
+    let gone = catalogued();
+    gone.remove(&path(20)).unwrap();
+    for (fs, what) in [(swapped, "swapped"), (taken, "taken"), (gone, "gone")] {
+        assert_eq!(found(&fs).0, expected(&fs), "{what}");
+    }
+}
+
+#[test]
+fn only_what_was_closed_in_order_is_noted() {
+    let (fs, mut table) = lane();
+    let torn = Segment { verdict: Verdict::Torn, ..segment(50) };
+    table.segments.insert(torn.id, torn);
+    table.segments.remove(&SegmentId(100));
+    catalogue::write(&fs, dir(), SPOOL, &table).unwrap();
+    let known = catalogue::read(&fs, dir(), SPOOL, "main");
+    let missing: Vec<u64> = (1..=COUNT).filter(|id| known.keys().all(|(known, _)| known.0 != *id)).collect();
+    assert_eq!(missing, [1, 50, 51, 100, 101, COUNT - 1, COUNT]);
+}
