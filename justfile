@@ -16,6 +16,10 @@ test:
 test-kafka *filter:
     SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- {{filter}}
 
+# The same on Kafka 3.9: any version on Maven Central that the harness can start is chosen so
+test-kafka-39 *filter:
+    SPOOLWAY_KAFKA_VERSION=3.9.1 SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- {{filter}}
+
 # Only the tests on real file systems: power cuts, full and failing disks, kills at system calls (root; ext4, XFS, strace)
 test-disk *filter:
     SPOOLWAY_DISK_TESTS=required cargo test --test disk -- {{filter}}

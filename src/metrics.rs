@@ -146,6 +146,9 @@ metrics! {
     /// `spoolway_events_dead_lettered_total`
     dead_lettered: Family<LaneDestinationReason, Counter> = Family::default(),
         "spoolway_events_dead_lettered", "Events set aside for good";
+    /// `spoolway_dead_letters_copied_total`
+    letters_copied: Family<Destination, Counter> = Family::default(),
+        "spoolway_dead_letters_copied", "Dead letters copied to the topic of dead_letters.topic";
     /// `spoolway_events_dropped_total`
     dropped: Family<LaneDestinationReason, Counter> = Family::default(),
         "spoolway_events_dropped", "Events given up undelivered because the spool was full";
@@ -155,6 +158,9 @@ metrics! {
     /// `spoolway_events_restamped_total`
     restamped: Family<Destination, Counter> = Family::default(),
         "spoolway_events_restamped", "Events sent with the time of sending instead of their own";
+    /// `spoolway_events_expired_on_arrival_total`
+    expired: Family<LaneDestination, Counter> = Family::default(),
+        "spoolway_events_expired_on_arrival", "Events sent with times older than their topic keeps, which Kafka deletes when they come";
     /// `spoolway_spool_bytes`
     spool_bytes: Family<Lane, Gauge> = Family::default(),
         "spoolway_spool_bytes", "Bytes of the lane's segments on disk";

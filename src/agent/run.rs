@@ -219,6 +219,7 @@ async fn shut_down(stand: &Stand, facts: &Facts, stop: &CancellationToken) {
                 scope.spawn(move || delivery.close(deadline));
             }
         });
+        stand.stop_copying();
         stand.ledger.close();
     });
     for delivery in stand.lanes.deliveries() {

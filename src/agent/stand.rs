@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
 
@@ -12,7 +12,7 @@ use super::lanes::{Lanes, OpenLane};
 use super::opened::Opened;
 use crate::config::model::{self as config, Config, Destination};
 use crate::config::{LaneTable, RouteTable};
-use crate::deliver::{Crossing, Delivery, Need, Needs, Parts, Progress};
+use crate::deliver::{Copies, Crossing, Delivery, Means, Need, Needs, Parts, Progress};
 use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, Seq};
 use crate::metrics::Metrics;
@@ -22,7 +22,7 @@ use crate::state::handover;
 use crate::state::homes::{History, HomesFile};
 use crate::state::journal::Intent;
 use crate::state::ledger::SledLedger;
-use crate::state::letters::{self, Letters};
+use crate::state::letters::{self, Copied, Letters};
 use crate::state::positions::{self, Positions, StoreError};
 use crate::state::routes::RouteHistory;
 
@@ -32,6 +32,9 @@ pub(super) struct Stand {
     pub(super) lanes: Lanes,
     pub(super) ledger: Arc<SledLedger>,
     pub(super) letters: Arc<Letters<RealFs>>,
+    copies: Mutex<Option<Means<RealFs>>>,
+    copying: OnceLock<Copies>,
+    destinations: Vec<Destination>,
 }
 
 /// A lane that is to be opened.
@@ -131,7 +134,9 @@ impl Stand {
             crossings,
         };
         let lanes = readied.into_iter().map(|readied| makings.start(readied)).collect::<Result<_, _>>()?;
-        Ok(Self { lanes: Lanes::new(lanes, homes), data, ledger, letters })
+        let copies = Mutex::new(copies(&data, config, &letters, (metrics, runtime)));
+        let (copying, destinations) = (OnceLock::new(), config.destinations.clone());
+        Ok(Self { lanes: Lanes::new(lanes, homes), data, ledger, letters, copies, copying, destinations })
     }
 }
 
@@ -162,7 +167,48 @@ impl Stand {
     /// Begins to deliver.
     pub(super) fn go(&self) {
         self.lanes.deliveries().for_each(Delivery::go);
+        let means = self.copies.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match means.map(|means| Copies::start(means, &self.destinations)).transpose() {
+            Ok(Some(copies)) => drop(self.copying.set(copies)),
+            Ok(None) => {}
+            Err(error) => say_uncopied(&error),
+        }
     }
+
+    /// Ends what copies dead letters. Blocking.
+    pub(super) fn stop_copying(&self) {
+        self.copying.get().into_iter().for_each(Copies::close);
+    }
+}
+
+fn say_uncopied(error: &impl std::fmt::Display) {
+    tracing::error!(%error, "dead letters are not copied to their topic; they stay on disk");
+}
+
+/// What copies dead letters to their topic, if they have one.
+fn copies(
+    data: &DataDir,
+    config: &Config,
+    letters: &Arc<Letters<RealFs>>,
+    (metrics, runtime): (&Arc<Metrics>, &Handle),
+) -> Option<Means<RealFs>> {
+    let topic = config.dead_letters.topic.clone()?;
+    let copied = match Copied::open(&RealFs, data.path(), data.spool_id()) {
+        Ok(copied) => copied,
+        Err(error) => {
+            // Nothing beside the log keeps the agent from starting.
+            say_uncopied(&error);
+            return None;
+        }
+    };
+    Some(Means {
+        topic,
+        letters: Arc::clone(letters),
+        copied,
+        incarnation: data.life().incarnation,
+        metrics: Arc::clone(metrics),
+        runtime: runtime.clone(),
+    })
 }
 
 /// Destinations that have another name now take over what is known under the old one.

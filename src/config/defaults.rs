@@ -97,7 +97,7 @@ impl Destination {
 
 impl Default for DeadLetters {
     fn default() -> Self {
-        Self { max_size: 64 * MIB }
+        Self { max_size: 64 * MIB, topic: None }
     }
 }
 

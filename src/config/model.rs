@@ -36,6 +36,8 @@ pub struct Config {
 pub struct DeadLetters {
     /// `max_size` (default 64 MiB): bytes that dead letters may take.
     pub max_size: u64,
+    /// `topic` (default: none): each letter is also sent to this topic of its destination.
+    pub topic: Option<TopicName>,
 }
 
 /// `[relay]`

@@ -130,6 +130,7 @@ impl Board {
                 parked_bytes: p.parked_bytes,
                 waiting: waiting.collect(),
                 possibly_doubled: p.possibly_doubled,
+                notes: p.view.notes.clone(),
                 last_error: p.last_error.clone(),
             }
         })

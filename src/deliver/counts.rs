@@ -22,6 +22,7 @@ pub struct Counts {
     delivered: HashMap<TopicName, Counter>,
     seconds: Histogram,
     restamped: Counter,
+    expired: Counter,
     pub(super) possibly_doubled: Counter,
     pub(super) dropped: Counter,
 }
@@ -38,6 +39,7 @@ impl Counts {
             delivered: HashMap::new(),
             seconds: metrics.delivery_seconds.get_or_create(&pair).clone(),
             possibly_doubled: metrics.possibly_doubled.get_or_create(&pair).clone(),
+            expired: metrics.expired.get_or_create(&pair).clone(),
             restamped: metrics.restamped.get_or_create(&by_destination).clone(),
             dropped: metrics.dropped.get_or_create(&full).clone(),
             metrics: Arc::clone(metrics),
@@ -70,6 +72,7 @@ impl Counts {
             counter.inc_by(u64::from(delivered.count));
         }
         self.restamped.inc_by(u64::from(delivered.restamped));
+        self.expired.inc_by(u64::from(delivered.expired));
         self.possibly_doubled.inc_by(if delivered.doubtful { u64::from(delivered.count) } else { 0 });
         for (accepted, count) in &delivered.accepted {
             let millis = u64::try_from(now.saturating_sub(*accepted)).unwrap_or(0);

@@ -28,6 +28,8 @@ pub struct Open {
     pub counter: u64,
     /// How many of its events have a time of their own that is not their record's.
     pub restamped: u32,
+    /// How many of its events the topic deletes when they come: their time is older than it keeps.
+    pub expired: u32,
     /// Its events are dead letters that are sent again.
     pub again: bool,
 }
@@ -45,6 +47,8 @@ pub struct Sealed {
     pub counter: u64,
     /// How many of its events have a time of their own that is not their record's.
     pub restamped: u32,
+    /// How many of its events the topic deletes when they come: their time is older than it keeps.
+    pub expired: u32,
     /// It may be in the partition already, and nobody can tell.
     pub may_be_doubled: bool,
     /// Its events are dead letters that are sent again.
@@ -64,6 +68,10 @@ pub struct InFlight {
     pub counter: u64,
     /// How many of its events have a time of their own that is not their record's.
     pub restamped: u32,
+    /// How many of its events the topic deletes when they come: their time is older than it keeps.
+    pub expired: u32,
+    /// It may be in the partition already under an earlier identity, and nobody can tell.
+    pub may_be_doubled: bool,
     /// When it was handed to the producer.
     pub since: Instant,
     /// What stands, or is about to stand, in the journal; `None` without one.

@@ -25,6 +25,7 @@
 
 mod board;
 mod clock;
+mod copies;
 mod counters;
 mod counts;
 mod crossing;
@@ -48,6 +49,7 @@ mod ways;
 mod worker;
 
 pub use board::Board;
+pub use copies::{Copies, Means};
 pub use crossing::{Crossing, Progress};
 pub use delivery::{Delivery, Parts};
 pub use needs::{Need, Needed, Needs};

@@ -7,7 +7,7 @@ use super::counters::Dense;
 use super::line::Line;
 use super::sticky::{Candidate, Sticky};
 use crate::ids::TopicName;
-use crate::kafka::PartitionInfo;
+use crate::kafka::{PartitionInfo, Terms, TimeLimits, Times};
 use crate::state::positions::{Counter, TopicCounters};
 
 /// Whether a topic takes events.
@@ -45,8 +45,12 @@ pub struct Topic {
     pub batch_size: usize,
     /// Events a window may hold: few while it is found out which of them is refused.
     pub most: u32,
-    /// It takes no times of events, only the time of sending.
-    pub by_time_of_sending: bool,
+    /// Until then it is taken to accept no times of events, only the time of sending: it has refused one.
+    pub by_time_of_sending: Option<Instant>,
+    /// What is known of it besides where it is.
+    pub terms: Terms,
+    /// What was delivered last was deleted when it came: its time was older than the topic keeps.
+    pub expires: bool,
     /// Kafka's code for what keeps it from being written to at all, until something is written.
     pub missing: Option<i16>,
     restored: BTreeMap<i32, Counter>,
@@ -66,7 +70,9 @@ impl Topic {
             sticky: Sticky::new(seed),
             batch_size,
             most: u32::MAX,
-            by_time_of_sending: false,
+            by_time_of_sending: None,
+            terms: Terms::default(),
+            expires: false,
             missing: None,
             restored: saved.map(|s| s.partitions.clone()).unwrap_or_default(),
             restored_id: saved.map_or([0; 16], |s| s.id),
@@ -88,6 +94,23 @@ impl Topic {
             self.id = id;
         }
         partitions.clone_into(&mut self.partitions);
+    }
+
+    /// Takes over what the cluster says of its terms. Other bounds than before may fit where the old ones did not.
+    pub fn agree(&mut self, terms: Terms) {
+        if terms.times != self.terms.times {
+            self.by_time_of_sending = None;
+        }
+        self.terms = terms;
+    }
+
+    /// Which time stamps it takes, as far as is known.
+    #[must_use]
+    pub fn limits(&self) -> TimeLimits {
+        match self.terms.times {
+            Times::Known(limits) => limits,
+            Times::Unknown | Times::Awaited => TimeLimits::default(),
+        }
     }
 
     /// The line of a partition, made if need be.

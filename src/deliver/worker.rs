@@ -40,6 +40,8 @@ const JOURNALED_SAVE: Duration = Duration::from_millis(50);
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(3);
 /// So long before the end of a stop, windows that have not been sent yet are asked back.
 const LAST_CALL: Duration = Duration::from_millis(500);
+/// The same note is logged this often.
+const NOTES_EVERY: Duration = Duration::from_secs(3600);
 /// A costlier one may take at most one part in so many of the time; what was acknowledged meanwhile may be
 /// doubled by a kill.
 const SAVE_SHARE: u32 = 20;
@@ -114,6 +116,8 @@ pub(super) struct Rounds {
     closing: Option<Instant>,
     dropped: u64,
     pub(super) lines: Limit<String>,
+    /// Of [`View::notes`](super::engine::View::notes).
+    notes: Limit<String>,
     /// The dead letters could not be written; not to be tried before.
     pub(super) letters_after: Instant,
     /// Nothing is to be parked before.
@@ -146,6 +150,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             closing: None,
             dropped: self.engine.totals().dropped,
             lines: Limit::new(Duration::from_secs(30)),
+            notes: Limit::new(NOTES_EVERY),
             letters_after: start,
             park_after: start,
             replays: BTreeSet::new(),
@@ -254,8 +259,14 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         rounds.round_after = now + ROUND;
         self.board.post_parked(self.park.bytes());
+        let view = self.engine.view();
+        for note in &view.notes {
+            if rounds.notes.pass(note.as_str()).is_some() {
+                tracing::warn!(lane = %self.names.lane, destination = %self.names.destination, "{note}");
+            }
+        }
         self.counts.possibly_doubled.inc_by(self.engine.take_possibly_doubled());
-        self.board.post_view(self.engine.view(), self.counts.possibly_doubled.get(), unix_now());
+        self.board.post_view(view, self.counts.possibly_doubled.get(), unix_now());
         if let Some(message) = self.engine.take_error() {
             let hint = "see the spool's disk; `spoolway spool verify` says what is damaged".to_owned();
             self.error(LinkError { code: None, message, hint }, rounds);
@@ -468,6 +479,5 @@ pub(super) fn now() -> Now {
 
 /// Milliseconds since 1970.
 pub fn unix_now() -> UnixMillis {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+    crate::kafka::clock::unix_now()
 }

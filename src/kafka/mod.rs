@@ -27,6 +27,7 @@
 pub mod access;
 pub mod backoff;
 pub mod batch;
+pub(crate) mod clock;
 pub mod codec;
 pub mod connection;
 pub mod consume;
@@ -44,5 +45,5 @@ pub use consume::{ConsumeError, Consumer, ConsumerOptions, Fetched, FetchedRecor
 pub use header::{Counter, RecordHeader};
 pub use partitioner::{consistent, murmur2, partition_for_key};
 pub use producer::Producer;
-pub use topology::{PartitionInfo, TopicState, Topology};
+pub use topology::{PartitionInfo, Terms, TimeLimits, Times, TopicState, Topology};
 pub use window::{Journaled, LinkError, LinkState, Observer, Outcome, Window};

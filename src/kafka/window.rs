@@ -68,6 +68,12 @@ pub enum Outcome {
         /// Indices in the batch of the records at fault, where the broker says them (Produce 8).
         records: Vec<u32>,
     },
+    /// Certainly not appended, and not sent any more: its records carry their events' times, which have become too old
+    /// for the topic while it waited. Its events need the time of sending.
+    Stale {
+        /// An earlier identity of it may be in the log.
+        may_be_doubled: bool,
+    },
     /// Of a window with an identity from the journal: the broker will not have it under this identity, and it is not
     /// in the log (or nobody can tell: `may_be_doubled`). It needs a new identity, written down before it is sent.
     Forgotten {

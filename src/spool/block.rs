@@ -14,8 +14,12 @@ pub struct Block {
     pub count: u32,
     /// Their stream.
     pub stream: StreamName,
-    /// When they were accepted.
+    /// When they were accepted, by the wall clock as it was then.
     pub time: UnixMillis,
+    /// The boot in which that was, and the time since that boot: see [`Stamp`](super::host::Stamp).
+    pub boot: u64,
+    /// Nanoseconds.
+    pub monotonic: u64,
     /// The run their numbers belong to.
     pub run: RunId,
     /// The segment they stand in.

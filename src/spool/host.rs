@@ -16,7 +16,22 @@ pub struct Stamp {
     pub monotonic: u64,
 }
 
+/// A wall clock that has been corrected by more than this since a moment was recorded has jumped.
+const JUMP: UnixMillis = 60_000;
+
 impl Stamp {
+    /// When `earlier` was by the wall clock of this moment: a host that boots in 1970 learns the time later. What an
+    /// earlier boot recorded stands as it was recorded.
+    #[must_use]
+    pub fn corrected(self, earlier: Stamp) -> UnixMillis {
+        if earlier.boot == 0 || earlier.boot != self.boot || earlier.monotonic > self.monotonic {
+            return earlier.time;
+        }
+        let passed = i64::try_from(self.since(earlier).as_millis()).unwrap_or(i64::MAX);
+        let time = self.time.saturating_sub(passed);
+        if time.abs_diff(earlier.time) > JUMP.unsigned_abs() { time } else { earlier.time }
+    }
+
     /// Time passed since `earlier`, by the monotonic clock.
     #[must_use]
     pub fn since(self, earlier: Stamp) -> Duration {
@@ -97,4 +112,36 @@ fn is_container() -> bool {
     let variables = ["container", "KUBERNETES_SERVICE_HOST"];
     marks.iter().any(|path| std::path::Path::new(path).exists())
         || variables.iter().any(|name| std::env::var_os(name).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000_000_000;
+    const NOW: UnixMillis = 1_800_000_000_000;
+
+    #[test]
+    fn what_was_accepted_in_1970_has_its_time_once_the_clock_is_set() {
+        let booted = Stamp { time: 5_000, boot: 7, monotonic: 5_000_000_000 };
+        let now = Stamp { time: NOW, boot: 7, monotonic: booted.monotonic + HOUR };
+        assert_eq!(now.corrected(booted), NOW - 3_600_000);
+        let set_back = Stamp { time: NOW + 86_400_000, ..booted };
+        assert_eq!(now.corrected(set_back), NOW - 3_600_000, "a clock that was ahead");
+    }
+
+    #[test]
+    fn what_differs_little_or_was_recorded_in_another_boot_stands() {
+        let then = Stamp { time: NOW - 3_600_000 - 59_000, boot: 7, monotonic: HOUR };
+        let now = Stamp { time: NOW, boot: 7, monotonic: 2 * HOUR };
+        assert_eq!(now.corrected(then), then.time, "clocks are trimmed all the time");
+        let booted = Stamp { time: 5_000, ..then };
+        for other in [
+            Stamp { boot: 8, ..booted },
+            Stamp { boot: 0, ..booted },
+            Stamp { monotonic: 3 * HOUR, ..booted },
+        ] {
+            assert_eq!(now.corrected(other), 5_000);
+        }
+    }
 }

@@ -21,6 +21,7 @@ use super::data_dir::DataDir;
 use super::error::OpenError;
 use super::floor::Floor;
 use super::gate::Gate;
+use super::host::Stamp;
 use super::janitor::{Chores, Janitor};
 use super::names;
 use super::queue::{Answer, Request};
@@ -288,6 +289,12 @@ impl<F: Fs> Lane<F> {
     #[must_use]
     pub fn spool_id(&self) -> SpoolId {
         self.handle.shared.data.spool_id()
+    }
+
+    /// The moment, by the clocks that blocks are stamped by.
+    #[must_use]
+    pub fn now(&self) -> Stamp {
+        self.handle.shared.data.host().now()
     }
 
     /// Every reader is durably past everything below `upto`: segments that end there or before may be deleted.

@@ -192,6 +192,8 @@ impl<F: Fs> Reader<F> {
                     count: u32::try_from(range.len()).unwrap_or(u32::MAX),
                     stream,
                     time: header.time,
+                    boot: header.boot,
+                    monotonic: header.monotonic,
                     run: header.run,
                     segment: header.segment,
                     payload,

@@ -20,7 +20,7 @@ const fn served(key: ApiKey, min: i16, max: i16, flexible: i16) -> Served {
 /// topic ids in Produce (13) and implicit transactions (12), and where rskafka, librdkafka and the Java
 /// client all still speak. librdkafka needs FindCoordinator and Fetch to be offered at all before it uses
 /// lz4, zstd and message format 2.
-pub(super) const SERVED: [Served; 8] = [
+pub(super) const SERVED: [Served; 11] = [
     served(ApiKey::Produce, 3, 9, 9),
     served(ApiKey::Fetch, 4, 11, 12),
     served(ApiKey::ListOffsets, 1, 5, 6),
@@ -29,6 +29,9 @@ pub(super) const SERVED: [Served; 8] = [
     served(ApiKey::ApiVersions, 0, 3, 3),
     served(ApiKey::CreateTopics, 2, 5, 5),
     served(ApiKey::InitProducerId, 0, 4, 2),
+    served(ApiKey::DescribeConfigs, 1, 3, 4),
+    served(ApiKey::SaslHandshake, 1, 1, i16::MAX),
+    served(ApiKey::SaslAuthenticate, 0, 1, 2),
 ];
 
 /// The entry of an API, whatever the version.

@@ -76,6 +76,23 @@ impl Target {
         self.cluster.topics.create(name, partitions, &self.cluster.options).map(|_| ())
     }
 
+    /// Sets a key of a topic's configuration, for DescribeConfigs to tell.
+    pub fn configure(&self, topic: &str, key: &str, value: &str) {
+        if let Some(topic) = self.cluster.topics.get(topic) {
+            topic.set(key, value);
+        }
+    }
+
+    /// A connection to a broker that stays within the process, so that a runtime whose clock is paused need not wait
+    /// for the kernel.
+    ///
+    /// # Errors
+    /// When nothing listens there.
+    #[cfg(test)]
+    pub(crate) fn dial(&self, address: &HostPort) -> std::io::Result<tokio::io::DuplexStream> {
+        listener::dial(&self.cluster, address)
+    }
+
     /// Deletes a topic and its batches; whether there was one. Made again, it has another id.
     pub fn delete_topic(&self, name: &str) -> bool {
         self.cluster.topics.remove(name)
@@ -96,6 +113,13 @@ impl Target {
         let found = self.cluster.topics.partition(topic, partition).ok_or_else(none)?;
         let path = || format!("{topic}-{partition}.log").into();
         found.log().batches().map_err(|source| TargetError::Log { path: path(), source })
+    }
+
+    /// The newest time of each batch of a partition from an offset on.
+    #[cfg(test)]
+    pub(crate) fn times_from(&self, topic: &str, partition: i32, offset: i64) -> Vec<i64> {
+        let found = self.cluster.topics.partition(topic, partition);
+        found.map(|p| p.log().times_from(offset)).unwrap_or_default()
     }
 
     /// Kills the brokers: every listener and connection is gone when this returns, no answer leaves, and a

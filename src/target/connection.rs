@@ -8,8 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::answer::{self, Answer, EncodeError};
 use super::cluster::Cluster;
@@ -34,7 +33,10 @@ pub(super) enum ConnectionError {
 
 /// Serves until the client leaves, a fault closes the connection, or something is wrong with it.
 /// `generation` is the gate's from before the connection was accepted.
-pub(super) async fn serve(cluster: &Cluster, node: i32, stream: TcpStream, generation: u64) {
+pub(super) async fn serve<S>(cluster: &Cluster, node: i32, stream: S, generation: u64)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let connection = Connection { cluster, node, stream, buffer: BytesMut::new() };
     let dropped = until(&cluster.gate, |gate| gate.generation != generation);
     tokio::select! {
@@ -46,16 +48,15 @@ pub(super) async fn serve(cluster: &Cluster, node: i32, stream: TcpStream, gener
     }
 }
 
-struct Connection<'a> {
+struct Connection<'a, S> {
     cluster: &'a Cluster,
     node: i32,
-    stream: TcpStream,
+    stream: S,
     buffer: BytesMut,
 }
 
-impl Connection<'_> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     async fn run(mut self) -> Result<(), ConnectionError> {
-        self.stream.set_nodelay(true)?;
         let idle = self.cluster.options.idle_timeout;
         loop {
             self.unstalled().await;

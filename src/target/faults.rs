@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
 
 use super::cluster::{Cluster, Node};
 use super::code::Code;
@@ -128,6 +129,11 @@ impl Faults {
         self.plan(topic, partition, ProduceFault::AppendAndRefuse(code), times);
     }
 
+    /// Takes back what is planned for produce requests.
+    pub fn clear_planned(&self) {
+        self.cluster.plan(super::plan::Plan::clear_produce);
+    }
+
     fn plan(&self, topic: &str, partition: i32, fault: ProduceFault, times: u32) {
         self.cluster.plan(|plan| plan.add(Some((topic.to_owned(), partition)), fault, times));
     }
@@ -141,6 +147,12 @@ impl Faults {
     /// The next `times` requests for a producer id get `code`.
     pub fn refuse_producer_ids(&self, code: Code, times: u32) {
         self.cluster.plan(|plan| plan.refuse_producer_ids(code, times));
+    }
+
+    /// The next `times` calls of one kind (Kafka's number for it) get `code` wherever an answer has room for one, and nothing
+    /// of them is done.
+    pub fn refuse_calls(&self, call: ApiKey, code: Code, times: u32) {
+        self.cluster.plan(|plan| plan.refuse_calls(call, code, times));
     }
 
     /// The next `times` requests of any kind are answered with `body` behind a right correlation id (and a

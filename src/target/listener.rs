@@ -4,7 +4,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::cluster::{Cluster, Node};
@@ -80,13 +81,36 @@ async fn accept(cluster: &Arc<Cluster>, node: &Node, listener: &TcpListener) {
         until(&cluster.gate, |gate| !gate.stalled).await;
         let Ok(slot) = Arc::clone(&node.slots).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => welcome(cluster, node.id, stream, slot),
+            Ok((stream, _)) => match stream.set_nodelay(true) {
+                Ok(()) => welcome(cluster, node.id, stream, slot),
+                Err(error) => tracing::debug!(%error, "target: a connection died as it was accepted"),
+            },
             Err(error) => tracing::debug!(%error, "target: a connection was not accepted"),
         }
     }
 }
 
-fn welcome(cluster: &Arc<Cluster>, node: i32, stream: TcpStream, slot: OwnedSemaphorePermit) {
+/// See [`Target::dial`](super::Target::dial).
+#[cfg(test)]
+pub(super) fn dial(
+    cluster: &Arc<Cluster>,
+    address: &crate::config::model::HostPort,
+) -> io::Result<tokio::io::DuplexStream> {
+    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    let node = cluster.nodes.iter().find(|node| node.advertised == *address).ok_or_else(refused)?;
+    if cluster.gate.borrow().link != Link::Up {
+        return Err(refused());
+    }
+    let slot = Arc::clone(&node.slots).try_acquire_owned().map_err(|_| refused())?;
+    let (near, far) = tokio::io::duplex(1 << 20);
+    welcome(cluster, node.id, far, slot);
+    Ok(near)
+}
+
+fn welcome<S>(cluster: &Arc<Cluster>, node: i32, stream: S, slot: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
+{
     let gate = *cluster.gate.borrow();
     // INVARIANT: a connection that a cut or a death overtook while it was being accepted is not served; the
     // link can't have come up again in between, since that waits for the acceptor that runs this.

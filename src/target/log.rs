@@ -152,6 +152,13 @@ impl Log {
         self.index.iter().find(|e| e.max_timestamp >= time).map(|e| (e.base_offset, e.max_timestamp))
     }
 
+    /// The newest time of each batch from `offset` on.
+    #[cfg(test)]
+    pub(super) fn times_from(&self, offset: i64) -> Vec<i64> {
+        let from = self.index.partition_point(|e| e.base_offset < offset);
+        self.index.iter().skip(from).map(|e| e.max_timestamp).collect()
+    }
+
     /// Every batch with its header.
     pub(super) fn batches(&self) -> io::Result<Vec<(BatchHeader, Bytes)>> {
         let mut all = Vec::with_capacity(self.index.len());

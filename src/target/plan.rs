@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
 
 use super::code::{self, Code};
 
@@ -44,6 +45,7 @@ pub(super) struct Plan {
     throttle: (Duration, u32),
     producer_ids: (Code, u32),
     raw_answers: VecDeque<Bytes>,
+    calls: Vec<(ApiKey, Code, u32)>,
 }
 
 /// Takes one off a counter.
@@ -58,6 +60,10 @@ impl Plan {
         if times > 0 {
             self.produce.push_back(Rule { partition, fault, left: times });
         }
+    }
+
+    pub(super) fn clear_produce(&mut self) {
+        self.produce.clear();
     }
 
     /// The first planned fault for this partition, used up by one.
@@ -95,6 +101,18 @@ impl Plan {
 
     pub(super) fn strike_producer_id(&mut self) -> Code {
         if strike(&mut self.producer_ids.1) { self.producer_ids.0 } else { code::NONE }
+    }
+
+    pub(super) fn refuse_calls(&mut self, key: ApiKey, code: Code, times: u32) {
+        self.calls.retain(|(k, ..)| *k != key);
+        self.calls.push((key, code, times));
+    }
+
+    /// The code for the next call of this kind, used up by one.
+    pub(super) fn strike_call(&mut self, key: ApiKey) -> Option<Code> {
+        let (_, code, left) = self.calls.iter_mut().find(|(k, _, left)| *k == key && *left > 0)?;
+        *left -= 1;
+        Some(*code)
     }
 
     pub(super) fn answer_raw(&mut self, body: &Bytes, times: u32) {

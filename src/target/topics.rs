@@ -16,6 +16,18 @@ pub(super) struct Topic {
     pub(super) name: String,
     pub(super) id: [u8; 16],
     pub(super) partitions: Vec<Arc<Partition>>,
+    settings: Mutex<BTreeMap<String, String>>,
+}
+
+impl Topic {
+    /// What was set of its configuration. It is told, and nothing else comes of it.
+    pub(super) fn settings(&self) -> BTreeMap<String, String> {
+        lock(&self.settings).clone()
+    }
+
+    pub(super) fn set(&self, key: &str, value: &str) {
+        lock(&self.settings).insert(key.to_owned(), value.to_owned());
+    }
 }
 
 /// One partition: its leader and its log. Neither lock is held across an await or a sync.
@@ -116,7 +128,8 @@ impl Topics {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|e| TargetError::Random(std::io::Error::other(e.to_string())))?;
         let partitions = (0..partitions).map(|index| partition(name, index, options));
-        let topic = Topic { name: name.to_owned(), id, partitions: partitions.collect::<Result<_, _>>()? };
+        let partitions = partitions.collect::<Result<_, _>>()?;
+        let topic = Topic { name: name.to_owned(), id, partitions, settings: Mutex::default() };
         let topic = Arc::new(topic);
         lock(&self.by_name).insert(name.to_owned(), Arc::clone(&topic));
         Ok(topic)

@@ -13,6 +13,8 @@ use crate::support::process::{Process, Signal, scratch};
 pub struct Broker {
     /// Port of its client listener on 127.0.0.1; stays the same over restarts.
     pub port: u16,
+    /// Of Kafka.
+    version: String,
     dir: PathBuf,
     process: Mutex<Option<Process>>,
 }
@@ -30,23 +32,39 @@ impl Broker {
 
     /// Formats a broker that does not run yet.
     pub fn create(name: &str) -> Self {
+        Self::create_of(&java::version(), name)
+    }
+
+    fn create_of(version: &str, name: &str) -> Self {
         let controller = free_port();
-        Self::node(name, 1, &[controller], &cluster_id(controller))
+        Self::node((version, name), 1, &[controller], &cluster_id(controller))
+    }
+
+    /// The broker of [`java::OLDER`] that tests share which do it no lasting harm.
+    pub fn older() -> &'static Self {
+        static OLDER: OnceLock<Broker> = OnceLock::new();
+        OLDER.get_or_init(|| {
+            let broker = Self::create_of(java::OLDER, "older");
+            broker.run();
+            broker
+        })
     }
 
     /// Formats and starts a cluster of three, whose topics have three replicas, two of them in sync.
     pub fn cluster(name: &str) -> [Self; 3] {
         let controllers = [free_port(), free_port(), free_port()];
         let id = cluster_id(controllers[0]);
-        let brokers = [1, 2, 3].map(|node| Self::node(&format!("{name}-{node}"), node, &controllers, &id));
+        let version = java::version();
+        let node = |node| Self::node((&version, &format!("{name}-{node}")), node, &controllers, &id);
+        let brokers = [1, 2, 3].map(node);
         // Alone each would wait for a quorum.
         std::thread::scope(|scope| brokers.iter().for_each(|broker| drop(scope.spawn(|| broker.run()))));
         brokers
     }
 
-    fn node(name: &str, node: usize, controllers: &[u16], id: &str) -> Self {
-        let dir = scratch(&format!("kafka-{name}"));
-        let broker = Self { port: free_port(), dir, process: Mutex::new(None) };
+    fn node((version, name): (&str, &str), node: usize, controllers: &[u16], id: &str) -> Self {
+        let (version, dir) = (version.to_owned(), scratch(&format!("kafka-{name}")));
+        let broker = Self { port: free_port(), version, dir, process: Mutex::new(None) };
         fs::write(broker.properties(), broker.configuration(node, controllers))
             .expect("a writable directory");
         broker.format(id, &[]);
@@ -56,7 +74,8 @@ impl Broker {
     /// Formats a broker with more listeners (name, port, protocol), lines of configuration and arguments for formatting.
     pub fn create_with(name: &str, more: &[(&str, u16, &str)], lines: &str, formatting: &[&str]) -> Self {
         let (port, controller) = (free_port(), free_port());
-        let broker = Self { port, dir: scratch(&format!("kafka-{name}")), process: Mutex::new(None) };
+        let (version, dir) = (java::version(), scratch(&format!("kafka-{name}")));
+        let broker = Self { port, version, dir, process: Mutex::new(None) };
         let own = format!("PLAINTEXT://127.0.0.1:{port}");
         let listeners: String =
             more.iter().map(|(name, port, _)| format!(",{name}://127.0.0.1:{port}")).collect();
@@ -126,7 +145,7 @@ impl Broker {
         let properties = self.properties();
         let properties = properties.to_str().expect("a UTF-8 path");
         let arguments = [&["format", "-t", id, "-c", properties][..], more].concat();
-        java::tool("kafka.tools.StorageTool", &arguments);
+        java::tool_of(&self.version, "kafka.tools.StorageTool", &arguments);
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Process>> {
@@ -137,7 +156,7 @@ impl Broker {
     pub fn run(&self) {
         let mut slot = self.slot();
         assert!(slot.is_none(), "it runs already");
-        let mut command = java::java("kafka.Kafka");
+        let mut command = java::java_of(&self.version, "kafka.Kafka");
         command.arg(self.properties());
         let process = Process::spawn("kafka", command);
         let up = process.output().wait_for("Kafka Server started", START_LIMIT);

@@ -1,25 +1,44 @@
 //! Java, and Kafka's jars: found, or the reason why not.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 const POM: &str = include_str!("pom.xml");
+/// The version of the pom; that of the tools, whatever the brokers are.
+const NEWEST: &str = "4.1.0";
+/// The last line that still speaks the old versions of the protocol, and runs in many places.
+pub const OLDER: &str = "3.9.1";
 
-/// The directory with Kafka's jars, resolved once for all test processes on this machine.
-///
-/// # Errors
-/// Why no Kafka can be started here, for a person.
-pub fn kafka_libs() -> Result<&'static Path, String> {
-    static LIBS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    LIBS.get_or_init(resolve).as_deref().map_err(Clone::clone)
+/// The version of the brokers: `SPOOLWAY_KAFKA_VERSION`, or the newest known here.
+pub fn version() -> String {
+    let wish = std::env::var("SPOOLWAY_KAFKA_VERSION").ok();
+    wish.filter(|v| !v.is_empty()).unwrap_or_else(|| NEWEST.to_owned())
 }
 
-fn resolve() -> Result<PathBuf, String> {
+/// Whether brokers of a version can be started here, and be judged with the tools.
+///
+/// # Errors
+/// Why not, for a person.
+pub fn can_run(version: &str) -> Result<(), String> {
+    kafka_libs(NEWEST)?;
+    kafka_libs(version).map(drop)
+}
+
+/// The directory with a version's jars, resolved once for all test processes on this machine.
+fn kafka_libs(version: &str) -> Result<PathBuf, String> {
+    static LIBS: Mutex<BTreeMap<String, Result<PathBuf, String>>> = Mutex::new(BTreeMap::new());
+    let mut libs = LIBS.lock().unwrap_or_else(PoisonError::into_inner);
+    libs.entry(version.to_owned()).or_insert_with(|| resolve(version)).clone()
+}
+
+fn resolve(version: &str) -> Result<PathBuf, String> {
     runs("java", "-version")?;
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().ok_or("target/tmp has no parent")?;
-    let (libs, stamp) = (target.join("kafka-libs"), target.join("kafka-libs.pom.xml"));
+    let name = if version == NEWEST { "kafka-libs".to_owned() } else { format!("kafka-libs-{version}") };
+    let (libs, stamp) = (target.join(&name), target.join(format!("{name}.pom.xml")));
     let io = |e: std::io::Error| format!("{}: {e}", target.display());
     // One process resolves, the others wait for it. The lock goes with the file handle.
     let lock = File::create(target.join("kafka-libs.lock")).map_err(io)?;
@@ -30,17 +49,18 @@ fn resolve() -> Result<PathBuf, String> {
     }
     runs("mvn", "-version")?;
     let _ = fs::remove_dir_all(&libs);
-    copy_dependencies(&libs)?;
+    copy_dependencies(&libs, version)?;
     fs::write(&stamp, POM).map_err(io)?;
     Ok(libs)
 }
 
-fn copy_dependencies(libs: &Path) -> Result<(), String> {
+fn copy_dependencies(libs: &Path, version: &str) -> Result<(), String> {
     let pom = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/pom.xml");
     let output = Command::new("mvn")
         .args(["-q", "-B", "-f"])
         .arg(pom)
         .arg("dependency:copy-dependencies")
+        .arg(format!("-Dkafka.version={version}"))
         .arg(format!("-DoutputDirectory={}", libs.display()))
         .stdin(Stdio::null())
         .output()
@@ -50,7 +70,7 @@ fn copy_dependencies(libs: &Path) -> Result<(), String> {
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let first = text.lines().find(|l| l.contains("ERROR")).unwrap_or("no message").to_owned();
-    Err(format!("Maven could not fetch Kafka ({first})"))
+    Err(format!("Maven could not fetch Kafka {version} ({first})"))
 }
 
 fn runs(program: &str, argument: &str) -> Result<(), String> {
@@ -67,10 +87,15 @@ fn runs(program: &str, argument: &str) -> Result<(), String> {
     }
 }
 
-/// A `java` command for a class of Kafka: small heap, one GC thread, the quick compiler only, since two cores
-/// are shared by all that the tests start.
+/// A `java` command for a class of Kafka in the version of the tools.
 pub fn java(class: &str) -> Command {
-    let libs = kafka_libs().unwrap_or_else(|reason| panic!("{reason}"));
+    java_of(NEWEST, class)
+}
+
+/// A `java` command for a class of a version of Kafka: small heap, one GC thread, the quick compiler only, since two
+/// cores are shared by all that the tests start.
+pub fn java_of(version: &str, class: &str) -> Command {
+    let libs = kafka_libs(version).unwrap_or_else(|reason| panic!("{reason}"));
     let mut command = Command::new("java");
     command
         .args(["-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"])
@@ -85,7 +110,12 @@ pub fn java(class: &str) -> Command {
 
 /// Runs a Kafka tool to its end and returns what it printed on standard output.
 pub fn tool(class: &str, arguments: &[&str]) -> String {
-    let output = java(class).args(arguments).output().expect("java starts");
+    tool_of(NEWEST, class, arguments)
+}
+
+/// Runs a tool of a version of Kafka to its end and returns what it printed on standard output.
+pub fn tool_of(version: &str, class: &str, arguments: &[&str]) -> String {
+    let output = java_of(version, class).args(arguments).output().expect("java starts");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let problem = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{class} {arguments:?}: {}\n{printed}\n{problem}", output.status);

@@ -13,7 +13,7 @@ use crate::topic::Topic;
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn configure(broker: &Broker, topic: &str, setting: &str) {
+pub fn configure(broker: &Broker, topic: &str, setting: &str) {
     java::tool(
         "kafka.admin.ConfigCommand",
         &[
@@ -121,17 +121,19 @@ pub fn events_too_large_for_the_topic_become_dead_letters_and_arrive_once_it_tak
 }
 
 pub fn of_a_batch_with_one_refused_event_everything_else_arrives_once() {
-    let broker = Broker::shared();
-    let topic = Topic::create(broker, "compacted", 1);
-    configure(broker, "compacted", "cleanup.policy=compact");
-    let setup =
-        Setup::new("compacted").without_tcp().destination("home", broker.port, "compression = \"gzip\"");
+    one_refused(Broker::shared(), "compacted");
+}
+
+pub fn one_refused(broker: &Broker, name: &str) {
+    let topic = Topic::create(broker, name, 1);
+    configure(broker, name, "cleanup.policy=compact");
+    let setup = Setup::new(name).without_tcp().destination("home", broker.port, "compression = \"gzip\"");
     let agent = setup.start();
     for number in 0..200u32 {
         // A compacted topic takes no event without a key.
         let key = if number % 20 == 7 { String::new() } else { format!("?key=k{number}") };
         let kind = "Content-Type: application/octet-stream\r\n";
-        post(&setup, &format!("/v1/events/compacted{key}"), kind, format!("event {number}").as_bytes());
+        post(&setup, &format!("/v1/events/{name}{key}"), kind, format!("event {number}").as_bytes());
     }
     wait_account(&agent, [200, 190, 10, 0]);
     let listed = letters(&setup);
@@ -172,4 +174,54 @@ pub fn a_topic_missing_for_too_long_gives_its_events_up_and_they_can_be_sent_aga
     agent.stop();
     made.judge([&books[0], &books[2]]).assert_exact();
     here.judge([&books[1]]).assert_exact();
+}
+
+pub fn each_dead_letter_is_a_record_of_their_topic_too_and_over_a_kill_none_is_there_twice() {
+    let broker = Broker::shared();
+    let topic = Topic::create(broker, "refusing", 1);
+    configure(broker, "refusing", "cleanup.policy=compact");
+    let graveyard = Topic::create(broker, "graveyard", 1);
+    let setup = Setup::new("graveyard")
+        .without_tcp()
+        .destination("home", broker.port, "compression = \"gzip\"")
+        .section("[dead_letters]\ntopic = \"graveyard\"");
+    let kind = "Content-Type: application/octet-stream\r\nSpoolway-Timestamp: 1700000000123\r\n";
+    let refuse = |agent: &Agent<'_>, from: u64, letters: u64| {
+        for number in from..from + 5 {
+            post(&setup, "/v1/events/refusing", kind, format!("event {number}").as_bytes());
+            post(&setup, "/v1/events/refusing?key=k", kind, b"kept");
+        }
+        wait_account(agent, [2 * letters, letters, letters, 0]);
+        let end = std::time::Instant::now() + SOON;
+        while graveyard.len() < letters {
+            assert!(std::time::Instant::now() < end, "{} of {letters} were copied", graveyard.len());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let copied = "spoolway_dead_letters_copied_total{destination=\"home\"} 5";
+        agent.wait_status("does not count what it copied", SOON, |_| agent.metrics().contains(copied));
+    };
+    let agent = setup.start();
+    refuse(&agent, 0, 5);
+    // The mark is durable before the count; whoever is killed later copies nothing again.
+    agent.kill();
+    let agent = setup.start();
+    refuse(&agent, 5, 10);
+    let listed = letters(&setup);
+    agent.stop();
+    assert_eq!((graveyard.len(), topic.len()), (10, 10));
+    for (row, (letter, number)) in graveyard.by_offset().into_values().zip(listed.iter().zip(0..)) {
+        assert_eq!(row.value.as_deref(), Some(format!("event {number}").as_str()));
+        let id = &letter["id"];
+        assert!(row.headers.contains(&format!("-{id},")), "{row:?}");
+        for header in [
+            "spoolway-reason:refused",
+            "spoolway-code:87",
+            "spoolway-destination:home",
+            "spoolway-topic:refusing",
+            "spoolway-stream:refusing",
+            "spoolway-time:1700000000123",
+        ] {
+            assert!(row.headers.contains(header), "{header} is missing: {row:?}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! They need Java and Maven. Without them each is reported as ignored, with the reason; with
 //! `SPOOLWAY_KAFKA_TESTS=required` that is a failure. `SPOOLWAY_KAFKA_TESTS=off` skips them.
+//! `SPOOLWAY_KAFKA_VERSION` chooses the version of the brokers; `older` has a slice on an older one in any case.
 
 #![allow(
     clippy::expect_used,
@@ -25,14 +26,17 @@ mod java;
 mod lanes;
 mod letters;
 mod links;
+mod older;
 mod outage;
 mod parked;
+mod permissions;
 mod producer;
 mod quickstart;
 mod secured;
 mod shutdown;
 #[path = "../support/mod.rs"]
 mod support;
+mod times;
 mod topic;
 mod verify;
 mod volume;
@@ -54,7 +58,7 @@ fn main() -> ExitCode {
     // Most of their time the tests wait for a fault to last, so more of them run than there are cores.
     arguments.test_threads.get_or_insert(4);
     // The longest first.
-    let trials = trials! {
+    let mut trials = trials! {
         outage: [
             kafka_killed_for_a_minute_in_mid_stream_costs_nothing,
             kafka_frozen_for_a_minute_in_mid_stream_costs_nothing,
@@ -105,10 +109,18 @@ fn main() -> ExitCode {
             events_too_large_for_the_topic_become_dead_letters_and_arrive_once_it_takes_them,
             of_a_batch_with_one_refused_event_everything_else_arrives_once,
             a_topic_missing_for_too_long_gives_its_events_up_and_they_can_be_sent_again,
+            each_dead_letter_is_a_record_of_their_topic_too_and_over_a_kill_none_is_there_twice,
         ],
         controls: [
             a_spool_that_is_thrown_away_is_found_missing,
             a_data_directory_put_back_from_a_copy_is_found_to_double,
+        ],
+        permissions: [
+            with_reading_forbidden_only_what_was_in_doubt_may_be_doubled_and_that_is_counted,
+            what_is_forbidden_is_said_and_works_as_soon_as_it_is_permitted,
+        ],
+        times: [
+            events_older_than_half_of_what_their_topic_keeps_or_takes_are_sent_under_the_time_of_sending,
         ],
         links: [
             scram_over_tls_with_a_broker_killed_in_mid_stream_costs_nothing,
@@ -138,17 +150,30 @@ fn main() -> ExitCode {
             a_broker_killed_frozen_and_restarted_gets_every_window_once_and_in_order,
         ],
     };
+    trials.push(Trial::ignorable_test(
+        "older::killed_brokers_and_agents_and_letters_are_what_they_are_on_the_newest",
+        || {
+            on_kafka_of(
+                java::OLDER,
+                older::killed_brokers_and_agents_and_letters_are_what_they_are_on_the_newest,
+            )
+        },
+    ));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// Runs a test where a Kafka can be had, else says why not.
 fn on_kafka(test: fn()) -> Result<Completion, Failed> {
+    on_kafka_of(&java::version(), test)
+}
+
+fn on_kafka_of(version: &str, test: fn()) -> Result<Completion, Failed> {
     let wish = std::env::var("SPOOLWAY_KAFKA_TESTS").unwrap_or_default();
     if wish == "off" {
         return Ok(Completion::ignored_with("SPOOLWAY_KAFKA_TESTS=off"));
     }
-    match java::kafka_libs() {
-        Ok(_) => {
+    match java::can_run(version) {
+        Ok(()) => {
             test();
             Ok(Completion::Completed)
         }

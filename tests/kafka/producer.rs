@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use spoolway::config::model::{Destination, HostPort, KafkaCompression};
+use spoolway::config::model::{Destination, HostPort, KafkaCompression, TimestampPolicy};
 use spoolway::ids::{DestinationName, TopicName};
 use spoolway::kafka::{
     Consumer, ConsumerOptions, LinkState, Observer, Outcome, Producer, RecordsBuilder, Stamp, Topology,
@@ -68,7 +68,9 @@ impl Client {
         let runtime = runtime.expect("a runtime");
         let bootstrap = HostPort { host: "127.0.0.1".into(), port: broker.port };
         let name = DestinationName::new("home").expect("a name");
-        let destination = Destination::new(name, vec![bootstrap.clone()]);
+        let mut destination = Destination::new(name, vec![bootstrap.clone()]);
+        // Records keep the times that they are given.
+        destination.timestamp = TimestampPolicy::Event;
         let outcomes = Arc::new(Outcomes::default());
         let observer: Arc<dyn Observer> = Arc::clone(&outcomes) as _;
         let producer = Producer::start(&destination, &Metrics::new(), observer, runtime.handle());

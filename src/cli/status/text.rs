@@ -142,6 +142,7 @@ fn destinations(destinations: &[Destination], now: UnixMillis) -> Table {
 fn troubles(destination: &Destination, now: UnixMillis) -> Vec<String> {
     let mut lines: Vec<String> =
         destination.waiting.iter().map(|w| format!("topic {} waits: {}", w.topic, w.reason)).collect();
+    lines.extend(destination.notes.iter().cloned());
     if let Some(error) = &destination.last_error {
         let code = error.code.map(|code| format!(" (code {code})")).unwrap_or_default();
         let when = ago(error.at, now);

@@ -63,6 +63,7 @@ pub(super) struct Destination {
     pub(super) in_flight: u64,
     pub(super) parked: u64,
     pub(super) waiting: Vec<Waiting>,
+    pub(super) notes: Vec<String>,
     pub(super) last_error: Option<LastError>,
 }
 

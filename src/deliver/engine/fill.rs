@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::line::{Line, Open, Sealed};
 use super::super::log::BlockInfo;
 use super::super::parts::{Block, Parts};
-use super::super::stamp;
+use super::super::stamp::{self, Bounds};
 use super::super::topic::Topic;
 use super::{Now, Settings, splitmix};
 use crate::config::model::Partitioner;
@@ -38,11 +38,14 @@ impl Filler<'_> {
     /// Adds event `index` of the block.
     pub(super) fn add(&mut self, index: u32, event: &EventRef<'_>) {
         let time = event.time.unwrap_or(self.info.time);
-        let needed = if self.topic.by_time_of_sending {
+        let limits = self.topic.limits();
+        let needed = if self.topic.by_time_of_sending.is_some_and(|until| self.now.instant < until) {
             Stamp::Send
         } else {
-            stamp::needed(self.settings.timestamp, self.settings.timestamp_max_age, time, self.now.unix)
+            let bounds = Bounds::new(self.settings.timestamp_max_age, &limits);
+            stamp::needed(self.settings.timestamp, bounds, time, self.now.unix)
         };
+        let expires = limits.expires(time, self.now.unix);
         let size = event_size(event) + RECORD_OVERHEAD;
         let mut partition = self.partition(event.key);
         if self.close_unless_fitting(partition, needed, size) {
@@ -61,6 +64,9 @@ impl Filler<'_> {
             }
         }
         push(line, settings, info, index, event, time, || draw_epoch(random));
+        if let Some(open) = line.open.as_mut().filter(|open| expires && open.stamp == Stamp::Event) {
+            open.expired += 1;
+        }
     }
 
     /// Closes the partition's open window if an event of `size` bytes that needs `stamp` can't join it.
@@ -112,7 +118,16 @@ pub(in crate::deliver) fn event_size(event: &EventRef<'_>) -> usize {
 fn open(spare: &mut Vec<RecordsBuilder>, stamp: Stamp, counter: u64, now: Now) -> Open {
     let mut records = spare.pop().unwrap_or_else(|| RecordsBuilder::new(stamp));
     records.restart(stamp);
-    Open { records, parts: Parts::default(), stamp, since: now.instant, counter, restamped: 0, again: false }
+    Open {
+        records,
+        parts: Parts::default(),
+        stamp,
+        since: now.instant,
+        counter,
+        restamped: 0,
+        expired: 0,
+        again: false,
+    }
 }
 
 fn push(
@@ -184,6 +199,7 @@ pub(super) fn seal(
         bytes,
         counter: open.counter,
         restamped: open.restamped,
+        expired: open.expired,
         may_be_doubled: false,
         again: open.again,
     });

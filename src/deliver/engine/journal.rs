@@ -195,6 +195,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             parts: window.parts,
             counter,
             restamped: window.restamped,
+            expired: window.expired,
             may_be_doubled,
             again: window.again,
         });

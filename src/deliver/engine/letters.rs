@@ -28,6 +28,9 @@ pub(super) const MISSING: [i16; 3] = [3, 17, 29];
 const BURST: usize = 64;
 /// Bytes of them, unless a single one has more.
 const BURST_BYTES: usize = 1 << 20;
+/// A topic that has refused the time of an event is given the time of sending for this long, unless more is known of it
+/// before: it may have been one event, or a clock.
+const RESTAMP_FOR: Duration = Duration::from_secs(600);
 /// Between two looks the time counts for this much at most: a process that was stopped did not see the topic missing.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
@@ -94,13 +97,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
         (name, partition): (&TopicName, i32),
         window: &InFlight,
         (code, message, records): (i16, &str, &[u32]),
+        now: Now,
     ) {
         let count = window.parts.count();
         let may_restamp = self.settings.timestamp == crate::config::model::TimestampPolicy::Auto;
         let Some(topic) = self.topics.get_mut(name) else { return };
-        match sentence(code, count, records, may_restamp && !topic.by_time_of_sending) {
+        // Another window may have been refused for the same reason while this one was on its way.
+        match sentence(code, count, records, may_restamp && window.restamped == 0) {
             Sentence::Smaller => topic.batch_size = (topic.batch_size / 2).max(1),
-            Sentence::Restamp => topic.by_time_of_sending = true,
+            Sentence::Restamp => topic.by_time_of_sending = Some(now.instant + RESTAMP_FOR),
             Sentence::Halve => topic.most = (count / 2).max(1),
             Sentence::Condemn(places, reason) => {
                 topic.most = u32::MAX;

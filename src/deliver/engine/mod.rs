@@ -23,6 +23,7 @@ mod fill;
 mod gate;
 mod journal;
 mod letters;
+mod notes;
 mod park;
 mod positions;
 mod read;
@@ -167,6 +168,8 @@ pub struct Delivered {
     pub doubtful: bool,
     /// How many were sent under the time of sending.
     pub restamped: u32,
+    /// How many the topic deletes when they come: their time is older than it keeps.
+    pub expired: u32,
 }
 
 /// A place to read from, and what was taken there.

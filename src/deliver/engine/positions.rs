@@ -19,6 +19,8 @@ pub struct View {
     pub parked: u64,
     /// Topics that wait, with the reason.
     pub waiting: Vec<(String, String)>,
+    /// What works, and costs something that a person should know.
+    pub notes: Vec<String>,
 }
 
 impl<L: Log, S: Sink> Engine<L, S> {
@@ -120,6 +122,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             in_flight: in_flight.map(|f| u64::from(f.parts.count())).sum(),
             parked: passed.saturating_add_signed(apart),
             waiting: waiting.chain(held).collect(),
+            notes: self.notes(),
         }
     }
 }

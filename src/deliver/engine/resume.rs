@@ -94,6 +94,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 counter: intent.counter.next + u64::from(parts.count()),
                 parts,
                 restamped: 0,
+                expired: 0,
+                may_be_doubled: false,
                 since: now,
                 intent: Some(Arc::clone(&intent)),
                 is_own: false,

@@ -73,6 +73,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
             bytes: sealed.bytes,
             counter: last,
             restamped: sealed.restamped,
+            expired: sealed.expired,
+            may_be_doubled: sealed.may_be_doubled,
             since: now.instant,
             intent: intent.clone(),
             is_own,

@@ -45,7 +45,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
             Outcome::Refused { code, message, records } => {
                 self.take_back(&name, partition, &window);
-                self.refused((&name, partition), &window, (code, &message, &records));
+                self.refused((&name, partition), &window, (code, &message, &records), now);
+                None
+            }
+            Outcome::Stale { may_be_doubled } => {
+                let window = InFlight { may_be_doubled: may_be_doubled || window.may_be_doubled, ..window };
+                self.take_back(&name, partition, &window);
+                // They are read again, and are old enough by now to be sent under the time of sending.
+                self.set_apart(&name);
                 None
             }
         };
@@ -82,12 +89,16 @@ impl<L: Log, S: Sink> Engine<L, S> {
             tracker.settle(block, events);
         }
         self.settle_resumed(name, &window.parts);
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.expires = window.expired > 0;
+        }
         Delivered {
             topic: name.clone(),
             count: window.parts.count(),
             accepted,
             doubtful,
             restamped: window.restamped,
+            expired: window.expired,
         }
     }
 
@@ -120,6 +131,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// A window that was certainly not appended: its events are free again, its counter numbers too.
     fn take_back(&mut self, name: &TopicName, partition: i32, window: &InFlight) {
+        if window.may_be_doubled {
+            self.possibly_doubled += u64::from(window.parts.count());
+        }
         self.free(name, &window.parts, window.again);
         self.fence(name, partition, window, false);
         let first = window.counter.saturating_sub(u64::from(window.parts.count()));

@@ -9,7 +9,7 @@ use super::super::tracker::Fate;
 use super::letters::MISSING;
 use super::{Cursor, Engine, Now, SideReader, Sink};
 use crate::ids::TopicName;
-use crate::kafka::{TopicState, Topology};
+use crate::kafka::{Times, TopicState, Topology};
 
 /// Kafka's error code for a topic that does not exist.
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
@@ -24,6 +24,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     pub(super) fn learn(&mut self, name: &TopicName, topology: &Topology) {
         let Some(topic) = self.topics.get_mut(name) else { return };
+        let terms = topology.terms.get(name).copied().unwrap_or_default();
+        topic.agree(terms);
         match topology.topics.get(name) {
             None => {}
             // What a topic that took events has in windows may still go through; the producer says so.
@@ -38,7 +40,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 topic.missing = topic.missing.filter(|code| *code != UNKNOWN_TOPIC_OR_PARTITION);
                 let led = partitions.iter().any(|p| p.leader.is_some());
                 let timed = matches!(topic.standing, Standing::Waiting { retry_at: Some(_), .. });
-                if led && !timed {
+                // What is sent before it is known which times the topic takes may be deleted when it comes.
+                if led && !timed && terms.times != Times::Awaited {
                     topic.standing = Standing::Ready;
                 }
             }

@@ -33,6 +33,9 @@ pub enum ReplayError {
         /// What it means.
         message: String,
     },
+    /// It was told to end.
+    #[error("it was stopped")]
+    Stopped,
     /// Nothing was acknowledged for too long.
     #[error("nothing was acknowledged for {patience:?}: {trouble}")]
     Silent {

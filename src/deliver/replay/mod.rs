@@ -16,6 +16,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -25,13 +26,13 @@ use self::line::Line;
 use self::outbox::Outbox;
 use super::engine::{RECORD_OVERHEAD, event_size, keyed_partition, record};
 pub use super::log::BlockInfo;
-use super::stamp;
+use super::stamp::{self, Bounds};
 use super::sticky::{Candidate, Sticky};
 use super::worker::unix_now;
 use crate::config::model::Destination;
 use crate::event::EventRef;
 use crate::ids::{Incarnation, Seq, TopicName};
-use crate::kafka::{Counter, Observer, Outcome, Producer, TopicState, Window};
+use crate::kafka::{Counter, Observer, Outcome, Producer, TimeLimits, TopicState, Window};
 use crate::metrics::Metrics;
 
 /// A cluster that answers nothing for this long is given up.
@@ -53,6 +54,8 @@ pub struct Replay {
     next_window: u64,
     seed: u64,
     sums: Sums,
+    /// It ends when this is set.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// What has been acknowledged.
@@ -66,6 +69,8 @@ pub struct Sums {
 
 struct Topic {
     partitions: u32,
+    /// Which time stamps it takes.
+    limits: TimeLimits,
     lines: BTreeMap<i32, Line>,
     sticky: Sticky,
 }
@@ -90,7 +95,13 @@ impl Replay {
             next_window: 1,
             seed,
             sums: Sums::default(),
+            stop: None,
         })
+    }
+
+    /// Waits for nothing any more once this is set.
+    pub fn stop_when(&mut self, stop: &Arc<AtomicBool>) {
+        self.stop = Some(Arc::clone(stop));
     }
 
     /// Takes event `index` of a block for `topic`; blocks while its partition has a full batch in flight and
@@ -108,7 +119,9 @@ impl Replay {
         self.know(topic)?;
         let time = event.time.unwrap_or(block.time);
         let Destination { timestamp, timestamp_max_age, batch_size, .. } = self.destination;
-        let needed = stamp::needed(timestamp, timestamp_max_age, time, unix_now());
+        let limits = self.topics.get(topic).map(|t| t.limits).unwrap_or_default();
+        let bounds = Bounds::new(timestamp_max_age, &limits);
+        let needed = stamp::needed(timestamp, bounds, time, unix_now());
         let size = event_size(event) + RECORD_OVERHEAD;
         let mut partition = self.partition(topic, event.key);
         let fits = |line: Option<&mut Line>| line.is_none_or(|line| line.fits(needed, size, batch_size));
@@ -170,7 +183,7 @@ impl Replay {
     }
 
     fn partition(&mut self, topic: &TopicName, key: Option<&[u8]>) -> i32 {
-        let Some(Topic { partitions, lines, sticky }) = self.topics.get_mut(topic) else { return 0 };
+        let Some(Topic { partitions, lines, sticky, .. }) = self.topics.get_mut(topic) else { return 0 };
         if let Some(keyed) = keyed_partition(self.destination.partitioner, key, *partitions) {
             return keyed;
         }
@@ -198,16 +211,17 @@ impl Replay {
         self.wait(|replay| {
             found = replay.outbox.topic(topic);
             let settled = began.elapsed() >= MISSING;
-            found.as_ref().is_some_and(|state| settled || matches!(state, TopicState::Present { .. }))
+            found.as_ref().is_some_and(|(state, _)| settled || matches!(state, TopicState::Present { .. }))
         })?;
         match found {
-            Some(TopicState::Present { partitions, .. }) if !partitions.is_empty() => {
+            Some((TopicState::Present { partitions, .. }, limits)) if !partitions.is_empty() => {
                 let partitions = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
                 let sticky = Sticky::new(self.seed);
-                self.topics.insert(topic.clone(), Topic { partitions, lines: BTreeMap::new(), sticky });
+                self.topics
+                    .insert(topic.clone(), Topic { partitions, limits, lines: BTreeMap::new(), sticky });
                 Ok(())
             }
-            Some(TopicState::Missing { message, code }) => {
+            Some((TopicState::Missing { message, code }, _)) => {
                 Err(ReplayError::Topic { topic: topic.clone(), code, message })
             }
             _ => Err(ReplayError::silent(PATIENCE, self.outbox.trouble())),
@@ -248,6 +262,9 @@ impl Replay {
             if so(self) {
                 return Ok(());
             }
+            if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                return Err(ReplayError::Stopped);
+            }
             if Instant::now() >= until || self.producer.has_died() {
                 return Err(ReplayError::silent(PATIENCE, self.outbox.trouble()));
             }
@@ -272,6 +289,14 @@ impl Replay {
             Outcome::Refused { code, message, .. } => {
                 Err(ReplayError::Refused { topic, partition, code, message })
             }
+            Outcome::Stale { .. } => Err(ReplayError::Refused {
+                topic,
+                partition,
+                code: 32,
+                message:
+                    "it could not be sent for so long that its time stamps are too old by now; begin again"
+                        .to_owned(),
+            }),
             _ => Err(ReplayError::Refused {
                 topic,
                 partition,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::ids::TopicName;
 use crate::kafka::window::LinkState;
-use crate::kafka::{Observer, Outcome, TopicState, Topology};
+use crate::kafka::{Observer, Outcome, TimeLimits, Times, TopicState, Topology};
 
 /// See the module. Bounded by the windows in flight.
 #[derive(Default)]
@@ -35,9 +35,16 @@ impl Outbox {
         std::mem::take(&mut self.news().outcomes)
     }
 
-    /// What the cluster said last of a topic.
-    pub(super) fn topic(&self, name: &TopicName) -> Option<TopicState> {
-        self.news().topology.as_ref()?.topics.get(name).cloned()
+    /// What the cluster said last of a topic, once it has said all.
+    pub(super) fn topic(&self, name: &TopicName) -> Option<(TopicState, TimeLimits)> {
+        let news = self.news();
+        let topology = news.topology.as_ref()?;
+        let state = topology.topics.get(name)?.clone();
+        match topology.terms.get(name).map(|terms| terms.times) {
+            Some(Times::Awaited) => None,
+            Some(Times::Known(limits)) => Some((state, limits)),
+            Some(Times::Unknown) | None => Some((state, TimeLimits::default())),
+        }
     }
 
     /// The last thing that went wrong.

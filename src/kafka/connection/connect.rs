@@ -13,6 +13,11 @@ use crate::kafka::access::TlsError;
 /// [`ConnectError`]; after `connect_timeout` for name, TCP, proxy and TLS, `request_timeout` for each answer of the
 /// handshake.
 pub async fn connect(broker: &HostPort, options: &Options) -> Result<Connection, ConnectError> {
+    #[cfg(test)]
+    if let Some(stream) = simulated::dial(broker) {
+        let source = |source| ConnectError::Connect { address: ([127, 0, 0, 1], broker.port).into(), source };
+        return Connection::start(stream.map_err(source)?, options).await;
+    }
     let end = Deadline::within(options.connect_timeout);
     let stream = dial(broker, options.access.proxy(), end).await?;
     let Some(tls) = options.access.tls() else { return Connection::start(stream, options).await };
@@ -25,4 +30,30 @@ pub async fn connect(broker: &HostPort, options: &Options) -> Result<Connection,
         }
         other => other,
     })
+}
+
+/// A network within the process, for everything that connects on this thread.
+#[cfg(test)]
+pub(crate) mod simulated {
+    use std::cell::RefCell;
+    use std::io;
+
+    use tokio::io::DuplexStream;
+
+    use crate::config::model::HostPort;
+
+    type Dial = Box<dyn Fn(&HostPort) -> io::Result<DuplexStream>>;
+
+    thread_local! {
+        static NETWORK: RefCell<Option<Dial>> = const { RefCell::new(None) };
+    }
+
+    /// From now on connections are made so.
+    pub(crate) fn begin(dial: Dial) {
+        NETWORK.set(Some(dial));
+    }
+
+    pub(super) fn dial(broker: &HostPort) -> Option<io::Result<DuplexStream>> {
+        NETWORK.with_borrow(|network| network.as_ref().map(|dial| dial(broker)))
+    }
 }

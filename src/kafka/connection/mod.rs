@@ -35,6 +35,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use connect::connect;
+#[cfg(test)]
+pub(crate) use connect::simulated;
 pub(crate) use dial::{Deadline, dial};
 pub use error::ConnectError;
 use pending::Pending;

@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::calls;
+use super::calls::{self, TimesError};
 use super::control::{GRACE, PROBE};
 use super::link::LinkPhase;
 use super::task::Task;
+use crate::ids::TopicName;
 use crate::kafka::connection::{ConnectError, Connection};
 use crate::kafka::errors::{Verdict, meaning};
-use crate::kafka::topology::{Health, Place};
+use crate::kafka::topology::{Health, Place, TimeLimits, Times};
 use crate::kafka::window::LinkError;
-use crate::kafka::wire::{MetadataAnswer, ProducerIdAnswer};
+use crate::kafka::wire::{ConfigsAnswer, MetadataAnswer, ProducerIdAnswer, Rights};
 
+/// Kafka's error code for what is not permitted of a topic.
+const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 /// With the leader moved, a broker that has been silent for this long is not waited for.
 const MOVED: Duration = Duration::from_secs(3);
 
@@ -34,6 +37,11 @@ impl Task {
             let topics = self.cluster.tracked().filter(|_| !probe).cloned().collect();
             self.control.asking = true;
             self.jobs.spawn(calls::ask_metadata(connection.clone(), topics));
+        }
+        let about = self.inquiry.due(now);
+        if !self.inquiry.asking && !about.is_empty() {
+            self.inquiry.asking = true;
+            self.jobs.spawn(calls::ask_times(connection.clone(), about));
         }
         if self.producer.is_none() && !self.control.initializing && self.control.initialize_at <= now {
             self.control.initializing = true;
@@ -68,7 +76,8 @@ impl Task {
         };
         let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default());
         self.heard(quiet, now);
-        let changed = self.cluster.merge(&answer);
+        let merged = self.cluster.merge(&answer);
+        let changed = self.meet_topics(&answer, now) || merged;
         let probe = answer.topics.is_empty() && self.cluster.tracked().next().is_some();
         if !probe {
             self.board.unblock();
@@ -83,6 +92,88 @@ impl Task {
             let brokers: Vec<i32> = self.links.keys().copied().collect();
             brokers.into_iter().for_each(|broker| self.abandon_outbox(broker));
             self.reporter.observer.topology(self.cluster.topology());
+        }
+    }
+
+    /// Topics that are there for the first time are asked about, and their windows wait for the answer.
+    fn meet_topics(&mut self, answer: &MetadataAnswer, now: Instant) -> bool {
+        let mut changed = false;
+        for row in &answer.topics {
+            let Ok(name) = TopicName::new(&row.name) else { continue };
+            if row.code != 0 {
+                self.inquiry.forget(&name);
+                continue;
+            }
+            let may = row.rights.is_none_or(Rights::may_describe_configs);
+            if self.inquiry.meet(&name, may, now) {
+                changed |= self.cluster.set_times(&name, Times::Awaited);
+            } else if !may {
+                self.say_unknown(
+                    "reading their configuration is not permitted (allow DESCRIBE_CONFIGS on them)",
+                );
+            }
+        }
+        changed
+    }
+
+    /// Which time stamps topics take is known, or not.
+    pub(super) fn times(
+        &mut self,
+        topics: Vec<TopicName>,
+        result: Result<ConfigsAnswer, TimesError>,
+        now: Instant,
+    ) {
+        self.inquiry.asking = false;
+        let mut changed = false;
+        let (answer, failure) = match result {
+            Ok(answer) => (answer, None),
+            Err(error) => (ConfigsAnswer::default(), Some(error)),
+        };
+        if failure.is_none() {
+            self.heard(Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default()), now);
+        }
+        for topic in topics {
+            let row = answer.topics.iter().find(|row| row.name == topic.as_str());
+            match row.filter(|row| row.code == 0) {
+                Some(row) => {
+                    self.inquiry.answered(&topic, true, now);
+                    changed |= self.cluster.set_times(&topic, Times::Known(TimeLimits::read(&row.values)));
+                }
+                // It is made just now, say.
+                None if row.is_some_and(|row| row.code != TOPIC_AUTHORIZATION_FAILED)
+                    || matches!(failure, Some(TimesError::Failed(_))) =>
+                {
+                    if self.inquiry.failed(&topic, now) {
+                        changed |= self.cluster.forget_awaited(&topic);
+                    }
+                }
+                None => {
+                    self.inquiry.answered(&topic, false, now);
+                    changed |= self.cluster.forget_awaited(&topic);
+                    let why = match (row, &failure) {
+                        (Some(row), _) => meaning(row.code).message.to_owned(),
+                        (None, Some(TimesError::NotOffered(error))) => error.to_string(),
+                        (None, _) => "the broker's answer leaves out a topic".to_owned(),
+                    };
+                    self.say_unknown(&why);
+                }
+            }
+        }
+        if changed {
+            self.board.unblock();
+            self.reporter.observer.topology(self.cluster.topology());
+        }
+        if let Some(TimesError::Failed(reason)) = failure {
+            self.control_failed(&reason, now);
+        }
+    }
+
+    /// Said once: the default does for most topics.
+    fn say_unknown(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.inquiry.said, true) {
+            self.reporter.say(&format!(
+                "which time stamps topics take is not known: {why}; timestamp_max_age alone decides"
+            ));
         }
     }
 

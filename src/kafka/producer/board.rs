@@ -53,6 +53,10 @@ impl Board {
         self.ready.pop_front()
     }
 
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Puts the slot where its phase says it belongs; a link that holds it must have let go of it.
     pub(super) fn put(&mut self, id: SlotId) {
         match self.slots.get(id).map(|slot| slot.phase) {

@@ -1,17 +1,16 @@
 //! Everything the task waits for: requests and connections, each a future that ends in an [`Event`].
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::board::SlotId;
 use super::look::{Looked, Search, look};
 use crate::config::model::HostPort;
-use crate::event::UnixMillis;
 use crate::ids::TopicName;
 use crate::kafka::batch::{Batch, Identity};
+use crate::kafka::clock::unix_now;
 use crate::kafka::connection::{CallError, ConnectError, Connection, Options, connect};
+use crate::kafka::topology::TimeLimits;
 use crate::kafka::wire::{
-    MetadataAnswer, ProduceAnswer, ProduceRequest, ProducerIdAnswer, WireError, metadata_request,
-    producer_id_request,
+    ConfigsAnswer, MetadataAnswer, ProduceAnswer, ProduceRequest, ProducerIdAnswer, WireError,
+    describe_configs_request, metadata_request, producer_id_request,
 };
 
 /// Something the task waited for.
@@ -25,12 +24,23 @@ pub(super) enum Event {
     Linked { broker: i32, generation: u64, result: Result<Connection, ConnectError> },
     /// Metadata.
     Metadata(Result<MetadataAnswer, String>),
+    /// Which time stamps these topics take.
+    Times(Vec<TopicName>, Result<ConfigsAnswer, TimesError>),
     /// A producer id.
     ProducerId(Result<ProducerIdAnswer, String>),
     /// A window was looked for.
     Looked { slot: SlotId, looked: Looked },
     /// A Produce request's answer.
     Produced { broker: i32, generation: u64, slots: Vec<SlotId>, result: Result<ProduceAnswer, CallError> },
+}
+
+/// Why it is not known which time stamps topics take.
+#[derive(Debug)]
+pub(super) enum TimesError {
+    /// The broker has no such request.
+    NotOffered(WireError),
+    /// It has not answered.
+    Failed(String),
 }
 
 /// A window on its way.
@@ -66,6 +76,18 @@ pub(super) async fn ask_metadata(connection: Connection, topics: Vec<TopicName>)
     let request = metadata_request(connection.client_id(), version, names);
     let answer = connection.call(request).await.map_err(|e| e.to_string());
     Event::Metadata(answer.and_then(|a| understood(MetadataAnswer::decode(&a, version), &connection)))
+}
+
+pub(super) async fn ask_times(connection: Connection, topics: Vec<TopicName>) -> Event {
+    let version = match connection.versions().describe_configs.clone() {
+        Ok(version) => version,
+        Err(error) => return Event::Times(topics, Err(TimesError::NotOffered(error))),
+    };
+    let names = topics.iter().map(TopicName::as_str);
+    let request = describe_configs_request(connection.client_id(), version, names, &TimeLimits::KEYS);
+    let answer = connection.call(request).await.map_err(|e| e.to_string());
+    let answer = answer.and_then(|a| understood(ConfigsAnswer::decode(&a, version), &connection));
+    Event::Times(topics, answer.map_err(TimesError::Failed))
 }
 
 pub(super) async fn ask_producer_id(connection: Connection) -> Event {
@@ -109,7 +131,7 @@ fn encode(
 ) -> crate::kafka::wire::Request {
     let room = cargo.iter().map(|c| c.batch.encoded_len() + c.topic.as_str().len() + 14).sum();
     let mut request = ProduceRequest::new(connection.client_id(), version, timeout_ms, room);
-    let now = now();
+    let now = unix_now();
     for topic in cargo.chunk_by(|a, b| a.topic == b.topic) {
         if let Some(first) = topic.first() {
             request.topic(first.topic.as_str(), u32::try_from(topic.len()).unwrap_or(u32::MAX));
@@ -119,9 +141,4 @@ fn encode(
         }
     }
     request.finish()
-}
-
-fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

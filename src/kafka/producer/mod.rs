@@ -10,6 +10,8 @@
 //! - The [`board`] knows which slots are ready, blocked, or wait for their backoff.
 //! - A [`link`] a broker carries up to five Produce requests at a time, each with all windows that were ready
 //!   for that broker, of different partitions.
+//! - An [`inquiry`] finds out which time stamps topics take; a window that waited until its own are too old is given
+//!   back unsent ([`Outcome::Stale`](super::Outcome::Stale)).
 //! - The [`control`] connection, apart from those, asks for metadata and the producer id, and notices within
 //!   20 s when the cluster no longer answers, also when there is nothing to send. It is a connection of its
 //!   own because a broker answers in order, as late as the slowest partition of a request.
@@ -22,6 +24,7 @@ mod board;
 mod calls;
 mod control;
 mod handle;
+mod inquiry;
 mod link;
 mod look;
 mod rate;

@@ -50,6 +50,11 @@ impl Reporter {
         self.observer.link(LinkState { up, error: Some(error) });
     }
 
+    /// Something worth knowing, for the log alone.
+    pub(super) fn say(&self, message: &str) {
+        tracing::info!(destination = %self.destination, "{message}");
+    }
+
     fn may_log(&mut self, message: &str, now: Instant) -> bool {
         let fresh = match &self.logged {
             Some((last, at)) => {

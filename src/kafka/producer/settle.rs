@@ -11,8 +11,11 @@ use super::look::Looked;
 use super::slot::Step;
 use super::task::Task;
 use crate::kafka::connection::CallError;
-use crate::kafka::window::LinkError;
+use crate::kafka::window::{LinkError, Outcome};
 use crate::kafka::wire::{PartitionResult, ProduceAnswer};
+
+/// Kafka's error code for a time stamp that the topic does not take: what is known of that may be old.
+const INVALID_TIMESTAMP: i16 = 32;
 
 impl Task {
     pub(super) fn produced(
@@ -60,6 +63,9 @@ impl Task {
         let fresh_needed = slot.needs_producer();
         match step {
             Step::Settled(window, outcome) => {
+                if matches!(outcome, Outcome::Refused { code: INVALID_TIMESTAMP, .. }) {
+                    self.inquiry.want_by_name(&result.topic, now);
+                }
                 self.board.put(id);
                 self.reporter.observer.settled(window, outcome);
             }
@@ -68,6 +74,9 @@ impl Task {
                 self.board.wait(id, at);
                 if refresh {
                     self.refresh.want(now);
+                }
+                if meaning.code == INVALID_TIMESTAMP {
+                    self.inquiry.want_by_name(&result.topic, now);
                 }
                 if fresh_needed {
                     self.producer = None;

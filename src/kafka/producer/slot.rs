@@ -222,6 +222,18 @@ impl Slot {
         Some(self.settle(Outcome::Returned { in_doubt }))
     }
 
+    /// The front window's time stamps have become too old. It is given back, unless it may have arrived: then it is looked
+    /// for first. `None`: it goes out as it is, since it has no identity that outlives it.
+    pub(super) fn stale(&mut self, now: Instant) -> Option<Step> {
+        if !self.doubtful {
+            return Some(self.settle(Outcome::Stale { may_be_doubled: self.may_be_doubled }));
+        }
+        self.journaled()?;
+        (self.forgotten, self.look) = (true, true);
+        self.phase = Phase::Waiting;
+        Some(Step::LookAgain { at: now })
+    }
+
     /// Where the front window was sent is gone, and nothing of it can be in what has its name now.
     pub(super) fn is_foreign(&mut self) -> Step {
         self.give_back()
@@ -346,7 +358,10 @@ impl Slot {
 
     fn settle(&mut self, outcome: Outcome) -> Step {
         let id = self.queue.pop_front().map_or(0, |w| w.id);
-        self.backoff.reset();
+        // What was forgotten comes back under another identity, and may be forgotten again.
+        if !matches!(outcome, Outcome::Forgotten { .. }) {
+            self.backoff.reset();
+        }
         self.begin();
         Step::Settled(id, outcome)
     }

@@ -150,7 +150,10 @@ proptest! {
             match outcome {
                 Outcome::Acked { may_be_doubled: false, .. } => prop_assert_eq!(times, 1, "{}", id),
                 Outcome::Acked { .. } => prop_assert!(times >= 1, "{}", id),
-                Outcome::Refused { .. } | Outcome::Deferred { .. } | Outcome::Forgotten { .. } => prop_assert_eq!(times, 0, "{}", id),
+                Outcome::Refused { .. }
+                | Outcome::Deferred { .. }
+                | Outcome::Forgotten { .. }
+                | Outcome::Stale { .. } => prop_assert_eq!(times, 0, "{}", id),
                 Outcome::Returned { .. } => prop_assert!(false, "{} was not asked back", id),
             }
         }

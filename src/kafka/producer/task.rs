@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -11,16 +12,19 @@ use super::board::{Board, SlotId};
 use super::calls::{self, Cargo, Event};
 use super::control::{Control, PROBE, PROBE_TIMEOUT};
 use super::handle::{Command, Mailbox};
+use super::inquiry::Inquiry;
 use super::link::{Link, LinkPhase};
 use super::look::{AT_A_TIME, LOOK_PATIENCE, MARGIN, Search};
 use super::rate::Rate;
 use super::report::Reporter;
 use super::slot::Step;
-use crate::config::model::{Destination, InDoubt};
+use crate::config::model::{Destination, InDoubt, TimestampPolicy};
 use crate::kafka::access::Access;
+use crate::kafka::batch::Batch;
+use crate::kafka::clock;
 use crate::kafka::connection::{ConnectError, Connection, Options};
 use crate::kafka::consume::ConsumerOptions;
-use crate::kafka::topology::{Cluster, Place, Refresh};
+use crate::kafka::topology::{Cluster, Place, Refresh, TimeLimits};
 use crate::kafka::window::Observer;
 use crate::metrics::{self, Metrics};
 
@@ -35,6 +39,9 @@ pub(super) struct Task {
     pub(super) cluster: Cluster,
     pub(super) refresh: Refresh,
     pub(super) control: Control,
+    pub(super) inquiry: Inquiry,
+    /// With [`TimestampPolicy::Auto`]: how old events may be that keep their times.
+    max_age: Option<Duration>,
     pub(super) links: BTreeMap<i32, Link>,
     rate: Rate,
     /// Which broker was sent to last: with a rate, the others come first.
@@ -93,6 +100,9 @@ impl Task {
             cluster: Cluster::new(&destination.bootstrap, &destination.address_map),
             refresh: Refresh::new(now),
             control: Control::new(now, seed),
+            inquiry: Inquiry::new(destination.timestamp != TimestampPolicy::Send),
+            max_age: Some(destination.timestamp_max_age)
+                .filter(|_| destination.timestamp == TimestampPolicy::Auto),
             links: BTreeMap::new(),
             rate: Rate::new(destination.max_rate, now),
             turn: -1,
@@ -146,9 +156,13 @@ impl Task {
         self.drive_looks();
         self.drive_links(now);
         self.drive_control(now);
+        if self.board.has_ready() {
+            return now;
+        }
         let links = self.links.values().filter_map(|link| link.deadline(now));
         let control = self.control.deadline(self.refresh.due(), self.producer.is_none());
-        let next = links.chain(control).chain(self.board.next_wake()).min();
+        let inquiry = self.inquiry.next().filter(|_| self.control.connection().is_some());
+        let next = links.chain(control).chain(inquiry).chain(self.board.next_wake()).min();
         next.unwrap_or(now + PROBE)
     }
 
@@ -284,22 +298,39 @@ impl Task {
         let most = self.rate.most(link.most_bytes());
         let mut cargo = Vec::new();
         let mut bytes = 0;
+        let mut stale = Vec::new();
         while let Some(&id) = link.outbox.front() {
             let Some(slot) = self.board.slot(id) else { break };
             let Some(batch) = slot.front().map(|w| w.batch.clone()) else { break };
             if bytes > 0 && bytes + batch.encoded_len() > most {
                 break;
             }
-            bytes += batch.encoded_len();
             link.outbox.pop_front();
+            if is_stale(&batch, &self.cluster.limits(&slot.topic), self.max_age)
+                && let Some(step) = slot.stale(now)
+            {
+                stale.push((id, step));
+                continue;
+            }
+            bytes += batch.encoded_len();
             let identity = slot.send(broker, fresh);
             let (topic, partition) = (slot.topic.clone(), slot.partition);
             cargo.push(Cargo { slot: id, topic, partition, batch, identity });
         }
-        if cargo.is_empty() {
+        let any = !cargo.is_empty();
+        link.in_flight += usize::from(any);
+        for (id, step) in stale {
+            match step {
+                Step::Settled(window, outcome) => {
+                    self.board.put(id);
+                    self.reporter.observer.settled(window, outcome);
+                }
+                Step::LookAgain { at } | Step::Again { at, .. } => self.board.wait(id, at),
+            }
+        }
+        if !any {
             return false;
         }
-        link.in_flight += 1;
         self.rate.spend(bytes, now);
         self.turn = broker;
         let way = (broker, link.generation, connection);
@@ -319,6 +350,7 @@ impl Task {
             }
             Ok(Event::Linked { broker, generation, result }) => self.linked(broker, generation, result, now),
             Ok(Event::Metadata(result)) => self.metadata(result, now),
+            Ok(Event::Times(topics, result)) => self.times(topics, result, now),
             Ok(Event::ProducerId(result)) => self.producer_id(result, now),
             Ok(Event::Looked { slot, looked }) => {
                 self.looking = self.looking.saturating_sub(1);
@@ -378,4 +410,11 @@ impl Task {
             self.board.put(id);
         }
     }
+}
+
+/// A window that waited for half as long again as its events may keep their times.
+fn is_stale(batch: &Batch, limits: &TimeLimits, max_age: Option<Duration>) -> bool {
+    let (Some(newest), Some(max_age)) = (batch.newest_time(), max_age) else { return false };
+    let most = limits.max_age(max_age);
+    clock::unix_now().saturating_sub(newest) > most.saturating_add(most / 2)
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::state::{PartitionInfo, TopicState, Topology};
+use super::terms::{Terms, TimeLimits, Times};
 use crate::config::model::HostPort;
 use crate::ids::TopicName;
 use crate::kafka::errors::meaning;
 use crate::kafka::window::Journaled;
-use crate::kafka::wire::{MetadataAnswer, TopicRow};
+use crate::kafka::wire::{MetadataAnswer, Rights, TopicRow};
 
 /// Where a partition's windows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,8 @@ impl Cluster {
         match self.topology.topics.get(topic) {
             None => Place::Unknown,
             Some(TopicState::Missing { code, .. }) => Place::Nowhere(*code),
+            // Which times it takes is about to be known; a window of an earlier process may carry older ones.
+            Some(TopicState::Present { .. }) if self.awaits(topic) => Place::Unknown,
             Some(TopicState::Present { partitions, .. }) => {
                 let found = usize::try_from(partition).ok().and_then(|index| partitions.get(index));
                 match found.map(|p| p.leader) {
@@ -122,6 +125,11 @@ impl Cluster {
         for row in &answer.topics {
             if let Some(name) = self.tracked.get(row.name.as_str()).cloned() {
                 let state = self.merge_topic(&name, row);
+                if row.code == 0 {
+                    next.terms.entry(name.clone()).or_default().may_read = row.rights.map(Rights::may_read);
+                } else {
+                    next.terms.remove(&name);
+                }
                 next.topics.insert(name, state);
             }
         }
@@ -130,6 +138,32 @@ impl Cluster {
             self.topology = Arc::new(next);
         }
         changed
+    }
+
+    /// Takes over which time stamps a topic takes. `true` when [`Topology`] changed.
+    pub(crate) fn set_times(&mut self, name: &TopicName, times: Times) -> bool {
+        let known = self.topology.terms.get(name).is_some_and(|terms| terms.times != times);
+        if known && let Some(terms) = Arc::make_mut(&mut self.topology).terms.get_mut(name) {
+            terms.times = times;
+        }
+        known
+    }
+
+    fn awaits(&self, name: &TopicName) -> bool {
+        self.topology.terms.get(name).is_some_and(|terms| terms.times == Times::Awaited)
+    }
+
+    /// The first answer about a topic is not waited for any longer. `true` when [`Topology`] changed.
+    pub(crate) fn forget_awaited(&mut self, name: &TopicName) -> bool {
+        self.awaits(name) && self.set_times(name, Times::Unknown)
+    }
+
+    /// Which time stamps a topic takes, as far as is known.
+    pub(crate) fn limits(&self, name: &TopicName) -> TimeLimits {
+        match self.topology.terms.get(name) {
+            Some(Terms { times: Times::Known(limits), .. }) => *limits,
+            _ => TimeLimits::default(),
+        }
     }
 
     fn mapped(&self, id: i32, host: &str, port: i32) -> Option<(i32, HostPort)> {
@@ -203,6 +237,7 @@ mod tests {
                 name: "t".into(),
                 id: [id; 16],
                 partitions: rows.map(partition).collect(),
+                rights: None,
             }],
             ..MetadataAnswer::default()
         }

@@ -7,7 +7,9 @@
 mod cluster;
 mod refresh;
 mod state;
+mod terms;
 
 pub(crate) use cluster::{Cluster, Place};
 pub(crate) use refresh::{Health, Refresh};
 pub use state::{PartitionInfo, TopicState, Topology};
+pub use terms::{Terms, TimeLimits, Times};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::terms::Terms;
 use crate::ids::TopicName;
 
 /// The tracked topics, as a broker described them last.
@@ -11,6 +12,8 @@ pub struct Topology {
     pub cluster_id: Option<String>,
     /// Every tracked topic that was asked for; one that is absent here has not been answered yet.
     pub topics: BTreeMap<TopicName, TopicState>,
+    /// What is known of those that are there.
+    pub terms: BTreeMap<TopicName, Terms>,
 }
 
 /// A tracked topic.

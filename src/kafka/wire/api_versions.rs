@@ -62,6 +62,7 @@ impl ApiVersions {
             producer_id: self.pick("InitProducerId", ApiKey::InitProducerId, &[1, 0])?,
             fetch: self.pick("Fetch", ApiKey::Fetch, &[11, 10, 4]),
             list_offsets: self.pick("ListOffsets", ApiKey::ListOffsets, &[4, 3, 2, 1]),
+            describe_configs: self.pick("DescribeConfigs", ApiKey::DescribeConfigs, &[3, 2, 1]),
             sasl_authenticate: self.sasl(),
         })
     }
@@ -80,6 +81,8 @@ pub struct Versions {
     pub fetch: Result<i16, WireError>,
     /// Only a consumer needs it.
     pub list_offsets: Result<i16, WireError>,
+    /// Only what is better known needs it.
+    pub describe_configs: Result<i16, WireError>,
     /// 1 tells how long a session lives. Only who authenticates needs it.
     pub sasl_authenticate: Result<i16, WireError>,
 }

@@ -73,6 +73,11 @@ impl<'a> Cursor<'a> {
         Ok(byte != 0)
     }
 
+    /// `INT8`
+    pub fn i8(&mut self) -> Result<i8, WireError> {
+        self.fixed().map(i8::from_be_bytes)
+    }
+
     /// `INT16`
     pub fn i16(&mut self) -> Result<i16, WireError> {
         self.fixed().map(i16::from_be_bytes)

@@ -6,7 +6,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{Cursor, Request, WireError};
 
-/// Asks for brokers and for `topics` (none is allowed: brokers alone). Never creates a topic.
+/// Asks for brokers and for `topics` (none is allowed: brokers alone), and what is permitted there. Never creates a topic.
 #[must_use]
 pub fn metadata_request<'a>(
     client_id: &str,
@@ -19,6 +19,7 @@ pub fn metadata_request<'a>(
     });
     let message =
         MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(false);
+    let message = message.with_include_topic_authorized_operations(true);
     Request::new(client_id, version, &message)
 }
 
@@ -57,6 +58,33 @@ pub struct TopicRow {
     pub id: [u8; 16],
     /// Its partitions, in any order.
     pub partitions: Vec<PartitionRow>,
+    /// What is permitted there, where the broker says so.
+    pub rights: Option<Rights>,
+}
+
+/// What is permitted on a topic: a bit for each operation (`org.apache.kafka.common.acl.AclOperation`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights(i32);
+
+impl Rights {
+    /// As they stand in an answer, where the lowest number says that nothing is said. Who may do nothing at all is not shown the
+    /// topic, so that no bit says nothing either.
+    #[must_use]
+    pub fn told(bits: i32) -> Option<Self> {
+        (bits != i32::MIN && bits != 0).then_some(Self(bits))
+    }
+
+    /// Whether records may be read.
+    #[must_use]
+    pub const fn may_read(self) -> bool {
+        self.0 & (1 << 3) != 0
+    }
+
+    /// Whether the topic's configuration may be read.
+    #[must_use]
+    pub const fn may_describe_configs(self) -> bool {
+        self.0 & (1 << 10) != 0
+    }
 }
 
 /// A partition.
@@ -116,9 +144,9 @@ fn topic(c: &mut Cursor<'_>, version: i16) -> Result<TopicRow, WireError> {
     for _ in 0..c.array(flex, 17)? {
         partitions.push(partition(c, flex)?);
     }
-    c.i32()?;
+    let rights = Rights::told(c.i32()?);
     c.skip_tags(flex)?;
-    Ok(TopicRow { code, name, id, partitions })
+    Ok(TopicRow { code, name, id, partitions, rights })
 }
 
 fn partition(c: &mut Cursor<'_>, flex: bool) -> Result<PartitionRow, WireError> {

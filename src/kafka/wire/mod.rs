@@ -9,6 +9,7 @@
 
 mod api_versions;
 mod cursor;
+mod describe_configs;
 mod fetch;
 mod list_offsets;
 mod metadata;
@@ -19,9 +20,10 @@ mod sasl;
 
 pub use api_versions::{ApiVersions, Versions, api_versions_request};
 pub use cursor::{Cursor, WireError};
+pub use describe_configs::{ConfigRow, ConfigsAnswer, describe_configs_request};
 pub use fetch::{FetchAnswer, FetchPartition, fetch_request};
 pub use list_offsets::{EARLIEST, LATEST, OffsetAnswer, list_offsets_request};
-pub use metadata::{BrokerRow, MetadataAnswer, PartitionRow, TopicRow, metadata_request};
+pub use metadata::{BrokerRow, MetadataAnswer, PartitionRow, Rights, TopicRow, metadata_request};
 pub use produce::{PartitionResult, ProduceAnswer, ProduceRequest, RecordError};
 pub use producer_id::{ProducerIdAnswer, producer_id_request};
 pub use request::Request;

@@ -17,6 +17,7 @@
 //! where they are.
 
 mod codec;
+mod copied;
 mod file;
 mod letter;
 mod marks;
@@ -24,5 +25,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use copied::Copied;
 pub use letter::{Letter, Reason, Stored};
 pub use store::{Found, Letters, LettersError, Settings, look};

@@ -145,6 +145,12 @@ impl<F: Fs> Letters<F> {
         result.map(|()| inner.next - 1)
     }
 
+    /// Number of the last letter that was kept; 0 when there was none.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.inner().next - 1
+    }
+
     /// Reads letters, `limit` at most.
     ///
     /// # Errors

@@ -4,11 +4,13 @@
 //! has either done the whole of a request or nothing of it.
 
 mod create_topics;
+mod describe_configs;
 mod fetch;
 mod frame;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod refused;
 mod small;
 
 use bytes::Bytes;
@@ -46,6 +48,9 @@ pub(super) async fn answer(
     if let Some(body) = cluster.plan(super::plan::Plan::strike_raw) {
         return Ok(Answer::now(raw(header, &body)));
     }
+    if let Some(code) = cluster.plan(|plan| plan.strike_call(header.served.key)) {
+        return refused::answer(cluster, header, request, code);
+    }
     Ok(Answer::now(match request {
         Request::Produce(produce) => return produce::answer(cluster, node, header, produce).await,
         Request::ApiVersions { known } => frame(header, &small::api_versions(*known))?,
@@ -54,6 +59,8 @@ pub(super) async fn answer(
         Request::Fetch(fetch) => frame(header, &fetch::answer(cluster, node, fetch).await)?,
         Request::ListOffsets(list) => frame(header, &list_offsets::answer(cluster, node, list))?,
         Request::FindCoordinator => frame(header, &small::find_coordinator(header.version))?,
+        Request::DescribeConfigs(asked) => frame(header, &describe_configs::answer(cluster, asked))?,
+        Request::Sasl(step) => small::sasl(header, *step)?,
         Request::CreateTopics(create) => {
             frame(header, &create_topics::answer(cluster, header.version, create))?
         }

@@ -1,14 +1,18 @@
 //! The answers that need no more than a few lines.
 
+use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
-use kafka_protocol::messages::{FindCoordinatorResponse, InitProducerIdResponse};
+use kafka_protocol::messages::{
+    FindCoordinatorResponse, InitProducerIdResponse, SaslAuthenticateResponse, SaslHandshakeResponse,
+};
 
+use super::frame::{EncodeError, frame};
 use super::text;
 use crate::target::api::SERVED;
 use crate::target::cluster::Cluster;
 use crate::target::code;
 use crate::target::plan::Plan;
-use crate::target::request::InitProducerId;
+use crate::target::request::{Header, InitProducerId, Sasl};
 
 pub(super) fn api_versions(known: bool) -> ApiVersionsResponse {
     let keys = SERVED.map(|s| {
@@ -32,6 +36,16 @@ pub(super) fn init_producer_id(cluster: &Cluster, init: &InitProducerId) -> Init
     InitProducerIdResponse::default()
         .with_producer_id(cluster.next_producer_id().into())
         .with_producer_epoch(0)
+}
+
+/// Everybody is let in.
+pub(super) fn sasl(header: &Header, step: Sasl) -> Result<Bytes, EncodeError> {
+    match step {
+        Sasl::Handshake => {
+            frame(header, &SaslHandshakeResponse::default().with_mechanisms(vec![text("PLAIN")]))
+        }
+        Sasl::Authenticate => frame(header, &SaslAuthenticateResponse::default()),
+    }
 }
 
 /// There are no groups: clients that ask keep asking, and those that assign partitions by hand don't care.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 
-use super::{CreateTopics, Fetch, InitProducerId, ListOffsets, Metadata, Produce};
+use super::{CreateTopics, DescribeConfigs, Fetch, InitProducerId, ListOffsets, Metadata, Produce, Sasl};
 use crate::target::api::{self, Served};
 use crate::target::wire::{Reader, WireError};
 
@@ -31,6 +31,8 @@ pub(in crate::target) enum Request {
     ListOffsets(ListOffsets),
     FindCoordinator,
     CreateTopics(CreateTopics),
+    DescribeConfigs(DescribeConfigs),
+    Sasl(Sasl),
 }
 
 /// Decodes one frame (without its length prefix).
@@ -67,6 +69,9 @@ fn body(key: ApiKey, r: &mut Reader, version: i16) -> Result<Request, WireError>
         ApiKey::Fetch => Request::Fetch(Fetch::read(r, version)?),
         ApiKey::ListOffsets => Request::ListOffsets(ListOffsets::read(r, version)?),
         ApiKey::CreateTopics => Request::CreateTopics(CreateTopics::read(r)?),
+        ApiKey::DescribeConfigs => Request::DescribeConfigs(DescribeConfigs::read(r, version)?),
+        ApiKey::SaslHandshake => Request::Sasl(Sasl::handshake(r)?),
+        ApiKey::SaslAuthenticate => Request::Sasl(Sasl::authenticate(r)?),
         ApiKey::FindCoordinator => find_coordinator(r, version)?,
         ApiKey::ApiVersions => api_versions(r, version)?,
         _ => return Err(WireError::Unsupported { key: key as i16, version }),

@@ -101,7 +101,7 @@ impl Cluster {
             TopicState::Present { id: [self.id; 16], partitions: vec![PartitionInfo { leader: Some(1) }; 3] }
         };
         let topics = topics.iter().map(|t| (t.clone(), state(t))).collect();
-        Arc::new(Topology { cluster_id: None, topics })
+        Arc::new(Topology { topics, ..Topology::default() })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::super::super::log::{BlockInfo, Log, LogError, LogReader, Read, Why};
-use crate::event::{Event, EventBatch};
+use crate::event::{Event, EventBatch, UnixMillis};
 use crate::ids::{RunId, SegmentId, Seq, SeqRange, StreamName};
 
 /// Blocks that never change; some become unreadable.
@@ -37,7 +37,8 @@ impl LogReader for TestReader {
         want: &mut dyn FnMut(&StreamName, SeqRange) -> bool,
     ) -> Result<Option<Read>, LogError> {
         let log = self.log.0.lock().unwrap();
-        let Some(read) = log.iter().find(|r| range_of(r).end > self.at) else { return Ok(None) };
+        let at = log.partition_point(|r| range_of(r).end <= self.at);
+        let Some(read) = log.get(at) else { return Ok(None) };
         let from = std::mem::replace(&mut self.at, range_of(read).end);
         Ok(Some(match read {
             Read::Block(info, _) if !want(&info.stream, info.range) => {
@@ -57,6 +58,10 @@ fn is_settled(read: &Read) -> bool {
 
 impl TestLog {
     pub(super) fn append(&self, stream: &str, keys: &[Option<u8>]) -> SeqRange {
+        self.append_at(stream, keys, 1_000_000)
+    }
+
+    pub(super) fn append_at(&self, stream: &str, keys: &[Option<u8>], time: UnixMillis) -> SeqRange {
         let mut log = self.0.lock().unwrap();
         let first = log.last().map_or(Seq::FIRST, |b| range_of(b).end);
         let mut batch = EventBatch::new();
@@ -69,7 +74,7 @@ impl TestLog {
         let info = BlockInfo {
             range,
             stream: StreamName::new(stream).unwrap(),
-            time: 1_000_000,
+            time,
             run: RunId(2 << 40),
             segment: Some(SegmentId(1 + first.0 / 100)),
         };

@@ -1,0 +1,45 @@
+//! What works, and costs something that a person should know.
+
+use super::super::log::Log;
+use super::super::topic::Topic;
+use super::{Engine, Sink};
+
+/// So many topics are named.
+const NAMED: usize = 5;
+
+impl<L: Log, S: Sink> Engine<L, S> {
+    /// One sentence each; the same as long as the same holds.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let unread = |t: &&Topic| self.settings.journal && t.terms.may_read == Some(false);
+        let unread = named(self.topics.values().filter(unread)).map(|topics| {
+            let cost = if self.settings.holds_in_doubt {
+                "is held until it can be (in_doubt = \"hold\")"
+            } else {
+                "is sent again: it may be there twice then, which is counted (spoolway_events_possibly_doubled_total)"
+            };
+            format!(
+                "reading is not permitted on {topics}: what was in flight when the agent or a broker dies can be told from what \
+                 has arrived by the broker's memory alone; where that is gone it can't be looked for, and {cost}; allow READ to \
+                 this principal"
+            )
+        });
+        let expiring = named(self.topics.values().filter(|t| t.expires)).map(|topics| {
+            format!(
+                "events with times older than retention.ms are sent to {topics}: Kafka deletes them soon after they come; \
+                 timestamp = \"auto\" would send them under the time of sending"
+            )
+        });
+        unread.into_iter().chain(expiring).collect()
+    }
+}
+
+/// `topics a, b and 7 others`; `None` of none.
+fn named<'a>(topics: impl Iterator<Item = &'a Topic>) -> Option<String> {
+    let mut names: Vec<&str> = topics.map(|topic| topic.name.as_str()).collect();
+    names.sort_unstable();
+    let others = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let what = if names.len() == 1 { "topic" } else { "topics" };
+    let more = if others > 0 { format!(" and {others} others") } else { String::new() };
+    (!names.is_empty()).then(|| format!("{what} {}{more}", names.join(", ")))
+}
