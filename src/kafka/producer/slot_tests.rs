@@ -419,7 +419,7 @@ fn a_window_that_is_asked_back_comes_back_and_on_its_way_only_when_it_is_not_ans
     slot.push(window(3, Stamp::Event));
     let first = slot.send(1, (7, 0));
     slot.unanswered(now);
-    assert_eq!(slot.recall(true), 4);
+    assert_eq!(slot.recall(true), 1);
     assert_eq!(settled(slot.returned()), Outcome::Returned { in_doubt: true });
     slot.push(window(4, Stamp::Event));
     let next = slot.send(1, (7, 0));
