@@ -13,7 +13,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::agent::{Agent, Setup, assert_accounts_balance};
 use support::http::{self, Connection};
@@ -311,8 +311,21 @@ fn a_changed_configuration_is_taken_over_at_sighup_and_a_wrong_one_is_not() {
     write_config(&setup, &two);
     hangup();
     assert!(agent.process.output().wait_for("going on with it", SOON));
+    let begun = Instant::now();
+    // The one before answers until it stops, and then nobody for a moment.
+    let is_new = || {
+        let status = http::get(setup.admin, "/status").map(|answer| answer.json());
+        status.is_ok_and(|status| destinations(&status) == ["home", "away"])
+    };
+    while !is_new() {
+        assert!(
+            begun.elapsed() < SOON,
+            "the new configuration does not take effect: {}",
+            agent.process.output().tail()
+        );
+        std::thread::yield_now();
+    }
     agent.wait_ready("/readyz?for=accept", SOON);
-    assert_eq!(destinations(&agent.status()), ["home", "away"]);
     assert!(agent.metrics().contains(&last_reload(1)) && post());
     let status = agent.status();
     assert_accounts_balance(&status);

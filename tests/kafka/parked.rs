@@ -63,10 +63,10 @@ pub fn without_room_for_it_elsewhere_a_missing_topic_fills_its_lane() {
     let broker = Broker::shared();
     let setup = setup("unparked", broker.port, "park_size = \"0B\"");
     let agent = setup.start();
-    let load = Load::http(Plan::new(setup.http, "never-made", 1).limit(EVENTS));
+    let load = Load::http(Plan::new(setup.http, "unmade-too", 1).limit(EVENTS));
     let status = agent.wait_status("is not full", SOON, |s| s["lanes"][0]["full"] == true);
     assert_eq!(number(&status, "destinations", "parked_bytes"), 0, "{status:#}");
-    let made = Topic::create(broker, "never-made", 1);
+    let made = Topic::create(broker, "unmade-too", 1);
     let book = load.finish();
     agent.wait_drained(None, SOON);
     agent.stop();
