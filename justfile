@@ -26,7 +26,7 @@ test-disk *filter:
 
 # The long version of everything about the spool: hours. What it prints belongs into docs/reliability.md
 soak-spool:
-    SPOOLWAY_SOAK=1 cargo test --release --lib -- --nocapture --test-threads 1 spool::tests::sim agent::beside
+    SPOOLWAY_SOAK=1 cargo test --release --lib -- --nocapture --test-threads 1 spool::tests::sim agent::beside engine::tests::days
     SPOOLWAY_SOAK=1 SPOOLWAY_DISK_TESTS=required cargo test --release --test disk -- --nocapture
 
 # The real disks alone, for so many seconds each

@@ -489,7 +489,7 @@ fn with_source(kind: &str, keys: &str) -> String {
 
 #[test]
 fn the_reference_has_every_key_the_program_reads_and_no_other() {
-    let more = "[spool]\nmax_size = \"1GiB\"\n[[lane]]\nname = \"main\"\nmax_size = \"1GiB\"\n[[stream]]\nname = \"x\"\n[[route]]\nstreams = [\"*\"]\nto = \"home\"\n";
+    let more = "[spool]\nmax_size = \"1GiB\"\npark_size = \"1GiB\"\n[dead_letters]\ntopic = \"letters\"\n[[lane]]\nname = \"main\"\nmax_size = \"1GiB\"\npark_size = \"1GiB\"\n[[stream]]\nname = \"x\"\n[[route]]\nstreams = [\"*\"]\nto = \"home\"\n";
     let link = format!("{PASSWORD}proxy = \"http://p:1\"\nmax_rate = \"1MB/s\"\n");
     let read = effective(&format!("{GOOD}renamed_from = \"old\"\n{link}{more}"));
     for (section, rows) in tables().into_iter().filter(|(section, _)| section.starts_with('[')) {
