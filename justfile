@@ -40,6 +40,8 @@ soak-disk seconds="3600":
 mutants *options:
     mkdir -p target/mutants
     cargo mutants --list --json --no-shuffle --file 'src/spool/**' --file 'src/disk/**' --file 'src/state/**' --file 'src/deliver/tracker/**' --exclude '**/tests/**' --exclude 'src/disk/sim/**' --exclude src/spool/stepped.rs > target/mutants/list.json
+    cargo mutants --list --json --no-shuffle > target/mutants/functions.json
+    python3 tests/mutants/syncs.py target/mutants/list.json target/mutants/functions.json .
     python3 tests/mutants/schemata.py target/mutants/list.json . target/mutants/copy
     python3 tests/mutants/hunt.py {{options}} target/mutants/list.json target/mutants/copy target/mutants/out.jsonl
 

@@ -133,11 +133,9 @@ pub(super) struct Rounds {
     pub(super) redone_after: Instant,
 }
 
-impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
-    /// Works until it is told to close and everything in windows is settled, or the deadline has come.
-    pub fn run(mut self) {
-        let start = Instant::now();
-        let mut rounds = Rounds {
+impl Rounds {
+    fn new(start: Instant, dropped: u64) -> Self {
+        Self {
             saved: None,
             dirty: true,
             save_after: start,
@@ -148,7 +146,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             journal_failing: None,
             released: None,
             closing: None,
-            dropped: self.engine.totals().dropped,
+            dropped,
             lines: Limit::new(Duration::from_secs(30)),
             notes: Limit::new(NOTES_EVERY),
             letters_after: start,
@@ -158,7 +156,14 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             begun: Vec::new(),
             redone: Vec::new(),
             redone_after: start,
-        };
+        }
+    }
+}
+
+impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
+    /// Works until it is told to close and everything in windows is settled, or the deadline has come.
+    pub fn run(mut self) {
+        let mut rounds = Rounds::new(Instant::now(), self.engine.totals().dropped);
         loop {
             let wake = self.engine.pump(now());
             self.keep_routes(&mut rounds);
@@ -481,3 +486,6 @@ pub(super) fn now() -> Now {
 pub fn unix_now() -> UnixMillis {
     crate::kafka::clock::unix_now()
 }
+
+#[cfg(test)]
+mod tests;

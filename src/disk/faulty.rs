@@ -155,3 +155,43 @@ impl File for FaultyFile {
         self.0.size()
     }
 }
+
+/// Syncs that something makes, by what a disk that fails says of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Syncs {
+    /// Of files.
+    pub(crate) files: u64,
+    /// Of directories.
+    pub(crate) directories: u64,
+    /// Which of them, each counted among its kind from 0, may fail without an error.
+    pub(crate) passed_over: Vec<(Op, u64)>,
+}
+
+impl Syncs {
+    /// Such that none may fail.
+    pub(crate) fn of(files: u64, directories: u64) -> Self {
+        Self { files, directories, passed_over: Vec::new() }
+    }
+
+    /// Does something in a directory that has been prepared, once on a disk that is whole, and once with each of its
+    /// syncs failing.
+    pub(crate) fn made_by<T, E: std::fmt::Debug>(
+        prepare: impl Fn(&Path),
+        act: impl Fn(&Faulty, &Path) -> Result<T, E>,
+    ) -> Self {
+        let attempt = |fault: Option<(Op, u64)>| {
+            let (fs, dir) = (Faulty::new(), tempfile::tempdir().unwrap());
+            prepare(dir.path());
+            fault.into_iter().for_each(|(op, spared)| fs.fail_later(op, spared, 1));
+            let done = act(&fs, dir.path());
+            assert!(fault.is_some() || done.is_ok(), "on a disk that is whole: {:?}", done.err());
+            (done.is_ok(), fs)
+        };
+        let (_, whole) = attempt(None);
+        let mut syncs = Self::of(whole.count(Op::SyncData), whole.count(Op::SyncDir));
+        for (op, count) in [(Op::SyncData, syncs.files), (Op::SyncDir, syncs.directories)] {
+            syncs.passed_over.extend((0..count).filter(|n| attempt(Some((op, *n))).0).map(|n| (op, n)));
+        }
+        syncs
+    }
+}

@@ -18,3 +18,6 @@ pub mod letters;
 pub mod park;
 pub mod positions;
 pub mod routes;
+
+#[cfg(test)]
+mod syncs;

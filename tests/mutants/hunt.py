@@ -5,9 +5,10 @@
 
 Without a mutant each test of the library is timed once. Then a mutant meets, until one fails: the tests that killed its
 neighbours, the quick tests of its own file, all quick tests, the slow ones, and the further programs (`--test`). A test
-that fails, a crash, or a round that takes many times as long as it should kills a mutant. What is found goes to OUT, a
-line each, so that a hunt can be taken up again; with `--quick` only the quick tests are run, and what survives them is
-what a later hunt without it begins with.
+that fails, a crash, or a round that says nothing for too long kills a mutant: too long is processor time of its own, or
+time in which it was asleep, so that a busy machine kills nothing. What is found goes to OUT, a line each, so that a hunt
+can be taken up again; with `--quick` only the quick tests are run, and what survives them is what a later hunt without
+it begins with. `--again` meets what survived with the tests of today.
 """
 
 import argparse
@@ -25,12 +26,15 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOMS = ("spool::", "disk::", "state::", "deliver::")
+ROOMS = ("spool::", "disk::", "state::", "deliver::", "agent::")
 # Whose tests can meet a mutant of a room: its own, and those of rooms that use it.
-USERS = {"disk": ROOMS, "spool": ("spool::",), "state": ("state::", "deliver::"), "deliver": ("deliver::",)}
+USERS = {"disk": ROOMS, "spool": ("spool::",), "state": ("state::", "deliver::"), "deliver": ("deliver::",), "agent": ("agent::",)}
 QUICK, CHEAP = 0.4, 0.06
+# Tests that are none of the quick ones: not even timed for a quick hunt.
+SLOW = ("spool::tests::sim::", "agent::beside::", "deliver::engine::tests::")
 # Between two results this many seconds may pass, and this many times what the slowest test takes without a mutant.
-GRACE, PATIENCE = 8, 6
+GRACE, PATIENCE = 0.5, 6
+LOOK = 0.25
 
 
 def limits():
@@ -40,8 +44,37 @@ def limits():
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
 
 
+class Silence:
+    """How long a program has said nothing, in seconds of its own: those it worked, and those it slept through."""
+
+    def __init__(self, pid):
+        self.of = Path(f"/proc/{pid}")
+        self.broken()
+
+    def broken(self):
+        self.worked, self.asleep, self.looked = self.work(), 0.0, time.monotonic()
+
+    def work(self):
+        fields = (self.of / "stat").read_text().rsplit(")", 1)[1].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+    def sleeps(self):
+        states = [(task / "stat").read_text().rsplit(")", 1)[1].split()[0] for task in (self.of / "task").iterdir()]
+        return all(state in "SZ" for state in states)
+
+    def seconds(self):
+        before, self.looked = self.looked, time.monotonic()
+        try:
+            if self.sleeps():
+                self.asleep += self.looked - before
+            return max(self.asleep, self.work() - self.worked)
+        except OSError:
+            return 0.0  # It or one of its threads has just ended.
+
+
 def run(program, arguments, number, cwd, patience):
-    """Lines of a test program as they come, then how it ended: a code, or `None` if no line came for too long."""
+    """Lines of a test program as they come, then how it ended: a code, or `None` if no line came for too long. With each
+    the seconds before it, as `Silence` counts."""
     home = tempfile.mkdtemp(prefix="mutant-", dir=os.environ.get("MUTANT_TMP"))
     env = {**os.environ, "SPOOLWAY_MUTANT": str(number), "TMPDIR": home, "RUST_BACKTRACE": "0"}
     env["PROPTEST_MAX_SHRINK_ITERS"] = "0"
@@ -50,18 +83,24 @@ def run(program, arguments, number, cwd, patience):
     )
     pending = b""
     out = process.stdout.fileno()
+    silence = Silence(process.pid)
     try:
         while True:
-            ready, _, _ = select.select([out], [], [], patience)
+            ready, _, _ = select.select([out], [], [], LOOK)
+            silent = silence.seconds()
             if not ready:
-                yield None
-                return
+                # Two threads may work.
+                if silent > 2 * patience:
+                    yield None, silent
+                    return
+                continue
             piece = os.read(out, 65536)
             if not piece:
-                yield process.wait()
+                yield process.wait(), silent
                 return
+            silence.broken()
             *lines, pending = (pending + piece).split(b"\n")
-            yield from (line.decode(errors="replace") for line in lines)
+            yield from ((line.decode(errors="replace"), silent) for line in lines)
     finally:
         try:
             os.killpg(process.pid, signal.SIGKILL)
@@ -83,7 +122,7 @@ class Round:
         arguments = [*self.names, "--exact", "--test-threads", "2"] if self.names else []
         # What it prints itself may stand between a test's name and its result.
         last = "?"
-        for line in run(self.program, arguments, number, cwd, GRACE + PATIENCE * self.slowest):
+        for line, _ in run(self.program, arguments, number, cwd, GRACE + PATIENCE * self.slowest):
             if line is None:
                 return "too slow"
             if isinstance(line, int):
@@ -105,20 +144,27 @@ def built(copy, tests):
     return [of[name] for name in ("spoolway", *tests)]
 
 
-def timed(lib, cwd):
+def timed(lib, cwd, arguments):
     """The seconds that each test takes alone, without a mutant."""
-    seconds, before = {}, time.monotonic()
-    for line in run(lib, [*ROOMS, "agent::", "--test-threads", "1"], 0, cwd, 1800):
+    seconds, since = {}, 0.0
+    for line, silent in run(lib, [*arguments, "--test-threads", "1"], 0, cwd, 1800):
+        since += silent
         if line is None or (isinstance(line, int) and line != 0):
-            sys.exit(f"the tests fail or hang without a mutant, after {seconds.keys()}")
+            sys.exit(f"the tests fail or hang without a mutant, after {[*seconds][-3:]}: {line}")
         if isinstance(line, str) and line.startswith("test ") and not line.startswith("test result"):
-            now = time.monotonic()
             if line.endswith("FAILED"):
                 sys.exit(f"fails without a mutant: {line}")
             if not line.endswith("ignored"):
-                seconds[line.split()[1]] = now - before
-            before = now
+                seconds[line.split()[1]] = since
+            since = 0.0
     return seconds
+
+
+def kept(cache, how):
+    """What a file keeps, made if it is not there."""
+    if not cache.exists():
+        cache.write_text(json.dumps(how(), indent=1))
+    return json.loads(cache.read_text())
 
 
 def room(name):
@@ -131,14 +177,14 @@ class Hunt:
     def __init__(self, given):
         self.lib, *others = built(given.copy, given.test)
         self.cwd, self.quick = given.copy, given.quick
-        cache = Path(given.copy) / "seconds.json"
-        if not cache.exists():
-            cache.write_text(json.dumps(timed(self.lib, self.cwd), indent=1))
-        self.seconds = json.loads(cache.read_text())
+        skip = [word for name in SLOW for word in ("--skip", name)]
+        self.seconds = kept(Path(given.copy) / "seconds.json", lambda: timed(self.lib, self.cwd, [*ROOMS, *skip]))
+        if not self.quick:
+            self.seconds |= kept(Path(given.copy) / "slow.json", lambda: timed(self.lib, self.cwd, SLOW))
         self.others = []
         for program in others:
             began = time.monotonic()
-            if (end := [*run(program, [], 0, self.cwd, 1800)][-1]) != 0:
+            if (end := [*run(program, [], 0, self.cwd, 1800)][-1][0]) != 0:
                 sys.exit(f"{program} fails without a mutant: {end}")
             self.others.append(Round(program, [], time.monotonic() - began))
         # What killed last, by file and by function.
@@ -156,7 +202,7 @@ class Hunt:
             neighbours,
             [n for n in inside if n.startswith(own) and self.seconds[n] < QUICK],
             [n for n in inside if self.seconds[n] < CHEAP],
-            [n for n in inside if self.seconds[n] < QUICK],
+            () if self.quick else [n for n in inside if self.seconds[n] < QUICK],
             () if self.quick else self.seconds,
         ):
             names = sorted({n for n in names if n not in asked}, key=self.seconds.get)
@@ -194,6 +240,7 @@ def places(mutant):
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--quick", action="store_true", help="leave the slow tests to another time")
+    ask.add_argument("--again", action="store_true", help="also those that an earlier hunt says survive")
     ask.add_argument("--only", default="", metavar="REGEX", help="mutants whose name this is found in")
     ask.add_argument("--every", type=int, default=1, metavar="K", help="each Kth of them")
     ask.add_argument("--test", action="append", default=[], metavar="NAME", help="a program of tests/, for survivors")
@@ -209,6 +256,8 @@ def main():
     rows = known_rows(out, mutants)
     if not given.quick:
         rows = {n: row for n, row in rows.items() if row["killer"] or not row["quick"]}
+    if given.again:
+        rows = {n: row for n, row in rows.items() if row["killer"]}
     hunt = Hunt(given)
     for number, row in rows.items():
         if row["killer"] in hunt.seconds:

@@ -4,6 +4,8 @@ use super::*;
 use crate::disk::RealFs;
 use crate::disk::faulty::{Faulty, Op};
 
+mod syncs;
+
 fn reopen(path: &Path) -> (Slots<RealFs>, Option<Vec<u8>>) {
     Slots::open(&RealFs, path, 100).unwrap()
 }

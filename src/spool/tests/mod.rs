@@ -14,6 +14,7 @@ mod room;
 mod salvage;
 mod sim;
 mod stepped;
+mod syncs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -7,32 +7,32 @@ use crate::disk::faulty::{Faulty, Op};
 use crate::ids::SegmentId;
 use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
 
-struct Site {
-    dir: tempfile::TempDir,
-    fs: Faulty,
-    host: Arc<SteppedHost>,
-    metrics: Arc<Metrics>,
-    data: DataDir<Faulty>,
+pub(super) struct Site {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) fs: Faulty,
+    pub(super) host: Arc<SteppedHost>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) data: DataDir<Faulty>,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (dir, fs, host) = (tempfile::tempdir().unwrap(), Faulty::new(), Arc::new(SteppedHost::new(1)));
         let data = DataDir::open_on(fs.clone(), dir.path(), Arc::clone(&host) as Arc<dyn Host>).unwrap();
         Self { dir, fs, host, metrics: Metrics::new(), data }
     }
 
-    fn lane(&self, settings: &Spool) -> SteppedLane<Faulty> {
+    pub(super) fn lane(&self, settings: &Spool) -> SteppedLane<Faulty> {
         SteppedLane::open(&self.data, lane_name(), settings, Seq::NONE, &self.metrics).unwrap()
     }
 }
 
-fn plain() -> Spool {
+pub(super) fn plain() -> Spool {
     Spool { segment_size: 32 << 10, compression: SpoolCompression::None, ..settings() }
 }
 
 /// Sends one event a request, all in one commit; how many were accepted.
-fn send(lane: &mut SteppedLane<Faulty>, requests: &[(&str, usize)]) -> usize {
+pub(super) fn send(lane: &mut SteppedLane<Faulty>, requests: &[(&str, usize)]) -> usize {
     let requests = requests.iter().map(|(name, size)| (stream(name), batch(&[vec![5; *size]]))).collect();
     let heard = lane.append(requests, 1, || 0);
     heard.iter().filter(|h| matches!(h, Heard::Answer(Ok(_), _))).count()

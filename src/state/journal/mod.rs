@@ -20,7 +20,7 @@ mod file;
 mod fold;
 mod intent;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use file::{Found, Journal, JournalError, ROOM, directory};
 pub use fold::{fold, highest};

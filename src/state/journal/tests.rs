@@ -17,7 +17,7 @@ const SIZE: usize = 4096;
 /// Power cuts tried at one moment.
 const CUTS: u64 = 64;
 
-fn intent(partition: i32, block: u64, bits: &[bool]) -> Intent {
+pub(in super::super) fn intent(partition: i32, block: u64, bits: &[bool]) -> Intent {
     let mut events = Bits::new(u32::try_from(bits.len()).unwrap());
     (0u32..).zip(bits).filter(|(_, set)| **set).for_each(|(i, _)| events.set_all(i..i + 1));
     Intent {

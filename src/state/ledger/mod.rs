@@ -21,6 +21,8 @@ mod row;
 mod sled_ledger;
 mod store;
 #[cfg(test)]
+mod syncs;
+#[cfg(test)]
 mod tests;
 
 pub use hash::EventSum;

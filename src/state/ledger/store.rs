@@ -32,9 +32,9 @@ pub(super) trait Store: Send {
 /// One tree of small values.
 pub(super) struct SledStore {
     db: sled::Db,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     /// Our own handle on sled's data file, to sync it with.
-    data: File,
+    pub(super) data: File,
     rows: usize,
     max_rows: usize,
 }

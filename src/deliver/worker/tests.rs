@@ -1,0 +1,263 @@
+//! What a worker makes durable before it does what relies on it, on a disk that fails.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::super::engine::{Limits, Settings};
+use super::super::log::{LogError, LogReader, Read};
+use super::super::needs::Need;
+use super::super::ways::Ways;
+use super::*;
+use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
+use crate::disk::faulty::{Faulty, Op};
+use crate::ids::{Incarnation, SeqRange, StreamName, TopicName};
+use crate::kafka::Window;
+use crate::state::ledger::{LedgerError, Page, Query};
+use crate::state::letters::{self, Letter, Reason};
+
+const SPOOL: SpoolId = SpoolId(7);
+
+struct Empty;
+
+impl Log for Empty {
+    type Reader = Empty;
+    fn reader(&self, _: Seq) -> Empty {
+        Empty
+    }
+}
+
+impl LogReader for Empty {
+    fn next(&mut self, _: &mut dyn FnMut(&StreamName, SeqRange) -> bool) -> Result<Option<Read>, LogError> {
+        Ok(None)
+    }
+}
+
+struct Nobody;
+
+impl Sink for Nobody {
+    fn send(&self, _: Window) {}
+    fn track(&self, _: TopicName) {}
+}
+
+impl Ledger for Nobody {
+    fn record(&self, _: Row) -> Result<(), LedgerError> {
+        Ok(())
+    }
+    fn page(&self, _: &Query) -> Result<Page, LedgerError> {
+        Ok(Page::default())
+    }
+    fn flush(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
+
+/// How many syncs of files there had been when a segment was let go.
+#[derive(Default, Clone)]
+struct Released(Arc<Mutex<Vec<u64>>>, Faulty);
+
+impl Retention for Released {
+    fn segment_of(&self, _: Seq) -> Option<SegmentId> {
+        Some(SegmentId(2))
+    }
+    fn release(&self, _: Needed) {
+        self.0.lock().unwrap().push(self.1.count(Op::SyncData));
+    }
+}
+
+struct Site {
+    _dir: tempfile::TempDir,
+    fs: Faulty,
+    released: Released,
+    rounds: Rounds,
+    worker: Worker<Empty, Nobody, Faulty>,
+}
+
+fn settings() -> Settings {
+    Settings {
+        compression: KafkaCompression::None,
+        partitioner: Partitioner::Java,
+        timestamp: TimestampPolicy::Event,
+        timestamp_max_age: Duration::from_secs(3600),
+        linger: Duration::ZERO,
+        batch_size: 800,
+        header: Some(Incarnation(SPOOL.0)),
+        routes: 1,
+        holds_in_doubt: false,
+        missing_topic_after: Duration::from_secs(24 * 3600),
+        journal: true,
+        renewed: false,
+        limits: Limits {
+            buffer: 4000,
+            side_buffer: 2000,
+            apart: 8000,
+            entries: 12,
+            stuck_after: Duration::from_secs(3),
+        },
+    }
+}
+
+fn names() -> Names {
+    let (lane, destination) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+    Names { spool: SPOOL, lane, destination }
+}
+
+fn store(fs: &Faulty, dir: &Path) -> Store<Faulty> {
+    let mut store = Store::open(fs, dir, SPOOL, &names().lane, &names().destination).unwrap().0;
+    // Its name is durable from here on, so that what follows is one sync each.
+    store.sync().unwrap();
+    store
+}
+
+impl Site {
+    /// With positions that are saved and not synced, and one dead letter.
+    fn new() -> Self {
+        let (dir, fs, names) = (tempfile::tempdir().unwrap(), Faulty::new(), names());
+        let released = Released(Arc::default(), fs.clone());
+        let room = letters::Settings { max_size: 10 << 20, max_event_size: 1000 };
+        let letters = Letters::open(&fs, dir.path(), SPOOL, room, 0).unwrap();
+        assert_eq!(letters.append(&[letter(&names)]).unwrap(), 1);
+        // It was sent by other routes before.
+        let positions = Positions { routes: 9, ..Positions::fresh(SPOOL, Seq(5)) };
+        let router = Box::new(|_: &StreamName| Ways::default());
+        let needs = Needs::new([(names.destination.clone(), Need { from: Seq(1), required: true })]);
+        let worker = Worker {
+            engine: Engine::new(Empty, Nobody, settings(), router, positions.clone(), 1),
+            inbox: Arc::default(),
+            board: Arc::new(Board::new(
+                names.lane.clone(),
+                names.destination.clone(),
+                Seq(1),
+                Totals::default(),
+            )),
+            journal: Some(Journal::open(&fs, dir.path(), SPOOL, &names.lane, &names.destination).0),
+            store: store(&fs, dir.path()),
+            retention: Box::new(released.clone()),
+            needs: Arc::new(needs),
+            letters: Arc::new(letters),
+            crossing: None,
+            ledger: Arc::new(Nobody),
+            settled: watch::channel(Seq(1)).0,
+            counts: Counts::new(&metrics::Metrics::new(), &names),
+            names,
+        };
+        let rounds = Rounds::new(Instant::now(), 0);
+        let mut site = Self { _dir: dir, fs, released, rounds, worker };
+        site.worker.save(&mut site.rounds);
+        assert!(!site.rounds.dirty && site.rounds.unsynced);
+        site
+    }
+
+    fn syncs(&self) -> u64 {
+        self.fs.count(Op::SyncData)
+    }
+
+    /// The next sync of a file fails.
+    fn fail(&self) {
+        self.fs.fail_next(Op::SyncData, 1);
+    }
+}
+
+fn letter(names: &Names) -> Letter {
+    let mut batch = crate::event::EventBatch::new();
+    batch.push(&crate::event::Event::of_value(b"v"));
+    Letter {
+        at: 1000,
+        lane: names.lane.clone(),
+        destination: names.destination.clone(),
+        seq: Seq(1),
+        run: RunId(3),
+        stream: StreamName::new("s").unwrap(),
+        topic: TopicName::new("t").unwrap(),
+        partition: 2,
+        reason: Reason::Refused,
+        code: 87,
+        message: "no".into(),
+        time: 77,
+        event: batch.as_bytes().to_vec(),
+    }
+}
+
+#[test]
+fn positions_that_can_not_be_synced_are_saved_again_before_the_next_try() {
+    let mut site = Site::new();
+    site.fail();
+    assert!(!site.worker.sync(&mut site.rounds));
+    assert!(site.rounds.dirty && site.rounds.unsynced);
+    let syncs = site.syncs();
+    assert!(site.worker.sync(&mut site.rounds) && !site.rounds.unsynced);
+    assert!(site.worker.sync(&mut site.rounds));
+    assert_eq!(site.syncs(), syncs + 1, "what is synced needs no sync");
+}
+
+#[test]
+fn a_segment_is_let_go_once_the_positions_that_need_it_no_more_are_synced() {
+    let mut site = Site::new();
+    site.fail();
+    site.worker.release(&mut site.rounds);
+    assert!(site.released.0.lock().unwrap().is_empty());
+    site.worker.save(&mut site.rounds);
+    let syncs = site.syncs();
+    site.worker.release(&mut site.rounds);
+    site.worker.release(&mut site.rounds);
+    assert_eq!(*site.released.0.lock().unwrap(), [syncs + 1], "once, after the sync");
+}
+
+#[test]
+fn the_journal_begins_anew_once_the_positions_that_cover_it_are_synced() {
+    let mut site = Site::new();
+    site.fail();
+    let refused = site.worker.write_down(&mut site.rounds).unwrap_err();
+    assert_eq!(refused, "positions can't be kept", "and not the journal");
+    let syncs = site.syncs();
+    site.worker.write_down(&mut site.rounds).unwrap();
+    assert_eq!(site.syncs(), syncs + 3, "of the positions, of a new file, and of what is in it");
+    site.worker.write_down(&mut site.rounds).unwrap();
+    assert_eq!(site.syncs(), syncs + 3, "with nothing to write there is nothing to sync");
+}
+
+#[test]
+fn by_which_routes_is_sent_is_synced_before_anything_is() {
+    let mut site = Site::new();
+    site.rounds.save_after = Instant::now();
+    site.worker.engine.pump(now());
+    assert!(site.worker.engine.wants_durable_positions());
+    site.fail();
+    site.worker.keep_routes(&mut site.rounds);
+    assert!(site.worker.engine.wants_durable_positions());
+    site.rounds.save_after = Instant::now();
+    site.worker.keep_routes(&mut site.rounds);
+    assert!(!site.worker.engine.wants_durable_positions());
+}
+
+#[test]
+fn a_letter_is_sent_again_and_is_gone_once_the_positions_that_say_so_are_synced() {
+    let mut site = Site::new();
+    site.rounds.begun = vec![1];
+    site.fail();
+    site.worker.replay(&mut site.rounds);
+    assert_eq!((site.worker.letters.taken(), &site.rounds.begun), (vec![], &vec![1]));
+    site.worker.replay(&mut site.rounds);
+    assert_eq!((site.worker.letters.taken(), site.rounds.begun.len()), (vec![1], 0));
+    site.worker.save(&mut site.rounds);
+    site.rounds.redone = vec![1];
+    site.fail();
+    site.worker.replay(&mut site.rounds);
+    assert_eq!((site.worker.letters.taken(), &site.rounds.redone), (vec![1], &vec![1]));
+    site.rounds.redone_after = Instant::now();
+    site.worker.replay(&mut site.rounds);
+    assert_eq!((site.worker.letters.taken(), site.rounds.redone.len()), (vec![], 0));
+}
+
+#[test]
+fn positions_are_synced_now_and_then_and_at_the_end() {
+    let mut site = Site::new();
+    let syncs = site.syncs();
+    site.rounds.released = Some(SegmentId(2));
+    site.worker.keep(&mut site.rounds);
+    assert_eq!(site.syncs(), syncs, "not yet");
+    (site.rounds.round_after, site.rounds.sync_after) = (Instant::now(), Instant::now());
+    site.worker.keep(&mut site.rounds);
+    assert_eq!(site.syncs(), syncs + 1);
+    site.worker.end(&mut site.rounds);
+    assert_eq!(site.syncs(), syncs + 2);
+}

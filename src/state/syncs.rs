@@ -1,0 +1,147 @@
+//! Every sync of the files of state is made, and none fails unnoticed but where that is said here.
+
+use std::path::Path;
+
+use crate::disk::RealFs;
+use crate::disk::faulty::{Op, Syncs};
+use crate::ids::{DestinationName, LaneName, Seq, SpoolId, StreamName, TopicName};
+
+use super::homes::{History, HomesFile};
+use super::journal::{Journal, JournalError};
+use super::letters::{Letter, Letters, Reason, Settings};
+use super::positions::{Positions, Store};
+use super::routes::RouteHistory;
+use super::{handover, positions};
+
+const SPOOL: SpoolId = SpoolId(7);
+
+fn lane() -> LaneName {
+    LaneName::new("main").unwrap()
+}
+
+fn name(name: &str) -> DestinationName {
+    DestinationName::new(name).unwrap()
+}
+
+fn save(dir: &Path, destination: &str) {
+    let (mut store, _) = Store::open(&RealFs, dir, SPOOL, &lane(), &name(destination)).unwrap();
+    store.save(&Positions::fresh(SPOOL, Seq(5))).unwrap();
+}
+
+fn begin_journal(dir: &Path, destination: &str) {
+    let (mut journal, _) = Journal::open(&RealFs, dir, SPOOL, &lane(), &name(destination));
+    journal.prepare().unwrap();
+    journal.begin([]).unwrap();
+}
+
+#[test]
+fn positions_are_durable_once_a_sync_says_so() {
+    let saved = Syncs::made_by(
+        |dir| save(dir, "home"),
+        |fs, dir| {
+            let (mut store, _) = Store::open(fs, dir, SPOOL, &lane(), &name("home"))?;
+            store.save(&Positions::fresh(SPOOL, Seq(9)))?;
+            store.sync()
+        },
+    );
+    assert_eq!(saved, Syncs::of(1, 1));
+}
+
+#[test]
+fn where_streams_are_and_by_which_routes_events_go_is_durable_when_it_is_kept() {
+    let kept = Syncs::made_by(
+        |_| {},
+        |fs, dir| {
+            let (mut file, _) = HomesFile::open(fs, dir, SPOOL)?;
+            file.keep(&History::unknown())
+        },
+    );
+    assert_eq!(kept, Syncs::of(2, 1));
+    let begun =
+        Syncs::made_by(|_| {}, |fs, dir| RouteHistory::begin(fs, dir, SPOOL, &[], &[].into(), |_, _| false));
+    assert_eq!(begun, Syncs::of(2, 1));
+}
+
+#[test]
+fn each_step_of_a_new_name_is_durable_before_the_next() {
+    let begin = |dir: &Path| {
+        save(dir, "old");
+        begin_journal(dir, "old");
+    };
+    let taken_over =
+        Syncs::made_by(begin, |fs, dir| handover::take_over(fs, dir, SPOOL, (&name("old"), &name("new"))));
+    // The marker, the names of three files, and that the marker is gone.
+    assert_eq!(taken_over, Syncs::of(1, 1 + 3 + 1));
+    let gone_on = Syncs::made_by(
+        |dir| {
+            begin(dir);
+            let there = positions::directory(dir, &lane());
+            std::fs::rename(there.join("old"), there.join("new")).unwrap();
+            std::fs::write(dir.join("handover"), r#"{"lane":"main","from":"old","to":"new"}"#).unwrap();
+        },
+        handover::finish,
+    );
+    assert_eq!(gone_on, Syncs::of(0, 3 + 1), "what was renamed before a kill may not be durable");
+    let forgotten = Syncs::made_by(begin, |fs, dir| handover::forget(fs, dir, &lane(), &name("old")));
+    assert_eq!(forgotten, Syncs::of(0, 3));
+}
+
+#[test]
+fn what_the_journal_says_is_durable_with_the_names_of_its_files() {
+    let open = |fs: &_, dir: &Path| Journal::open(fs, dir, SPOOL, &lane(), &name("home")).0;
+    // The names on the way are the data directory's, its journals' and the lane's; then the file's own.
+    let begun = Syncs::made_by(|_| {}, |fs, dir| open(fs, dir).begin([]));
+    assert_eq!(begun, Syncs::of(2, 3 + 1));
+    let begun_again = Syncs::made_by(|dir| begin_journal(dir, "home"), |fs, dir| open(fs, dir).begin([]));
+    assert_eq!(begun_again, Syncs::of(1, 3));
+    let prepared = Syncs::made_by(|_| {}, |fs, dir| open(fs, dir).prepare());
+    assert_eq!(prepared, Syncs::of(2, 2 * (3 + 1)));
+    let discarded = Syncs::made_by(|dir| begin_journal(dir, "home"), |fs, dir| open(fs, dir).discard());
+    assert_eq!(discarded, Syncs::of(0, 1));
+    let nothing = Syncs::made_by(|_| {}, |fs, dir| open(fs, dir).discard());
+    assert_eq!(nothing, Syncs::of(0, 0));
+    let intent = super::journal::tests::intent(0, 1, &[true]);
+    let appended = Syncs::made_by(
+        |_| {},
+        |fs, dir| {
+            let mut journal = open(fs, dir);
+            journal.begin([])?;
+            journal.append([&intent])?;
+            Ok::<_, JournalError>(())
+        },
+    );
+    assert_eq!(appended, Syncs::of(3, 4));
+}
+
+fn letter() -> Letter {
+    let mut batch = crate::event::EventBatch::new();
+    batch.push(&crate::event::Event::of_value(b"v"));
+    Letter {
+        at: 1000,
+        lane: lane(),
+        destination: name("home"),
+        seq: Seq(1),
+        run: crate::ids::RunId(3),
+        stream: StreamName::new("s").unwrap(),
+        topic: TopicName::new("t").unwrap(),
+        partition: 2,
+        reason: Reason::Refused,
+        code: 87,
+        message: "no".into(),
+        time: 77,
+        event: batch.as_bytes().to_vec(),
+    }
+}
+
+#[test]
+fn a_letter_is_durable_with_its_file() {
+    let settings = || Settings { max_size: 10 << 20, max_event_size: 1000 };
+    let open = |fs: &_, dir: &Path| Letters::open(fs, dir, SPOOL, settings(), 0).unwrap();
+    let appended = Syncs::made_by(
+        |dir| drop(Letters::open(&RealFs, dir, SPOOL, settings(), 0).unwrap()),
+        |fs, dir| open(fs, dir).append(&[letter()]).map(drop),
+    );
+    // The next file is reserved for later: for this letter nothing hangs on it.
+    let spare = vec![(Op::SyncData, 0), (Op::SyncDir, 1)];
+    assert_eq!(appended, Syncs { passed_over: spare, ..Syncs::of(2, 2) });
+}
