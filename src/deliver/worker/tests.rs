@@ -14,6 +14,7 @@ use crate::ids::{Incarnation, SeqRange, StreamName, TopicName};
 use crate::kafka::Window;
 use crate::state::ledger::{LedgerError, Page, Query};
 use crate::state::letters::{self, Letter, Reason};
+use crate::state::park::Whose;
 
 const SPOOL: SpoolId = SpoolId(7);
 
@@ -61,6 +62,9 @@ impl Retention for Released {
     }
     fn release(&self, _: Needed) {
         self.0.lock().unwrap().push(self.1.count(Op::SyncData));
+    }
+    fn is_pressed(&self) -> bool {
+        false
     }
 }
 
@@ -120,6 +124,7 @@ impl Site {
         let positions = Positions { routes: 9, ..Positions::fresh(SPOOL, Seq(5)) };
         let router = Box::new(|_: &StreamName| Ways::default());
         let needs = Needs::new([(names.destination.clone(), Need { from: Seq(1), required: true })]);
+        let whose = Whose { spool: SPOOL, lane: &names.lane, destination: &names.destination };
         let worker = Worker {
             engine: Engine::new(Empty, Nobody, settings(), router, positions.clone(), 1),
             inbox: Arc::default(),
@@ -134,6 +139,8 @@ impl Site {
             retention: Box::new(released.clone()),
             needs: Arc::new(needs),
             letters: Arc::new(letters),
+            park: Arc::new(Park::open(&fs, dir.path(), whose).unwrap()),
+            parking: None,
             crossing: None,
             ledger: Arc::new(Nobody),
             settled: watch::channel(Seq(1)).0,
