@@ -126,7 +126,7 @@ impl Site {
         let needs = Needs::new([(names.destination.clone(), Need { from: Seq(1), required: true })]);
         let whose = Whose { spool: SPOOL, lane: &names.lane, destination: &names.destination };
         let worker = Worker {
-            engine: Engine::new(Empty, Nobody, settings(), router, positions.clone(), 1),
+            engine: Engine::new(Empty, Nobody, settings(), router, positions, 1),
             inbox: Arc::default(),
             board: Arc::new(Board::new(
                 names.lane.clone(),

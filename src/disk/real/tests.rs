@@ -167,7 +167,7 @@ fn a_directory_whose_name_can_not_be_made_durable_is_an_error() {
     if let Some(path) = std::env::var_os(MADE_BY_A_CHILD) {
         // Making a directory takes no descriptor, and syncing the one above takes one.
         let limit = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit.clone() }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
         let made = RealFs.create_dir(Path::new(&path));
         setrlimit(Resource::Nofile, limit).unwrap();
         assert_eq!(made.unwrap_err().raw_os_error(), Some(Errno::MFILE.raw_os_error()));

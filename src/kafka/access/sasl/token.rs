@@ -19,6 +19,8 @@ use crate::kafka::access::tls::Tls;
 use crate::kafka::connection::{Deadline, dial};
 use crate::secret::Secret;
 
+/// A token that is good for less is not used for another session.
+const SHORT: Duration = Duration::from_secs(3);
 /// From the first packet to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a token is taken to live whose answer does not say it.
@@ -151,7 +153,9 @@ impl Tokens {
         let life = Duration::from_secs_f64(life);
         let text = Secret::new(token);
         // Brokers end a session with its token, and sessions are renewed at the same share of their life.
-        Ok(Token { text, renew_at: now + life.mul_f64(0.8), expires_at: now + life })
+        // A session is as long as what is left of its token, and is renewed no sooner than after a second.
+        let used = life.mul_f64(0.8).min(life.saturating_sub(SHORT)).max(life / 2);
+        Ok(Token { text, renew_at: now + used, expires_at: now + life })
     }
 }
 
