@@ -21,6 +21,8 @@ pub struct Status {
     pub lanes: Vec<Lane>,
     /// One row a (lane, destination).
     pub destinations: Vec<Destination>,
+    /// Where streams go: what was set while running, which stands above the rest, then the routes of the files.
+    pub routes: Vec<Route>,
     /// One row a (lane, destination); see [`Account`].
     pub accounts: Vec<Account>,
 }
@@ -114,6 +116,21 @@ pub struct Destination {
     pub notes: Vec<String>,
     /// The last thing that went wrong.
     pub last_error: Option<LastError>,
+}
+
+/// A row of `routes`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Route {
+    /// Exact names or globs.
+    pub streams: Vec<String>,
+    /// Where to.
+    pub to: DestinationName,
+    /// Which topic.
+    pub topic: String,
+    /// `file`: of the configuration; `set`: by `spoolway route set`.
+    pub origin: &'static str,
+    /// It stays when the files change.
+    pub pinned: bool,
 }
 
 /// A topic that can't take its events for now.

@@ -21,6 +21,25 @@ pub enum Command {
     Purge(Vec<u64>),
     /// `POST /destinations/abandon`: gives up what is in doubt at a destination.
     Abandon(DestinationName),
+    /// `POST /routes/set`: sets a route above those of the configuration.
+    SetRoute(SetRoute),
+    /// `POST /routes/unset`: takes it back.
+    UnsetRoute(String),
+}
+
+/// A route to set.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetRoute {
+    /// A stream's name or a glob.
+    pub stream: String,
+    /// The destination.
+    pub to: String,
+    /// The topic or its template; without one, the stream's name.
+    pub topic: Option<String>,
+    /// It stays when the configuration's files change.
+    #[serde(default)]
+    pub pin: bool,
 }
 
 /// A command that can't be done.
@@ -47,8 +66,15 @@ struct Named {
     destination: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stream {
+    stream: String,
+}
+
 /// Paths that take a `POST`.
-pub(super) const PATHS: [&str; 3] = ["/dead-letters/replay", "/dead-letters/purge", "/destinations/abandon"];
+pub(super) const PATHS: [&str; 5] =
+    ["/dead-letters/replay", "/dead-letters/purge", "/destinations/abandon", "/routes/set", "/routes/unset"];
 
 /// Whether a request is meant to change something here.
 pub(super) fn is_command<B>(request: &Request<B>) -> bool {
@@ -81,6 +107,14 @@ where
     match head.uri.path() {
         "/dead-letters/replay" => letters(&body).map(Command::Replay),
         "/dead-letters/purge" => letters(&body).map(Command::Purge),
+        "/routes/set" => {
+            let example = r#"{"stream": "orders", "to": "home", "topic": "{stream}", "pin": false}"#;
+            shaped(&body, example).map(Command::SetRoute)
+        }
+        "/routes/unset" => {
+            let Stream { stream } = shaped(&body, r#"{"stream": "orders"}"#)?;
+            Ok(Command::UnsetRoute(stream))
+        }
         _ => {
             let Named { destination } = shaped(&body, r#"{"destination": "home"}"#)?;
             let name = DestinationName::new(&destination).map_err(|e| CommandError::Wrong(e.to_string()))?;

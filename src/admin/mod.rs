@@ -31,6 +31,6 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, CommandError};
+pub use command::{Command, CommandError, SetRoute};
 pub use facts::Facts;
 pub use server::{BindError, Server};

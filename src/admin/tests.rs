@@ -102,6 +102,13 @@ impl Facts for Fake {
             sources: vec![Source { name: "app".into(), kind: "tcp", ..Source::default() }],
             lanes: vec![lane],
             destinations: if *self.gone.lock().unwrap() { vec![] } else { vec![destination] },
+            routes: vec![crate::status::Route {
+                streams: vec!["a.*".into()],
+                to: home(),
+                topic: "{stream}".into(),
+                origin: "file",
+                pinned: false,
+            }],
             accounts: vec![account],
         }
     }
@@ -350,6 +357,12 @@ async fn dead_letters_are_sent_again_or_purged_by_a_post_of_json_and_by_nothing_
         ("/dead-letters/replay", ids, "Replay([1, 2])"),
         ("/dead-letters/purge", ids, "Purge([1, 2])"),
         ("/destinations/abandon", r#"{"destination": "home"}"#, "Abandon(DestinationName(\"home\"))"),
+        (
+            "/routes/set",
+            r#"{"stream": "a.*", "to": "home"}"#,
+            "SetRoute(SetRoute { stream: \"a.*\", to: \"home\", topic: None, pin: false })",
+        ),
+        ("/routes/unset", r#"{"stream": "a.*"}"#, "UnsetRoute(\"a.*\")"),
     ] {
         let reply = post(run.address(), path, json, body).await;
         assert_eq!((reply.code, reply.json()["done"].as_str()), (200, Some(done)));

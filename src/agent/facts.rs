@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::lanes::{Lanes, OpenLane};
+use super::routes_set::RoutesSet;
 use crate::admin;
 use crate::admin::{Command, CommandError};
 use crate::deliver::{Delivery, unix_now};
@@ -36,6 +37,7 @@ pub(super) struct Facts {
     pub(super) letters: Arc<Letters<RealFs>>,
     pub(super) sources: OnceLock<Sources>,
     pub(super) stopping: AtomicBool,
+    pub(super) table: RoutesSet,
 }
 
 impl Facts {
@@ -156,6 +158,7 @@ impl admin::Facts for Facts {
             uptime_seconds: self.started.elapsed().as_secs(),
             sources: self.sources.get().map(Sources::status).unwrap_or_default(),
             destinations: boards().map(|(b, durable)| b.destination_row(durable, now)).collect(),
+            routes: self.table.rows(),
             accounts: boards().map(|(b, durable)| b.account_row(durable)).collect(),
             lanes,
         }
@@ -202,6 +205,8 @@ impl admin::Facts for Facts {
             Command::Replay(ids) => self.replay(&ids),
             Command::Purge(ids) => self.purge(&ids),
             Command::Abandon(name) => self.abandon(&name),
+            Command::SetRoute(route) => self.table.set(&route),
+            Command::UnsetRoute(stream) => self.table.unset(&stream),
         }
     }
 

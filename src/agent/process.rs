@@ -11,6 +11,7 @@ use super::signals::Signals;
 use crate::config::model::{Config, SourceKind};
 use crate::metrics::Metrics;
 use crate::spool::OpenError;
+use crate::state::overrides::Overrides;
 
 /// Threads of the configuration before may hold the data directory for this long.
 const HANDING_ON: Duration = Duration::from_secs(10);
@@ -36,14 +37,47 @@ pub enum Reread {
     Wrong,
 }
 
-/// Looks at the configuration again, and compares it with the one that runs.
-pub type Rereading<'a> = dyn Fn(&Configured) -> Reread + 'a;
+/// How the configuration is looked at again.
+pub struct Rereading<'a> {
+    /// Reads it, and compares it with the one that runs.
+    pub reread: &'a dyn Fn(&Configured) -> Reread,
+    /// A sum over its files as they are.
+    pub fingerprint: &'a dyn Fn() -> u64,
+    /// The same as it was before the one that runs was read.
+    pub began: u64,
+}
 
 /// What outlives a reload.
 pub(super) struct Process {
     pub(super) metrics: Arc<Metrics>,
     pub(super) began: Instant,
     pub(super) signals: Signals,
+    pub(super) watch: Watch,
+    /// Routes that were set while running, and those of the life before; `None`: as the data directory has them.
+    pub(super) overrides: Option<Overrides>,
+    pub(super) overrides_before: Option<Overrides>,
+    /// The data directory does not have them yet.
+    pub(super) overrides_unkept: bool,
+}
+
+/// Which content of the files was looked at last.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    seen: u64,
+    /// One that was there at the last look, and may still be written.
+    changing: Option<u64>,
+}
+
+impl Watch {
+    /// Whether files have another content, and have it for the second time: each content is looked at once.
+    pub(super) fn has_changed(&mut self, sum: u64) -> bool {
+        let is_new = sum != self.seen;
+        let is_steady = self.changing.replace(sum) == Some(sum);
+        if is_new && is_steady {
+            self.seen = sum;
+        }
+        is_new && is_steady
+    }
 }
 
 /// Runs the agent until it is told to stop, or its only input has ended and all of it is delivered. SIGHUP has `reread` look
@@ -69,7 +103,15 @@ pub fn run(configured: Configured, reread: Option<&Rereading<'_>>) -> Result<(),
 }
 
 async fn live(configured: Configured, reread: Option<&Rereading<'_>>) -> Result<(), AgentError> {
-    let mut process = Process { metrics: Metrics::new(), began: Instant::now(), signals: Signals::new()? };
+    let mut process = Process {
+        metrics: Metrics::new(),
+        began: Instant::now(),
+        signals: Signals::new()?,
+        watch: Watch { seen: reread.map_or(0, |r| r.began), changing: None },
+        overrides: None,
+        overrides_before: None,
+        overrides_unkept: false,
+    };
     process.metrics.config_ok.set(1);
     let (mut current, mut before) = (Box::new(configured), None);
     // Only what an earlier life of this process holds is waited for.
@@ -91,6 +133,10 @@ async fn live(configured: Configured, reread: Option<&Rereading<'_>>) -> Result<
                 tracing::error!(%error, "the changed configuration can't be started with: going back to the one before");
                 process.metrics.config_ok.set(0);
                 current = before.take().unwrap_or(current);
+                if let Some(overrides) = process.overrides_before.take() {
+                    process.overrides = Some(overrides);
+                    process.overrides_unkept = true;
+                }
                 patience = Instant::now() + HANDING_ON;
             }
             Err(error) => return Err(error),
@@ -99,29 +145,55 @@ async fn live(configured: Configured, reread: Option<&Rereading<'_>>) -> Result<
 }
 
 impl Configured {
+    /// Whether it reads standard input, which can't be handed on to another life.
+    pub(super) fn reads_input(&self) -> bool {
+        self.config.sources.iter().any(|s| matches!(s.kind, SourceKind::Stdin { .. }))
+    }
+
     /// The configuration to go on with, if it is another one.
-    pub(super) fn look_again(&self, metrics: &Metrics, reread: &Rereading<'_>) -> Option<Box<Configured>> {
-        let reads_input = self.config.sources.iter().any(|s| matches!(s.kind, SourceKind::Stdin { .. }));
-        let (ok, new) = match reread(self) {
+    pub(super) fn look_again(
+        &self,
+        (metrics, overrides): (&Metrics, &Overrides),
+        reread: &Rereading<'_>,
+    ) -> Option<Box<Configured>> {
+        let reads_input = self.reads_input();
+        let is_overridden = overrides.set.iter().any(|set| !set.pinned);
+        let reread = (reread.reread)(self);
+        let failed = matches!(reread, Reread::Wrong) || reads_input && matches!(reread, Reread::Changed(_));
+        // Before it is said: whoever reads the log may look at the metric next.
+        metrics.config_ok.set(i64::from(!failed));
+        match reread {
+            // The files win, whether they have changed or not.
+            Reread::Same if is_overridden && !reads_input => Some(Box::new(self.clone())),
             Reread::Same => {
                 tracing::info!("the configuration has not changed");
-                (true, None)
+                None
             }
             Reread::Changed(_) if reads_input => {
                 tracing::error!(
                     "the configuration has changed, and standard input can't be handed on: stop the agent and start it again"
                 );
-                (false, None)
+                None
             }
-            Reread::Changed(new) => (true, Some(new)),
+            Reread::Changed(new) => Some(new),
             Reread::Wrong => {
                 tracing::error!(
                     "the configuration is wrong, and the one before goes on: `spoolway check` says the same"
                 );
-                (false, None)
+                None
             }
-        };
-        metrics.config_ok.set(i64::from(ok));
-        new
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_is_looked_at_once_and_only_when_it_has_come_to_rest() {
+        let mut watch = Watch { seen: 1, changing: None };
+        let told: Vec<bool> = [1, 1, 2, 3, 3, 3, 3, 1, 1, 1].map(|sum| watch.has_changed(sum)).into();
+        assert_eq!(told, [false, false, false, false, true, false, false, false, true, false]);
     }
 }

@@ -10,14 +10,17 @@ use tokio_util::sync::CancellationToken;
 use super::error::AgentError;
 use super::facts::Facts;
 use super::process::{Configured, Process, Rereading};
+use super::routes_set::RoutesSet;
 use super::signals::{HANGUP, Signals};
 use super::stand::Stand;
 use crate::admin;
 use crate::config::RouteTable;
 use crate::config::model::{Config, MAIN_LANE, SourceKind};
+use crate::disk::RealFs;
 use crate::metrics::Metrics;
 use crate::shape::{Door, Limits};
 use crate::source::Sources;
+use crate::state::overrides::Overrides;
 
 /// How long deliveries may take, at a stop, to hear of what is in flight.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -32,6 +35,8 @@ enum End {
     Input,
     /// To go on with another configuration.
     Reload(Box<Configured>),
+    /// To go on with the same one, by routes that were set.
+    Routes(Box<Configured>),
 }
 
 /// What becomes of an agent that has ended in good order.
@@ -48,11 +53,19 @@ pub(super) async fn serve(
     reread: Option<&Rereading<'_>>,
     stood: &mut bool,
 ) -> Result<Ended, AgentError> {
-    let config = &configured.config;
+    let overrides = process
+        .overrides
+        .get_or_insert_with(|| Overrides::read(&configured.config.relay.data_dir, &configured.effective));
+    let overrides = overrides.clone();
+    let config = &overrides.applied(&configured.config);
     let metrics = Arc::clone(&process.metrics);
     let routes = Arc::new(RouteTable::new(config)?);
     let handle = Handle::current();
     let stand = tokio::task::block_in_place(|| Stand::build(config, &routes, &metrics, &handle))?;
+    if process.overrides_unkept {
+        tokio::task::block_in_place(|| overrides.keep(&RealFs, &config.relay.data_dir))?;
+        process.overrides_unkept = false;
+    }
     let (stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
     let facts = Arc::new(Facts {
         id: config.relay.id.clone(),
@@ -64,6 +77,7 @@ pub(super) async fn serve(
         letters: Arc::clone(&stand.letters),
         sources: OnceLock::new(),
         stopping: false.into(),
+        table: RoutesSet::new(configured, config, overrides),
     });
     // The admin server outlives the sources, so that a stop can be watched.
     let told = Arc::clone(&facts) as Arc<dyn admin::Facts>;
@@ -138,12 +152,16 @@ async fn until_end(
             name = process.signals.next() => match reread.filter(|_| name == HANGUP) {
                 None => return Ok(End::Told(name)),
                 Some(reread) => {
-                    let new = tokio::task::block_in_place(|| configured.look_again(&process.metrics, reread));
-                    if let Some(new) = new {
+                    process.watch.has_changed((reread.fingerprint)());
+                    if let Some(new) = look_again(facts, process, configured, reread) {
                         return Ok(End::Reload(new));
                     }
                 }
             },
+            overrides = facts.table.changed() => {
+                process.overrides_before = process.overrides.replace(overrides);
+                return Ok(End::Routes(Box::new(configured.clone())));
+            }
             ended = sources.finished() => {
                 ended?;
                 return Ok(End::Input);
@@ -153,9 +171,34 @@ async fn until_end(
                 if let Some(what) = facts.dead() {
                     return Err(AgentError::Died(what));
                 }
+                if let Some(reread) = reread.filter(|_| configured.config.relay.watch)
+                    && process.watch.has_changed(tokio::task::block_in_place(|| (reread.fingerprint)()))
+                {
+                    tracing::info!("the configuration's files have changed");
+                    if let Some(new) = look_again(facts, process, configured, reread) {
+                        return Ok(End::Reload(new));
+                    }
+                }
             }
         }
     }
+}
+
+/// The configuration to go on with, if it is another one. What was set above the files before and not pinned is theirs again.
+fn look_again(
+    facts: &Facts,
+    process: &mut Process,
+    configured: &Configured,
+    reread: &Rereading<'_>,
+) -> Option<Box<Configured>> {
+    let mut overrides = facts.table.overrides();
+    let metrics = Arc::clone(&process.metrics);
+    let new = tokio::task::block_in_place(|| configured.look_again((&metrics, &overrides), reread))?;
+    process.overrides_before = Some(overrides.clone());
+    overrides.rebase(&new.effective);
+    process.overrides = Some(overrides);
+    process.overrides_unkept = true;
+    Some(new)
 }
 
 async fn finish(
@@ -164,6 +207,8 @@ async fn finish(
     signals: &mut Signals,
     end: Result<End, AgentError>,
 ) -> Result<Ended, AgentError> {
+    // Before it is said: whoever reads the log may ask next whether events are taken.
+    facts.stopping.store(!matches!(end, Ok(End::Input)), Ordering::Relaxed);
     let result = match end {
         Ok(End::Told(signal)) => {
             tracing::info!(signal, "stopping");
@@ -173,13 +218,17 @@ async fn finish(
             tracing::info!("the configuration has changed: going on with it");
             Ok(Ended::Reload(new))
         }
+        Ok(End::Routes(same)) => {
+            tracing::info!("routes were set: going on with them");
+            Ok(Ended::Reload(same))
+        }
         Ok(End::Input) => {
             drain(facts, signals).await;
+            facts.stopping.store(true, Ordering::Relaxed);
             Ok(Ended::Stopped)
         }
         Err(e) => Err(e),
     };
-    facts.stopping.store(true, Ordering::Relaxed);
     stop.cancel();
     if let Some(sources) = facts.sources.get() {
         sources.stopped().await;

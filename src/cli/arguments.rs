@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    Exit, Failure, Outcome, check, demo, destination, dlq, pipe, reconcile, run, spool, status, verify,
+    Exit, Failure, Outcome, check, demo, destination, dlq, pipe, reconcile, route, run, spool, status, verify,
 };
 use crate::config::{self, Environment, Loaded};
 use crate::logs;
@@ -110,7 +110,9 @@ pub enum Command {
     Spool(spool::SpoolArgs),
     /// Dead letters: events that a destination will never take, with the reason.
     Dlq(dlq::DlqArgs),
-    /// Give up what is kept for a destination that is no longer configured.
+    /// Where streams go; and have them go elsewhere, at once.
+    Route(route::RouteArgs),
+    /// Give up what is kept for a destination that is no longer configured, or in doubt at one that will not come back.
     Destination(destination::DestinationArgs),
 }
 
@@ -140,6 +142,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Reconcile(args) => reconcile::run(args, &general),
         Command::Spool(args) => spool::run(args, &general),
         Command::Dlq(args) => dlq::run(&args, &general),
+        Command::Route(args) => route::run(&args, &general),
         Command::Destination(args) => destination::run(&args, &general),
     }
 }
@@ -188,7 +191,19 @@ mod tests {
             .collect();
         assert_eq!(
             listed,
-            ["run", "pipe", "demo", "check", "status", "verify", "reconcile", "spool", "dlq", "destination"]
+            [
+                "run",
+                "pipe",
+                "demo",
+                "check",
+                "status",
+                "verify",
+                "reconcile",
+                "spool",
+                "dlq",
+                "route",
+                "destination"
+            ]
         );
     }
 }

@@ -20,6 +20,7 @@ pub mod output;
 pub mod pipe;
 mod progress;
 pub mod reconcile;
+pub mod route;
 pub mod run;
 pub mod spool;
 pub mod status;

@@ -3,7 +3,8 @@
 use clap::Args;
 
 use super::{ConfigFiles, Exit, Failure, General, Outcome};
-use crate::agent::{self, Configured, Reread};
+use crate::agent::{self, Configured, Reread, Rereading};
+use crate::config;
 use crate::config::model::Config;
 use crate::config::{Loaded, Report};
 
@@ -22,6 +23,8 @@ pub struct RunArgs {
 #[expect(clippy::needless_pass_by_value, reason = "commands own what they were given")]
 pub fn run(args: RunArgs, general: &General) -> Outcome {
     general.start_logs();
+    let fingerprint = || config::fingerprint(&args.config.files);
+    let began = fingerprint();
     let loaded = args.config.load()?;
     let files: Vec<String> = loaded.files.iter().map(|f| f.to_string_lossy().into_owned()).collect();
     tracing::info!(files = files.join(", "), "configuration read");
@@ -34,7 +37,8 @@ pub fn run(args: RunArgs, general: &General) -> Outcome {
             Reread::Changed(Box::new(configured(new)))
         }
     };
-    agent::run(configured(loaded), Some(&reread)).map_err(Failure::running)?;
+    let rereading = Rereading { reread: &reread, fingerprint: &fingerprint, began };
+    agent::run(configured(loaded), Some(&rereading)).map_err(Failure::running)?;
     Ok(Exit::Done)
 }
 

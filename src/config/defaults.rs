@@ -16,7 +16,7 @@ const MIB: u64 = 1024 * 1024;
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { id: host_name(), data_dir: PathBuf::from("/var/lib/spoolway") }
+        Self { id: host_name(), data_dir: PathBuf::from("/var/lib/spoolway"), watch: false }
     }
 }
 

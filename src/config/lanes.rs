@@ -108,7 +108,7 @@ mod tests {
             let table = table(&rules);
             let to = DestinationName::new("home").unwrap();
             let streams = routes.into_iter().filter(|p| readable(p)).collect();
-            let routes = RouteTable::of(&[Route { streams, to: to.clone(), topic: TopicTemplate::stream() }], &[]).unwrap();
+            let routes = RouteTable::of(&[Route { streams, to: to.clone(), topic: TopicTemplate::stream(), only: false }], &[]).unwrap();
             let stream = StreamName::new(&name).unwrap();
             if routes.takes(&stream) {
                 proptest::prop_assert!(routes.reaches(&to, &table, table.lane_of(&stream)));

@@ -39,6 +39,21 @@ pub fn load(named: &[PathBuf], environment: &Environment<'_>) -> Result<Loaded, 
     load_texts(texts, problems, environment)
 }
 
+/// A sum over the files that [`load`] would read, and which they are; a file that is replaced by another of the same content
+/// does not change it.
+#[must_use]
+pub fn fingerprint(named: &[PathBuf]) -> u64 {
+    let (texts, problems) = find(named, std::env::var_os(VARIABLE).map(PathBuf::from));
+    let mut sum = crc32fast::Hasher::new();
+    for text in &texts {
+        sum.update(text.path.to_string_lossy().as_bytes());
+        sum.update(&[0]);
+        sum.update(text.text.as_bytes());
+        sum.update(&[0]);
+    }
+    u64::from(sum.finalize()) << 32 | (problems.len() as u64 & 0xffff) << 16 | (texts.len() as u64 & 0xffff)
+}
+
 /// Reads and checks one text, as if it were a file of that name.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ mod words;
 pub use effective::Effective;
 pub use find::{DEFAULT_FILE, VARIABLE};
 pub use lanes::LaneTable;
-pub use load::{Loaded, load, load_text};
+pub use load::{Loaded, fingerprint, load, load_text};
 pub use nearest::nearest;
 pub use reading::Environment;
 pub use report::{Report, Row, Severity};

@@ -47,6 +47,8 @@ pub struct Relay {
     pub id: String,
     /// Holds the spool and all state.
     pub data_dir: PathBuf,
+    /// A changed configuration is taken over without being told.
+    pub watch: bool,
 }
 
 /// `[spool]`. Sizes in bytes.
@@ -362,6 +364,8 @@ pub struct Route {
     pub to: DestinationName,
     /// Which topic.
     pub topic: TopicTemplate,
+    /// It was set while running: its streams go by no other route. Of several, the first counts.
+    pub only: bool,
 }
 
 /// `route.topic`
@@ -399,6 +403,7 @@ impl Config {
             streams: vec!["*".to_owned()],
             to: to.name.clone(),
             topic: TopicTemplate::stream(),
+            only: false,
         };
         self.destinations.iter().map(all).collect()
     }

@@ -23,6 +23,7 @@ struct Compiled {
     streams: Vec<Pattern>,
     to: DestinationName,
     topic: TopicTemplate,
+    only: bool,
 }
 
 /// A stream's name in the configuration: exact, or a glob in which `*` stands for any characters, dots
@@ -114,7 +115,7 @@ impl RouteTable {
         stream: &StreamName,
         destination: &DestinationName,
     ) -> Result<Option<TopicName>, NameError> {
-        let route = self.routes.iter().find(|route| route.to == *destination && route.takes(stream));
+        let route = self.taking(stream).find(|route| route.to == *destination);
         route.map(|route| route.topic.topic(stream)).transpose()
     }
 
@@ -124,7 +125,11 @@ impl RouteTable {
         let mut text = String::new();
         for route in self.routes.iter().filter(|route| route.to == *destination) {
             route.streams.iter().for_each(|pattern| text.extend([pattern.as_str(), "\n"]));
-            text.extend([&format!("{:?}", route.topic), "\n\n"]);
+            text.extend([format!("{:?}", route.topic).as_str(), if route.only { "\n!\n" } else { "\n\n" }]);
+        }
+        // What stands above the others takes from this destination, too.
+        for route in self.routes.iter().filter(|route| route.only && route.to != *destination) {
+            route.streams.iter().for_each(|pattern| text.extend([pattern.as_str(), "\n-\n"]));
         }
         u64::from(crc32fast::hash(text.as_bytes())) << 32 | (text.len() as u64 & 0x7fff_ffff) | 1 << 31
     }
@@ -140,7 +145,14 @@ impl RouteTable {
     /// Whether any route takes the stream.
     #[must_use]
     pub fn takes(&self, stream: &StreamName) -> bool {
-        self.routes.iter().any(|route| route.takes(stream))
+        self.taking(stream).next().is_some()
+    }
+
+    /// The routes by which a stream goes.
+    fn taking<'a>(&'a self, stream: &'a StreamName) -> impl Iterator<Item = &'a Compiled> + 'a {
+        let above = self.routes.iter().find(|route| route.only && route.takes(stream));
+        let others = self.routes.iter().filter(move |route| above.is_none() && route.takes(stream));
+        above.into_iter().chain(others)
     }
 
     /// Whether the stream goes anywhere, and every topic it goes to can be named.
@@ -149,7 +161,7 @@ impl RouteTable {
     /// [`NameError::TooLong`] as [`RouteTable::topic_for`].
     pub fn check(&self, stream: &StreamName) -> Result<bool, NameError> {
         let mut taken = false;
-        for route in self.routes.iter().filter(|route| route.takes(stream)) {
+        for route in self.taking(stream) {
             route.topic.topic(stream)?;
             taken = true;
         }
@@ -172,7 +184,7 @@ impl RouteTable {
 impl Compiled {
     fn new(route: &Route) -> Result<Self, PatternError> {
         let streams = route.streams.iter().map(|s| Pattern::parse(s)).collect::<Result<_, _>>()?;
-        Ok(Self { streams, to: route.to.clone(), topic: route.topic.clone() })
+        Ok(Self { streams, to: route.to.clone(), topic: route.topic.clone(), only: route.only })
     }
 
     fn takes(&self, stream: &StreamName) -> bool {
@@ -185,6 +197,7 @@ fn everything_to(destination: &DestinationName) -> Result<Compiled, PatternError
         streams: vec![Pattern::parse("*")?],
         to: destination.clone(),
         topic: TopicTemplate::stream(),
+        only: false,
     })
 }
 
@@ -218,6 +231,7 @@ mod tests {
             streams: streams.iter().map(|s| (*s).to_owned()).collect(),
             to: destination(to),
             topic: TopicTemplate::parse(topic).unwrap(),
+            only: false,
         }
     }
 

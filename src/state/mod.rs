@@ -15,6 +15,7 @@ pub mod homes;
 pub mod journal;
 pub mod ledger;
 pub mod letters;
+pub mod overrides;
 pub mod park;
 pub mod positions;
 pub mod routes;

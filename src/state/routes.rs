@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! value = JSON: {"spool": …, "now": [route …], "before": [{"until": {lane: number, …}, "routes": [route …]} …]}
-//! route = {"streams": [text …], "to": text, "topic": text}
+//! route = {"streams": [text …], "to": text, "topic": text, "only": bool}
 //! ```
 //! Where the file is lost, what waits for a destination without a route counts as filtered.
 
@@ -45,6 +45,9 @@ struct Said {
     streams: Vec<String>,
     to: String,
     topic: String,
+    /// Its streams go by no other.
+    #[serde(default)]
+    only: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,12 +65,14 @@ struct Written {
 
 impl Said {
     fn of(route: &Route) -> Self {
-        Self { streams: route.streams.clone(), to: route.to.to_string(), topic: route.topic.to_string() }
+        let Route { streams, to, topic, only } = route;
+        Self { streams: streams.clone(), to: to.to_string(), topic: topic.to_string(), only: *only }
     }
 
     fn read(&self) -> Option<Route> {
         let topic = TopicTemplate::parse(&self.topic).ok()?;
-        Some(Route { streams: self.streams.clone(), to: DestinationName::new(&self.to).ok()?, topic })
+        let (to, streams) = (DestinationName::new(&self.to).ok()?, self.streams.clone());
+        Some(Route { streams, to, topic, only: self.only })
     }
 }
 
@@ -161,6 +166,7 @@ mod tests {
             streams: streams.iter().map(|s| (*s).to_owned()).collect(),
             to: DestinationName::new(to).unwrap(),
             topic,
+            only: false,
         }
     }
 

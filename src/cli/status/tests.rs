@@ -99,6 +99,7 @@ fn status(trouble: bool) -> status::Status {
             notes: vec!["reading is not permitted".into()],
             last_error: trouble.then_some(error),
         }],
+        routes: Vec::new(),
         accounts: vec![status::Account {
             lane,
             destination: home,

@@ -10,6 +10,7 @@ pub(in crate::config) fn relay(section: Section<'_>) -> Relay {
     let place = section.place_of("data_dir");
     let read = |s: &scalar::Scalar| scalar::path(s).map(|written| section.reading.path(&place, &written));
     let data_dir = section.value("data_dir", default.data_dir, read, |path| quoted(&path.to_string_lossy()));
+    let watch = section.flag("watch", default.watch);
     section.finish();
-    Relay { id, data_dir }
+    Relay { id, data_dir, watch }
 }

@@ -22,7 +22,7 @@ pub(in crate::config) fn route(section: Section<'_>) -> Option<ReadRoute> {
     let topic = section.value("topic", TopicTemplate::stream(), read_topic, |t| quoted(&t.to_string()));
     let place = section.place_of("to");
     section.finish();
-    Some(ReadRoute { route: Route { streams: streams?, to: to?, topic }, to: place })
+    Some(ReadRoute { route: Route { streams: streams?, to: to?, topic, only: false }, to: place })
 }
 
 fn streams(section: &Section<'_>) -> Option<Vec<String>> {

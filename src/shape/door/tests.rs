@@ -57,6 +57,7 @@ fn route(streams: &[&str], topic: &str) -> Route {
         streams: streams.iter().map(|s| (*s).to_owned()).collect(),
         to: DestinationName::new("home").unwrap(),
         topic: TopicTemplate::parse(topic).unwrap(),
+        only: false,
     }
 }
 
