@@ -154,8 +154,7 @@ impl Scene {
     /// agent note in its ledger which segments are finished.
     fn deliver(&self, agent: &Agent<'_>, book: &mut Book) {
         self.site.resume();
-        let segments = || Some(self.status()?["lanes"][0]["segments"].as_u64()? == 1);
-        let done = || (self.pending()? == 0 && segments()?).then_some(());
+        let done = || (self.pending()? == 0 && self.has_one_segment()?).then_some(());
         poll("everything is delivered and deleted", agent, done);
         self.site.stall();
         self.send(book, &[(1, 200)]);
@@ -173,6 +172,16 @@ impl Scene {
             self.site.restore();
         }
         self.site.resume();
+    }
+
+    /// Waits until only the segment that is written to is left.
+    pub fn wait_tidied(&self, agent: &Agent<'_>) {
+        let tidied = poll("what was delivered is deleted", agent, || self.has_one_segment()?.then_some(()));
+        assert!(tidied.is_some(), "the agent has ended: {}", agent.process.output().tail());
+    }
+
+    fn has_one_segment(&self) -> Option<bool> {
+        Some(self.status()?["lanes"][0]["segments"].as_u64()? == 1)
     }
 
     fn status(&self) -> Option<serde_json::Value> {

@@ -171,6 +171,8 @@ fn at(
     outside.add(load.finish());
     if script == Script::Deliver {
         agent.wait_drained(None, SOON);
+        // What a position claims wrongly is lost when its segment is deleted.
+        scene.wait_tidied(&agent);
     }
     agent.kill();
     let finding = outside.look(&scene.setup.data_dir(), Some(&scene.site));
