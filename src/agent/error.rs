@@ -1,5 +1,6 @@
 //! Why the agent could not start or go on.
 
+use super::opened::GoOnError;
 use crate::admin;
 use crate::config::PatternError;
 use crate::disk::DiskError;
@@ -7,6 +8,7 @@ use crate::source;
 use crate::spool::OpenError;
 use crate::state::homes::{BeginError, HomesError};
 use crate::state::positions::StoreError;
+use crate::state::routes::RoutesError;
 
 /// The agent could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,12 @@ pub enum AgentError {
     /// The lanes that streams were in could not be read or kept.
     #[error("{0}; check that relay.data_dir can be written")]
     Homes(#[from] HomesError),
+    /// The routes as they were could not be kept.
+    #[error("{0}; check that relay.data_dir can be written")]
+    Routes(#[from] RoutesError),
+    /// What a change of routes hands over could not be made durable.
+    #[error("{0}; check that relay.data_dir can be written")]
+    HandOver(#[from] GoOnError),
     /// Streams can't be given other lanes now.
     #[error(transparent)]
     Moves(#[from] BeginError),

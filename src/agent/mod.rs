@@ -27,6 +27,7 @@ mod facts;
 mod lanes;
 mod opened;
 mod process;
+mod routed;
 mod routes_set;
 mod run;
 mod signals;

@@ -5,9 +5,19 @@ use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, Seq};
 use crate::sabotage::{self, Bug};
 use crate::spool::{DataDir, Lane};
-use crate::state::journal::{self, Found, Intent, Journal};
+use crate::state::journal::{self, Found, Intent, Journal, JournalError};
 use crate::state::park::{Park, Whose};
 use crate::state::positions::{Positions, Restored, Store, StoreError, Unusable};
+
+/// Where a destination goes on after a change of routes can't be made durable.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum GoOnError {
+    /// In its positions file.
+    Positions(#[from] StoreError),
+    /// In its journal.
+    Journal(#[from] JournalError),
+}
 
 /// A positions file and a journal, opened, and what they said.
 pub(super) struct Opened {
@@ -124,6 +134,40 @@ impl Opened {
     /// The oldest event that there is for it.
     fn first_in(&self, lane: &Lane) -> Seq {
         self.park.first().map_or(lane.first(), |parked| parked.min(lane.first()))
+    }
+
+    /// What is known of it though it is not configured any more: where it stood, and what it has not settled yet.
+    pub(super) fn as_stranger(&self, data: &DataDir, lane: &Lane) -> (Positions, Vec<Intent>) {
+        match &self.restored {
+            Restored::Positions(positions) if !self.is_ahead_of(lane) => {
+                let mut positions = (**positions).clone();
+                let in_doubt = journal::fold(&mut positions, self.intents.clone());
+                (positions, in_doubt)
+            }
+            _ => (Positions::fresh(data.spool_id(), self.first_in(lane)), Vec::new()),
+        }
+    }
+
+    /// Whether some of its events stand outside the lane.
+    pub(super) fn parks(&self) -> bool {
+        self.park.first().is_some()
+    }
+
+    /// Makes durable where it goes on after a change of routes. DURABILITY: what comes of a change may know less of what has
+    /// arrived, so the journal must not ask it.
+    pub(super) fn go_on(
+        &mut self,
+        before: &Positions,
+        in_doubt: &[Intent],
+        after: &Positions,
+    ) -> Result<(), GoOnError> {
+        self.store.save(before)?;
+        self.store.sync()?;
+        if !self.intents.is_empty() {
+            self.journal.begin(in_doubt)?;
+        }
+        self.store.save(after)?;
+        Ok(self.store.sync()?)
     }
 
     /// What it needs of `lane` though it is not configured any more.

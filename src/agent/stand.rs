@@ -10,6 +10,7 @@ use super::drained;
 use super::error::AgentError;
 use super::lanes::{Lanes, OpenLane};
 use super::opened::Opened;
+use super::routed::{Stranger, follow_routes};
 use crate::config::model::{self as config, Config, Destination};
 use crate::config::{LaneTable, RouteTable};
 use crate::deliver::{Copies, Crossing, Delivery, Means, Need, Needs, Parts, Progress};
@@ -54,20 +55,22 @@ struct Found<'a> {
 }
 
 /// A lane of which it is known where everybody goes on.
-struct Readied<'a> {
-    lane: Lane,
+pub(super) struct Readied<'a> {
+    pub(super) lane: Lane,
     draining: bool,
-    readers: Vec<Reader<'a>>,
+    pub(super) readers: Vec<Reader<'a>>,
     /// What those need who are not configured any more.
-    held: Vec<(DestinationName, Need)>,
+    pub(super) held: Vec<(DestinationName, Need)>,
+    /// What is known of them.
+    pub(super) strangers: Vec<Stranger>,
 }
 
 /// A destination of a lane, and where it goes on.
-struct Reader<'a> {
-    destination: &'a Destination,
-    opened: Opened,
-    positions: Positions,
-    in_doubt: Vec<Intent>,
+pub(super) struct Reader<'a> {
+    pub(super) destination: &'a Destination,
+    pub(super) opened: Opened,
+    pub(super) positions: Positions,
+    pub(super) in_doubt: Vec<Intent>,
 }
 
 type Crossings = BTreeMap<DestinationName, (Arc<History>, Arc<Progress>)>;
@@ -118,15 +121,16 @@ impl Stand {
         let ledger = Arc::new(ledger.map_err(AgentError::system("starting the ledger's thread"))?);
         let counted = found.iter().flat_map(Found::opened).map(Opened::last_letter).max();
         let letters = letters(&data, config, counted.unwrap_or_default())?;
-        let readied = found.into_iter().map(|found| found.ready(&data)).collect::<Result<Vec<_>, _>>()?;
+        let mut readied = found.into_iter().map(|found| found.ready(&data)).collect::<Result<Vec<_>, _>>()?;
         history.forget(|lane, below| readied.iter().all(|r| r.is_past(None, lane, below)));
         // DURABILITY: before anything is taken in a lane that it was not taken in before.
         file.keep(&history)?;
+        let route_history = Arc::new(follow_routes(&data, config, &mut readied)?);
         let crossings = crossings(&history, &readied, &config.destinations);
         let makings = Makings {
             data: &data,
             routes,
-            route_history: &route_history(&data, config, &readied)?,
+            route_history: &route_history,
             ledger: &ledger,
             letters: &letters,
             metrics,
@@ -138,19 +142,6 @@ impl Stand {
         let (copying, destinations) = (OnceLock::new(), config.destinations.clone());
         Ok(Self { lanes: Lanes::new(lanes, homes), data, ledger, letters, copies, copying, destinations })
     }
-}
-
-/// The routes as they were when what waits was accepted.
-fn route_history(
-    data: &DataDir,
-    config: &Config,
-    lanes: &[Readied<'_>],
-) -> Result<Arc<RouteHistory>, AgentError> {
-    let ends = lanes.iter().map(|r| (r.lane.name().clone(), r.lane.durable().next())).collect();
-    let is_past = |lane: &LaneName, until| lanes.iter().all(|r| r.is_past(None, lane, until));
-    let routes = config.all_routes();
-    let history = RouteHistory::begin(&RealFs, data.path(), data.spool_id(), &routes, &ends, is_past);
-    Ok(Arc::new(history?))
 }
 
 /// The store of dead letters; new ones get numbers above `counted`.
@@ -311,14 +302,19 @@ impl<'a> Found<'a> {
         let held =
             strangers.iter().filter_map(|(name, o)| Some((name.clone(), need(o.held_for(name, &lane)?))));
         let held = held.collect();
-        Ok(Readied { lane, draining, readers, held })
+        let strangers = strangers.into_iter().map(|(name, opened)| {
+            let (positions, in_doubt) = opened.as_stranger(data, &lane);
+            Stranger { name, opened, positions, in_doubt }
+        });
+        let strangers = strangers.collect();
+        Ok(Readied { lane, draining, readers, held, strangers })
     }
 }
 
 impl Readied<'_> {
     /// Whether `of` (or everybody, whether configured or not) has settled everything below a number of `lane`, if this is
     /// that lane.
-    fn is_past(&self, of: Option<&DestinationName>, lane: &LaneName, below: Seq) -> bool {
+    pub(super) fn is_past(&self, of: Option<&DestinationName>, lane: &LaneName, below: Seq) -> bool {
         let readers = self.readers.iter().map(|r| (&r.destination.name, r.positions.needed_from()));
         let mut needed = readers.chain(self.held.iter().map(|(name, need)| (name, need.from)));
         self.lane.name() != lane
@@ -329,7 +325,7 @@ impl Readied<'_> {
 impl Makings<'_> {
     /// Starts the deliveries of a lane.
     fn start(&self, readied: Readied<'_>) -> Result<OpenLane, AgentError> {
-        let Readied { lane, draining, readers, held } = readied;
+        let Readied { lane, draining, readers, held, .. } = readied;
         let needed = readers.iter().map(|r| {
             let Destination { name, required, .. } = r.destination;
             (name.clone(), Need { from: r.positions.needed_from(), required: *required })

@@ -48,7 +48,8 @@ impl LaneTable {
 }
 
 /// Whether two globs may take one name: whether the fixed beginning of one begins with that of the other.
-fn may_overlap(one: &str, other: &str) -> bool {
+#[must_use]
+pub fn may_overlap(one: &str, other: &str) -> bool {
     let beginning = |glob: &str| glob.split(['*', '?', '[', '{']).next().unwrap_or_default().to_owned();
     let (one, other) = (beginning(one), beginning(other));
     one.starts_with(&other) || other.starts_with(&one)

@@ -26,7 +26,7 @@ mod words;
 
 pub use effective::Effective;
 pub use find::{DEFAULT_FILE, VARIABLE};
-pub use lanes::LaneTable;
+pub use lanes::{LaneTable, may_overlap};
 pub use load::{Loaded, fingerprint, load, load_text};
 pub use nearest::nearest;
 pub use reading::Environment;

@@ -274,7 +274,7 @@ fn router<F: Fs>(parts: &Parts<'_, F>) -> Router {
             tracing::error!(%stream, destination = %name, %error, "the route's topic name is not valid for this stream: its events count as filtered");
             None
         });
-        Ways { now, before: history.ways(&lane, stream, &name) }
+        Ways { now, before: history.ways(&lane, stream, &name), share: history.share(&lane, stream, &name) }
     })
 }
 

@@ -28,7 +28,8 @@ pub(super) fn needed<F: Fs>(park: &Park<F>, positions: &Positions) -> Seq {
 /// Below this nobody needs what is parked for `topic` any more.
 pub(super) fn unneeded(positions: &Positions, topic: &TopicName) -> Seq {
     // After routes have changed, another reader may need what was parked for the topic.
-    let own = positions.sides.iter().find(|side| side.topic == *topic && positions.passed.is_empty());
+    let own = positions.sides.iter().find(|side| side.topic == *topic);
+    let own = own.filter(|_| positions.passed.is_empty() && positions.taken.is_empty());
     own.map_or(positions.needed_from(), |side| side.position.min(positions.position))
 }
 

@@ -1,6 +1,7 @@
 //! Where the events of a stream go.
 
 use crate::ids::{Seq, TopicName};
+use crate::state::routes::Share;
 
 /// By the routes as they are; and where these take the stream nowhere any more, by those under which its events were
 /// accepted, so that a change of routes gives nothing up.
@@ -10,19 +11,31 @@ pub struct Ways {
     pub now: Option<TopicName>,
     /// By earlier ones, the newest first: events below each number.
     pub before: Vec<(Seq, TopicName)>,
+    /// Which events are this destination's, and which of them were another's before.
+    pub share: Share,
 }
 
 impl Ways {
+    /// Those of a stream that goes nowhere.
+    pub const NOWHERE: Self =
+        Self { now: None, before: Vec::new(), share: Share { own: None, given: Vec::new() } };
+
     /// Nowhere but there.
     #[cfg(test)]
     #[must_use]
     pub fn to(topic: Option<TopicName>) -> Self {
-        Self { now: topic, before: Vec::new() }
+        Self { now: topic, ..Self::default() }
     }
 
-    /// The topic of an event.
+    /// The topic of an event, if it is this destination's.
     #[must_use]
     pub fn of(&self, seq: Seq) -> Option<&TopicName> {
+        self.anyway(seq).filter(|_| self.share.has(seq))
+    }
+
+    /// The topic of an event that is known to be this destination's.
+    #[must_use]
+    pub fn anyway(&self, seq: Seq) -> Option<&TopicName> {
         let before = || self.before.iter().find(|(until, _)| seq < *until).map(|(_, topic)| topic);
         self.now.as_ref().or_else(before)
     }
@@ -44,7 +57,8 @@ mod tests {
     #[test]
     fn what_was_accepted_before_a_route_was_taken_away_goes_the_way_it_had_then() {
         let topic = |name| TopicName::new(name).unwrap();
-        let mut ways = Ways { now: None, before: vec![(Seq(20), topic("b")), (Seq(10), topic("a"))] };
+        let before = vec![(Seq(20), topic("b")), (Seq(10), topic("a"))];
+        let mut ways = Ways { before, ..Ways::default() };
         assert_eq!(ways.of(Seq(5)), Some(&topic("b")), "the newest that knows of it");
         assert_eq!(ways.of(Seq(19)), Some(&topic("b")));
         assert_eq!(ways.of(Seq(20)), None);

@@ -10,7 +10,7 @@ use super::homes::{History, HomesFile};
 use super::journal::{Journal, JournalError};
 use super::letters::{Letter, Letters, Reason, Settings};
 use super::positions::{Positions, Store};
-use super::routes::RouteHistory;
+use super::routes::RoutesFile;
 use super::{handover, positions};
 
 const SPOOL: SpoolId = SpoolId(7);
@@ -57,8 +57,14 @@ fn where_streams_are_and_by_which_routes_events_go_is_durable_when_it_is_kept() 
         },
     );
     assert_eq!(kept, Syncs::of(2, 1));
-    let begun =
-        Syncs::made_by(|_| {}, |fs, dir| RouteHistory::begin(fs, dir, SPOOL, &[], &[].into(), |_, _| false));
+    let begun = Syncs::made_by(
+        |_| {},
+        |fs, dir| {
+            let (mut file, mut history) = RoutesFile::open(fs, dir, SPOOL)?;
+            history.begin(&[], &[].into(), |_, _| false);
+            file.keep(&history)
+        },
+    );
     assert_eq!(begun, Syncs::of(2, 1));
 }
 

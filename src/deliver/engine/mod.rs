@@ -19,6 +19,7 @@
 //! - INVARIANT: what may have been appended is never discarded: a window that was sent stays in flight until
 //!   the producer says what became of it.
 
+mod claims;
 mod fill;
 mod gate;
 mod journal;
@@ -46,6 +47,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::claims::Claims;
 use self::journal::Departure;
 use self::letters::Grave;
 use self::redo::Redo;
@@ -59,7 +61,7 @@ use crate::event::UnixMillis;
 use crate::ids::{Incarnation, RunId, SegmentId, Seq, StreamName, TopicName};
 use crate::kafka::{RecordsBuilder, Topology, Window};
 use crate::state::journal::Intent;
-use crate::state::positions::{Bits, Partial, Passed, Positions, Tally, TopicCounters, Totals};
+use crate::state::positions::{Bits, Partial, Positions, Tally, TopicCounters, Totals};
 
 /// What the engine sends to.
 pub trait Sink: Send + 'static {
@@ -239,11 +241,10 @@ pub struct Engine<L: Log, S: Sink> {
     log: L,
     sink: S,
     settings: Settings,
-    router: Router,
+    claims: Claims,
     gate: Option<Gate>,
     /// Topics that the gate holds back, with the reason.
     held: BTreeMap<TopicName, String>,
-    routes: HashMap<StreamName, Ways>,
     main: Cursor<L::Reader>,
     sides: BTreeMap<TopicName, SideReader<L::Reader>>,
     topics: HashMap<TopicName, Topic>,
@@ -272,8 +273,8 @@ pub struct Engine<L: Log, S: Sink> {
     routes_before: Option<u64>,
     /// That these routes hold now is not durable.
     routes_unsaved: bool,
-    /// What is settled beyond the main reader's position since before routes changed.
-    passed: Vec<Passed>,
+    /// See [`Positions::change`].
+    change: u64,
     /// Events that are to become dead letters.
     graves: Vec<Grave>,
     /// The log could not be read for letters; try again then.
@@ -329,10 +330,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
             log,
             sink,
             settings,
-            router,
+            claims: Claims::new(router, &positions),
             gate: None,
             held: BTreeMap::new(),
-            routes: HashMap::new(),
             topics: HashMap::new(),
             sendable: BTreeSet::new(),
             in_flight: HashMap::new(),
@@ -346,7 +346,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             restored: positions.partial.into_iter().map(|p| (p.first, p)).collect(),
             routes_unsaved: false,
             routes_before: Some(positions.routes).filter(|before| *before != 0),
-            passed: positions.passed,
+            change: positions.change,
             graves: Vec::new(),
             graves_after: None,
             buried: BTreeMap::new(),

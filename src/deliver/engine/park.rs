@@ -2,8 +2,6 @@
 
 use super::super::log::{Log, LogReader, Read, Why};
 use super::super::topic::{Standing, Topic};
-use super::read::route;
-use super::reroute::is_passed;
 use super::{Engine, Now, Sink};
 use crate::ids::{SegmentId, Seq, SeqRange, StreamName, TopicName};
 use crate::state::park::Parked;
@@ -57,7 +55,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub fn stuck(&self, now: Now) -> impl Iterator<Item = &TopicName> {
         let after = self.settings.limits.stuck_after;
         let is_late = move |t: &Topic| t.in_flight_since().is_some_and(|since| now.instant >= since + after);
-        let apart = self.sides.iter().filter(|(_, side)| side.end.is_none());
+        // What was taken over is not parked: its records would have to go with it.
+        let none_taken = self.claims.taken.is_empty();
+        let apart = self.sides.iter().filter(move |(_, side)| side.end.is_none() && none_taken);
         apart.filter_map(move |(name, _)| {
             let topic = self.topics.get(name)?;
             (matches!(topic.standing, Standing::Waiting { .. }) || is_late(topic)).then_some(name)
@@ -95,13 +95,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     fn collect_one(&mut self, parking: &mut Parking<L>) -> Result<(), String> {
-        let Self { sides, routes, router, .. } = self;
+        let Self { sides, claims, .. } = self;
         let Parking { topic, streams, passed, reader, upto, below, blocks, bytes, .. } = parking;
         // As the topic's reader would ask (see `next_of_side`).
         let mut want = |stream: &StreamName, range: SeqRange| {
             streams.iter().any(|(own, from)| own == stream && *from <= range.first)
-                && route(routes, router, stream, range.first).as_ref() == Some(topic)
-                && !is_passed(passed, stream, range.first)
+                && claims.topic(stream, range.first).as_ref() == Some(topic)
+                && !passed.iter().any(|p| p.is_settled(stream, range.first))
         };
         match reader.next(&mut want).map_err(|e| e.to_string())? {
             None => *below = *upto,

@@ -57,7 +57,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
             partial,
             letters: self.counted_letters(),
             routes: self.routes_before.unwrap_or(self.settings.routes),
-            passed: self.passed.clone(),
+            passed: self.claims.passed.clone(),
+            change: self.change,
+            taken: self.claims.taken.clone(),
+            kept: self.claims.kept.iter().copied().collect(),
             replaying: self.redo.iter().map(|(seq, redo)| redo.replaying(*seq)).collect(),
         }
     }

@@ -3,9 +3,7 @@
 use super::super::log::{BlockInfo, Log, LogReader, Read, Why};
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Entry, Fate};
-use super::super::ways::Ways;
 use super::fill::Filler;
-use super::reroute::is_passed;
 use super::{Cursor, Engine, Now, Sink};
 use crate::event::EventIter;
 use crate::ids::{SegmentId, Seq, SeqRange, StreamName, TopicName};
@@ -73,11 +71,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
         if let Some((info, payload)) = self.main.pending.take() {
             return matches!(self.take_main(info, payload, now), Taken::Yes);
         }
-        let Self { main, sides, routes, router, passed, .. } = self;
+        let Self { main, sides, claims, .. } = self;
         let mut want = |stream: &StreamName, range: SeqRange| {
-            let topic = route(routes, router, stream, range.first);
-            !is_passed(passed, stream, range.first)
-                && topic.is_some_and(|t| !sides.get(&t).is_some_and(|s| s.owns(range.first)))
+            let topic = claims.wanted(stream, range.first);
+            topic.is_some_and(|t| !sides.get(&t).is_some_and(|s| s.owns(range.first)))
         };
         match main.reader.next(&mut want) {
             Ok(None) => false,
@@ -104,9 +101,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return;
         }
         self.main.behind = false;
-        let fate = match route(&mut self.routes, &self.router, stream, range.first) {
-            _ if is_passed(&self.passed, stream, range.first) => Fate::Settled(Totals::default()),
+        let fate = match self.claims.topic(stream, range.first) {
+            _ if self.claims.is_passed(stream, range.first) => Fate::Settled(self.passed(stream, range)),
             Some(topic) => {
+                self.claims.note(stream, range.first);
                 if let Some(side) = self.sides.get_mut(&topic) {
                     side.streams.entry(stream.clone()).or_insert(range.first);
                 }
@@ -119,6 +117,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
         };
         self.main.tracker.push(Entry::new(range, segment, 0, fate));
+    }
+
+    /// What is counted of a block that was settled before routes changed: nothing, unless another destination did, and it had not been
+    /// passed here yet.
+    fn passed(&mut self, stream: &StreamName, range: SeqRange) -> Totals {
+        let elsewhere = self.claims.is_news(stream, range.first);
+        Totals { filtered: if elsewhere { range.len() } else { 0 }, ..Totals::default() }
     }
 
     /// Numbers whose events can't be read any more.
@@ -150,18 +155,21 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     fn take_main(&mut self, info: BlockInfo, payload: bytes::Bytes, now: Now) -> Taken {
-        let Some(name) = route(&mut self.routes, &self.router, &info.stream, info.range.first) else {
+        let Some(name) = self.claims.topic(&info.stream, info.range.first) else {
             self.pass(info.range, &info.stream, info.segment);
             return Taken::Yes;
         };
         self.ensure_topic(&name);
         let is_held = self.is_held(&name, &info);
+        // What was taken over is read by a reader of its own, so that what comes behind it need not wait for it.
+        let goes_apart =
+            !self.sides.contains_key(&name) && self.claims.is_regained(&info.stream, info.range.first);
         match self.topics.get(&name).map(|t| &t.standing) {
             None | Some(Standing::Unknown) => {
                 self.main.pending = Some((info, payload));
                 Taken::NotYet
             }
-            Some(Standing::Ready) if !is_held => {
+            Some(Standing::Ready) if !is_held && !goes_apart => {
                 self.fill(&name, &info, &payload, now);
                 Taken::Yes
             }
@@ -230,7 +238,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Reads on for the side reader of a topic.
     pub(super) fn next_of_side(&mut self, name: &TopicName, now: Now) -> OfSide {
-        let Self { sides, main, log, passed, routes, router, .. } = self;
+        let Self { sides, main, log, claims, .. } = self;
         let Some(side) = sides.get_mut(name) else { return OfSide::Nothing };
         // Whatever the main reader has not read yet goes back to it. After a start it may be behind.
         let end = main.tracker.read();
@@ -240,10 +248,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let mut want = |stream: &StreamName, range: SeqRange| {
             // A stream that has come to the topic since is another reader's before that.
             let own = side.streams.get(stream).is_some_and(|from| *from <= range.first);
-            range.first < end
-                && own
-                && route(routes, router, stream, range.first).as_ref() == Some(name)
-                && !is_passed(passed, stream, range.first)
+            range.first < end && own && claims.wanted(stream, range.first).as_ref() == Some(name)
         };
         match side.cursor.reader.next(&mut want) {
             Ok(Some(Read::Block(info, payload))) => {
@@ -305,11 +310,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// Makes the entry of a block that is read for the first time, with what is known of its events already.
     pub(super) fn enter(&mut self, name: &TopicName, info: &BlockInfo, payload: &[u8]) {
         self.note_run(info.segment, info.run);
-        let Self { main, sides, restored, resumed, buried, .. } = self;
+        let Self { main, sides, restored, resumed, buried, claims, .. } = self;
         let side = sides.get_mut(name).filter(|s| s.owns(info.range.first));
+        let of_main = side.is_none();
         let cursor = side.map_or(main, |s| &mut s.cursor);
         if info.range.first >= cursor.tracker.read() {
             cursor.behind = false;
+            if of_main {
+                claims.note(&info.stream, info.range.first);
+            }
             let fate = Fate::Topic { topic: name.clone(), hash: block_hash(info, payload) };
             let entry = Entry::new(info.range, info.segment, info.time, fate);
             let settled = restored.remove(&info.range.first);
@@ -328,22 +337,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
             cursor.tracker.bury(info.range.first, index);
         }
     }
-}
-
-/// The topic of a block; of each stream it is asked once.
-pub(super) fn route(
-    routes: &mut std::collections::HashMap<StreamName, Ways>,
-    router: &super::Router,
-    stream: &StreamName,
-    first: Seq,
-) -> Option<TopicName> {
-    if let Some(known) = routes.get(stream) {
-        return known.of(first).cloned();
-    }
-    let ways = router(stream);
-    let topic = ways.of(first).cloned();
-    routes.insert(stream.clone(), ways);
-    topic
 }
 
 fn block_hash(info: &BlockInfo, payload: &[u8]) -> u64 {

@@ -96,7 +96,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     fn insert_redo(&mut self, letters: Vec<Stored>, ready: bool) {
         for stored in letters {
             let stream = &stored.letter.stream;
-            let routed = super::read::route(&mut self.routes, &self.router, stream, Seq(u64::MAX));
+            let routed = self.claims.topic(stream, Seq(u64::MAX));
             let topic = routed.unwrap_or_else(|| stored.letter.topic.clone());
             let redo = Redo { topic, ready, taken: false, stored };
             self.redo.entry(redo.stored.letter.seq).or_insert(redo);

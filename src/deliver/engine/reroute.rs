@@ -6,7 +6,7 @@
 
 use super::super::log::{Log, Why};
 use super::{Engine, Sink};
-use crate::ids::{Seq, SeqRange, StreamName};
+use crate::ids::{Seq, SeqRange};
 use crate::state::positions::{Passed, PassedStream, Positions};
 
 /// Whether routes have changed while a topic was set apart.
@@ -21,9 +21,12 @@ pub fn make_one(positions: &mut Positions) {
     let sides = std::mem::take(&mut positions.sides);
     // What a side reader that is ahead has counted already, an older record has still to find.
     let position = positions.position;
-    if let Some(older) = positions.passed.iter_mut().rev().find(|p| position < p.below) {
-        let ahead = sides.iter().filter(|s| s.position <= older.below).map(|s| s.waiting.min(0));
-        older.waiting = older.waiting.saturating_add(ahead.sum());
+    let newer = positions.passed.iter_mut().rev().find(|p| position < p.below && !p.older);
+    let newer = newer.map(|p| (p.below, &mut p.waiting));
+    let taken = positions.taken.iter_mut().find(|t| position < t.below).map(|t| (t.below, &mut t.waiting));
+    if let Some((below, waiting)) = newer.or(taken) {
+        let ahead = sides.iter().filter(|s| s.position <= below).map(|s| s.waiting.min(0));
+        *waiting = waiting.saturating_add(ahead.sum());
     }
     let streams = sides.iter().flat_map(|side| {
         let below = side.position.max(side.end.unwrap_or_default());
@@ -38,26 +41,14 @@ pub fn make_one(positions: &mut Positions) {
         streams: streams.collect(),
         waiting: sides.iter().map(|s| s.waiting.max(0)).sum(),
         dropped: sides.iter().any(|s| s.dropped),
+        older: false,
     };
     let hindmost = sides.iter().filter(|s| s.end.is_none()).map(|s| s.position);
     positions.position = hindmost.fold(positions.position, Seq::min);
     positions.passed.push(passed);
 }
 
-/// Whether a block was settled before routes changed.
-pub(super) fn is_passed(passed: &[Passed], stream: &StreamName, first: Seq) -> bool {
-    passed.iter().any(|p| p.is_settled(stream, first))
-}
-
 impl<L: Log, S: Sink> Engine<L, S> {
-    /// Events that nobody had counted are counted now, or handed to a reader that will.
-    pub(super) fn count_passed(&mut self, first: Seq, count: u64) {
-        // What an older change had not counted was given away when the main reader was past it, before the newer one.
-        if let Some(passed) = self.passed.iter_mut().rev().find(|p| first < p.below) {
-            passed.waiting = passed.waiting.saturating_sub_unsigned(count);
-        }
-    }
-
     /// Whether nothing may be read yet: what was sent by other routes is in doubt, or it is not durable that these hold now. A
     /// later process would take what is sent now for something sent by the routes before.
     pub(super) fn waits_for_old_routes(&mut self) -> bool {
@@ -85,16 +76,26 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// Where the main reader is past it, what was not found again is lost. Side readers go by it until they are past it too.
     pub(super) fn forget_passed_routes(&mut self) {
         let (main, all) = (self.main.tracker.position(), self.settled_below());
-        let Self { passed, totals, .. } = self;
-        for one in passed.iter_mut().filter(|p| p.end() <= main) {
+        let Self { claims, totals, .. } = self;
+        for one in claims.passed.iter_mut().filter(|p| p.end() <= main) {
             totals.even_out(std::mem::take(&mut one.waiting), std::mem::take(&mut one.dropped));
         }
-        passed.retain(|p| p.end() > all);
+        for one in claims.taken.iter_mut().filter(|t| t.below <= main) {
+            totals.filter_left_over(std::mem::take(&mut one.waiting));
+        }
+        claims.passed.retain(|p| p.end() > all);
+        claims.taken.retain(|t| t.highest() > all);
+        claims.kept.retain(|first| *first >= all);
+        if claims.taken.is_empty() {
+            claims.passed.iter_mut().for_each(|p| p.older = false);
+        }
     }
 
     /// How many of numbers that are gone had not been counted.
     pub(super) fn uncounted(&self, range: SeqRange, count: u64, why: Why) -> u64 {
-        let Some(passed) = self.passed.iter().rev().find(|p| range.first < p.below) else { return count };
+        let Some(passed) = self.claims.passed.iter().rev().find(|p| range.first < p.below) else {
+            return count;
+        };
         let behind = range.end.0.saturating_sub(passed.below.max(range.first).0).min(count);
         // What waited and was parked comes from there.
         let waiting = if why == Why::Parked { 0 } else { passed.waiting };

@@ -169,7 +169,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
             let passed =
                 if finished.elsewhere.is_some() { finished.range.len() } else { finished.totals.sum() };
-            self.count_passed(finished.range.first, passed);
+            self.claims.count(finished.range.first, passed);
             self.count(&finished);
         }
         self.forget_passed_routes();

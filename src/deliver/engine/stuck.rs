@@ -62,9 +62,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// that were not sent are discarded and will be read again.
     pub(super) fn set_apart(&mut self, name: &TopicName) {
         self.discard_unsent(name);
-        let Self { main, sides, log, routes, .. } = self;
+        let Self { main, sides, log, claims, .. } = self;
         let read = main.tracker.read();
-        let streams = routes.iter().filter(|(_, ways)| ways.lead_to(name)).map(|(stream, _)| stream.clone());
+        let streams = claims.leading_to(name).cloned();
         let side = sides.entry(name.clone()).or_insert_with(|| {
             let from = main.tracker.first_unfinished(name).unwrap_or(read);
             SideReader {

@@ -9,22 +9,26 @@
 use std::collections::BTreeMap;
 
 use super::Bits;
+use super::Taken;
 use super::record::{
     Counter, Partial, Passed, PassedStream, Positions, Replaying, Side, Tally, TopicCounters, Totals,
 };
-use crate::ids::{RunId, SegmentId, Seq, SpoolId, StreamName, TopicName};
+use crate::ids::{DestinationName, RunId, SegmentId, Seq, SpoolId, StreamName, TopicName};
 
-/// Version 1 knew of no dead letters.
-const VERSION: u16 = 2;
+/// Version 1 knew of no dead letters, version 2 of nothing that was taken over. A record without that is written as one of
+/// version 2, which older programs read.
+const VERSION: u16 = 3;
 /// In a partial block's length: what became of its given-up events follows.
 const HAS_GIVEN_UP: u64 = 1 << 63;
+/// In the flags of what is passed, beside 1 for dropped.
+const OLDER: u64 = 2;
 
 /// Why a positions record can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Written by a newer version.
-    #[error("the record has version {0}, this program reads versions 1 and 2")]
+    #[error("the record has version {0}, this program reads versions 1 to 3")]
     Version(u16),
     /// Ends early or holds impossible values.
     #[error("the record is cut short or holds impossible values")]
@@ -34,7 +38,8 @@ pub enum DecodeError {
 /// Encodes `positions`, leaving out the partial blocks and then the counters that do not fit in `room` bytes.
 pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
-    out.extend(VERSION.to_le_bytes());
+    let moves = positions.change != 0;
+    out.extend((if moves { VERSION } else { VERSION - 1 }).to_le_bytes());
     put(&mut out, [positions.spool.0, positions.since.0, positions.position.0]);
     put_totals(&mut out, &positions.totals);
     put(&mut out, [positions.sides.len() as u64]);
@@ -53,6 +58,12 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
     positions.replaying.iter().for_each(|r| put(&mut out, [r.id, r.seq.0, r.run.0]));
     put(&mut out, [positions.routes, positions.passed.len() as u64]);
     positions.passed.iter().for_each(|passed| put_passed(&mut out, passed));
+    if moves {
+        put(&mut out, [positions.change, positions.taken.len() as u64]);
+        positions.taken.iter().for_each(|taken| put_taken(&mut out, taken));
+        put(&mut out, [positions.kept.len() as u64]);
+        put(&mut out, positions.kept.iter().map(|first| first.0));
+    }
     put_fitting(&mut out, &positions.tallies, room / 2, put_tally);
     put_fitting(&mut out, &positions.counters, room, put_counters);
     put_fitting(&mut out, &positions.partial, room, put_partial);
@@ -86,14 +97,19 @@ fn put_fitting<T>(
 }
 
 fn put_passed(out: &mut Vec<u8>, passed: &Passed) {
-    put(
-        out,
-        [passed.below.0, passed.waiting.cast_unsigned(), passed.dropped.into(), passed.streams.len() as u64],
-    );
+    let flags = u64::from(passed.dropped) | if passed.older { OLDER } else { 0 };
+    put(out, [passed.below.0, passed.waiting.cast_unsigned(), flags, passed.streams.len() as u64]);
     for PassedStream { stream, from, below } in &passed.streams {
         put_text(out, stream.as_str());
         put(out, [from.0, below.0]);
     }
+}
+
+fn put_taken(out: &mut Vec<u8>, taken: &Taken) {
+    put_text(out, taken.from.as_str());
+    put(out, [taken.change, taken.position.0, taken.below.0, taken.until.0, taken.waiting.cast_unsigned()]);
+    put(out, [taken.passed.len() as u64]);
+    taken.passed.iter().for_each(|passed| put_passed(out, passed));
 }
 
 fn put_tally(out: &mut Vec<u8>, (segment, tally): (&SegmentId, &Tally)) {
@@ -142,7 +158,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
     if input.version == 0 || input.version > VERSION {
         return Err(DecodeError::Version(input.version));
     }
-    let knows_letters = input.version > 1;
+    let (knows_letters, moves) = (input.version > 1, input.version > 2);
     Ok(Positions {
         spool: SpoolId(input.u64()?),
         since: Seq(input.u64()?),
@@ -153,6 +169,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
         replaying: if knows_letters { input.list(Input::replaying)? } else { Vec::new() },
         routes: if knows_letters { input.u64()? } else { 0 },
         passed: if knows_letters { input.list(Input::passed)? } else { Vec::new() },
+        change: if moves { input.u64()? } else { 0 },
+        taken: if moves { input.list(Input::taken)? } else { Vec::new() },
+        kept: if moves { input.list(|input| Ok(Seq(input.u64()?)))? } else { Vec::new() },
         tallies: input.list(Input::tally)?.into_iter().collect(),
         counters: input.list(Input::counters)?,
         partial: input.list(Input::partial)?,
@@ -239,8 +258,16 @@ impl Input<'_> {
     }
 
     fn passed(&mut self) -> Result<Passed, DecodeError> {
-        let (below, waiting, dropped) = (Seq(self.u64()?), self.u64()?.cast_signed(), self.u64()? != 0);
-        Ok(Passed { below, waiting, dropped, streams: self.list(Input::passed_stream)? })
+        let (below, waiting, flags) = (Seq(self.u64()?), self.u64()?.cast_signed(), self.u64()?);
+        let (dropped, older) = (flags & 1 != 0, flags & OLDER != 0);
+        Ok(Passed { below, waiting, dropped, older, streams: self.list(Input::passed_stream)? })
+    }
+
+    fn taken(&mut self) -> Result<Taken, DecodeError> {
+        let from = DestinationName::new(self.text()?).map_err(|_| DecodeError::Malformed)?;
+        let (change, position, below) = (self.u64()?, Seq(self.u64()?), Seq(self.u64()?));
+        let (until, waiting) = (Seq(self.u64()?), self.u64()?.cast_signed());
+        Ok(Taken { change, from, position, passed: self.list(Input::passed)?, below, until, waiting })
     }
 
     fn passed_stream(&mut self) -> Result<PassedStream, DecodeError> {
@@ -281,6 +308,11 @@ impl Input<'_> {
         let given_up = if gives_up { self.totals()? } else { Totals::default() };
         Ok(Partial { first, settled, given_up })
     }
+}
+
+/// Bytes that positions take whatever is left out.
+pub(super) fn least(positions: &Positions) -> usize {
+    encode(positions, 0).len()
 }
 
 /// A record with something of everything.
@@ -340,7 +372,8 @@ mod tests {
             .collect();
         positions.partial[1].given_up = Totals { dead_lettered: 2, ..Totals::default() };
         let stream = PassedStream { stream: StreamName::new("s").unwrap(), from: Seq(3), below: Seq(5) };
-        positions.passed = vec![Passed { below: Seq(9), streams: vec![stream], waiting: -4, dropped: true }];
+        positions.passed =
+            vec![Passed { below: Seq(9), streams: vec![stream], waiting: -4, dropped: true, older: false }];
         positions.routes = 77;
         positions.letters = 31;
         positions.replaying = vec![Replaying { id: 12, seq: Seq(17), run: RunId(4) }];

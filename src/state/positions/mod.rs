@@ -10,6 +10,7 @@ mod damage;
 mod look;
 mod record;
 mod store;
+mod taken;
 
 pub use bits::Bits;
 pub use carry::{Carried, NewLane, carry, may_keep};
@@ -18,4 +19,5 @@ pub use look::{highest, look, names, needs, usable};
 pub use record::{
     Counter, Partial, Passed, PassedStream, Positions, Replaying, Side, Tally, TopicCounters, Totals,
 };
-pub use store::{Restored, Store, StoreError, Unusable, directory};
+pub use store::{Restored, Store, StoreError, Unusable, directory, leave_room};
+pub use taken::Taken;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Bits;
+use super::{Bits, Taken};
 use crate::event::UnixMillis;
 use crate::ids::{RunId, SegmentId, Seq, SpoolId, StreamName, TopicName};
 
@@ -33,6 +33,12 @@ pub struct Positions {
     pub routes: u64,
     /// What is settled beyond the position since before routes changed, the oldest change first.
     pub passed: Vec<Passed>,
+    /// The last change of routes by which something was taken over or given away.
+    pub change: u64,
+    /// What was taken over from others by it, and is not read yet.
+    pub taken: Vec<Taken>,
+    /// Blocks in doubt of streams that were given away: what is not settled of them stays here.
+    pub kept: Vec<Seq>,
 }
 
 /// Where readers stood when routes changed and they became one, which began again at the position of the hindmost.
@@ -46,6 +52,8 @@ pub struct Passed {
     pub waiting: i64,
     /// See [`Side::dropped`].
     pub dropped: bool,
+    /// Older than what was taken over since, of which it says nothing.
+    pub older: bool,
 }
 
 /// A stream of a [`Passed`].
@@ -132,17 +140,21 @@ impl Totals {
     }
 
     /// A side reader is done and these many events are left over: passed over by the main reader and never
-    /// found again, so they are lost; or `dropped`, if that is what it met. A negative number: delivered by the side reader, and after a kill found
-    /// gone by the main reader, so they were counted as gone for nothing.
+    /// found again, so they are lost; or `dropped`, if that is what it met. A negative number: delivered by the side reader, and
+    /// after a kill found gone by the main reader, so they were counted as gone for nothing; or counted as filtered, and met again
+    /// where routes had changed.
     pub fn even_out(&mut self, left_over: i64, dropped: bool) {
         if dropped && left_over > 0 {
             self.dropped = self.dropped.saturating_add_signed(left_over);
             return;
         }
-        let lost = self.lost.saturating_add_signed(left_over);
-        let taken_back = left_over.min(0).unsigned_abs().saturating_sub(self.lost);
-        self.lost = lost;
-        self.dropped = self.dropped.saturating_sub(taken_back);
+        self.lost = self.lost.saturating_add_signed(left_over.max(0));
+        let mut too_many = left_over.min(0).unsigned_abs();
+        for count in [&mut self.lost, &mut self.dropped, &mut self.filtered] {
+            let taken_back = too_many.min(*count);
+            *count -= taken_back;
+            too_many -= taken_back;
+        }
     }
 
     /// An event is pending again that counted as a dead letter; or, where its block was lost between two processes, as that.
@@ -234,6 +246,9 @@ impl Positions {
             replaying: Vec::new(),
             routes: 0,
             passed: Vec::new(),
+            change: 0,
+            taken: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -244,6 +259,7 @@ impl Positions {
         let partial = self.partial.iter().map(|p| p.first.plus(u64::from(p.settled.len())));
         let tallies = self.tallies.values().map(|t| t.last);
         let passed = self.passed.iter().map(Passed::end);
+        let passed = passed.chain(self.taken.iter().map(Taken::highest));
         sides.chain(partial).chain(tallies).chain(passed).fold(self.position, Seq::max)
     }
 
@@ -305,6 +321,7 @@ mod tests {
             (gone(5, 3), -4, false, gone(4, 0)),
             (gone(5, 3), -4, true, gone(4, 0)),
             (gone(5, 3), -20, false, gone(0, 0)),
+            (Totals { filtered: 9, ..gone(5, 3) }, -10, false, Totals { filtered: 7, ..gone(0, 0) }),
         ] {
             let mut totals = before;
             totals.even_out(left_over, dropped);

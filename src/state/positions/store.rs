@@ -46,6 +46,15 @@ pub enum Unusable {
     Foreign(SpoolId),
 }
 
+/// Bytes of a positions file that are left for what changes by itself, most of all for what is settled of open blocks.
+const LEFT: usize = 224 << 10;
+
+/// Whether positions that take something over leave enough room in their file for what comes.
+#[must_use]
+pub fn leave_room(positions: &Positions) -> bool {
+    codec::least(positions) <= CAPACITY - LEFT
+}
+
 /// Reads and writes one positions file.
 pub struct Store<F: Fs> {
     slots: Slots<F>,

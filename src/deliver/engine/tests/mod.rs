@@ -5,6 +5,7 @@ mod cluster;
 mod days;
 mod gate;
 mod log;
+mod moves;
 mod parking;
 mod world;
 
@@ -80,6 +81,21 @@ proptest! {
         let mut world = World::exact(seed, None);
         world.abandoned = Some(0);
         play(world, 300, false);
+    }
+
+    #[test]
+    fn streams_that_move_between_clusters_and_back_through_kills_at_every_step_arrive_once_and_in_order(seed: u64) {
+        moves::play(seed, moves::Story::default());
+    }
+
+    #[test]
+    fn streams_that_move_while_what_is_in_doubt_is_given_up_are_lost_nowhere(seed: u64) {
+        moves::play(seed, moves::Story { gives_up: true, ..moves::Story::default() });
+    }
+
+    #[test]
+    fn streams_that_go_to_two_clusters_and_to_one_of_them_are_lost_at_none(seed: u64) {
+        moves::play(seed, moves::Story { both: true, gives_up: true });
     }
 
     #[test]

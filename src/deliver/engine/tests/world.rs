@@ -278,7 +278,7 @@ impl World {
             let Some(rerouted) = &rerouted else { return Ways::to(Some(topic(stream.as_str()))) };
             let of = |routes: &Rerouted| routes.get(stream.as_str()).copied().flatten().map(topic);
             let before = before.iter().filter_map(|(until, routes)| Some((*until, of(routes)?)));
-            Ways { now: of(rerouted), before: before.collect() }
+            Ways { now: of(rerouted), before: before.collect(), ..Ways::default() }
         })
     }
 

@@ -1,0 +1,120 @@
+//! Which events are this destination's, and which of them are settled since before routes changed.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::super::ways::Ways;
+use super::Router;
+use crate::ids::{Seq, StreamName, TopicName};
+use crate::state::positions::{Passed, Positions, Taken};
+
+/// See the module.
+pub(super) struct Claims {
+    router: Router,
+    ways: HashMap<StreamName, Ways>,
+    /// See [`Positions::passed`].
+    pub(super) passed: Vec<Passed>,
+    /// See [`Positions::taken`].
+    pub(super) taken: Vec<Taken>,
+    /// See [`Positions::kept`].
+    pub(super) kept: BTreeSet<Seq>,
+    /// Blocks that were taken over, of those that the main reader has and had counted as filtered before.
+    regained: BTreeSet<Seq>,
+}
+
+impl Claims {
+    pub(super) fn new(router: Router, positions: &Positions) -> Self {
+        Self {
+            router,
+            ways: HashMap::new(),
+            passed: positions.passed.clone(),
+            taken: positions.taken.clone(),
+            kept: positions.kept.iter().copied().collect(),
+            regained: BTreeSet::new(),
+        }
+    }
+
+    /// Of each stream it is asked once.
+    fn ways<'a>(ways: &'a mut HashMap<StreamName, Ways>, router: &Router, stream: &StreamName) -> &'a Ways {
+        if !ways.contains_key(stream) {
+            ways.insert(stream.clone(), router(stream));
+        }
+        ways.get(stream).unwrap_or(const { &Ways::NOWHERE })
+    }
+
+    /// The topic of a block; `None` if it is not this destination's.
+    pub(super) fn topic(&mut self, stream: &StreamName, first: Seq) -> Option<TopicName> {
+        let ways = Self::ways(&mut self.ways, &self.router, stream);
+        let topic = if self.kept.contains(&first) { ways.anyway(first) } else { ways.of(first) };
+        topic.cloned()
+    }
+
+    /// The topic of a block that is still to be delivered here.
+    pub(super) fn wanted(&mut self, stream: &StreamName, first: Seq) -> Option<TopicName> {
+        if self.is_passed(stream, first) { None } else { self.topic(stream, first) }
+    }
+
+    /// Streams whose events may go to a topic, of those that were met.
+    pub(super) fn leading_to<'a>(&'a self, topic: &'a TopicName) -> impl Iterator<Item = &'a StreamName> {
+        self.ways.iter().filter(|(_, ways)| ways.lead_to(topic)).map(|(stream, _)| stream)
+    }
+
+    /// Whether a block was settled before routes changed. What was taken over was settled by the destination that had it, or since.
+    pub(super) fn is_passed(&mut self, stream: &StreamName, first: Seq) -> bool {
+        let is_settled = |p: &Passed| p.is_settled(stream, first);
+        if self.taken.is_empty() {
+            return self.passed.iter().any(is_settled);
+        }
+        let ways = Self::ways(&mut self.ways, &self.router, stream);
+        match source(&self.taken, ways, first) {
+            None => self.passed.iter().any(is_settled),
+            Some(taken) => {
+                taken.has_settled(stream, first) || self.passed.iter().any(|p| !p.older && is_settled(p))
+            }
+        }
+    }
+
+    /// Whether a block was taken over from another destination, and had counted as filtered before.
+    pub(super) fn is_regained(&mut self, stream: &StreamName, first: Seq) -> bool {
+        if self.taken.is_empty() {
+            return false;
+        }
+        let ways = Self::ways(&mut self.ways, &self.router, stream);
+        source(&self.taken, ways, first).is_some_and(|taken| first < taken.below)
+    }
+
+    /// Whether a passed block is one that another destination settled, and was not passed here before.
+    pub(super) fn is_news(&mut self, stream: &StreamName, first: Seq) -> bool {
+        if self.taken.is_empty() || self.passed.iter().any(|p| !p.older && first < p.below) {
+            return false;
+        }
+        let ways = Self::ways(&mut self.ways, &self.router, stream);
+        source(&self.taken, ways, first).is_some_and(|taken| first >= taken.below)
+    }
+
+    /// The main reader has a block now.
+    pub(super) fn note(&mut self, stream: &StreamName, first: Seq) {
+        if self.is_regained(stream, first) {
+            self.regained.insert(first);
+        }
+    }
+
+    /// The main reader has done with a block whose events are counted now, or handed to a reader that will count them: nobody had.
+    pub(super) fn count(&mut self, first: Seq, count: u64) {
+        let regained = self.regained.remove(&first);
+        // What an older change had not counted was given away when the main reader was past it, before the newer one.
+        let newer = self.passed.iter_mut().rev().find(|p| first < p.below && !(regained && p.older));
+        let taken = self.taken.iter_mut().filter(|_| regained).find(|t| first < t.below);
+        let waiting = newer.map(|p| &mut p.waiting).or_else(|| taken.map(|t| &mut t.waiting));
+        if let Some(waiting) = waiting {
+            *waiting = waiting.saturating_sub_unsigned(count);
+        }
+    }
+}
+
+/// What is known of a block that was taken over.
+fn source<'a>(taken: &'a [Taken], ways: &Ways, first: Seq) -> Option<&'a Taken> {
+    let given = |t: &Taken| {
+        ways.share.given.iter().any(|g| (g.change, &g.from) == (t.change, &t.from) && g.holds(first))
+    };
+    taken.iter().find(|taken| given(taken))
+}
