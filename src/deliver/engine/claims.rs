@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::super::ways::Ways;
 use super::Router;
-use crate::ids::{Seq, StreamName, TopicName};
+use crate::ids::{Seq, SeqRange, StreamName, TopicName};
 use crate::state::positions::{Passed, Positions, Taken};
 
 /// See the module.
@@ -19,6 +19,8 @@ pub(super) struct Claims {
     pub(super) kept: BTreeSet<Seq>,
     /// Blocks that were taken over, of those that the main reader has and had counted as filtered before.
     regained: BTreeSet<Seq>,
+    /// Blocks that the main reader has, and that a reader which was ahead of it had settled or passed over.
+    ahead: BTreeSet<Seq>,
 }
 
 impl Claims {
@@ -30,6 +32,7 @@ impl Claims {
             taken: positions.taken.clone(),
             kept: positions.kept.iter().copied().collect(),
             regained: BTreeSet::new(),
+            ahead: BTreeSet::new(),
         }
     }
 
@@ -82,13 +85,20 @@ impl Claims {
         source(&self.taken, ways, first).is_some_and(|taken| first < taken.below)
     }
 
-    /// Whether a passed block is one that another destination settled, and was not passed here before.
-    pub(super) fn is_news(&mut self, stream: &StreamName, first: Seq) -> bool {
-        if self.taken.is_empty() || self.passed.iter().any(|p| !p.older && first < p.below) {
-            return false;
-        }
+    /// How many events of a passed block nobody has counted yet, as far as that can be told before [`Claims::count`].
+    pub(super) fn uncounted(&mut self, stream: &StreamName, range: SeqRange) -> u64 {
+        let first = range.first;
         let ways = Self::ways(&mut self.ways, &self.router, stream);
-        source(&self.taken, ways, first).is_some_and(|taken| first >= taken.below)
+        let taken = source(&self.taken, ways, first);
+        let mut records = self.passed.iter().filter(|p| !(taken.is_some() && p.older));
+        if records.clone().any(|p| first < p.below) || taken.is_some_and(|taken| first < taken.below) {
+            return 0;
+        }
+        if records.any(|p| p.is_settled(stream, first)) {
+            // By a reader that was ahead of the main one, or passed over by it.
+            self.ahead.insert(first);
+        }
+        range.len()
     }
 
     /// The main reader has a block now.
@@ -99,7 +109,16 @@ impl Claims {
     }
 
     /// The main reader has done with a block whose events are counted now, or handed to a reader that will count them: nobody had.
-    pub(super) fn count(&mut self, first: Seq, count: u64) {
+    /// Returns how many of them somebody had all the same.
+    pub(super) fn count(&mut self, first: Seq, count: u64) -> u64 {
+        if self.ahead.remove(&first) {
+            let record = self.passed.iter_mut().rev().find(|p| p.ahead > 0);
+            return record.map_or(0, |record| {
+                let counted = record.ahead.min(count);
+                record.ahead -= counted;
+                counted
+            });
+        }
         let regained = self.regained.remove(&first);
         // What an older change had not counted was given away when the main reader was past it, before the newer one.
         let newer = self.passed.iter_mut().rev().find(|p| first < p.below && !(regained && p.older));
@@ -108,6 +127,7 @@ impl Claims {
         if let Some(waiting) = waiting {
             *waiting = waiting.saturating_sub_unsigned(count);
         }
+        0
     }
 }
 

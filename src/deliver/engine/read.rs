@@ -102,7 +102,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
         self.main.behind = false;
         let fate = match self.claims.topic(stream, range.first) {
-            _ if self.claims.is_passed(stream, range.first) => Fate::Settled(self.passed(stream, range)),
+            _ if self.claims.is_passed(stream, range.first) => {
+                let filtered = self.claims.uncounted(stream, range);
+                Fate::Settled(Totals { filtered, ..Totals::default() })
+            }
             Some(topic) => {
                 self.claims.note(stream, range.first);
                 if let Some(side) = self.sides.get_mut(&topic) {
@@ -117,13 +120,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
         };
         self.main.tracker.push(Entry::new(range, segment, 0, fate));
-    }
-
-    /// What is counted of a block that was settled before routes changed: nothing, unless another destination did, and it had not been
-    /// passed here yet.
-    fn passed(&mut self, stream: &StreamName, range: SeqRange) -> Totals {
-        let elsewhere = self.claims.is_news(stream, range.first);
-        Totals { filtered: if elsewhere { range.len() } else { 0 }, ..Totals::default() }
     }
 
     /// Numbers whose events can't be read any more.

@@ -7,7 +7,7 @@
 use super::super::log::{Log, Why};
 use super::{Engine, Sink};
 use crate::ids::{Seq, SeqRange};
-use crate::state::positions::{Passed, PassedStream, Positions};
+use crate::state::positions::{Passed, PassedStream, Positions, Side};
 
 /// Whether routes have changed while a topic was set apart.
 #[must_use]
@@ -24,10 +24,13 @@ pub fn make_one(positions: &mut Positions) {
     let newer = positions.passed.iter_mut().rev().find(|p| position < p.below && !p.older);
     let newer = newer.map(|p| (p.below, &mut p.waiting));
     let taken = positions.taken.iter_mut().find(|t| position < t.below).map(|t| (t.below, &mut t.waiting));
-    if let Some((below, waiting)) = newer.or(taken) {
-        let ahead = sides.iter().filter(|s| s.position <= below).map(|s| s.waiting.min(0));
-        *waiting = waiting.saturating_add(ahead.sum());
+    let (older, waiting) = newer.or(taken).unzip();
+    let is_older = |s: &&Side| older.is_some_and(|below| s.position <= below);
+    let ahead = |s: &Side| s.waiting.min(0);
+    if let Some(waiting) = waiting {
+        *waiting = waiting.saturating_add(sides.iter().filter(is_older).map(ahead).sum());
     }
+    let ahead: i64 = sides.iter().filter(|s| !is_older(s)).map(ahead).sum();
     let streams = sides.iter().flat_map(|side| {
         let below = side.position.max(side.end.unwrap_or_default());
         side.streams.iter().map(move |(stream, from)| PassedStream {
@@ -42,6 +45,7 @@ pub fn make_one(positions: &mut Positions) {
         waiting: sides.iter().map(|s| s.waiting.max(0)).sum(),
         dropped: sides.iter().any(|s| s.dropped),
         older: false,
+        ahead: ahead.unsigned_abs(),
     };
     let hindmost = sides.iter().filter(|s| s.end.is_none()).map(|s| s.position);
     positions.position = hindmost.fold(positions.position, Seq::min);

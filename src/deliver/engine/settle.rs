@@ -163,13 +163,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Counts what is settled at the front of each tracker; puts away side readers that are done.
     pub(super) fn pop_finished(&mut self) {
-        while let Some(finished) = self.main.tracker.pop_finished() {
+        while let Some(mut finished) = self.main.tracker.pop_finished() {
             if let Some(side) = finished.elsewhere.as_ref().and_then(|t| self.sides.get_mut(t)) {
                 side.waiting = side.waiting.saturating_add_unsigned(finished.range.len());
             }
             let passed =
                 if finished.elsewhere.is_some() { finished.range.len() } else { finished.totals.sum() };
-            self.claims.count(finished.range.first, passed);
+            let counted = self.claims.count(finished.range.first, passed);
+            finished.totals.filtered = finished.totals.filtered.saturating_sub(counted);
             self.count(&finished);
         }
         self.forget_passed_routes();

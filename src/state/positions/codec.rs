@@ -20,8 +20,9 @@ use crate::ids::{DestinationName, RunId, SegmentId, Seq, SpoolId, StreamName, To
 const VERSION: u16 = 3;
 /// In a partial block's length: what became of its given-up events follows.
 const HAS_GIVEN_UP: u64 = 1 << 63;
-/// In the flags of what is passed, beside 1 for dropped.
+/// In the flags of what is passed, beside 1 for dropped; above the flags stands how many are counted.
 const OLDER: u64 = 2;
+const FLAGS: u32 = 2;
 
 /// Why a positions record can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +99,7 @@ fn put_fitting<T>(
 
 fn put_passed(out: &mut Vec<u8>, passed: &Passed) {
     let flags = u64::from(passed.dropped) | if passed.older { OLDER } else { 0 };
+    let flags = flags | passed.ahead.min(u64::MAX >> FLAGS) << FLAGS;
     put(out, [passed.below.0, passed.waiting.cast_unsigned(), flags, passed.streams.len() as u64]);
     for PassedStream { stream, from, below } in &passed.streams {
         put_text(out, stream.as_str());
@@ -260,7 +262,8 @@ impl Input<'_> {
     fn passed(&mut self) -> Result<Passed, DecodeError> {
         let (below, waiting, flags) = (Seq(self.u64()?), self.u64()?.cast_signed(), self.u64()?);
         let (dropped, older) = (flags & 1 != 0, flags & OLDER != 0);
-        Ok(Passed { below, waiting, dropped, older, streams: self.list(Input::passed_stream)? })
+        let ahead = flags >> FLAGS;
+        Ok(Passed { below, waiting, dropped, older, ahead, streams: self.list(Input::passed_stream)? })
     }
 
     fn taken(&mut self) -> Result<Taken, DecodeError> {
@@ -372,8 +375,14 @@ mod tests {
             .collect();
         positions.partial[1].given_up = Totals { dead_lettered: 2, ..Totals::default() };
         let stream = PassedStream { stream: StreamName::new("s").unwrap(), from: Seq(3), below: Seq(5) };
-        positions.passed =
-            vec![Passed { below: Seq(9), streams: vec![stream], waiting: -4, dropped: true, older: false }];
+        positions.passed = vec![Passed {
+            below: Seq(9),
+            streams: vec![stream],
+            waiting: -4,
+            dropped: true,
+            older: true,
+            ahead: 3,
+        }];
         positions.routes = 77;
         positions.letters = 31;
         positions.replaying = vec![Replaying { id: 12, seq: Seq(17), run: RunId(4) }];

@@ -54,6 +54,8 @@ pub struct Passed {
     pub dropped: bool,
     /// Older than what was taken over since, of which it says nothing.
     pub older: bool,
+    /// Events beyond `below` that these readers had counted.
+    pub ahead: u64,
 }
 
 /// A stream of a [`Passed`].
