@@ -184,8 +184,8 @@ impl RouteHistory {
         }
     }
 
-    /// Takes over the routes this start begins with; `ends` is the next number of each lane. What is settled by now is
-    /// forgotten: `is_past` says whether everybody is past a number of a lane. Returns whether they have changed.
+    /// Takes over the routes this start begins with; `ends` is the next number of each lane. Once everything from
+    /// before the newest change is settled, all are forgotten: `is_past` says whether everybody is past a number of a lane. Returns whether they have changed.
     pub fn begin(
         &mut self,
         routes: &[Route],
@@ -203,7 +203,10 @@ impl RouteHistory {
         }
         self.now = table(&said);
         self.said = said;
-        self.before.retain(|b| !b.until.iter().all(|(lane, until)| is_past(lane, *until)));
+        // All at once: whose something is by a newer change depends on the older ones.
+        if self.before.iter().all(|b| b.until.iter().all(|(lane, until)| is_past(lane, *until))) {
+            self.before.clear();
+        }
         has_changed
     }
 
