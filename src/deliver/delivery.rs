@@ -120,7 +120,7 @@ impl Delivery {
     pub fn start<F: Fs>(parts: Parts<'_, F>) -> io::Result<Self> {
         let mut parts = parts;
         let router = router(&parts);
-        let routes = parts.routes.sum(&parts.destination.name);
+        let routes = parts.route_history.sum(&parts.routes, &parts.destination.name);
         follow_routes(&mut parts, routes).map_err(io::Error::other)?;
         let Parts { lane, destination, positions, metrics, .. } = parts;
         let names = Names {

@@ -26,6 +26,7 @@ mod java;
 mod lanes;
 mod letters;
 mod links;
+mod moved;
 mod older;
 mod outage;
 mod parked;
@@ -93,6 +94,10 @@ fn main() -> ExitCode {
         lanes: [
             a_stream_moved_from_lane_to_lane_by_kills_under_load_arrives_once_and_in_order,
             what_was_in_flight_under_a_destinations_old_name_is_settled_under_its_new_one,
+        ],
+        moved: [
+            a_backlog_moved_away_from_a_dead_cluster_arrives_at_the_other_once_and_in_order,
+            what_is_in_doubt_at_the_old_cluster_stays_there_and_the_rest_goes_to_the_new_one,
         ],
         shutdown: [
             sigterm_under_load_ends_in_time_and_costs_nothing,

@@ -19,6 +19,7 @@ use crate::spool::OpenError;
 use crate::spool::salvage::{LaneCopy, Old, Wishes, finish};
 use crate::state::park::{self, Whose};
 use crate::state::positions::{self, Carried, NewLane, Positions, Restored, Store, carry, may_keep};
+use crate::state::routes;
 
 #[derive(Debug, Args)]
 pub(super) struct RepairArgs {
@@ -89,7 +90,10 @@ impl<'a> Repair<'a> {
             done += bytes;
             progress.at(done);
         };
-        self.old.lanes().into_iter().map(|name| self.lane(name, &mut told)).collect()
+        let lanes = self.old.lanes().into_iter().map(|name| self.lane(name, &mut told)).collect();
+        // Whose some of it is may be said by routes that hold no more.
+        routes::carry(&RealFs, &self.args.dir, &self.args.into).map_err(Failure::running)?;
+        lanes
     }
 
     fn lane(&self, name: LaneName, progress: &mut dyn FnMut(u64)) -> Result<Lane, Failure> {

@@ -99,6 +99,17 @@ impl RouteHistory {
         given.iter().any(|g| (g.change, &g.from) == by && g.holds(seq))
     }
 
+    /// A sum over everything that says what goes to a destination under which topic: by the routes as they are, and by the last
+    /// change that concerned it. Never 0.
+    #[must_use]
+    pub fn sum(&self, now: &RouteTable, of: &DestinationName) -> u64 {
+        let concerns = |(before, after, _): &(&Before, &RouteTable, &[Said])| {
+            (before.table.sum(of) != after.sum(of)).then_some(before.change)
+        };
+        let last = self.changes().iter().filter_map(concerns).max().unwrap_or_default();
+        (now.sum(of) ^ last << 40).max(1)
+    }
+
     /// The newest change, if streams may move by it and have not been handed over yet.
     #[must_use]
     pub fn open_change(&self) -> Option<(u64, BTreeSet<Pair>)> {

@@ -75,7 +75,7 @@ fn engine(
     sink.tracked.lock().unwrap().clear();
     sink.sent.lock().unwrap().clear();
     let table = RouteTable::of(routes, &[]).unwrap();
-    let settings = Settings { journal: true, routes: table.sum(name), ..settings() };
+    let settings = Settings { journal: true, routes: history.sum(&table, name), ..settings() };
     let (to, history) = (name.clone(), history.clone());
     let router: Router = Box::new(move |stream: &StreamName| Ways {
         now: table.topic_for(stream, &to).unwrap(),
@@ -237,7 +237,7 @@ impl Two {
         let (log, routes, history) = (self.log.clone(), &self.routes, &self.history);
         let site = &mut self.sites[index];
         site.begun = false;
-        let sum = RouteTable::of(routes, &[]).unwrap().sum(&site.name);
+        let sum = history.sum(&RouteTable::of(routes, &[]).unwrap(), &site.name);
         if is_rerouted(&positions, sum) {
             (site.positions, site.intents) = (positions.clone(), in_doubt.clone());
             make_one(&mut positions);
@@ -507,112 +507,4 @@ fn backlogs_are_taken_over_in_these_stories_and_a_source_that_is_forgotten_is_ca
         told.is_err()
     });
     assert!(caught, "what the other had settled is sent again, and nobody notices");
-}
-
-#[test]
-#[ignore = "for looking at one story"]
-fn look() {
-    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |s| s.parse().unwrap());
-    let (from, count) = (number("SEED", 0), number("COUNT", 30));
-    let stories = [
-        ("plain", Story::default()),
-        ("gives", Story { gives_up: true, both: false }),
-        ("both", Story { gives_up: false, both: true }),
-    ];
-    for (name, story) in stories {
-        for steps in [20, 40, 60, 80, 120, 200, 400] {
-            let mut failed = Vec::new();
-            for seed in from..from + count {
-                if let Err(e) = std::panic::catch_unwind(|| play_steps(seed, story, steps)) {
-                    let text = e.downcast_ref::<String>().cloned().unwrap_or_default().replace('\n', " ");
-                    let tail: String = text.chars().skip(text.chars().count().saturating_sub(60)).collect();
-                    failed.push(format!("{seed}: {} ... {tail}", text.chars().take(120).collect::<String>()));
-                }
-            }
-            println!("LOOK {name} {steps}: {} failed", failed.len());
-            failed.iter().take(4).for_each(|f| println!("LOOK   {f}"));
-            if failed.len() > 3 {
-                break;
-            }
-        }
-    }
-}
-
-#[test]
-#[ignore = "for looking at one story"]
-fn trace() {
-    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |s| s.parse().unwrap());
-    let story = Story { gives_up: number("GIVES", 0) == 1, both: number("BOTH", 0) == 1 };
-    let mut two = Two::new(number("SEED", 0), story);
-    let show = |two: &Two, what: &str| {
-        println!("TRACE {what} end {} ", two.log.end());
-        for site in &two.sites {
-            let p = site.engine.positions(SPOOL);
-            let logs: Vec<_> = site
-                .cluster
-                .logs
-                .iter()
-                .map(|((t, n), l)| {
-                    format!("{t}/{n}: {:?}", l.iter().map(|(h, _)| h.seq.0).collect::<Vec<_>>())
-                })
-                .collect();
-            println!(
-                "TRACE   {} pos {} since {} {:?} change {} sides {:?} taken {:?} kept {:?} passed {:?} partial {:?} doubt {:?} logs {logs:?}",
-                site.name,
-                p.position,
-                p.since,
-                p.totals,
-                p.change,
-                p.sides,
-                p.taken,
-                p.kept,
-                p.passed,
-                p.partial,
-                site.engine
-                    .in_doubt()
-                    .map(|i| i
-                        .shares
-                        .iter()
-                        .map(|s| (s.block.0, s.events.ones().collect::<Vec<_>>()))
-                        .collect::<Vec<_>>())
-                    .collect::<Vec<_>>()
-            );
-        }
-    };
-    let mut kills = 0;
-    for step in 0..number("STEPS", 40) {
-        two.step();
-        if two.producers != kills {
-            kills = two.producers;
-            let routes: Vec<_> = two.routes.iter().map(|r| format!("{}->{}", r.streams[0], r.to)).collect();
-            println!("TRACE start {step} {routes:?}");
-            show(&two, "started");
-            for site in &two.sites {
-                for stream in STREAMS {
-                    let stream = StreamName::new(stream).unwrap();
-                    println!(
-                        "TRACE   {} {stream} {:?}",
-                        site.name,
-                        two.history.share(&lane(), &stream, &site.name)
-                    );
-                }
-            }
-        }
-    }
-    show(&two, "played");
-    let blocks: Vec<_> = two
-        .log
-        .0
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|r| match r {
-            super::super::super::log::Read::Block(i, _) => format!("{}@{}", i.stream, i.range),
-            _ => String::new(),
-        })
-        .collect();
-    println!("TRACE blocks {blocks:?}");
-    two.drain();
-    show(&two, "drained");
-    two.check();
 }
