@@ -146,6 +146,7 @@ impl Delivery {
         let mut settings = settings(destination, parts.incarnation);
         (settings.journal, settings.renewed, settings.routes) =
             (parts.journal.is_some(), parts.renewed, routes);
+        settings.last_change = parts.route_history.last_change();
         let (counted, replaying) = (positions.letters, positions.replaying.clone());
         let log = ParkedLog::new(lane.clone(), Arc::clone(&parts.park));
         let mut engine = Engine::new(log, producer.clone(), settings, router, positions, seed);
@@ -288,6 +289,7 @@ fn settings(destination: &Destination, incarnation: Incarnation) -> Settings {
         batch_size: destination.batch_size,
         header: destination.header.then_some(incarnation),
         routes: 0,
+        last_change: 0,
         holds_in_doubt: destination.in_doubt == InDoubt::Hold,
         missing_topic_after: destination.missing_topic_after,
         journal: false,

@@ -171,7 +171,8 @@ impl<L: Log> By<'_, L> {
         if positions.position < below {
             // Of its own streams everything was settled.
             let (streams, waiting, dropped, ahead) = (Vec::new(), 0, false, 0);
-            positions.passed.push(Passed { below, streams, waiting, dropped, older: true, ahead });
+            let change = self.change;
+            positions.passed.push(Passed { below, streams, waiting, dropped, older: true, ahead, change });
         }
         positions.passed.iter_mut().for_each(|p| p.older = true);
     }

@@ -17,8 +17,11 @@ pub struct Ways {
 
 impl Ways {
     /// Those of a stream that goes nowhere.
-    pub const NOWHERE: Self =
-        Self { now: None, before: Vec::new(), share: Share { own: None, given: Vec::new() } };
+    pub const NOWHERE: Self = Self {
+        now: None,
+        before: Vec::new(),
+        share: Share { own: None, given: Vec::new(), gave: Vec::new() },
+    };
 
     /// Nowhere but there.
     #[cfg(test)]
@@ -40,13 +43,10 @@ impl Ways {
         self.now.as_ref().or_else(before)
     }
 
-    /// Whether some event of the stream may go to a topic.
+    /// Whether some event of the stream may go to a topic. In one process all go to one: to the newest.
     #[must_use]
     pub fn lead_to(&self, topic: &TopicName) -> bool {
-        match &self.now {
-            Some(now) => now == topic,
-            None => self.before.iter().any(|(_, before)| before == topic),
-        }
+        self.anyway(Seq(0)) == Some(topic)
     }
 }
 

@@ -101,6 +101,15 @@ impl Claims {
         range.len()
     }
 
+    /// Whether a block that is not this destination's was not so before either, when the main reader was past it: then it has
+    /// counted as filtered.
+    pub(super) fn was_filtered(&mut self, stream: &StreamName, first: Seq) -> bool {
+        let Some(record) = self.passed.iter().rev().find(|p| first < p.below) else { return false };
+        let ways = Self::ways(&mut self.ways, &self.router, stream);
+        !ways.share.gave.iter().any(|g| g.change >= record.change && g.holds(first))
+            && ways.anyway(first).is_some()
+    }
+
     /// The main reader has a block now.
     pub(super) fn note(&mut self, stream: &StreamName, first: Seq) {
         if self.is_regained(stream, first) {

@@ -100,6 +100,8 @@ pub struct Settings {
     pub journal: bool,
     /// A sum over the routes; see [`is_rerouted`].
     pub routes: u64,
+    /// Number of their last change.
+    pub last_change: u64,
     /// What can't be found out is held, not sent again.
     pub holds_in_doubt: bool,
     /// A topic that is missing or forbidden this long has its events made dead letters.
@@ -275,6 +277,8 @@ pub struct Engine<L: Log, S: Sink> {
     routes_unsaved: bool,
     /// See [`Positions::change`].
     change: u64,
+    /// The last change of routes that was known before this process.
+    known_before: u64,
     /// Events that are to become dead letters.
     graves: Vec<Grave>,
     /// The log could not be read for letters; try again then.
@@ -347,6 +351,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             routes_unsaved: false,
             routes_before: Some(positions.routes).filter(|before| *before != 0),
             change: positions.change,
+            known_before: positions.known,
             graves: Vec::new(),
             graves_after: None,
             buried: BTreeMap::new(),

@@ -58,6 +58,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             letters: self.counted_letters(),
             routes: self.routes_before.unwrap_or(self.settings.routes),
             passed: self.claims.passed.clone(),
+            known: if self.routes_before.is_some() { self.known_before } else { self.settings.last_change },
             change: self.change,
             taken: self.claims.taken.clone(),
             kept: self.claims.kept.iter().copied().collect(),

@@ -103,8 +103,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.main.behind = false;
         let fate = match self.claims.topic(stream, range.first) {
             _ if self.claims.is_passed(stream, range.first) => {
-                let filtered = self.claims.uncounted(stream, range);
-                Fate::Settled(Totals { filtered, ..Totals::default() })
+                let uncounted = self.claims.uncounted(stream, range);
+                let mut totals = if uncounted > 0 { self.known_of(range) } else { Totals::default() };
+                totals.filtered += uncounted.saturating_sub(totals.sum());
+                Fate::Settled(totals)
             }
             Some(topic) => {
                 self.claims.note(stream, range.first);
@@ -113,6 +115,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 }
                 Fate::Elsewhere { topic }
             }
+            None if self.claims.was_filtered(stream, range.first) => Fate::Settled(Totals::default()),
             None => {
                 let mut totals = self.known_of(range);
                 totals.filtered += range.len().saturating_sub(totals.sum());

@@ -15,7 +15,7 @@ pub fn is_rerouted(positions: &Positions, routes: u64) -> bool {
     !positions.sides.is_empty() && positions.routes != 0 && positions.routes != routes
 }
 
-/// Makes one reader of all. DURABILITY: the journal must say nothing but what is in doubt by the positions as they were:
+/// Makes one reader of all, after a change of routes. DURABILITY: the journal must say nothing but what is in doubt by the positions as they were:
 /// those that come of this know less of windows that have arrived.
 pub fn make_one(positions: &mut Positions) {
     let sides = std::mem::take(&mut positions.sides);
@@ -46,6 +46,7 @@ pub fn make_one(positions: &mut Positions) {
         dropped: sides.iter().any(|s| s.dropped),
         older: false,
         ahead: ahead.unsigned_abs(),
+        change: positions.known + 1,
     };
     let hindmost = sides.iter().filter(|s| s.end.is_none()).map(|s| s.position);
     positions.position = hindmost.fold(positions.position, Seq::min);

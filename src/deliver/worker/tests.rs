@@ -78,6 +78,7 @@ struct Site {
 
 fn settings() -> Settings {
     Settings {
+        last_change: 0,
         compression: KafkaCompression::None,
         partitioner: Partitioner::Java,
         timestamp: TimestampPolicy::Event,

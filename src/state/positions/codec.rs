@@ -39,7 +39,7 @@ pub enum DecodeError {
 /// Encodes `positions`, leaving out the partial blocks and then the counters that do not fit in `room` bytes.
 pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
-    let moves = positions.change != 0;
+    let moves = positions.change != 0 || positions.known != 0 || !positions.passed.is_empty();
     out.extend((if moves { VERSION } else { VERSION - 1 }).to_le_bytes());
     put(&mut out, [positions.spool.0, positions.since.0, positions.position.0]);
     put_totals(&mut out, &positions.totals);
@@ -60,7 +60,7 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
     put(&mut out, [positions.routes, positions.passed.len() as u64]);
     positions.passed.iter().for_each(|passed| put_passed(&mut out, passed));
     if moves {
-        put(&mut out, [positions.change, positions.taken.len() as u64]);
+        put(&mut out, [positions.known, positions.change, positions.taken.len() as u64]);
         positions.taken.iter().for_each(|taken| put_taken(&mut out, taken));
         put(&mut out, [positions.kept.len() as u64]);
         put(&mut out, positions.kept.iter().map(|first| first.0));
@@ -100,7 +100,8 @@ fn put_fitting<T>(
 fn put_passed(out: &mut Vec<u8>, passed: &Passed) {
     let flags = u64::from(passed.dropped) | if passed.older { OLDER } else { 0 };
     let flags = flags | passed.ahead.min(u64::MAX >> FLAGS) << FLAGS;
-    put(out, [passed.below.0, passed.waiting.cast_unsigned(), flags, passed.streams.len() as u64]);
+    put(out, [passed.below.0, passed.waiting.cast_unsigned(), flags, passed.change]);
+    put(out, [passed.streams.len() as u64]);
     for PassedStream { stream, from, below } in &passed.streams {
         put_text(out, stream.as_str());
         put(out, [from.0, below.0]);
@@ -171,6 +172,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
         replaying: if knows_letters { input.list(Input::replaying)? } else { Vec::new() },
         routes: if knows_letters { input.u64()? } else { 0 },
         passed: if knows_letters { input.list(Input::passed)? } else { Vec::new() },
+        known: if moves { input.u64()? } else { 0 },
         change: if moves { input.u64()? } else { 0 },
         taken: if moves { input.list(Input::taken)? } else { Vec::new() },
         kept: if moves { input.list(|input| Ok(Seq(input.u64()?)))? } else { Vec::new() },
@@ -263,7 +265,9 @@ impl Input<'_> {
         let (below, waiting, flags) = (Seq(self.u64()?), self.u64()?.cast_signed(), self.u64()?);
         let (dropped, older) = (flags & 1 != 0, flags & OLDER != 0);
         let ahead = flags >> FLAGS;
-        Ok(Passed { below, waiting, dropped, older, ahead, streams: self.list(Input::passed_stream)? })
+        let change = if self.version > 2 { self.u64()? } else { 0 };
+        let streams = self.list(Input::passed_stream)?;
+        Ok(Passed { below, waiting, dropped, older, ahead, change, streams })
     }
 
     fn taken(&mut self) -> Result<Taken, DecodeError> {
@@ -382,6 +386,7 @@ mod tests {
             dropped: true,
             older: true,
             ahead: 3,
+            change: 5,
         }];
         positions.routes = 77;
         positions.letters = 31;

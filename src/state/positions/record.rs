@@ -31,6 +31,8 @@ pub struct Positions {
     pub replaying: Vec<Replaying>,
     /// A sum over the routes by which the sides' streams were told; 0 where that is not known.
     pub routes: u64,
+    /// Number of the last change of routes at that time.
+    pub known: u64,
     /// What is settled beyond the position since before routes changed, the oldest change first.
     pub passed: Vec<Passed>,
     /// The last change of routes by which something was taken over or given away.
@@ -56,6 +58,8 @@ pub struct Passed {
     pub older: bool,
     /// Events beyond `below` that these readers had counted.
     pub ahead: u64,
+    /// Number of the first change of routes that they had not known.
+    pub change: u64,
 }
 
 /// A stream of a [`Passed`].
@@ -248,6 +252,7 @@ impl Positions {
             replaying: Vec::new(),
             routes: 0,
             passed: Vec::new(),
+            known: 0,
             change: 0,
             taken: Vec::new(),
             kept: Vec::new(),

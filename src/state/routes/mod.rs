@@ -240,6 +240,12 @@ impl RouteHistory {
         self.before.iter_mut().take(1).for_each(|b| b.done = true);
     }
 
+    /// Number of the last change.
+    #[must_use]
+    pub fn last_change(&self) -> u64 {
+        self.changes
+    }
+
     /// Whether a change is remembered.
     #[must_use]
     pub fn knows(&self, change: u64) -> bool {

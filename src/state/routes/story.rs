@@ -34,6 +34,8 @@ pub struct Share {
     pub own: Option<Vec<SeqRange>>,
     /// What it was given by others.
     pub given: Vec<Given>,
+    /// What it gave to others.
+    pub gave: Vec<Given>,
 }
 
 impl Share {
@@ -81,9 +83,10 @@ impl RouteHistory {
             return Share::default();
         }
         let Story { mut own, given } = self.story(lane, stream);
+        let gave = given.iter().filter(|g| g.from == *of).cloned().collect();
         let given = given.into_iter().filter(|g| g.to == *of).collect();
         let own = own.remove(of).filter(|own| own.as_slice() != [ALL]);
-        Share { own, given }
+        Share { own, given, gave }
     }
 
     /// What a destination has given away of a stream by a change: from whichever number on it was its own.

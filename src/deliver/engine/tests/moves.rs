@@ -75,7 +75,12 @@ fn engine(
     sink.tracked.lock().unwrap().clear();
     sink.sent.lock().unwrap().clear();
     let table = RouteTable::of(routes, &[]).unwrap();
-    let settings = Settings { journal: true, routes: history.sum(&table, name), ..settings() };
+    let settings = Settings {
+        journal: true,
+        routes: history.sum(&table, name),
+        last_change: history.last_change(),
+        ..settings()
+    };
     let (to, history) = (name.clone(), history.clone());
     let router: Router = Box::new(move |stream: &StreamName| Ways {
         now: table.topic_for(stream, &to).unwrap(),
@@ -149,6 +154,20 @@ impl Two {
         routes
     }
 
+    /// Mostly of one stream, so that none goes each way.
+    fn change_routes(&mut self) {
+        let drawn = self.draw_routes();
+        let only = STREAMS[self.random(STREAMS.len())];
+        if self.random(4) == 0 {
+            self.routes = drawn;
+            return;
+        }
+        let is_it = |route: &Route| route.streams[0] == only;
+        self.routes.retain(|route| !is_it(route));
+        self.routes.extend(drawn.into_iter().filter(is_it));
+        self.routes.sort_by_key(|route| STREAMS.iter().position(|s| *s == route.streams[0]));
+    }
+
     /// A start: hands over, and dies between any two steps.
     fn begin(&mut self, changes: bool) {
         while !self.try_to_begin(changes) {}
@@ -157,7 +176,7 @@ impl Two {
     /// One start; false: the process died before anything was delivered.
     fn try_to_begin(&mut self, changes: bool) -> bool {
         if changes && self.random(3) > 0 {
-            self.routes = self.draw_routes();
+            self.change_routes();
         }
         let mut found: Vec<(Positions, Vec<Intent>)> = Vec::new();
         for site in &self.sites {
@@ -390,6 +409,7 @@ impl Two {
                     .for_each(|i| self.save(i));
                 self.kill(true);
             }
+            19 if self.random(4) == 0 => self.rest(),
             _ => self.pump(index),
         }
         self.check_accounts();
@@ -400,6 +420,19 @@ impl Two {
             let positions = site.engine.positions(SPOOL);
             let all = self.log.end().0 - positions.since.0;
             assert!(positions.totals.sum() <= all, "{}: {all} {positions:?}", site.name);
+        }
+    }
+
+    /// Things go well for a while.
+    fn rest(&mut self) {
+        self.sites.iter_mut().for_each(|site| site.down = false);
+        for _ in 0..30 {
+            for index in 0..2 {
+                self.elapsed += Duration::from_secs(2);
+                self.tell_topology(index);
+                self.pump(index);
+                self.answer(index, false);
+            }
         }
     }
 
@@ -489,7 +522,7 @@ fn backlogs_are_taken_over_in_these_stories_and_a_source_that_is_forgotten_is_ca
         takeovers += two.takeovers;
         hindered += two.hindered;
     }
-    assert!(takeovers > 100 && hindered < takeovers, "{takeovers} {hindered}");
+    assert!(takeovers > 50 && hindered > 50, "{takeovers} {hindered}");
     let caught = (0..60u64).any(|seed| {
         let told = std::panic::catch_unwind(|| {
             let mut two = Two::new(seed, Story::default());

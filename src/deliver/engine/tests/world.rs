@@ -24,6 +24,7 @@ pub(super) const SPOOL: SpoolId = SpoolId(1 << 40);
 
 pub(super) fn settings() -> Settings {
     Settings {
+        last_change: 0,
         compression: KafkaCompression::None,
         partitioner: Partitioner::Java,
         timestamp: TimestampPolicy::Event,
