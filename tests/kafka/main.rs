@@ -14,6 +14,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod abandoned;
 mod acknowledge;
 mod broker;
 mod cluster;
@@ -89,6 +90,9 @@ fn main() -> ExitCode {
             what_was_in_flight_is_read_back_from_a_broker_that_has_forgotten_its_producers,
             without_a_journal_the_same_is_doubled,
             what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now,
+        ],
+        abandoned: [
+            what_is_held_in_doubt_goes_out_anew_and_counted_once_a_person_gives_it_up_and_nobody_else_notices,
         ],
         lanes: [
             a_stream_moved_from_lane_to_lane_by_kills_under_load_arrives_once_and_in_order,

@@ -165,6 +165,35 @@ fn the_stories_of_parking_park_and_a_log_that_forgets_what_is_not_parked_is_caug
 }
 
 #[test]
+fn what_is_held_since_it_can_not_be_read_any_more_goes_on_once_a_person_gives_it_up() {
+    let mut world = World::exact(7, None);
+    world.holds_in_doubt = true;
+    let patience = std::time::Duration::from_secs(4);
+    let pump = |world: &mut World| {
+        world.elapsed += patience;
+        world.tell_topology();
+        world.pump();
+    };
+    world.log.append("a", &[Some(1); 5]);
+    pump(&mut world);
+    pump(&mut world);
+    assert_eq!(world.sink.sent.lock().unwrap().len(), 1, "a window is on its way");
+    world.kill();
+    let range = world.log.lose(0, false).unwrap();
+    world.lost.extend((range.first.0..range.end.0).map(Seq));
+    world.log.append("a", &[Some(1); 5]);
+    pump(&mut world);
+    pump(&mut world);
+    assert!(world.sink.sent.lock().unwrap().is_empty(), "what follows in the partition is held");
+    assert_eq!(world.engine.take_possibly_doubled(), 0);
+    assert_eq!((world.engine.abandon_unread(), world.engine.abandon_unread()), (5, 0));
+    assert_eq!(world.engine.take_possibly_doubled(), 5);
+    world.drain();
+    world.check(true);
+    assert_eq!(world.engine.positions(SPOOL).totals.delivered, 5);
+}
+
+#[test]
 fn what_is_parked_is_counted_once() {
     let mut world = World::exact(12_145_923_872_145_438_201, None);
     world.parks = true;
