@@ -122,6 +122,7 @@ fn main() -> ExitCode {
         permissions: [
             with_reading_forbidden_only_what_was_in_doubt_may_be_doubled_and_that_is_counted,
             what_is_forbidden_is_said_and_works_as_soon_as_it_is_permitted,
+            without_producer_ids_events_flow_what_it_costs_is_said_and_it_ends_with_the_permission,
         ],
         times: [
             events_older_than_half_of_what_their_topic_keeps_or_takes_are_sent_under_the_time_of_sending,
