@@ -194,6 +194,31 @@ fn what_is_held_since_it_can_not_be_read_any_more_goes_on_once_a_person_gives_it
 }
 
 #[test]
+fn no_more_is_collected_for_the_park_than_it_has_room_for() {
+    let mut world = World::exact(7, None);
+    for _ in 0..100 {
+        world.log.append("late", &[None; 9]);
+        world.log.append("a", &[None; 9]);
+    }
+    for _ in 0..500 {
+        world.pump();
+        world.tell_topology();
+        world.answer(false);
+    }
+    let saved = world.engine.positions(SPOOL);
+    let (side, topic) = (&saved.sides[0], crate::ids::TopicName::new("late").unwrap());
+    for room in [2_000, 20_000, 200_000] {
+        let park = super::tests::parking::open(&crate::disk::sim::SimFs::default()).bounded(room, 0);
+        let most = park.room(100).unwrap() / 2;
+        let mut parking = world.engine.begin_parking(&saved, side, (side.position, saved.position), most);
+        while !world.engine.collect(&mut parking).unwrap() {}
+        assert!(!parking.blocks().is_empty());
+        park.keep(&topic, parking.covers(), parking.blocks()).unwrap_or_else(|e| panic!("{room}: {e}"));
+        assert!(park.room(room).is_err(), "something is parked");
+    }
+}
+
+#[test]
 fn what_is_parked_is_counted_once() {
     let mut world = World::exact(12_145_923_872_145_438_201, None);
     world.parks = true;
