@@ -10,6 +10,7 @@ mod world;
 
 use proptest::prelude::*;
 
+pub(in crate::deliver) use self::world::settings;
 use self::world::{Control, SPOOL, World};
 use crate::ids::Seq;
 

@@ -22,7 +22,7 @@ use crate::state::positions::{Positions, Replaying};
 
 pub(super) const SPOOL: SpoolId = SpoolId(1 << 40);
 
-pub(super) fn settings() -> Settings {
+pub(in crate::deliver) fn settings() -> Settings {
     Settings {
         compression: KafkaCompression::None,
         partitioner: Partitioner::Java,
