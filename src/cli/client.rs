@@ -123,6 +123,19 @@ impl From<ClientError> for Failure {
     }
 }
 
+impl Failure {
+    /// What the agent says is wrong with a command is wrong usage, in its own words.
+    pub(super) fn of_command(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused { code: 400, ref body, .. } => {
+                let said: Option<Said> = serde_json::from_str(body).ok();
+                said.map_or_else(|| Self::usage(&error), |said| Self::usage(said.message))
+            }
+            error => error.into(),
+        }
+    }
+}
+
 /// What the agent says of a command that is wrong.
 #[derive(Debug, Deserialize)]
 struct Said {
@@ -169,13 +182,7 @@ impl Client {
     /// # Errors
     /// [`Failure`] with the exit code and the message.
     pub(super) fn command(&self, path: &str, body: &str) -> Result<String, Failure> {
-        self.post(path, body).map_err(|error| match error {
-            ClientError::Refused { code: 400, ref body, .. } => {
-                let said: Option<Said> = serde_json::from_str(body).ok();
-                said.map_or_else(|| Failure::usage(&error), |said| Failure::usage(said.message))
-            }
-            error => error.into(),
-        })
+        self.post(path, body).map_err(Failure::of_command)
     }
 
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<String, ClientError> {

@@ -3,6 +3,7 @@
 
 pub(super) mod dump;
 mod inspect;
+mod parked;
 mod repair;
 mod replay;
 mod selection;
@@ -59,6 +60,7 @@ struct Directory {
 
 /// What a command looks at.
 struct Looked {
+    dir: PathBuf,
     spool: SpoolId,
     lanes: Vec<LaneSnapshot<RealFs>>,
     /// What the positions files of the lanes said, read before the lanes.
@@ -82,7 +84,8 @@ impl Directory {
             Ok(highest)
         });
         let Snapshot { spool, lanes } = snapshot.map_err(|e| failure(&e))?;
-        let Some(wanted) = &self.lane else { return Ok(Looked { spool, lanes, readers }) };
+        let dir = self.dir.clone();
+        let Some(wanted) = &self.lane else { return Ok(Looked { dir, spool, lanes, readers }) };
         let (lanes, others): (Vec<_>, Vec<_>) = lanes.into_iter().partition(|l| l.name().as_str() == wanted);
         if lanes.is_empty() {
             let names: Vec<_> = others.iter().map(|l| l.name().to_string()).collect();
@@ -93,7 +96,7 @@ impl Directory {
                 self.dir.display()
             )));
         }
-        Ok(Looked { spool, lanes, readers })
+        Ok(Looked { dir, spool, lanes, readers })
     }
 }
 

@@ -33,7 +33,7 @@ use crate::state::park::Park;
 use crate::state::positions::{Positions, Store, StoreError};
 use crate::state::routes::RouteHistory;
 
-/// The producer's task comes round within this.
+/// The producer's task and the delivery's thread come round within this.
 const ABANDONING: Duration = Duration::from_secs(3);
 
 /// What a delivery is made of.
@@ -208,10 +208,11 @@ impl Delivery {
     }
 
     /// Gives up what is in doubt: its events go where they are routed, and are counted, since they may have arrived. Blocking;
-    /// says how many there were, `None` if the producer does not answer.
+    /// says how many there were, `None` if there is no answer.
     #[must_use]
     pub fn abandon(&self) -> Option<u64> {
-        self.producer.recall(true).recv_timeout(ABANDONING).ok()
+        let (sent, unread) = (self.producer.recall(true), self.inbox.abandon());
+        Some(sent.recv_timeout(ABANDONING).ok()? + unread.recv_timeout(ABANDONING).ok()?)
     }
 
     /// Whether its thread or its producer has ended though nobody closed it.

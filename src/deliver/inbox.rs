@@ -1,8 +1,9 @@
 //! Where the delivery thread hears of everything that happens elsewhere.
 //!
-//! Bounded by nature: outcomes are at most as many as windows in flight, letters to send again as many as there are; of the
-//! rest only the last word is kept.
+//! Bounded by nature: outcomes are at most as many as windows in flight, letters to send again as many as there are, people
+//! who give up what is in doubt as many as the admin server has connections; of the rest only the last word is kept.
 
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub struct Mail {
     pub durable: bool,
     /// Dead letters to send again, by their numbers.
     pub replay: Vec<u64>,
+    /// Give up what can't be read any more, and tell these how many events that were.
+    pub abandon: Vec<SyncSender<u64>>,
     /// Deliver what is in windows and end, by then at the latest.
     pub close: Option<Instant>,
 }
@@ -35,6 +38,7 @@ impl Mail {
             && self.link.is_none()
             && !self.durable
             && self.replay.is_empty()
+            && self.abandon.is_empty()
             && self.close.is_none()
     }
 }
@@ -73,6 +77,14 @@ impl Inbox {
     /// Sends dead letters again.
     pub fn replay(&self, letters: Vec<u64>) {
         self.put(|mail| mail.replay.extend(letters));
+    }
+
+    /// Gives up windows that are held since their events can't be read any more. Says how many events that are, once the
+    /// thread has come round.
+    pub fn abandon(&self) -> Receiver<u64> {
+        let (told, events) = mpsc::sync_channel(1);
+        self.put(|mail| mail.abandon.push(told));
+        events
     }
 
     /// Ends the thread, by `deadline` at the latest.

@@ -16,6 +16,8 @@ use crate::kafka::LinkError;
 use crate::state::park::{Park, ParkError};
 use crate::state::positions::Positions;
 
+/// With less room than this nothing is collected: it would be read only to be refused.
+const LEAST: u64 = 128 << 10;
 /// After events could not be parked it is tried again after this many rounds.
 const RETRY: u32 = 20;
 
@@ -33,6 +35,10 @@ pub(super) fn unneeded(positions: &Positions, topic: &TopicName) -> Seq {
     own.map_or(positions.needed_from(), |side| side.position.min(positions.position))
 }
 
+fn cannot(topic: &TopicName, why: &str) -> String {
+    format!("events that wait for topic {topic} can't be parked: {why}")
+}
+
 impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
     /// Parks what pins the lane, a bounded piece of it. Returns whether there is more.
     pub(super) fn park(&mut self, rounds: &mut Rounds) -> bool {
@@ -43,11 +49,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 true
             }
             Err(message) => {
-                rounds.park_after = Instant::now() + ROUND * RETRY;
-                let hint = "make the topic take its events, give their stream another route, or raise spool.park_size; until then \
-                            they keep their segments on disk"
-                    .to_owned();
-                self.error(LinkError { code: None, message, hint }, rounds);
+                self.not_parked(message, rounds);
                 false
             }
         }
@@ -55,15 +57,14 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
 
     fn go_on_parking(&mut self, mut parking: Parking<L>) -> Result<Option<Parking<L>>, String> {
         let topic = parking.topic().clone();
-        let cannot = |why: &str| format!("events that wait for topic {topic} can't be parked: {why}");
-        if !self.engine.collect(&mut parking).map_err(|e| cannot(&e))? {
+        if !self.engine.collect(&mut parking).map_err(|e| cannot(&topic, &e))? {
             return Ok(Some(parking));
         }
         let covers = parking.covers();
         if !covers.is_empty() {
             self.park
                 .keep(&topic, covers, parking.blocks())
-                .map_err(|e: ParkError| cannot(&e.to_string()))?;
+                .map_err(|e: ParkError| cannot(&topic, &e.to_string()))?;
             tracing::debug!(%topic, %covers, blocks = parking.blocks().len(), "parked");
         }
         Ok(None)
@@ -76,7 +77,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             return None;
         }
         rounds.park_after = now.instant + ROUND;
-        if !self.retention.is_pressed() {
+        // Without any room parking is turned off.
+        if self.park.limit() == 0 || !self.retention.is_pressed() {
             return None;
         }
         let saved = rounds.saved.as_ref()?;
@@ -89,9 +91,27 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         if !frees || needed >= saved.position {
             return None;
         }
-        // Another piece follows at once.
-        rounds.park_after = now.instant;
-        Some(self.engine.begin_parking(saved, side, needed, saved.position))
+        match self.park.room(LEAST) {
+            // What is collected may be more by a block.
+            Ok(room) => {
+                // Another piece follows at once.
+                rounds.park_after = now.instant;
+                Some(self.engine.begin_parking(saved, side, (needed, saved.position), room / 2))
+            }
+            Err(e) => {
+                let message = cannot(&side.topic, &e.to_string());
+                self.not_parked(message, rounds);
+                None
+            }
+        }
+    }
+
+    fn not_parked(&self, message: String, rounds: &mut Rounds) {
+        rounds.park_after = Instant::now() + ROUND * RETRY;
+        let hint = "make the topic take its events, give their stream another route, or raise spool.park_size; until then \
+                    they keep their segments on disk"
+            .to_owned();
+        self.error(LinkError { code: None, message, hint }, rounds);
     }
 
     /// Gives up files of the park that nobody needs by the positions on disk.

@@ -222,6 +222,11 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             self.engine.producer_id(producer_id, epoch);
         }
         rounds.replays.extend(mail.replay);
+        for told in mail.abandon {
+            rounds.dirty = true;
+            // Whoever asked may have gone.
+            let _gone = told.send(self.engine.abandon_unread());
+        }
         if let Some(link) = mail.link {
             self.link(link);
         }

@@ -18,6 +18,7 @@ pub(crate) enum Op {
     SyncData,
     SyncDir,
     Remove,
+    Rename,
     Read,
 }
 
@@ -103,6 +104,7 @@ impl Fs for Faulty {
         Ok(FaultyFile(RealFs.open_read(path)?, self.clone()))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.enter(Op::Rename)?;
         RealFs.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {

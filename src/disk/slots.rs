@@ -25,6 +25,8 @@ const MAGIC: &[u8; 4] = b"SWSL";
 const HEADER: usize = 24;
 const PAGE: u64 = 4096;
 const COUNT: u64 = 3;
+/// What a file is called that takes over from one that can't be read, until that is out of the way.
+const RESCUED: &str = ".rescued";
 /// No file of slots holds values larger than this: a damaged length must not make us allocate more.
 const MAX_SLOT: u64 = 64 << 20;
 
@@ -76,7 +78,11 @@ impl<F: Fs> Slots<F> {
                 damaged = true;
                 set_aside(fs, path)?;
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                if finish_rescue(fs, path)? {
+                    return Self::open(fs, path, capacity);
+                }
+            }
             Err(e) if is_in_the_way(&e) => {
                 damaged = true;
                 set_aside(fs, path)?;
@@ -122,18 +128,20 @@ impl<F: Fs> Slots<F> {
         Ok(Self::of_found(fs, None, path, &found))
     }
 
-    /// The disk can't read all of it: what could be read goes to a new file, on other blocks.
+    /// The disk can't read all of it: what could be read goes to a new file, on other blocks, which is durable before the old one
+    /// loses its name.
     fn rescue(fs: &F, path: &Path, wanted: u64, found: &Found) -> Result<(Self, Option<Vec<u8>>), DiskError> {
-        set_aside(fs, path)?;
-        let file = make(fs, path, wanted.max(found.slot_size))?;
-        sync_parent(fs, path)?;
-        let mut slots = Self::fresh(fs, Some(file), path, wanted.max(found.slot_size), found.damaged);
+        let new = with_suffix(path, RESCUED);
+        let file = make(fs, &new, wanted.max(found.slot_size))?;
+        let mut slots = Self::fresh(fs, Some(file), &new, wanted.max(found.slot_size), found.damaged);
         let value = found.newest().map(|(_, _, value)| value.clone());
-        slots.named = true;
         if let Some(value) = &value {
             slots.save(value)?;
-            slots.sync()?;
         }
+        slots.sync()?;
+        set_aside(fs, path)?;
+        finish_rescue(fs, path)?;
+        path.clone_into(&mut slots.path);
         Ok((slots, value))
     }
 
@@ -302,6 +310,17 @@ fn decode(slot: &[u8]) -> Option<(u64, &[u8])> {
     let value = rest.get(4..)?.get(..len)?;
     let sound = crc32fast::hash(covered.get(..16 + len)?) == u32::from_le_bytes(*crc);
     sound.then_some((u64::from_le_bytes(*generation), value))
+}
+
+/// What has been rescued takes the name that an unreadable file had. Whether there was something: a process that was killed in
+/// between has left it.
+fn finish_rescue<F: Fs>(fs: &F, path: &Path) -> Result<bool, DiskError> {
+    let new = with_suffix(path, RESCUED);
+    match fs.rename(&new, path) {
+        Ok(()) => sync_parent(fs, path).map(|()| true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(DiskError::io("rename", &new)(e)),
+    }
 }
 
 /// Written with real zeros, not only reserved: a save then changes nothing but the bytes of its slot.

@@ -123,7 +123,8 @@ pub trait Observer: Send + Sync + 'static {
     /// A window's outcome; exactly once for each window, unless the producer was closed before.
     fn settled(&self, window: u64, outcome: Outcome);
 
-    /// The cluster has given this process a producer id and its epoch; every identity it makes up uses the last one.
+    /// The cluster has given this process a producer id and its epoch; every identity it makes up uses the last one. A negative id:
+    /// it gives none, and windows have [`Identity::NONE`](super::batch::Identity::NONE) until it does.
     fn producer_id(&self, _producer_id: i64, _epoch: i16) {}
 
     /// Something about the tracked topics has changed.

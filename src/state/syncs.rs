@@ -4,11 +4,13 @@ use std::path::Path;
 
 use crate::disk::RealFs;
 use crate::disk::faulty::{Op, Syncs};
-use crate::ids::{DestinationName, LaneName, Seq, SpoolId, StreamName, TopicName};
+use crate::event::Event;
+use crate::ids::{DestinationName, LaneName, Seq, SpoolId};
 
 use super::homes::{History, HomesFile};
 use super::journal::{Journal, JournalError};
-use super::letters::{Letter, Letters, Reason, Settings};
+use super::letters::testing::letter;
+use super::letters::{Letters, Settings};
 use super::positions::{Positions, Store};
 use super::routes::RoutesFile;
 use super::{handover, positions};
@@ -119,33 +121,13 @@ fn what_the_journal_says_is_durable_with_the_names_of_its_files() {
     assert_eq!(appended, Syncs::of(3, 4));
 }
 
-fn letter() -> Letter {
-    let mut batch = crate::event::EventBatch::new();
-    batch.push(&crate::event::Event::of_value(b"v"));
-    Letter {
-        at: 1000,
-        lane: lane(),
-        destination: name("home"),
-        seq: Seq(1),
-        run: crate::ids::RunId(3),
-        stream: StreamName::new("s").unwrap(),
-        topic: TopicName::new("t").unwrap(),
-        partition: 2,
-        reason: Reason::Refused,
-        code: 87,
-        message: "no".into(),
-        time: 77,
-        event: batch.as_bytes().to_vec(),
-    }
-}
-
 #[test]
 fn a_letter_is_durable_with_its_file() {
     let settings = || Settings { max_size: 10 << 20, max_event_size: 1000 };
     let open = |fs: &_, dir: &Path| Letters::open(fs, dir, SPOOL, settings(), 0).unwrap();
     let appended = Syncs::made_by(
         |dir| drop(Letters::open(&RealFs, dir, SPOOL, settings(), 0).unwrap()),
-        |fs, dir| open(fs, dir).append(&[letter()]).map(drop),
+        |fs, dir| open(fs, dir).append(&[letter(1, &Event::of_value(b"v"))]).map(drop),
     );
     // The next file is reserved for later: for this letter nothing hangs on it.
     let spare = vec![(Op::SyncData, 0), (Op::SyncDir, 1)];

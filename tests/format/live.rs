@@ -9,7 +9,7 @@ use crate::support::load::{Load, Plan};
 use crate::support::ports::free_port;
 
 /// Segments of 1 MiB, and nowhere to deliver to, so that everything stays.
-fn lonely(name: &str) -> Setup {
+pub fn lonely(name: &str) -> Setup {
     Setup::new(name).spool("max_event_size = \"64KiB\"\nsegment_size = \"1MiB\"").destination(
         "home",
         free_port(),

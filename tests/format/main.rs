@@ -15,5 +15,6 @@ mod support;
 mod controls;
 mod golden;
 mod live;
+mod parked;
 mod readers;
 mod takeover;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::broker::Broker;
-use crate::java;
+use crate::letters::configure;
 use crate::support::agent::{Setup, assert_accounts_balance};
 use crate::support::ledger::{Book, Told};
 use crate::support::load::{Load, Plan};
@@ -84,20 +84,6 @@ pub fn what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now() {
     let topic = Topic::create(&broker, "refused-later", 2);
     let setup = Setup::new("refused-later").destination("home", broker.port, WINDOW);
     let books = in_flight_and_appended(&setup, &broker, &topic);
-    let address = broker.address();
-    java::tool(
-        "kafka.admin.ConfigCommand",
-        &[
-            "--bootstrap-server",
-            &address,
-            "--alter",
-            "--entity-type",
-            "topics",
-            "--entity-name",
-            "refused-later",
-            "--add-config",
-            "max.message.bytes=2000",
-        ],
-    );
+    configure(&broker, "refused-later", "max.message.bytes=2000");
     finish(&setup, &topic, &books);
 }

@@ -14,6 +14,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod abandoned;
 mod acknowledge;
 mod broker;
 mod cluster;
@@ -91,6 +92,9 @@ fn main() -> ExitCode {
             without_a_journal_the_same_is_doubled,
             what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now,
         ],
+        abandoned: [
+            what_is_held_in_doubt_goes_out_anew_and_counted_once_a_person_gives_it_up_and_nobody_else_notices,
+        ],
         lanes: [
             a_stream_moved_from_lane_to_lane_by_kills_under_load_arrives_once_and_in_order,
             what_was_in_flight_under_a_destinations_old_name_is_settled_under_its_new_one,
@@ -123,6 +127,7 @@ fn main() -> ExitCode {
         permissions: [
             with_reading_forbidden_only_what_was_in_doubt_may_be_doubled_and_that_is_counted,
             what_is_forbidden_is_said_and_works_as_soon_as_it_is_permitted,
+            without_producer_ids_events_flow_what_it_costs_is_said_and_it_ends_with_the_permission,
         ],
         times: [
             events_older_than_half_of_what_their_topic_keeps_or_takes_are_sent_under_the_time_of_sending,

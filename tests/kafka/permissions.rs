@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use spoolway::config::model::HostPort;
+use spoolway::kafka::{Consumer, ConsumerOptions, FetchedRecord};
 
 use crate::broker::Broker;
 use crate::exactly;
 use crate::java;
 use crate::support::agent::Setup;
 use crate::support::certificates::put;
+use crate::support::load::{Load, Plan};
 use crate::support::ports::free_port;
 use crate::topic::Topic;
 
@@ -16,24 +19,30 @@ const DRAIN: Duration = Duration::from_secs(90);
 
 /// A broker with access rules, whose listener `SASL` knows a user `relay`; the plain one is everybody's.
 fn guarded(name: &str) -> (Broker, u16) {
+    guarded_with(name, "")
+}
+
+fn guarded_with(name: &str, more: &str) -> (Broker, u16) {
     let port = free_port();
     let lines = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
                  super.users=User:ANONYMOUS\n\
                  listener.name.sasl.sasl.enabled.mechanisms=PLAIN\n\
                  listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
                  required user_relay=\"relay-secret\";\n";
-    let broker = Broker::create_with(name, &[("SASL", port, "SASL_PLAINTEXT")], lines, &[]);
+    let lines = format!("{lines}{more}");
+    let broker = Broker::create_with(name, &[("SASL", port, "SASL_PLAINTEXT")], &lines, &[]);
     broker.run();
     (broker, port)
 }
 
 fn allow(broker: &Broker, operation: &str, topic: &str) {
+    rule(broker, &["--allow-principal", "User:relay", "--operation", operation, "--topic", topic]);
+}
+
+fn rule(broker: &Broker, rule: &[&str]) {
     let address = broker.address();
-    let rule = ["--add", "--allow-principal", "User:relay", "--operation", operation, "--topic", topic];
-    java::tool(
-        "org.apache.kafka.tools.AclCommand",
-        &[&["--bootstrap-server", &address][..], &rule[..]].concat(),
-    );
+    let whole = [&["--bootstrap-server", &address, "--add"][..], rule].concat();
+    java::tool("org.apache.kafka.tools.AclCommand", &whole);
 }
 
 fn setup(name: &str, port: u16) -> Setup {
@@ -87,10 +96,7 @@ pub fn what_is_forbidden_is_said_and_works_as_soon_as_it_is_permitted() {
     let topic = Topic::create(&broker, "forbidden", 1);
     let setup = setup("forbidden", port);
     let agent = setup.start();
-    let load = crate::support::load::Load::http(
-        crate::support::load::Plan::new(setup.http, "forbidden", 1).limit(500),
-    );
-    let book = load.finish();
+    let book = Load::http(Plan::new(setup.http, "forbidden", 1).limit(500)).finish();
     // No topic may be written to at all, so there is no producer id to be had either.
     agent.wait_status("does not say what is forbidden", DRAIN, |s| {
         let said = s["destinations"][0].to_string();
@@ -105,4 +111,51 @@ pub fn what_is_forbidden_is_said_and_works_as_soon_as_it_is_permitted() {
     assert_eq!(said["destinations"][0]["up"], true);
     agent.stop();
     topic.judge([&book]).assert_exact();
+}
+
+/// A broker on which `relay` may write to topics that have no rules, and gets no producer id all the same. Kafka gives one to
+/// whoever may write to some topic, and finds that out by trying one named `hardcode`.
+fn without_producer_ids(name: &str) -> (Broker, u16) {
+    let (broker, port) = guarded_with(name, "allow.everyone.if.no.acl.found=true\n");
+    rule(&broker, &["--allow-principal", "User:other", "--operation", "Write", "--topic", "hardcode"]);
+    rule(&broker, &["--allow-principal", "User:other", "--operation", "IdempotentWrite", "--cluster"]);
+    (broker, port)
+}
+
+/// How many records have a producer id, and how many have none.
+fn named_and_unnamed(broker: &Broker, topic: &Topic<'_>) -> (u64, u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let bootstrap = HostPort { host: "127.0.0.1".to_owned(), port: broker.port };
+    let mut consumer = Consumer::new(&ConsumerOptions::new(vec![bootstrap]));
+    let mut counts = (0, 0);
+    for (partition, ends) in (0..).zip(topic.offsets()) {
+        let count = |record: FetchedRecord<'_>| match record.identity.is_none() {
+            true => counts.1 += 1,
+            false => counts.0 += 1,
+        };
+        runtime.block_on(consumer.scan(&topic.name, partition, ends, count)).expect("records");
+    }
+    counts
+}
+
+pub fn without_producer_ids_events_flow_what_it_costs_is_said_and_it_ends_with_the_permission() {
+    let (broker, port) = without_producer_ids("unnamed");
+    let topic = Topic::create(&broker, "unnamed", 2);
+    let setup = setup("unnamed", port);
+    let mut books = exactly::in_flight_and_appended(&setup, &broker, &topic).to_vec();
+    let agent = setup.start();
+    let status = agent.wait_drained(None, DRAIN);
+    assert!(notes(&status).contains("allow IDEMPOTENT_WRITE on the cluster"), "{}", notes(&status));
+    // What was in flight when the agent died is in the topic, and found there.
+    assert_eq!(possibly_doubled(&agent.metrics()), 0);
+    topic.judge(&books).assert_exact();
+    assert_eq!(named_and_unnamed(&broker, &topic), (0, topic.len()));
+
+    rule(&broker, &["--allow-principal", "User:relay", "--operation", "IdempotentWrite", "--cluster"]);
+    agent.wait_status("says what holds no more", DRAIN, |s| notes(s) == "[]");
+    books.push(Load::http(Plan::new(setup.http, "unnamed", 3).limit(1_000)).finish());
+    agent.wait_drained(None, DRAIN);
+    agent.stop();
+    topic.judge(&books).assert_exact();
+    assert_eq!(named_and_unnamed(&broker, &topic), (1_000, 10_000));
 }

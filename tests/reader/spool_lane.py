@@ -47,6 +47,11 @@ class Lane:
                 if number >= self.begin:
                     yield number, block, event
 
+    def first(self):
+        """What is parked below this number is in the lane no more."""
+        counted = [segment for segment in self.segments if not segment.void]
+        return max(self.begin, counted[0].begins or 0) if counted else NEVER
+
     # === what is there
 
     def _floor(self):

@@ -16,6 +16,7 @@ import sys
 
 import spool_format
 from spool_lane import SEGMENT, Lane, read_regular
+from spool_parked import Parked
 
 
 def main(directory):
@@ -27,6 +28,12 @@ def main(directory):
         return 1
     lost = False
     for lane in lanes:
+        parked = Parked(directory, lane.name, lane.spool)
+        for number, block, event in parked.rows(lane.first()):
+            print(to_json(row(number, block, event)))
+        if parked.lost:
+            lost = True
+            print(to_json({"lane": lane.name.decode(), "parked_lost": parked.lost}), file=sys.stderr)
         for number, block, event in lane.rows():
             print(to_json(row(number, block, event)))
         for first, after, cause in lane.holes:

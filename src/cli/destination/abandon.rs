@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::name;
-use crate::cli::client::{Client, Whom};
-use crate::cli::{Exit, Outcome, output};
+use crate::cli::client::{Client, ClientError, Whom};
+use crate::cli::{Exit, Failure, Outcome, output};
 use crate::ids::DestinationName;
 
 /// What `spoolway destination abandon` takes.
@@ -38,7 +38,15 @@ struct Row {
 
 pub(super) fn abandon(args: &AbandonArgs) -> Outcome {
     let client = Client::new(args.agent.address()?);
-    let body = client.command("/destinations/abandon", &json!({ "destination": args.name }).to_string())?;
+    let asked = client.post("/destinations/abandon", &json!({ "destination": args.name }).to_string());
+    let body = asked.map_err(|error| match error {
+        // Without one nothing is settled either, and what can be needs no giving up.
+        ClientError::Connect { .. } => Failure::running(format!(
+            "{error}. Only a running agent can give up what is in doubt: start it first; it finds out what it can by itself, \
+             and this command gives up the rest"
+        )),
+        error => Failure::of_command(error),
+    })?;
     let done: Done = client.read(&body)?;
     if args.json {
         output::line(&body)?;

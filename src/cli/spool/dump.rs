@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::inspect::hole_text;
 use super::selection::Selection;
-use super::{Directory, read_failure};
+use super::{Directory, Looked, parked, read_failure};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, output};
 use crate::disk::RealFs;
@@ -15,6 +15,7 @@ use crate::event::EventRef;
 use crate::ids::{LaneName, Seq, SeqRange, StreamName};
 use crate::spool::inspect::{LaneSnapshot, patient};
 use crate::spool::{Block, HoleCause, Item};
+use crate::state::park::Parked;
 
 /// Printed at once.
 const CHUNK: usize = 64 << 10;
@@ -29,11 +30,37 @@ pub(super) struct DumpArgs {
 
 pub(super) fn run(args: &DumpArgs) -> Outcome {
     args.selection.check()?;
+    let looked = args.directory.look()?;
     let mut lost = false;
-    for lane in args.directory.look()?.lanes {
-        lost |= dump(args, &lane)?;
+    for lane in &looked.lanes {
+        lost |= dump_parked(args, &looked, lane)?;
+        lost |= dump(args, lane)?;
     }
     Ok(if lost { Exit::Loss } else { Exit::Done })
+}
+
+/// Prints what is parked and no more in the lane; whether something of it is lost.
+fn dump_parked(args: &DumpArgs, looked: &Looked, lane: &LaneSnapshot<RealFs>) -> Result<bool, Failure> {
+    let (name, from, to) = (lane.name(), args.selection.from(), args.selection.to());
+    let mut whole = true;
+    let lost = parked::each(looked, name, lane.first().max(lane.begin()), |parked| {
+        let Parked { range, stream, time, run, segment, payload } = parked;
+        if range.end <= from || range.first > to || !args.selection.takes_stream(&stream) {
+            return Ok(());
+        }
+        let count = u32::try_from(range.len()).unwrap_or(u32::MAX);
+        let block =
+            Block { first: range.first, count, stream, time, boot: 0, monotonic: 0, run, segment, payload };
+        let mut text = String::new();
+        whole &= put_block(&mut text, name, &block, args);
+        output::print(&text)
+    })?;
+    if lost > 0 {
+        anstream::eprintln!(
+            "lane {name}: {lost} parked events are lost to damage; `spoolway spool verify` says where"
+        );
+    }
+    Ok(lost > 0 || !whole)
 }
 
 /// Prints a lane; whether something in its range is lost.
@@ -71,6 +98,7 @@ fn put_block(text: &mut String, lane: &LaneName, block: &Block, args: &DumpArgs)
             return true;
         }
         match event {
+            Ok(_) if seq < args.selection.from() => {}
             Ok(event) if args.selection.takes_time(event.time.unwrap_or(block.time)) => {
                 text.push_str(&row(lane, block, seq, &event).to_string());
                 text.push('\n');

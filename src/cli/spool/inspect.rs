@@ -5,7 +5,7 @@ mod text;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Directory, Readers, read_failure};
+use super::{Directory, Readers, parked, read_failure};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Outcome, output};
 use crate::disk::RealFs;
@@ -30,6 +30,7 @@ struct Found {
     lane: LaneSnapshot<RealFs>,
     findings: Findings,
     readers: Readers,
+    parked: parked::Rows,
 }
 
 impl Found {
@@ -42,10 +43,11 @@ impl Found {
 pub(super) fn run(args: &InspectArgs) -> Outcome {
     let mut looked = args.directory.look()?;
     let mut found = Vec::new();
-    for lane in looked.lanes {
+    for lane in std::mem::take(&mut looked.lanes) {
         let findings = look_over(&lane, false)?;
         let readers = looked.readers.remove(lane.name()).unwrap_or_default();
-        found.push(Found { lane, findings, readers });
+        let parked = parked::Rows::by_headers(&looked, lane.name())?;
+        found.push(Found { lane, findings, readers, parked });
     }
     if args.json {
         output::line(&as_json(looked.spool, &found).to_string())?;
@@ -69,13 +71,14 @@ pub(super) fn look_over(
 
 fn as_json(spool: SpoolId, found: &[Found]) -> Value {
     let lanes = found.iter().map(|f| {
-        let Found { lane, findings, readers } = f;
+        let Found { lane, findings, readers, parked } = f;
         let segments: Vec<_> = lane.segments().map(|segment| segment_json(lane, segment, findings)).collect();
         json!({
             "name": lane.name(), "first_seq": lane.first(), "end_seq": lane.end(),
             "dropped_below": lane.dropped_below(), "released_below": lane.released_below(),
             "streams": findings.streams, "segments": segments,
             "holes": findings.holes.iter().map(hole_json).collect::<Vec<_>>(),
+            "parked": parked.json(),
             "destinations": readers.iter().map(|r| destination_json(r, f.range())).collect::<Vec<_>>(),
         })
     });

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::json;
 
-use super::Directory;
 use super::inspect::{hole_json, hole_text, look_over};
+use super::{Directory, parked};
 use crate::cli::{Exit, Outcome, output};
 use crate::spool::inspect::Findings;
 
@@ -20,18 +20,21 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(args: &VerifyArgs) -> Outcome {
-    let lanes = args.directory.look()?.lanes;
+    let looked = args.directory.look()?;
     let (mut text, mut rows, mut lost) = (String::new(), Vec::new(), 0);
-    for lane in lanes {
-        let findings = look_over(&lane, true)?;
-        lost += findings.lost();
+    for lane in &looked.lanes {
+        let findings = look_over(lane, true)?;
+        let parked = parked::Rows::thorough(&looked, lane.name())?;
+        lost += findings.lost() + parked.lost();
         let events: u64 = findings.streams.values().sum();
         rows.push(json!({
             "name": lane.name(), "events": events, "bytes": findings.bytes, "lost": findings.lost(),
             "undecodable": findings.undecodable,
             "holes": findings.holes.iter().map(hole_json).collect::<Vec<_>>(),
+            "parked": parked.json(),
         }));
         text.push_str(&as_text(lane.name().as_str(), events, &findings));
+        text.push_str(&parked.text());
     }
     if args.json {
         output::line(&json!({ "lost": lost, "lanes": rows }).to_string())?;
@@ -103,6 +106,70 @@ mod tests {
         bytes[at] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(run(&args), Ok(Exit::Loss));
+    }
+
+    #[test]
+    fn parked_events_are_checked_and_counted_too() {
+        use crate::ids::{DestinationName, RunId, SegmentId, SeqRange, TopicName};
+        use crate::state::park::{self, Park, Parked, Whose};
+        let dir = tempfile::tempdir().unwrap();
+        spool_with_one_event(dir.path());
+        let directory = Directory { dir: dir.path().to_owned(), lane: None };
+        let looked = directory.look().unwrap();
+        let (lane, destination) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+        let whose = Whose { spool: looked.spool, lane: &lane, destination: &destination };
+        let park = Park::open(&RealFs, dir.path(), whose).unwrap().bounded(1 << 20, 0);
+        let block = |first: u64| {
+            let mut batch = EventBatch::new();
+            (0..3).for_each(|_| batch.push(&Event::of_value(b"parked")));
+            Parked {
+                range: SeqRange::new(Seq(first), Seq(first + 3)),
+                stream: StreamName::new("s").unwrap(),
+                time: 1000,
+                run: RunId(3),
+                segment: SegmentId(1),
+                payload: batch.as_bytes().to_vec().into(),
+            }
+        };
+        let covers = SeqRange::new(Seq(1), Seq(20));
+        park.keep(&TopicName::new("t").unwrap(), covers, &[block(1), block(7)]).unwrap();
+        let args = VerifyArgs { directory, json: true };
+        assert_eq!(run(&args), Ok(Exit::Done));
+        let rows = parked::Rows::thorough(&looked, &lane).unwrap();
+        assert_eq!(rows.json(), parked::Rows::by_headers(&looked, &lane).unwrap().json());
+        let row = &rows.json()[0];
+        assert_eq!((&row["events"], &row["lost"], &row["end_seq"]), (&json!(6), &json!(0), &json!(20)));
+        let mut numbers = Vec::new();
+        let mut below = |end| {
+            numbers.clear();
+            let lost = parked::each(&looked, &lane, Seq(end), |block| {
+                numbers.push(block.range.first.0);
+                Ok(())
+            });
+            (lost.unwrap(), numbers.clone())
+        };
+        assert_eq!((below(20), below(7)), ((0, vec![1, 7]), (0, vec![1])));
+        // Every byte of it counts, and a damaged one costs a block.
+        let path = park::files(&RealFs, dir.path(), &lane).unwrap().remove(0).path;
+        let bytes = std::fs::read(&path).unwrap();
+        let mut found = std::collections::BTreeSet::new();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&path, damaged).unwrap();
+            let rows = parked::Rows::thorough(&looked, &lane).unwrap();
+            let row = &rows.json()[0];
+            let headers = row["damaged_headers"].as_array().unwrap().len();
+            assert!(
+                rows.lost() == 3 && row["events"] == 3 || headers == 1 && row["events"] == 6,
+                "byte {at}: {row}"
+            );
+            found.insert((rows.lost(), headers));
+        }
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(run(&args), Ok(Exit::Loss));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(run(&args), Ok(Exit::Done));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) fn intent(
     journal: Option<Option<(i64, i16)>>,
     now: UnixMillis,
 ) -> Option<(Arc<Intent>, Journaled)> {
-    let fresh = journal?.map(|(producer_id, epoch)| Identity { producer_id, epoch, base_sequence: 0 });
+    let fresh = journal?.map(|(producer_id, epoch)| Identity::first(producer_id, epoch));
     let Trail { identity, before, acked_offset } = line.trail;
     let identity = identity.or(fresh)?;
     let intent = Intent {
@@ -62,6 +62,10 @@ impl Trail {
         if offset >= 0 {
             self.acked_offset = offset;
         }
+        if identity_of(intent).is_none() {
+            self.identity = None;
+            return;
+        }
         let sequence =
             intent.base_sequence.cast_unsigned().wrapping_add(window.parts.count()) & SEQUENCE_MASK;
         // INVARIANT: what follows a window of an earlier process begins under an id of this one: a next sequence
@@ -90,7 +94,7 @@ fn identity_of(intent: &Intent) -> Identity {
 }
 
 impl<L: Log, S: Sink> Engine<L, S> {
-    /// The cluster has given this process a producer id.
+    /// The cluster has given this process a producer id; a negative one: it gives none.
     pub fn producer_id(&mut self, producer_id: i64, epoch: i16) {
         self.producer = Some((producer_id, epoch));
     }
@@ -152,11 +156,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
         // Another cluster gives out the same ids anew: nothing of the window is on its way there, and a later process may be
         // given this one.
         let elsewhere = self.is_of_another_cluster(&intent);
-        let next = Some(&intent).filter(|_| !elsewhere && (same || window.is_own)).and_then(|intent| {
-            let epoch = intent.epoch.checked_add(1)?;
-            Some(Identity { producer_id: intent.producer_id, epoch, base_sequence: 0 })
-        });
-        if next.is_none() && window.is_own {
+        // Without an identity nothing can be fenced.
+        let named = !identity_of(&intent).is_none();
+        let next =
+            Some(&intent).filter(|_| named && !elsewhere && (same || window.is_own)).and_then(|intent| {
+                let epoch = intent.epoch.checked_add(1)?;
+                Some(Identity { producer_id: intent.producer_id, epoch, base_sequence: 0 })
+            });
+        if next.is_none() && named && window.is_own {
             // Its epochs have run out, or its id is another cluster's.
             self.producer = None;
             self.sink.renew();

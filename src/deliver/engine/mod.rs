@@ -35,7 +35,7 @@ mod send;
 mod settle;
 mod stuck;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub(super) use fill::{RECORD_OVERHEAD, event_size, keyed_partition, record};
 pub use gate::Gate;

@@ -23,13 +23,26 @@ impl<L: Log, S: Sink> Engine<L, S> {
                  this principal"
             )
         });
+        let unnamed = self.producer.is_some_and(|(id, _)| id < 0).then(|| {
+            let cost = if self.settings.journal {
+                "what is in flight when an answer is lost is looked for in its topic, and sent again if it is not found within \
+                 seconds"
+            } else {
+                "what is in flight when an answer is lost is sent again"
+            };
+            format!(
+                "the cluster gives no producer id (idempotent writing is not permitted, or not offered), so brokers take no care that nothing is there twice: {cost}; it may be there \
+                 twice then, which is counted (spoolway_events_possibly_doubled_total); allow IDEMPOTENT_WRITE on the cluster to \
+                 this principal"
+            )
+        });
         let expiring = named(self.topics.values().filter(|t| t.expires)).map(|topics| {
             format!(
                 "events with times older than retention.ms are sent to {topics}: Kafka deletes them soon after they come; \
                  timestamp = \"auto\" would send them under the time of sending"
             )
         });
-        unread.into_iter().chain(expiring).collect()
+        unread.into_iter().chain(unnamed).chain(expiring).collect()
     }
 }
 

@@ -9,8 +9,10 @@ use crate::state::positions::{Passed, Positions, Side};
 
 /// Items of the log looked at in one go.
 const BURST: usize = 1024;
-/// Bytes of blocks after which no more are collected.
-const ENOUGH: usize = 2 << 20;
+/// Bytes of blocks after which no more are collected, however much room there is.
+pub const ENOUGH: u64 = 2 << 20;
+/// Bytes that a block takes besides its events, at most, but for its stream's name.
+const BESIDES: u64 = 64;
 
 /// Blocks of a topic that are being collected.
 ///
@@ -26,7 +28,9 @@ pub struct Parking<L: Log> {
     /// The main reader is durably past everything below.
     below: Seq,
     blocks: Vec<Parked>,
-    bytes: usize,
+    bytes: u64,
+    /// With so many it is enough.
+    most: u64,
 }
 
 impl<L: Log> Parking<L> {
@@ -46,7 +50,7 @@ impl<L: Log> Parking<L> {
     }
 
     fn is_enough(&self) -> bool {
-        self.upto >= self.below || self.bytes >= ENOUGH
+        self.upto >= self.below || self.bytes >= self.most
     }
 }
 
@@ -65,8 +69,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// Begins to collect what a reader of `saved` positions, one of a topic, needs of the log from `from` on and before `below`,
-    /// which the main reader is past.
-    pub fn begin_parking(&self, saved: &Positions, side: &Side, from: Seq, below: Seq) -> Parking<L> {
+    /// which the main reader is past: about `most` bytes of it.
+    pub fn begin_parking(
+        &self,
+        saved: &Positions,
+        side: &Side,
+        (from, below): (Seq, Seq),
+        most: u64,
+    ) -> Parking<L> {
         Parking {
             topic: side.topic.clone(),
             streams: side.streams.clone(),
@@ -77,6 +87,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             below: below.min(saved.position),
             blocks: Vec::new(),
             bytes: 0,
+            most: most.min(ENOUGH),
         }
     }
 
@@ -114,7 +125,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
             Some(Read::Block(info, payload)) => {
                 *upto = info.range.end;
-                *bytes += payload.len();
+                *bytes += payload.len() as u64 + info.stream.as_str().len() as u64 + BESIDES;
                 blocks.push(Parked {
                     range: info.range,
                     stream: info.stream,

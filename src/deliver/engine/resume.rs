@@ -145,6 +145,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.departures.push(Departure { window, intent: Some(Arc::clone(intent)) });
     }
 
+    /// A person gives up windows that are held since their events can't be read any more. How many events they had.
+    pub fn abandon_unread(&mut self) -> u64 {
+        let (held, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.to_rebuild).into_iter().partition(|r| r.retry_at.is_some());
+        self.to_rebuild = others;
+        held.iter().for_each(|rebuild| self.give_up(rebuild));
+        held.iter().map(|rebuild| u64::from(rebuild.intent.count())).sum()
+    }
+
     /// What is left of its events goes into new windows; if it was appended, they will be there twice.
     fn give_up(&mut self, rebuild: &Rebuild) {
         let Rebuild { id, intent, .. } = rebuild;

@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::super::engine::{Limits, Settings};
+use super::super::engine::{self, Settings};
 use super::super::log::{LogError, LogReader, Read};
 use super::super::needs::Need;
 use super::super::ways::Ways;
 use super::*;
-use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
 use crate::disk::faulty::{Faulty, Op};
-use crate::ids::{Incarnation, SeqRange, StreamName, TopicName};
+use crate::event::Event;
+use crate::ids::{SeqRange, StreamName, TopicName};
 use crate::kafka::Window;
 use crate::state::ledger::{LedgerError, Page, Query};
-use crate::state::letters::{self, Letter, Reason};
+use crate::state::letters;
+use crate::state::letters::testing::letter;
 use crate::state::park::Whose;
 
 const SPOOL: SpoolId = SpoolId(7);
@@ -77,28 +78,7 @@ struct Site {
 }
 
 fn settings() -> Settings {
-    Settings {
-        last_change: 0,
-        compression: KafkaCompression::None,
-        partitioner: Partitioner::Java,
-        timestamp: TimestampPolicy::Event,
-        timestamp_max_age: Duration::from_secs(3600),
-        linger: Duration::ZERO,
-        batch_size: 800,
-        header: Some(Incarnation(SPOOL.0)),
-        routes: 1,
-        holds_in_doubt: false,
-        missing_topic_after: Duration::from_secs(24 * 3600),
-        journal: true,
-        renewed: false,
-        limits: Limits {
-            buffer: 4000,
-            side_buffer: 2000,
-            apart: 8000,
-            entries: 12,
-            stuck_after: Duration::from_secs(3),
-        },
-    }
+    Settings { journal: true, ..engine::tests::settings() }
 }
 
 fn names() -> Names {
@@ -120,7 +100,7 @@ impl Site {
         let released = Released(Arc::default(), fs.clone());
         let room = letters::Settings { max_size: 10 << 20, max_event_size: 1000 };
         let letters = Letters::open(&fs, dir.path(), SPOOL, room, 0).unwrap();
-        assert_eq!(letters.append(&[letter(&names)]).unwrap(), 1);
+        assert_eq!(letters.append(&[letter(1, &Event::of_value(b"v"))]).unwrap(), 1);
         // It was sent by other routes before.
         let positions = Positions { routes: 9, ..Positions::fresh(SPOOL, Seq(5)) };
         let router = Box::new(|_: &StreamName| Ways::default());
@@ -162,26 +142,6 @@ impl Site {
     /// The next sync of a file fails.
     fn fail(&self) {
         self.fs.fail_next(Op::SyncData, 1);
-    }
-}
-
-fn letter(names: &Names) -> Letter {
-    let mut batch = crate::event::EventBatch::new();
-    batch.push(&crate::event::Event::of_value(b"v"));
-    Letter {
-        at: 1000,
-        lane: names.lane.clone(),
-        destination: names.destination.clone(),
-        seq: Seq(1),
-        run: RunId(3),
-        stream: StreamName::new("s").unwrap(),
-        topic: TopicName::new("t").unwrap(),
-        partition: 2,
-        reason: Reason::Refused,
-        code: 87,
-        message: "no".into(),
-        time: 77,
-        event: batch.as_bytes().to_vec(),
     }
 }
 

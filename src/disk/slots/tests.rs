@@ -92,6 +92,30 @@ fn what_the_disk_can_still_read_moves_to_a_new_file() {
     assert_eq!((value, slots.damaged()), (None, true));
 }
 
+/// Found by reading: the new file had its name, empty, before it had the value.
+#[test]
+fn a_kill_at_any_moment_of_a_rescue_leaves_what_could_be_read() {
+    let mut stopped = 0;
+    for op in [Op::Create, Op::Write, Op::SyncData, Op::SyncDir, Op::Rename] {
+        for spared in 0..4 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("slots");
+            let (mut slots, _) = reopen(&path);
+            ["one", "two", "three"].iter().for_each(|v| slots.save(v.as_bytes()).unwrap());
+            let fs = Faulty::new();
+            fs.fail_next(Op::Read, 3);
+            fs.fail_later(op, spared, u64::MAX);
+            stopped += u32::from(Slots::open(&fs, &path, 100).is_err());
+            let value = reopen(&path).1;
+            assert!(
+                value.as_deref().is_some_and(|v| [&b"two"[..], b"three"].contains(&v)),
+                "{op:?} {spared}: {value:?}"
+            );
+        }
+    }
+    assert!(stopped >= 7, "{stopped} moments");
+}
+
 #[test]
 fn a_file_that_may_not_be_written_is_read_and_used_again_once_it_may() {
     let dir = tempfile::tempdir().unwrap();

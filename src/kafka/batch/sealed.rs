@@ -16,15 +16,32 @@ pub enum Stamp {
     Send,
 }
 
-/// Who sends a batch, and as which: what a broker tells duplicates by.
+/// Who sends a batch, and as which: what a broker tells duplicates by. [`Identity::NONE`] where it gives no producer ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
-    /// Given by the cluster; never negative in what is sent.
+    /// Given by the cluster.
     pub producer_id: i64,
     /// Counts renewals of the identity within one producer id.
     pub epoch: i16,
     /// Sequence number of the batch's first record in its partition.
     pub base_sequence: i32,
+}
+
+impl Identity {
+    /// Of what is sent by nobody in particular: the broker takes it as often as it comes.
+    pub const NONE: Self = Self { producer_id: -1, epoch: -1, base_sequence: -1 };
+
+    /// The first of a series of numbers under a producer id; a negative one stands for none.
+    #[must_use]
+    pub const fn first(producer_id: i64, epoch: i16) -> Self {
+        if producer_id < 0 { Self::NONE } else { Self { producer_id, epoch, base_sequence: 0 } }
+    }
+
+    /// Whether the broker can't tell it from any other.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.producer_id < 0
+    }
 }
 
 /// Records compressed and closed, ready to be sent any number of times.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::kafka::batch::{BatchError, BatchHeader, BatchReader, Identity, RecordRef};
+use crate::kafka::batch::{BatchError, BatchReader, Identity, RecordRef};
 
 /// Most that one batch may decompress to.
 const MAX_BATCH: usize = 256 * 1024 * 1024;
@@ -46,20 +46,6 @@ impl Fetched {
     #[must_use]
     pub fn batches(&self) -> BatchReader<'_> {
         BatchReader::new(self.answer.get(self.records.clone()).unwrap_or_default(), MAX_BATCH)
-    }
-
-    /// The offset after the last whole batch; the one asked for when there is none.
-    ///
-    /// # Errors
-    /// What `visit` is not shown: [`BatchError`] when the log holds a damaged batch.
-    pub fn for_each_header(&self, mut visit: impl FnMut(&BatchHeader)) -> Result<i64, BatchError> {
-        let mut next = self.from;
-        let mut batches = self.batches();
-        while let Some(header) = batches.next_header()? {
-            visit(&header);
-            next = next.max(header.next_offset());
-        }
-        Ok(next)
     }
 
     /// Shows each record from the offset asked for on; returns the offset to fetch next, which is the one

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use super::calls::{self, TimesError};
 use super::control::{GRACE, PROBE};
 use super::link::LinkPhase;
-use super::task::Task;
+use super::task::{Task, UNNAMED};
 use crate::ids::TopicName;
 use crate::kafka::connection::{ConnectError, Connection};
+use crate::kafka::errors::Meaning;
 use crate::kafka::errors::{Verdict, meaning};
 use crate::kafka::topology::{Health, Place, TimeLimits, Times};
 use crate::kafka::window::LinkError;
@@ -17,6 +18,12 @@ use crate::kafka::wire::{ConfigsAnswer, MetadataAnswer, ProducerIdAnswer, Rights
 
 /// Kafka's error code for what is not permitted of a topic.
 const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+/// Kafka's error code where idempotent writing is not permitted.
+const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
+/// A producer id that is refused for this long is done without: brokers that have just started know no permissions yet.
+const REFUSED_FOR: Duration = Duration::from_secs(3);
+/// A broker that offers none may be another one after this.
+const SELDOM: Duration = Duration::from_secs(60);
 /// With the leader moved, a broker that has been silent for this long is not waited for.
 const MOVED: Duration = Duration::from_secs(3);
 
@@ -44,8 +51,13 @@ impl Task {
             self.jobs.spawn(calls::ask_times(connection.clone(), about));
         }
         if self.producer.is_none() && !self.control.initializing && self.control.initialize_at <= now {
-            self.control.initializing = true;
-            self.jobs.spawn(calls::ask_producer_id(connection));
+            match &connection.versions().producer_id {
+                Ok(version) => {
+                    self.control.initializing = true;
+                    self.jobs.spawn(calls::ask_producer_id(connection.clone(), *version));
+                }
+                Err(error) => self.not_offered(&error.to_string(), now),
+            }
         }
     }
 
@@ -76,7 +88,12 @@ impl Task {
         };
         let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default());
         self.heard(quiet, now);
+        let could = self.cluster.may_write();
         let merged = self.cluster.merge(&answer);
+        if !could && self.cluster.may_write() {
+            // Whoever may write to any topic gets a producer id from most brokers.
+            (self.control.refused_since, self.control.initialize_at) = (None, now);
+        }
         let changed = self.meet_topics(&answer, now) || merged;
         let probe = answer.topics.is_empty() && self.cluster.tracked().next().is_some();
         if !probe {
@@ -242,15 +259,50 @@ impl Task {
         // any protection against duplicates.
         if answer.code == 0 && answer.producer_id >= 0 {
             self.control.initialize_backoff.reset();
+            self.control.refused_since = None;
+            self.unnamed = false;
             self.producer = Some((answer.producer_id, answer.epoch.max(0)));
             self.reporter.observer.producer_id(answer.producer_id, answer.epoch.max(0));
             return;
         }
         let meaning = meaning(answer.code);
+        if answer.code == CLUSTER_AUTHORIZATION_FAILED {
+            return self.not_permitted(&meaning, now);
+        }
         if meaning.verdict == Verdict::Hold {
             self.control.initialize_backoff.slow_down();
         }
         self.control.initialize_at = now + self.control.initialize_backoff.fail();
         self.reporter.error(self.is_up(), meaning.link_error("no producer id"), now);
+    }
+
+    /// Idempotent writing is forbidden: for long enough, and where writing is not, it is done without.
+    fn not_permitted(&mut self, meaning: &Meaning, now: Instant) {
+        let since = *self.control.refused_since.get_or_insert(now);
+        let long = now.saturating_duration_since(since) >= REFUSED_FOR;
+        if long {
+            self.control.initialize_backoff.slow_down();
+        }
+        self.control.initialize_at = now + self.control.initialize_backoff.fail();
+        if !self.unnamed {
+            self.reporter.error(self.is_up(), meaning.link_error("no producer id"), now);
+        }
+        if long && self.cluster.may_write() {
+            self.do_without();
+        }
+    }
+
+    /// The broker has no idempotent writing at all.
+    fn not_offered(&mut self, why: &str, now: Instant) {
+        self.control.initialize_at = now + SELDOM;
+        self.reporter.say(&format!("no producer id: {why}"));
+        self.do_without();
+    }
+
+    /// From now on windows go without an identity.
+    fn do_without(&mut self) {
+        if !std::mem::replace(&mut self.unnamed, true) {
+            self.reporter.observer.producer_id(UNNAMED.0, UNNAMED.1);
+        }
     }
 }

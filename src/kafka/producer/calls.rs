@@ -90,8 +90,8 @@ pub(super) async fn ask_times(connection: Connection, topics: Vec<TopicName>) ->
     Event::Times(topics, answer.map_err(TimesError::Failed))
 }
 
-pub(super) async fn ask_producer_id(connection: Connection) -> Event {
-    let request = producer_id_request(connection.client_id(), connection.versions().producer_id);
+pub(super) async fn ask_producer_id(connection: Connection, version: i16) -> Event {
+    let request = producer_id_request(connection.client_id(), version);
     let answer = connection.call(request).await.map_err(|e| e.to_string());
     Event::ProducerId(answer.and_then(|a| understood(ProducerIdAnswer::decode(&a), &connection)))
 }

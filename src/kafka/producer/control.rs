@@ -45,6 +45,8 @@ pub(super) struct Control {
     /// A request for a producer id is on its way.
     pub(super) initializing: bool,
     pub(super) initialize_at: Instant,
+    /// Since when a producer id is refused for good.
+    pub(super) refused_since: Option<Instant>,
     pub(super) initialize_backoff: Backoff,
 }
 
@@ -60,6 +62,7 @@ impl Control {
             asking: false,
             initializing: false,
             initialize_at: now,
+            refused_since: None,
             initialize_backoff: Backoff::new(seed.wrapping_add(1)),
         }
     }

@@ -2,14 +2,16 @@
 //!
 //! A broker tells a duplicate by what it remembers of the producer, and it forgets: after a day, when the log was emptied
 //! and it was restarted, when the topic was made anew. So before a window of an earlier process is sent again, and
-//! before one gets a new identity, the partition is read for a batch with its identity.
+//! before one gets a new identity, the partition is read for a batch with its identity. One without an identity is known by its
+//! records' headers `spoolway`, which name each event.
 
 use std::time::Duration;
 
 use crate::event::UnixMillis;
 use crate::ids::TopicName;
-use crate::kafka::batch::Identity;
-use crate::kafka::consume::{ConsumeError, Consumer, ConsumerOptions};
+use crate::kafka::batch::{Batch, BatchError, BatchHeader, BatchReader, Identity, RecordBatch, RecordRef};
+use crate::kafka::consume::{ConsumeError, Consumer, ConsumerOptions, Fetched};
+use crate::kafka::header;
 
 /// Bytes read at most.
 const BUDGET: usize = 256 << 20;
@@ -32,6 +34,8 @@ pub(super) struct Search {
     pub(super) identity: Identity,
     /// How many records it has.
     pub(super) count: u32,
+    /// It has no identity, and this is what was sent.
+    pub(super) batch: Option<Batch>,
     /// It can't be before this offset; -1 where none is known.
     pub(super) acked_offset: i64,
     /// It has a record with this time stamp or a newer one; or, where the broker stamps records, was appended later.
@@ -62,8 +66,67 @@ pub(super) async fn look(search: Search) -> Looked {
     }
 }
 
+/// How a window is told from all others.
+enum Mark {
+    Identity(Identity),
+    /// The header `spoolway` of each of its records.
+    Events(Vec<Vec<u8>>),
+}
+
+impl Mark {
+    /// Of a window that was sent; `None` where nothing tells it apart.
+    fn of(search: &Search) -> Option<Self> {
+        let Some(batch) = &search.batch else { return Some(Self::Identity(search.identity)) };
+        let mut bytes = Vec::with_capacity(batch.encoded_len());
+        batch.encode(Identity::NONE, 0, &mut bytes);
+        let sent = BatchReader::new(&bytes, batch.uncompressed().max(1)).next()?.ok()?;
+        events(&sent).map(Self::Events)
+    }
+
+    /// Whether the next batch has it.
+    fn is_next(&self, header: &BatchHeader, batches: &mut BatchReader<'_>) -> Result<bool, BatchError> {
+        match self {
+            Self::Identity(identity) => Ok(header.identity == *identity),
+            Self::Events(_) if !header.identity.is_none() || header.is_control() => Ok(false),
+            Self::Events(ours) => {
+                let batch = batches.next().transpose()?;
+                Ok(batch.and_then(|batch| events(&batch)).is_some_and(|found| found == *ours))
+            }
+        }
+    }
+}
+
+/// The header `spoolway` of each record; `None` where one has none.
+fn events(batch: &RecordBatch<'_>) -> Option<Vec<Vec<u8>>> {
+    let header = |record: Result<RecordRef<'_>, BatchError>| {
+        record.ok()?.headers.last(header::NAME).flatten().map(<[u8]>::to_vec)
+    };
+    batch.records().map(header).collect()
+}
+
 impl Search {
+    /// The offset of the window among batches that a broker gave, and the offset behind those.
+    fn find(&self, mark: &Mark, fetched: &Fetched, at: i64) -> Result<(Option<i64>, i64), BatchError> {
+        let (mut batches, mut next) = (fetched.batches(), at);
+        let mut here = batches.clone();
+        while let Some(header) = batches.next_header()? {
+            let replicated = header.count == self.count && header.base_offset < fetched.high_watermark();
+            if replicated && mark.is_next(&header, &mut here)? {
+                return Ok((Some(header.base_offset), next));
+            }
+            next = next.max(header.next_offset());
+            here = batches.clone();
+        }
+        Ok((None, next))
+    }
+
     async fn run(&self) -> Result<Looked, ConsumeError> {
+        let Some(mark) = Mark::of(self) else {
+            return Ok(Looked::Unknown(
+                "it was sent without a producer id, and its records have no header `spoolway` to know it by"
+                    .to_owned(),
+            ));
+        };
         let (topic, partition) = (self.topic.as_str(), self.partition);
         let mut consumer = Consumer::new(&self.cluster);
         let end = consumer.latest(topic, partition).await?;
@@ -79,13 +142,7 @@ impl Search {
         let mut idle = 0;
         while at < end {
             let fetched = consumer.fetch(topic, partition, at).await?;
-            let mut found = None;
-            let next = fetched.for_each_header(|header| {
-                let same = header.identity == self.identity && header.count == self.count;
-                if same && header.base_offset < fetched.high_watermark() {
-                    found.get_or_insert(header.base_offset);
-                }
-            })?;
+            let (found, next) = self.find(&mark, &fetched, at)?;
             if let Some(offset) = found {
                 return Ok(Looked::Found(offset));
             }

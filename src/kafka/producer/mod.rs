@@ -36,5 +36,7 @@ mod slot_tests;
 mod task;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unnamed_tests;
 
 pub use handle::Producer;

@@ -6,6 +6,10 @@
 //!
 //! A window with an identity from the journal keeps it here to the end: where it can't, the window goes back
 //! ([`Outcome::Forgotten`]), and only after it was looked for in the partition.
+//!
+//! Where the cluster gives no producer ids, windows go out without an identity ([`Identity::NONE`]), and the broker would take one as
+//! often as it comes. So a window in doubt is looked for before anything else, and where it is not found it goes back as one that
+//! may be doubled: nothing keeps what is still on its way from being appended.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,6 +31,10 @@ const LOOK_AFTER: Duration = Duration::from_secs(300);
 /// A topic or partition may be missing, forbidden or without a leader for this long before its windows are
 /// given back.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A window without an identity that is not in the partition is looked for again until it was in doubt for this long: the request may
+/// still be on its way, and what is not replicated yet can't be read.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// Kafka's error code for a topic or partition that does not exist.
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
@@ -96,6 +104,8 @@ pub(super) struct Slot {
     renewals: u32,
     /// The identity was renewed while the front window was in doubt.
     may_be_doubled: bool,
+    /// The front window, which has no identity from the journal, was sent without any.
+    unnamed: bool,
     /// The front window was asked back.
     recalled: bool,
     /// Since when the front window has nowhere to go.
@@ -119,6 +129,7 @@ impl Slot {
             forgotten: false,
             renewals: 0,
             may_be_doubled: false,
+            unnamed: false,
             recalled: false,
             nowhere_since: None,
             backoff: Backoff::new(seed),
@@ -142,6 +153,7 @@ impl Slot {
         self.look = self.doubtful;
         (self.doubtful_since, self.first_doubt) = (None, None);
         (self.forgotten, self.recalled, self.nowhere_since) = (false, false, None);
+        self.unnamed = false;
         self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
     }
 
@@ -153,14 +165,24 @@ impl Slot {
         self.queue.front()
     }
 
-    /// The front window goes out to `broker`; `fresh` is the producer id to use if there is none yet.
+    /// The front window goes out to `broker`; `fresh` is the producer id to use if there is none yet, negative if the cluster
+    /// gives none.
     pub(super) fn send(&mut self, broker: i32, fresh: (i64, i16)) -> Identity {
         self.phase = Phase::Flying(broker);
         if let Some(journaled) = self.journaled() {
             return journaled.identity;
         }
+        self.unnamed = self.producer.is_none() && fresh.0 < 0;
+        if self.unnamed {
+            return Identity::NONE;
+        }
         let (producer_id, epoch) = *self.producer.get_or_insert(fresh);
         Identity { producer_id, epoch, base_sequence: self.sequence.cast_signed() }
+    }
+
+    /// Whether a broker can't tell the front window from another.
+    fn is_unnamed(&self) -> bool {
+        self.journaled().map_or(self.unnamed, |journaled| journaled.identity.is_none())
     }
 
     /// Not a byte of it left this host.
@@ -178,6 +200,11 @@ impl Slot {
         self.doubtful = true;
         self.doubtful_since.get_or_insert(now);
         self.first_doubt.get_or_insert(now);
+        if self.is_unnamed() {
+            self.look = true;
+            // Without a journal nothing is looked for.
+            self.may_be_doubled |= self.journaled().is_none();
+        }
     }
 
     fn has_old_doubt(&self, now: Instant) -> bool {
@@ -250,14 +277,28 @@ impl Slot {
             Looked::Unknown(_) => self.may_be_doubled = true,
             Looked::Absent => {}
         }
+        let since = *self.first_doubt.get_or_insert(now);
+        if self.is_unnamed() {
+            return Some(self.not_found(looked, since, now));
+        }
         self.look = false;
         self.doubtful_since = Some(now);
-        self.first_doubt.get_or_insert(now);
         if !self.forgotten {
             self.phase = Phase::Ready;
             return None;
         }
         Some(self.give_back())
+    }
+
+    /// The front window has no identity, and was not found.
+    fn not_found(&mut self, looked: &Looked, since: Instant, now: Instant) -> Step {
+        let settled = since + SETTLING;
+        if *looked == Looked::Absent && now < settled {
+            self.phase = Phase::Waiting;
+            return Step::LookAgain { at: (now + self.backoff.fail()).min(settled) };
+        }
+        self.may_be_doubled = true;
+        self.give_back()
     }
 
     /// The window needs another identity.
@@ -343,7 +384,7 @@ impl Slot {
     }
 
     fn acknowledged(&mut self, result: &PartitionResult) -> Step {
-        if self.journaled().is_none() {
+        if self.journaled().is_none() && !self.unnamed {
             let count = self.front().map_or(0, |w| w.batch.count());
             self.sequence = self.sequence.wrapping_add(count) & SEQUENCE_MASK;
         }
@@ -386,7 +427,7 @@ impl Slot {
 
     /// Whether the next send needs a producer id that was never used in this partition.
     pub(super) fn needs_producer(&self) -> bool {
-        self.producer.is_none() && self.journaled().is_none()
+        self.producer.is_none() && self.journaled().is_none() && !self.unnamed
     }
 
     fn again(&mut self, now: Instant, refresh: bool, meaning: Meaning, result: &PartitionResult) -> Step {

@@ -31,6 +31,9 @@ use crate::metrics::{self, Metrics};
 /// Largest answer: metadata of ten thousand partitions is a tenth of it.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
+/// Stands for a producer id and epoch where the cluster gives none.
+pub(super) const UNNAMED: (i64, i16) = (-1, -1);
+
 pub(super) struct Task {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) stop: CancellationToken,
@@ -48,6 +51,8 @@ pub(super) struct Task {
     turn: i32,
     /// Producer id and epoch for partitions that have none yet.
     pub(super) producer: Option<(i64, i16)>,
+    /// The cluster gives none: windows go without an identity.
+    pub(super) unnamed: bool,
     pub(super) control_up: bool,
     pub(super) reporter: Reporter,
     pub(super) options: Options,
@@ -107,6 +112,7 @@ impl Task {
             rate: Rate::new(destination.max_rate, now),
             turn: -1,
             producer: None,
+            unnamed: false,
             control_up: false,
             reporter: Reporter::new(destination.name.clone(), observer),
             holds_in_doubt: destination.in_doubt == InDoubt::Hold,
@@ -223,6 +229,10 @@ impl Task {
                             identity: journaled.identity,
                             count: slot.front().map_or(0, |w| w.batch.count()),
                             acked_offset: journaled.acked_offset,
+                            batch: slot
+                                .front()
+                                .map(|w| w.batch.clone())
+                                .filter(|_| journaled.identity.is_none()),
                             time: newest.map_or(appended_after, |newest| newest.min(appended_after)),
                         };
                         self.to_look.push_back((id, search));
@@ -290,7 +300,10 @@ impl Task {
 
     /// Sends one request with what waits for the broker. `false` when there is nothing more to send now.
     fn send_one(&mut self, broker: i32, now: Instant) -> bool {
-        let (Some(fresh), Some(link)) = (self.producer, self.links.get_mut(&broker)) else { return false };
+        let unnamed = self.unnamed.then_some(UNNAMED);
+        let (Some(fresh), Some(link)) = (self.producer.or(unnamed), self.links.get_mut(&broker)) else {
+            return false;
+        };
         if let Some(at) = self.rate.blocked(now) {
             link.muted_until = link.muted_until.max(at);
         }

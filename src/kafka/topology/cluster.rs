@@ -126,7 +126,9 @@ impl Cluster {
             if let Some(name) = self.tracked.get(row.name.as_str()).cloned() {
                 let state = self.merge_topic(&name, row);
                 if row.code == 0 {
-                    next.terms.entry(name.clone()).or_default().may_read = row.rights.map(Rights::may_read);
+                    let terms = next.terms.entry(name.clone()).or_default();
+                    terms.may_read = row.rights.map(Rights::may_read);
+                    terms.may_write = row.rights.map(Rights::may_write);
                 } else {
                     next.terms.remove(&name);
                 }
@@ -138,6 +140,11 @@ impl Cluster {
             self.topology = Arc::new(next);
         }
         changed
+    }
+
+    /// Whether a topic is there that may be written to, as far as is known.
+    pub(crate) fn may_write(&self) -> bool {
+        self.topology.terms.values().any(|terms| terms.may_write != Some(false))
     }
 
     /// Takes over which time stamps a topic takes. `true` when [`Topology`] changed.

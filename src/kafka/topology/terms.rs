@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Terms {
     /// Whether it may be read; `None` where the broker does not say.
     pub may_read: Option<bool>,
+    /// Whether it may be written to; `None` where the broker does not say.
+    pub may_write: Option<bool>,
     /// Which time stamps it takes.
     pub times: Times,
 }

@@ -59,7 +59,7 @@ impl ApiVersions {
         Ok(Versions {
             metadata: self.pick("Metadata", ApiKey::Metadata, &[12, 8])?,
             produce: self.pick("Produce", ApiKey::Produce, &[8, 7])?,
-            producer_id: self.pick("InitProducerId", ApiKey::InitProducerId, &[1, 0])?,
+            producer_id: self.pick("InitProducerId", ApiKey::InitProducerId, &[1, 0]),
             fetch: self.pick("Fetch", ApiKey::Fetch, &[11, 10, 4]),
             list_offsets: self.pick("ListOffsets", ApiKey::ListOffsets, &[4, 3, 2, 1]),
             describe_configs: self.pick("DescribeConfigs", ApiKey::DescribeConfigs, &[3, 2, 1]),
@@ -75,8 +75,8 @@ pub struct Versions {
     pub metadata: i16,
     /// 8 tells which record was refused, 7 does not.
     pub produce: i16,
-    /// Of InitProducerId.
-    pub producer_id: i16,
+    /// Of InitProducerId: some services that speak Kafka have none.
+    pub producer_id: Result<i16, WireError>,
     /// Only a consumer needs it.
     pub fetch: Result<i16, WireError>,
     /// Only a consumer needs it.

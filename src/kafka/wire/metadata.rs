@@ -80,6 +80,12 @@ impl Rights {
         self.0 & (1 << 3) != 0
     }
 
+    /// Whether records may be appended.
+    #[must_use]
+    pub const fn may_write(self) -> bool {
+        self.0 & (1 << 4) != 0
+    }
+
     /// Whether the topic's configuration may be read.
     #[must_use]
     pub const fn may_describe_configs(self) -> bool {

@@ -175,7 +175,7 @@ fn versions_are_the_newest_both_sides_speak() {
     };
     let kafka_4 = offer(&[(0, 3, 13), (1, 4, 18), (2, 1, 10), (3, 0, 13), (22, 0, 5)]);
     let got = ApiVersions::decode(&kafka_4).unwrap().unwrap().choose().unwrap();
-    assert_eq!((got.produce, got.metadata, got.producer_id), (8, 12, 1));
+    assert_eq!((got.produce, got.metadata, got.producer_id), (8, 12, Ok(1)));
     assert_eq!((got.fetch, got.list_offsets), (Ok(11), Ok(4)));
     let redpanda = offer(&[(0, 0, 7), (1, 4, 11), (2, 0, 4), (3, 0, 8), (22, 0, 3)]);
     let got = ApiVersions::decode(&redpanda).unwrap().unwrap().choose().unwrap();
@@ -184,8 +184,12 @@ fn versions_are_the_newest_both_sides_speak() {
     let error = ApiVersions::decode(&old).unwrap().unwrap().choose().unwrap_err();
     assert_eq!(error, WireError::Version { api: "Produce", min: 0, max: 2 });
     let none = offer(&[(0, 0, 9), (3, 0, 8)]);
-    let error = ApiVersions::decode(&none).unwrap().unwrap().choose().unwrap_err();
-    assert_eq!(error, WireError::NotOffered { api: "InitProducerId" });
+    let without = ApiVersions::decode(&none).unwrap().unwrap().choose().unwrap();
+    assert_eq!(
+        without.producer_id,
+        Err(WireError::NotOffered { api: "InitProducerId" }),
+        "it is done without"
+    );
     hostile(&kafka_4, ApiVersions::decode);
 }
 

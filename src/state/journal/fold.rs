@@ -24,14 +24,13 @@ pub fn fold(positions: &mut Positions, intents: Vec<Intent>) -> Vec<Intent> {
     for intent in intents {
         let key = (intent.topic.clone(), intent.partition);
         let before = intent.before;
-        let (identity, is_empty) = (intent.identity(), intent.shares.is_empty());
-        if let Some(previous) = last.insert(key, intent)
-            && before == Before::Appended
-            // Written a second time, by the process that took it over.
-            && (previous.identity() != identity || is_empty)
+        let previous = last.remove(&key);
+        if let Some(previous) =
+            previous.filter(|previous| before == Before::Appended && !intent.repeats(previous))
         {
             settle(positions, &mut settled, &previous);
         }
+        last.insert(key, intent);
     }
     let (mut doubtful, mut done) = (Vec::new(), Vec::new());
     for intent in last.into_values() {

@@ -15,7 +15,7 @@ pub struct Intent {
     pub topic_id: [u8; 16],
     /// Where in the topic.
     pub partition: i32,
-    /// Under which identity: the producer id,
+    /// Under which identity: the producer id (-1, and so are the two below, where the cluster gives none),
     pub producer_id: i64,
     /// its epoch,
     pub epoch: i16,
@@ -62,6 +62,15 @@ impl Intent {
     #[must_use]
     pub fn identity(&self) -> (i64, i16, i32) {
         (self.producer_id, self.epoch, self.base_sequence)
+    }
+
+    /// Whether it is the same window as the one written before it in its partition: the process that took that over wrote it again.
+    #[must_use]
+    pub fn repeats(&self, previous: &Self) -> bool {
+        // What is sent without a producer id is told by its events alone.
+        let named = self.producer_id >= 0;
+        let is_same = !self.shares.is_empty() && (named || self.shares == previous.shares);
+        is_same && self.identity() == previous.identity()
     }
 
     /// Bytes it takes in the journal, at most.

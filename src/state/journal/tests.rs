@@ -328,3 +328,17 @@ fn what_stands_in_its_way_or_can_not_be_read_does_not_keep_it_from_opening() {
         assert_eq!(work(&fs, 30).len(), 30, "what stood there is set aside");
     }
 }
+
+#[test]
+fn without_producer_ids_a_window_is_told_from_the_one_before_it_by_its_events() {
+    let mut positions = positions();
+    let unnamed =
+        |bits: &[bool]| Intent { producer_id: -1, epoch: -1, base_sequence: -1, ..intent(0, 10, bits) };
+    let (first, second) = (unnamed(&[true, false]), unnamed(&[false, true]));
+    let written = vec![first.clone(), first, second.clone(), second.clone()];
+    assert_eq!(fold(&mut positions, written), [second]);
+    assert_eq!(
+        positions.partial,
+        [Partial { settled: Bits::from_words(2, [0b01]), ..Partial::new(Seq(10), 2) }]
+    );
+}

@@ -23,6 +23,8 @@ mod letter;
 mod marks;
 mod store;
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use copied::Copied;

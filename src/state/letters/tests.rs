@@ -3,8 +3,8 @@
 use super::*;
 use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::disk::{Fs, RealFs};
-use crate::event::{Event, EventBatch};
-use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId, StreamName, TopicName};
+use crate::event::Event;
+use crate::ids::{Seq, SpoolId};
 use proptest::prelude::*;
 use rustix::io::Errno;
 use std::path::Path;
@@ -12,23 +12,8 @@ use std::path::Path;
 const SPOOL: SpoolId = SpoolId(9);
 
 fn letter(seq: u64, value: &[u8]) -> Letter {
-    let mut batch = EventBatch::new();
-    batch.push(&Event { key: Some(b"k"), value: Some(value), headers: &[("h", None)], time: Some(-5) });
-    Letter {
-        at: 1000,
-        lane: LaneName::new("main").unwrap(),
-        destination: DestinationName::new("home").unwrap(),
-        seq: Seq(seq),
-        run: RunId(3),
-        stream: StreamName::new("s").unwrap(),
-        topic: TopicName::new("t").unwrap(),
-        partition: 2,
-        reason: Reason::Refused,
-        code: 87,
-        message: "no".into(),
-        time: 77,
-        event: batch.as_bytes().to_vec(),
-    }
+    let event = Event { key: Some(b"k"), value: Some(value), headers: &[("h", None)], time: Some(-5) };
+    testing::letter(seq, &event)
 }
 
 fn settings() -> Settings {

@@ -24,6 +24,8 @@ pub(super) const MAGIC: &[u8; 4] = b"SWPB";
 pub(super) const FIXED: usize = 64;
 /// Bytes of a record before its payload, at most.
 pub(super) const MAX_HEAD: usize = FIXED + 1 + u8::MAX as usize;
+/// Bytes of a file's header, at most.
+pub(super) const MAX_HEADER: usize = 1024;
 /// No payload is larger; as in the spool.
 const MAX_PAYLOAD: u32 = 256 << 20;
 const FILE_MAGIC: &[u8; 4] = b"SWPK";
@@ -146,8 +148,9 @@ impl Head {
     }
 }
 
-/// Length of the file header at the beginning of `bytes`, if there is a whole one of spool `spool`.
-pub(super) fn header_len(bytes: &[u8], spool: SpoolId) -> Option<usize> {
+/// Length of the file header at the beginning of `bytes`, if there is a whole one of spool `spool`, and the number of events that
+/// it names.
+pub(super) fn header(bytes: &[u8], spool: SpoolId) -> Option<(usize, u64)> {
     let rest = &mut bytes.strip_prefix(FILE_MAGIC)?;
     let crc = u32::from_le_bytes(array(rest)?);
     let length = usize::try_from(u32::from_le_bytes(array(rest)?)).ok()?;
@@ -155,7 +158,9 @@ pub(super) fn header_len(bytes: &[u8], spool: SpoolId) -> Option<usize> {
     let version = u16::from_le_bytes(array(rest)?);
     let _reserved: [u8; 2] = array(rest)?;
     let owner = u64::from_le_bytes(array(rest)?);
-    (crc32fast::hash(covered) == crc && version == VERSION && owner == spool.0).then_some(length)
+    let _covers: [u8; 16] = array(rest)?;
+    let events = u64::from_le_bytes(array(rest)?);
+    (crc32fast::hash(covered) == crc && version == VERSION && owner == spool.0).then_some((length, events))
 }
 
 /// The record at the beginning of `bytes`, if there is a whole head of one of spool `spool`.

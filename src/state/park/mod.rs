@@ -21,6 +21,7 @@
 
 mod carry;
 mod codec;
+mod look;
 mod reader;
 mod store;
 #[cfg(test)]
@@ -28,5 +29,6 @@ mod tests;
 
 pub use carry::{copy, remove, rename};
 pub use codec::Parked;
+pub use look::{ParkedFile, Seen, files};
 pub use reader::{Found, ParkReader};
 pub use store::{Park, ParkError, Whose, directory};

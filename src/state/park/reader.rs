@@ -11,8 +11,6 @@ use crate::ids::{SegmentId, Seq, SeqRange, SpoolId, StreamName, TopicName};
 
 /// Bytes looked through at a time for the next record behind damaged ones.
 const SEARCH: usize = 64 << 10;
-/// The largest header of a file.
-const HEADER: usize = 1024;
 
 /// What is parked next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,8 +181,8 @@ impl<F: Fs> Place<F> {
         };
         let mut place = Self { piece: piece.clone(), file, since, offset: 0, next: None };
         if place.file.is_some() {
-            let start = place.read_at(0, HEADER)?;
-            let length = codec::header_len(&start, park.spool);
+            let start = place.read_at(0, codec::MAX_HEADER)?;
+            let length = codec::header(&start, park.spool).map(|(length, _)| length);
             if length.is_none() {
                 tracing::warn!(path = %path.display(), "the header of parked events is damaged: it is done without");
             }

@@ -85,7 +85,7 @@ pub(super) struct Piece {
     pub(super) path: PathBuf,
     /// Every event of the topic with one of these numbers stands in it.
     pub(super) covers: SeqRange,
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 impl<F: Fs> Park<F> {
@@ -139,6 +139,24 @@ impl<F: Fs> Park<F> {
         self.limit
     }
 
+    /// Bytes that may still be parked, if these are at least `least`.
+    ///
+    /// # Errors
+    /// [`ParkError::Full`] or [`ParkError::Reserve`].
+    pub fn room(&self, least: u64) -> Result<u64, ParkError> {
+        let bytes = self.bytes();
+        let left = self.limit.saturating_sub(bytes);
+        if least > left {
+            return Err(ParkError::Full { bytes, more: least, limit: self.limit });
+        }
+        let available = self.fs.space(&self.data_dir).map_or(u64::MAX, |space| space.available);
+        let free = available.saturating_sub(self.reserve);
+        if least > free {
+            return Err(ParkError::Reserve { available, reserve: self.reserve });
+        }
+        Ok(left.min(free))
+    }
+
     /// The lowest number that is covered for any topic.
     #[must_use]
     pub fn first(&self) -> Option<Seq> {
@@ -164,14 +182,7 @@ impl<F: Fs> Park<F> {
     pub fn keep(&self, topic: &TopicName, covers: SeqRange, blocks: &[Parked]) -> Result<(), ParkError> {
         let bytes = self.encode(topic, covers, blocks)?;
         let more = bytes.len() as u64;
-        let held = self.bytes();
-        if held.saturating_add(more) > self.limit {
-            return Err(ParkError::Full { bytes: held, more, limit: self.limit });
-        }
-        let available = self.fs.space(&self.data_dir).map_or(u64::MAX, |space| space.available);
-        if available.saturating_sub(more) < self.reserve {
-            return Err(ParkError::Reserve { available, reserve: self.reserve });
-        }
+        self.room(more)?;
         let directory = self.directory.join(topic.as_str());
         let path = self.write(&directory, covers, &bytes)?;
         let mut files = self.files();
@@ -213,7 +224,15 @@ impl<F: Fs> Park<F> {
         file.sync_data().map_err(DiskError::io("sync", &new))?;
         let path = directory.join(format!("{:020}-{:020}{SUFFIX}", covers.first.0, covers.end.0));
         fs.rename(&new, &path).map_err(DiskError::io("rename", &new))?;
-        fs.sync_dir(directory).map_err(DiskError::io("sync", directory))?;
+        if let Err(e) = fs.sync_dir(directory) {
+            // Nobody hears of it, so it would take room that is not counted; unless it took the place of one that counts.
+            let counts =
+                self.files().topics.values().flat_map(BTreeMap::values).any(|piece| piece.path == path);
+            if !counts {
+                let _gone = insist(|| fs.remove(&path));
+            }
+            return Err(DiskError::io("sync", directory)(e));
+        }
         Ok(path)
     }
 
@@ -292,7 +311,7 @@ pub(super) fn listed<F: Fs>(fs: &F, directory: &Path) -> Result<Vec<(String, Ent
     }
 }
 
-fn pieces<F: Fs>(fs: &F, directory: &Path) -> Result<BTreeMap<Seq, Piece>, DiskError> {
+pub(super) fn pieces<F: Fs>(fs: &F, directory: &Path) -> Result<BTreeMap<Seq, Piece>, DiskError> {
     let mut pieces = BTreeMap::new();
     for (name, kind) in listed(fs, directory)? {
         let Some(covers) = covers(&name).filter(|_| kind == EntryKind::File) else { continue };

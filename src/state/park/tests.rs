@@ -134,6 +134,43 @@ fn the_quota_and_the_reserve_are_bounds() {
 }
 
 #[test]
+fn what_could_not_be_parked_takes_no_room() {
+    let fs = SimFs::default();
+    let dir = Path::new("/data");
+    let park = open(&fs, dir);
+    park.keep(&topic("a"), range(1, 10), &[block(1, 4)]).unwrap();
+    let began = fs.calls();
+    park.keep(&topic("b"), range(1, 10), &[block(5, 6)]).unwrap();
+    let calls = fs.calls() - began;
+    let parked = |fs: &SimFs| {
+        let paths = fs.world().paths();
+        paths.iter().filter(|path| path.extension().is_some_and(|e| e == "parked")).count()
+    };
+    assert_eq!(parked(&fs), 2);
+    for call in 0..calls {
+        fs.break_at(Fault { at: fs.calls() + call, errno: Errno::IO, lasting: Lasting::Once });
+        let held = park.bytes();
+        let kept = park.keep(
+            &topic("c"),
+            range(10 * call + 1, 10 * call + 10),
+            &[block(10 * call + 2, 10 * call + 3)],
+        );
+        fs.repair();
+        assert_eq!(kept.is_ok(), park.bytes() > held, "call {call}");
+    }
+    assert_eq!(open(&fs, dir).bytes(), park.bytes(), "a later process finds what this one knows of");
+    // What took the place of something that counts, stays.
+    let again = || park.keep(&topic("a"), range(1, 10), &[block(1, 4)]);
+    let began = fs.calls();
+    again().unwrap();
+    let last = fs.calls() - began - 1;
+    fs.break_at(Fault { at: fs.calls() + last, errno: Errno::IO, lasting: Lasting::Once });
+    assert!(again().is_err());
+    fs.repair();
+    assert!(firsts(&open(&fs, dir)).contains(&1));
+}
+
+#[test]
 fn every_damaged_byte_costs_at_most_the_block_it_is_in() {
     let fs = SimFs::default();
     let dir = Path::new("/data");

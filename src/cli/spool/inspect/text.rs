@@ -17,13 +17,14 @@ pub(super) fn of(spool: SpoolId, found: &[Found]) -> String {
 
 // Writing to a String does not fail.
 fn put_lane(text: &mut String, found: &Found) {
-    let Found { lane, findings, readers } = found;
+    let Found { lane, findings, readers, parked } = found;
     let events: u64 = findings.streams.values().sum();
     let _ = writeln!(text, "\nlane {}: {events} events, {}", lane.name(), numbers(lane.first(), lane.end()));
     for (stream, count) in &findings.streams {
         let _ = writeln!(text, "  stream {stream}: {count} events");
     }
     readers.iter().for_each(|reader| put_destination(text, reader, found.range()));
+    text.push_str(&parked.text());
     for segment in lane.segments() {
         let events = findings.segments.get(&segment.id).copied().unwrap_or(0);
         put_segment(text, lane, segment, events);

@@ -11,6 +11,7 @@ mod world;
 
 use proptest::prelude::*;
 
+pub(in crate::deliver) use self::world::settings;
 use self::world::{Control, SPOOL, World};
 use crate::ids::Seq;
 
@@ -178,6 +179,60 @@ fn the_stories_of_parking_park_and_a_log_that_forgets_what_is_not_parked_is_caug
     let parked: Vec<u64> = (0..20).map(|seed| story(seed, false)).collect();
     assert!(parked.iter().filter(|n| **n > 0).count() > 5, "{parked:?}");
     assert!((0..20).any(|seed| std::panic::catch_unwind(|| story(seed, true)).is_err()));
+}
+
+#[test]
+fn what_is_held_since_it_can_not_be_read_any_more_goes_on_once_a_person_gives_it_up() {
+    let mut world = World::exact(7, None);
+    world.holds_in_doubt = true;
+    let patience = std::time::Duration::from_secs(4);
+    let pump = |world: &mut World| {
+        world.elapsed += patience;
+        world.tell_topology();
+        world.pump();
+    };
+    world.log.append("a", &[Some(1); 5]);
+    pump(&mut world);
+    pump(&mut world);
+    assert_eq!(world.sink.sent.lock().unwrap().len(), 1, "a window is on its way");
+    world.kill();
+    let range = world.log.lose(0, false).unwrap();
+    world.lost.extend((range.first.0..range.end.0).map(Seq));
+    world.log.append("a", &[Some(1); 5]);
+    pump(&mut world);
+    pump(&mut world);
+    assert!(world.sink.sent.lock().unwrap().is_empty(), "what follows in the partition is held");
+    assert_eq!(world.engine.take_possibly_doubled(), 0);
+    assert_eq!((world.engine.abandon_unread(), world.engine.abandon_unread()), (5, 0));
+    assert_eq!(world.engine.take_possibly_doubled(), 5);
+    world.drain();
+    world.check(true);
+    assert_eq!(world.engine.positions(SPOOL).totals.delivered, 5);
+}
+
+#[test]
+fn no_more_is_collected_for_the_park_than_it_has_room_for() {
+    let mut world = World::exact(7, None);
+    for _ in 0..100 {
+        world.log.append("late", &[None; 9]);
+        world.log.append("a", &[None; 9]);
+    }
+    for _ in 0..500 {
+        world.pump();
+        world.tell_topology();
+        world.answer(false);
+    }
+    let saved = world.engine.positions(SPOOL);
+    let (side, topic) = (&saved.sides[0], crate::ids::TopicName::new("late").unwrap());
+    for room in [2_000, 20_000, 200_000] {
+        let park = super::tests::parking::open(&crate::disk::sim::SimFs::default()).bounded(room, 0);
+        let most = park.room(100).unwrap() / 2;
+        let mut parking = world.engine.begin_parking(&saved, side, (side.position, saved.position), most);
+        while !world.engine.collect(&mut parking).unwrap() {}
+        assert!(!parking.blocks().is_empty());
+        park.keep(&topic, parking.covers(), parking.blocks()).unwrap_or_else(|e| panic!("{room}: {e}"));
+        assert!(park.room(room).is_err(), "something is parked");
+    }
 }
 
 #[test]

@@ -35,7 +35,8 @@ impl World {
             let from = self.park.covered(&side.topic, side.position);
             let below = Seq(from.0 + 1 + self.random(60) as u64).min(saved.position);
             if from < below {
-                let mut parking = self.engine.begin_parking(&saved, side, from, below);
+                let most = self.park.room(0).unwrap() / 2;
+                let mut parking = self.engine.begin_parking(&saved, side, (from, below), most);
                 while !self.engine.collect(&mut parking).unwrap() {}
                 self.park.keep(&side.topic, parking.covers(), parking.blocks()).unwrap();
             }

@@ -22,7 +22,7 @@ use crate::state::positions::{Positions, Replaying};
 
 pub(super) const SPOOL: SpoolId = SpoolId(1 << 40);
 
-pub(super) fn settings() -> Settings {
+pub(in crate::deliver) fn settings() -> Settings {
     Settings {
         last_change: 0,
         compression: KafkaCompression::None,
@@ -72,6 +72,8 @@ pub(super) struct World {
     /// Events that were refused by themselves when their process was killed: those behind them have gone on.
     pub(super) condemned: BTreeSet<Seq>,
     pub(super) missing_topic_after: Duration,
+    /// What can't be found out is held.
+    pub(super) holds_in_doubt: bool,
     /// Streams that go to another topic than that of their name; they change at every start.
     pub(super) rerouted: Option<Rerouted>,
     /// The routes before, the newest first, each with the number after the last event accepted under it.
@@ -233,6 +235,7 @@ impl World {
             letters: Store::default(),
             condemned: BTreeSet::new(),
             missing_topic_after: settings().missing_topic_after,
+            holds_in_doubt: false,
             rerouted: None,
             routes_before: Vec::new(),
         }
@@ -309,8 +312,8 @@ impl World {
             (book.positions, book.intents) = (positions.clone(), in_doubt.clone());
             make_one(&mut positions);
         }
-        let missing_topic_after = self.missing_topic_after;
-        let settings = Settings { journal: true, missing_topic_after, routes, ..settings() };
+        let (missing_topic_after, holds_in_doubt) = (self.missing_topic_after, self.holds_in_doubt);
+        let settings = Settings { journal: true, missing_topic_after, holds_in_doubt, routes, ..settings() };
         self.reopen_park();
         let (log, sink) = (ParkedLog::new(self.log.clone(), Arc::clone(&self.park)), self.sink.clone());
         let known = (positions.letters, positions.replaying.clone());

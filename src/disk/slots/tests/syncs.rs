@@ -30,7 +30,7 @@ fn what_is_rescued_is_durable_with_its_name() {
         fs.fail_next(Op::Read, 3);
         Slots::open(fs, &dir.join("slots"), 100)
     });
-    assert_eq!(rescued, Syncs::of(1, 1), "without a value that could be read");
+    assert_eq!(rescued, Syncs::of(2, 2), "without a value that could be read");
     let rescued = Syncs::made_by(
         |dir| {
             let (mut slots, _) = reopen(&dir.join("slots"));
@@ -41,7 +41,7 @@ fn what_is_rescued_is_durable_with_its_name() {
             Slots::open(fs, &dir.join("slots"), 100)
         },
     );
-    assert_eq!(rescued, Syncs::of(2, 1));
+    assert_eq!(rescued, Syncs::of(2, 2));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod codes;
 mod flapping;
 mod times;
+mod unnamed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -79,6 +80,7 @@ struct Told {
     delivered: u64,
     restamped: u64,
     expired: u64,
+    possibly_doubled: u64,
 }
 
 /// A process.
@@ -234,8 +236,10 @@ impl Site {
                 self.told.delivered += u64::from(delivered.count);
                 self.told.restamped += u64::from(delivered.restamped);
                 self.told.expired += u64::from(delivered.expired);
+                self.told.possibly_doubled += u64::from(delivered.count) * u64::from(delivered.doubtful);
             }
         }
+        self.told.possibly_doubled += life.engine.take_possibly_doubled();
         if let Some(topology) = mail.topology {
             life.engine.topology(&topology);
         }
