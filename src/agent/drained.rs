@@ -22,7 +22,7 @@ pub(super) fn remove(
     config: &Config,
     lanes: Vec<LaneName>,
 ) -> Result<Vec<LaneName>, OpenError> {
-    if let Err(error) = remove_directory(&data.path().join(REMOVING)) {
+    if let Err(error) = remove_directory(&RealFs, &data.path().join(REMOVING)) {
         tracing::warn!(%error, "what is left of a lane that was removed could not be removed");
     }
     if lanes.is_empty() || !config.spool.retain_delivered.is_zero() {
@@ -31,7 +31,8 @@ pub(super) fn remove(
     let snapshot = Snapshot::take_with(&RealFs, data.path(), |_, _| Ok(Seq::NONE))?;
     let end = |name: &LaneName| snapshot.lanes.iter().find(|lane| lane.name() == name).map(|lane| lane.end());
     let goes = |name: &LaneName| {
-        end(name).is_some_and(|end| is_drained(data, config, name, end)) && remove_one(data.path(), name)
+        end(name).is_some_and(|end| is_drained(data, config, name, end))
+            && remove_one(&RealFs, data.path(), name)
     };
     Ok(lanes.into_iter().filter(|name| !goes(name)).collect())
 }
@@ -47,15 +48,15 @@ fn is_drained(data: &DataDir, config: &Config, lane: &LaneName, end: Seq) -> boo
 }
 
 /// The log goes first, at once: positions without it are harmless, and the log without them would be delivered again.
-fn remove_one(data_dir: &Path, lane: &LaneName) -> bool {
+fn remove_one<F: Fs>(fs: &F, data_dir: &Path, lane: &LaneName) -> bool {
     let (lanes, removing) = (data_dir.join("lanes"), data_dir.join(REMOVING));
-    let taken_away = RealFs
+    let taken_away = fs
         .rename(&lanes.join(lane.as_str()), &removing)
-        .and_then(|()| RealFs.sync_dir(&lanes))
-        .and_then(|()| RealFs.sync_dir(data_dir));
+        .and_then(|()| fs.sync_dir(&lanes))
+        .and_then(|()| fs.sync_dir(data_dir));
     let directories = [removing, positions::directory(data_dir, lane), journal::directory(data_dir, lane)];
-    let removed =
-        taken_away.and_then(|()| directories.iter().try_for_each(|directory| remove_directory(directory)));
+    let removed = taken_away
+        .and_then(|()| directories.iter().try_for_each(|directory| remove_directory(fs, directory)));
     match removed.and_then(|()| remove_parked(data_dir, lane)) {
         Ok(()) => {
             tracing::info!(%lane, "this lane is no longer configured, and everything in it is settled: it is removed");
@@ -77,13 +78,40 @@ fn remove_parked(data_dir: &Path, lane: &LaneName) -> io::Result<()> {
 }
 
 /// What is in it and is no file is left alone, and the directory with it.
-fn remove_directory(directory: &Path) -> io::Result<()> {
-    let entries = match RealFs.list(directory) {
+fn remove_directory<F: Fs>(fs: &F, directory: &Path) -> io::Result<()> {
+    let entries = match fs.list(directory) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(e),
     };
-    entries.iter().try_for_each(|entry| RealFs.remove(&directory.join(&entry.name)))?;
+    entries.iter().try_for_each(|entry| fs.remove(&directory.join(&entry.name)))?;
     std::fs::remove_dir(directory)?;
-    directory.parent().map_or(Ok(()), |parent| RealFs.sync_dir(parent))
+    directory.parent().map_or(Ok(()), |parent| fs.sync_dir(parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::faulty::Syncs;
+
+    #[test]
+    fn that_the_log_is_gone_is_durable_before_what_is_known_of_its_delivery_goes() {
+        let lane = LaneName::new("old").unwrap();
+        let log = |dir: &Path| dir.join("lanes").join(lane.as_str());
+        let others = |dir: &Path| [positions::directory(dir, &lane), journal::directory(dir, &lane)];
+        let prepare = |dir: &Path| {
+            for directory in [log(dir)].into_iter().chain(others(dir)) {
+                std::fs::create_dir_all(&directory).unwrap();
+                std::fs::write(directory.join("file"), "x").unwrap();
+            }
+        };
+        let removed = Syncs::made_by(prepare, |fs, dir| {
+            let removed = remove_one(fs, dir, &lane);
+            let left = others(dir).iter().filter(|other| other.exists()).count();
+            assert!(!log(dir).exists() && (!dir.join(REMOVING).exists() || left == 2));
+            if removed { Ok(()) } else { Err("it is tried again") }
+        });
+        // Where it was, where it is, that it is nowhere, and that the two others are not there.
+        assert_eq!(removed, Syncs::of(0, 2 + 3));
+    }
 }

@@ -1,7 +1,7 @@
 //! A lane and a destination, before anything is delivered: what is known of the pair, and where it goes on.
 
 use crate::config::model::{self as config, Begin, Destination};
-use crate::disk::RealFs;
+use crate::disk::{Fs, RealFs};
 use crate::ids::{DestinationName, LaneName, Seq};
 use crate::sabotage::{self, Bug};
 use crate::spool::{DataDir, Lane};
@@ -20,21 +20,25 @@ pub enum GoOnError {
 }
 
 /// A positions file and a journal, opened, and what they said.
-pub(super) struct Opened {
-    pub(super) store: Store<RealFs>,
+pub(super) struct Opened<F: Fs = RealFs> {
+    pub(super) store: Store<F>,
     restored: Restored,
-    journal: Journal<RealFs>,
-    park: Park<RealFs>,
+    journal: Journal<F>,
+    park: Park<F>,
     /// What the journal says.
     intents: Vec<Intent>,
 }
 
-impl Opened {
+impl<F: Fs> Opened<F> {
     /// Opens what there is of `name` in `lane`; makes a positions file if there is none.
-    pub(super) fn open(data: &DataDir, lane: &LaneName, name: &DestinationName) -> Result<Self, StoreError> {
-        let (store, restored) = Store::open(&RealFs, data.path(), data.spool_id(), lane, name)?;
+    pub(super) fn open(
+        data: &DataDir<F>,
+        lane: &LaneName,
+        name: &DestinationName,
+    ) -> Result<Self, StoreError> {
+        let (store, restored) = Store::open(data.fs(), data.path(), data.spool_id(), lane, name)?;
         let (journal, Found { intents, damaged }) =
-            Journal::open(&RealFs, data.path(), data.spool_id(), lane, name);
+            Journal::open(data.fs(), data.path(), data.spool_id(), lane, name);
         if damaged {
             tracing::error!(
                 %lane,
@@ -43,7 +47,7 @@ impl Opened {
             );
         }
         let park =
-            Park::open(&RealFs, data.path(), Whose { spool: data.spool_id(), lane, destination: name })?;
+            Park::open(data.fs(), data.path(), Whose { spool: data.spool_id(), lane, destination: name })?;
         Ok(Self { store, restored, journal, park, intents })
     }
 
@@ -65,7 +69,7 @@ impl Opened {
     }
 
     /// Whether it names events that the log never had, or has no more.
-    fn is_ahead_of(&self, lane: &Lane) -> bool {
+    fn is_ahead_of(&self, lane: &Lane<F>) -> bool {
         let blind = sabotage::commits(Bug::PositionBeyondTheLog);
         !blind && self.highest().is_some_and(|highest| lane.was_behind(highest))
     }
@@ -76,8 +80,8 @@ impl Opened {
     /// a kill, it would begin later.
     pub(super) fn positions(
         &mut self,
-        data: &DataDir,
-        lane: &Lane,
+        data: &DataDir<F>,
+        lane: &Lane<F>,
         destination: &Destination,
     ) -> Result<(Positions, Vec<Intent>), StoreError> {
         let mut positions = self.restored_positions(data, lane, destination);
@@ -97,7 +101,7 @@ impl Opened {
         Ok((positions, in_doubt))
     }
 
-    fn restored_positions(&self, data: &DataDir, lane: &Lane, destination: &Destination) -> Positions {
+    fn restored_positions(&self, data: &DataDir<F>, lane: &Lane<F>, destination: &Destination) -> Positions {
         let name = destination.name.as_str();
         match &self.restored {
             // INVARIANT: the log is the only truth. A position that does not fit it belongs to another past of it,
@@ -132,7 +136,7 @@ impl Opened {
     }
 
     /// The oldest event that there is for it.
-    fn first_in(&self, lane: &Lane) -> Seq {
+    fn first_in(&self, lane: &Lane<F>) -> Seq {
         self.park.first().map_or(lane.first(), |parked| parked.min(lane.first()))
     }
 
@@ -171,7 +175,7 @@ impl Opened {
     }
 
     /// What it needs of `lane` though it is not configured any more.
-    pub(super) fn held_for(&self, name: &DestinationName, lane: &Lane) -> Option<Seq> {
+    pub(super) fn held_for(&self, name: &DestinationName, lane: &Lane<F>) -> Option<Seq> {
         let needed = match &self.restored {
             Restored::Positions(positions) if !self.is_ahead_of(lane) => positions.needed_from(),
             // It is not known what it still needs, so all of it may be.
@@ -192,10 +196,7 @@ impl Opened {
 
     /// The store and, where the destination is to have one, the journal. One that is not kept any more goes away: kept
     /// again later, it would speak of windows whose events have been sent otherwise since.
-    pub(super) fn into_parts(
-        self,
-        destination: &Destination,
-    ) -> (Store<RealFs>, Park<RealFs>, Option<Journal<RealFs>>) {
+    pub(super) fn into_parts(self, destination: &Destination) -> (Store<F>, Park<F>, Option<Journal<F>>) {
         let Self { store, journal, park, .. } = self;
         let name = destination.name.as_str();
         if destination.delivery == config::Delivery::AtLeastOnce {
@@ -208,5 +209,49 @@ impl Opened {
             tracing::error!(destination = name, %error, "the journal can't be made; it is tried again before anything is sent");
         }
         (store, park, Some(journal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, load_text};
+    use crate::disk::faulty::{Faulty, Op};
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn that_a_destination_wants_what_is_new_is_durable_before_anything_new_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[relay]\nid = \"test\"\ndata_dir = \"{}\"\n[[source]]\ntype = \"http\"\nlisten = \"127.0.0.1:1\"\n\
+             [[destination]]\nname = \"home\"\nbootstrap = [\"127.0.0.1:1\"]\nfrom = \"now\"\n\
+             [[route]]\nstreams = [\"*\"]\nto = \"home\"\ntopic = \"t\"\n",
+            dir.path().display()
+        );
+        let config =
+            load_text("test.toml", &text, &Environment::Absent).unwrap_or_else(|r| panic!("{r}")).config;
+        let fs = Faulty::new();
+        let data = DataDir::open(fs.clone(), dir.path()).unwrap();
+        let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+        let lane = Lane::open(&data, name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+        for (op, spared, works) in
+            [(Op::SyncData, 0, false), (Op::SyncDir, 0, false), (Op::SyncData, 1, true)]
+        {
+            // What was made by a process that was killed has a file, and nothing in it.
+            let mut opened = Opened::open(&data, &name, &home.name).unwrap();
+            fs.fail_later(op, spared, 1);
+            assert_eq!(opened.positions(&data, &lane, home).is_ok(), works, "{op:?}");
+            fs.fail_next(op, 0);
+            if !works {
+                std::fs::remove_file(positions_file(&data, &name, home)).unwrap();
+            }
+        }
+        let opened = Opened::open(&data, &name, &home.name).unwrap();
+        assert!(matches!(opened.restored, Restored::Positions(_)), "from now on it goes on from there");
+        lane.close();
+    }
+
+    fn positions_file(data: &DataDir<Faulty>, lane: &LaneName, home: &Destination) -> std::path::PathBuf {
+        crate::state::positions::directory(data.path(), lane).join(home.name.as_str())
     }
 }

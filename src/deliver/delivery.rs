@@ -22,7 +22,7 @@ use super::worker::{Names, Worker};
 use crate::config::RouteTable;
 use crate::config::model::{Destination, InDoubt};
 use crate::disk::Fs;
-use crate::ids::{Incarnation, Seq, StreamName, TopicName};
+use crate::ids::{DestinationName, Incarnation, Seq, StreamName, TopicName};
 use crate::kafka::{Observer, Producer, Window};
 use crate::metrics::Metrics;
 use crate::spool::Lane;
@@ -121,7 +121,10 @@ impl Delivery {
         let mut parts = parts;
         let router = router(&parts);
         let routes = parts.route_history.sum(&parts.routes, &parts.destination.name);
-        follow_routes(&mut parts, routes).map_err(io::Error::other)?;
+        let name = &parts.destination.name;
+        let journal = (parts.journal.as_mut(), parts.in_doubt.as_slice());
+        follow_routes(name, (&mut parts.positions, routes), &mut parts.store, journal)
+            .map_err(io::Error::other)?;
         let Parts { lane, destination, positions, metrics, .. } = parts;
         let names = Names {
             spool: lane.spool_id(),
@@ -239,23 +242,28 @@ impl Delivery {
 }
 
 /// Goes on by the routes as they are by now.
-fn follow_routes<F: Fs>(parts: &mut Parts<'_, F>, routes: u64) -> Result<(), RouteError> {
-    if !is_rerouted(&parts.positions, routes) {
+fn follow_routes<F: Fs>(
+    destination: &DestinationName,
+    (positions, routes): (&mut Positions, u64),
+    store: &mut Store<F>,
+    (journal, in_doubt): (Option<&mut Journal<F>>, &[Intent]),
+) -> Result<(), RouteError> {
+    if !is_rerouted(positions, routes) {
         return Ok(());
     }
     // What comes of it knows less of what has arrived, so the journal must not ask it.
-    parts.store.save(&parts.positions)?;
-    parts.store.sync()?;
-    if let Some(journal) = &mut parts.journal {
-        journal.begin(&parts.in_doubt)?;
+    store.save(positions)?;
+    store.sync()?;
+    if let Some(journal) = journal {
+        journal.begin(in_doubt)?;
     }
-    let topics: Vec<_> = parts.positions.sides.iter().map(|s| s.topic.as_str()).collect();
+    let topics: Vec<_> = positions.sides.iter().map(|s| s.topic.as_str()).collect();
     tracing::info!(
-        destination = %parts.destination.name,
+        %destination,
         topics = topics.join(", "),
         "routes have changed: what waits for these topics goes the new way"
     );
-    make_one(&mut parts.positions);
+    make_one(positions);
     Ok(())
 }
 
@@ -296,5 +304,53 @@ fn settings(destination: &Destination, incarnation: Incarnation) -> Settings {
         journal: false,
         renewed: false,
         limits: Limits::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::faulty::{Faulty, Syncs};
+    use crate::ids::{LaneName, SpoolId};
+    use crate::state::positions::{Restored, Side};
+    use std::path::Path;
+
+    #[test]
+    fn where_everybody_stood_is_durable_before_the_journal_forgets_it_for_other_routes() {
+        let (spool, name) = (SpoolId(7), DestinationName::new("home").unwrap());
+        let lane = LaneName::new("main").unwrap();
+        let side = Side {
+            topic: TopicName::new("t").unwrap(),
+            from: Seq(2),
+            position: Seq(3),
+            end: None,
+            waiting: 1,
+            since: 0,
+            dropped: false,
+            missing_for: 0,
+            streams: Vec::new(),
+        };
+        let apart = Positions { routes: 1, sides: vec![side], ..Positions::fresh(spool, Seq(9)) };
+        let store = |fs: &_, dir: &Path| Store::open(fs, dir, spool, &lane, &name).unwrap();
+        let journal = |fs: &_, dir: &Path| Journal::open(fs, dir, spool, &lane, &name).0;
+        let prepare = |dir: &Path| {
+            store(&Faulty::new(), dir);
+            let mut journal = journal(&Faulty::new(), dir);
+            journal.prepare().unwrap();
+            journal.begin([]).unwrap();
+        };
+        let followed = Syncs::made_by(prepare, |fs, dir| {
+            let (mut positions, mut store, mut journal) = (apart.clone(), store(fs, dir).0, journal(fs, dir));
+            let followed = follow_routes(&name, (&mut positions, 2), &mut store, (Some(&mut journal), &[]));
+            assert_eq!(positions.sides.is_empty(), followed.is_ok());
+            followed
+        });
+        // Positions and the journal; the names of both with those on the way.
+        assert_eq!(followed, Syncs::of(2, 3 + 3));
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path());
+        let (mut same, mut file) = (apart, store(&Faulty::new(), dir.path()).0);
+        follow_routes(&name, (&mut same, 1), &mut file, (None, &[])).unwrap();
+        assert_eq!((same.sides.len(), store(&Faulty::new(), dir.path()).1), (1, Restored::Nothing));
     }
 }

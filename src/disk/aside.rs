@@ -69,6 +69,16 @@ pub fn make_dir<F: Fs>(fs: &F, top: &Path, path: &Path) -> Result<(), DiskError>
     })
 }
 
+/// Makes durable what `directory` is called, and what is called anything in it, from `top` down. That a directory is there
+/// does not say so: a process that was killed, or a sync that failed, may have left it.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn sync_way<F: Fs>(fs: &F, top: &Path, directory: &Path) -> Result<(), DiskError> {
+    let mut way = directory.ancestors().take_while(|dir| dir.starts_with(top));
+    way.try_for_each(|dir| fs.sync_dir(dir).map_err(DiskError::io("sync", dir)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,7 @@ mod real;
 pub mod sim;
 mod slots;
 
-pub use aside::{is_in_the_way, make_dir, make_way, set_aside};
+pub use aside::{is_in_the_way, make_dir, make_way, set_aside, sync_way};
 pub use error::DiskError;
 pub use fs::{Entry, EntryKind, File, FileIdentity, Fs, Space};
 pub use insist::insist;

@@ -265,14 +265,20 @@ fn read_all<F: Fs>(file: &F::File) -> io::Result<Found> {
             Err(e) if is_rot(&e) => found.unreadable = true,
             read => drop(read?),
         }
-        nonzero |= slot.iter().any(|b| *b != 0);
-        if let Some((generation, value)) = decode(&slot) {
-            found.whole.push((index, generation, value.to_vec()));
+        match decode(&slot) {
+            Some((generation, value)) => found.whole.push((index, generation, value.to_vec())),
+            // Nobody asks where something is whole.
+            None => nonzero |= !is_blank(&slot),
         }
     }
     found.whole.sort_by_key(|(_, generation, _)| std::cmp::Reverse(*generation));
     found.damaged = (nonzero || found.unreadable) && found.whole.is_empty();
     Ok(found)
+}
+
+/// All bytes at once: this is much faster than to look for one that is not zero.
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |all, byte| all | byte) == 0
 }
 
 /// The newest whole value in the bytes of a file of slots: for tools that look on.

@@ -3,8 +3,8 @@
 //! Each takes bytes and panics when a promise is broken. The targets in `fuzz/fuzz_targets` call nothing else; what a
 //! fuzzer finds goes into `fuzz/seeds/<target>` and becomes a test beside the code that was wrong.
 //!
-//! [`segment`] and [`recovery`] are not handed a file: nearly all of their inputs would end at a checksum. They are
-//! handed instructions, and checksums are put right where damage is not the point.
+//! [`segment`], [`recovery`], [`journal`], [`letters`] and [`parked`] are not handed a file: nearly all of their inputs
+//! would end at a checksum. They are handed instructions, and checksums are put right where damage is not the point.
 
 #![allow(
     clippy::expect_used,
@@ -14,6 +14,9 @@
 )]
 
 mod decoders;
+mod journal;
+mod letters;
+mod parked;
 mod recovery;
 mod segment;
 mod slots;
@@ -25,6 +28,9 @@ use std::time::Duration;
 use crate::config::model::{Spool, SpoolCompression, Sync, WhenFull};
 
 pub use decoders::{block, config, event};
+pub use journal::journal;
+pub use letters::letters;
+pub use parked::parked;
 pub use recovery::recovery;
 pub use segment::segment;
 pub use slots::slots;

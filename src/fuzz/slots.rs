@@ -12,6 +12,8 @@ use crate::spool::stepped::{SteppedHost, SteppedLane};
 use crate::state::positions::{Positions, Restored, Store};
 
 const FILE: &str = "/slots";
+/// Room for positions; those of an agent have much more, which would only cost time.
+const ROOM: usize = 32 << 10;
 
 /// The bytes are a file of slots; then the value of a slot whose checksum holds, in a positions file and in `floor`.
 pub fn slots(bytes: &[u8]) {
@@ -57,8 +59,11 @@ fn positions(value: &[u8]) {
     let (data, spool) = (Path::new("/data"), SpoolId(7));
     let (lane, home) =
         (LaneName::new("main").expect("a name"), DestinationName::new("home").expect("a name"));
-    filled(&fs, &data.join("readers/main/home"), 512 << 10, value);
-    let open = || Store::open(&fs, data, spool, &lane, &home).expect("damage does not keep it from opening");
+    filled(&fs, &data.join("readers/main/home"), ROOM, value.get(..ROOM / 2).unwrap_or(value));
+    let open = || {
+        let opened = Store::open_sized(&fs, data, spool, &lane, &home, ROOM);
+        opened.expect("damage does not keep it from opening")
+    };
     let (mut store, found) = open();
     let found = match found {
         Restored::Positions(found) => *found,

@@ -48,6 +48,21 @@ fn seeds_of_slots_break_no_promise() {
     seeds("slots", 3, slots);
 }
 
+#[test]
+fn seeds_of_journal_break_no_promise() {
+    seeds("journal", 5, journal);
+}
+
+#[test]
+fn seeds_of_letters_break_no_promise() {
+    seeds("letters", 5, letters);
+}
+
+#[test]
+fn seeds_of_parked_break_no_promise() {
+    seeds("parked", 5, parked);
+}
+
 /// The negative control: a lane that is wrong on purpose is caught by the seeds as they are.
 #[test]
 fn seeds_of_recovery_catch_a_lane_that_is_wrong_on_purpose() {
@@ -122,4 +137,19 @@ fn mutated_seeds_of_recovery_break_no_promise() {
 #[test]
 fn mutated_seeds_of_slots_break_no_promise() {
     mutations("slots", 100, slots);
+}
+
+#[test]
+fn mutated_seeds_of_journal_break_no_promise() {
+    mutations("journal", 500, journal);
+}
+
+#[test]
+fn mutated_seeds_of_letters_break_no_promise() {
+    mutations("letters", 300, letters);
+}
+
+#[test]
+fn mutated_seeds_of_parked_break_no_promise() {
+    mutations("parked", 500, parked);
 }

@@ -200,3 +200,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_an_entry_that_goes_to_a_topic_is_one_that_it_has() {
+    let mut tracker = Tracker::new(Seq(1));
+    tracker.push(entry(1, 2, "a"));
+    tracker.push(entry(3, 2, "stuck"));
+    assert_eq!([1, 2, 3, 5].map(|block| tracker.has(Seq(block))), [true, true, true, false]);
+    tracker.hand_over(&topic("stuck"), Seq(3));
+    assert_eq!([1, 3].map(|block| tracker.has(Seq(block))), [true, false]);
+}

@@ -13,6 +13,7 @@ mod model;
 mod room;
 mod salvage;
 mod sim;
+mod start;
 mod stepped;
 mod syncs;
 

@@ -98,11 +98,31 @@ fn a_segment_whose_last_sync_fails_is_not_followed_by_another_of_the_same_run() 
     let mut lane = site.lane(&settings);
     (0..4).for_each(|_| assert_eq!(send(&mut lane, &[("a", 5000)]), 1));
     while lane.tidy() {}
-    let created = site.fs.count(Op::Create);
+    let (created, run) = (site.fs.count(Op::Create), lane.lane().run());
     site.fs.fail_next(Op::SyncData, 1);
     while lane.lane().status().failing.is_none() {
         send(&mut lane, &[("a", 5000)]);
     }
     assert_eq!((site.fs.count(Op::Create), lane.lane().status().segments), (created, 0));
+    site.host.advance(Duration::from_secs(1));
+    lane.turn();
+    assert!(lane.lane().status().failing.is_none() && lane.lane().run() != run);
+    lane.close();
+}
+
+#[test]
+fn the_mark_of_an_idle_lane_is_synced_and_that_it_can_not_be_is_believed() {
+    let site = Site::new();
+    let mut lane = site.lane(&plain());
+    for fails in [false, true] {
+        assert_eq!(send(&mut lane, &[("a", 10)]), 1);
+        let counts = || (site.fs.count(Op::Write), site.fs.count(Op::SyncData));
+        let before = counts();
+        site.fs.fail_next(Op::SyncData, fails.into());
+        site.host.advance(Duration::from_millis(250));
+        lane.turn();
+        assert_eq!(counts(), (before.0 + 1, before.1 + 1));
+        assert_eq!(lane.lane().status().failing.is_some(), fails);
+    }
     lane.close();
 }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use super::codec;
 use super::intent::Intent;
-use crate::disk::{DiskError, File, Fs, insist, is_in_the_way, make_dir, make_way, set_aside};
+use crate::disk::{DiskError, File, Fs, insist, is_in_the_way, make_dir, make_way, set_aside, sync_way};
 use crate::ids::{DestinationName, LaneName, SpoolId};
 
 const MAGIC: &[u8; 4] = b"SWJL";
@@ -71,6 +71,8 @@ pub struct Journal<F: Fs> {
     /// The file of the newest generation: 0 or 1.
     newest: usize,
     generation: u64,
+    /// Files that hold something that can't be read: groups of a generation whose number may be given again.
+    unreadable: [bool; 2],
     /// The newest generation's file, and where the next group goes. `None`: nothing may be appended.
     open: Option<(F::File, usize)>,
     buffer: Vec<u8>,
@@ -95,7 +97,8 @@ impl<F: Fs> Journal<F> {
         Self::open_sized(fs, data_dir, spool, lane, destination, CAPACITY)
     }
 
-    pub(super) fn open_sized(
+    /// With so many bytes in each of its files.
+    pub(crate) fn open_sized(
         fs: &F,
         data_dir: &Path,
         spool: SpoolId,
@@ -113,6 +116,7 @@ impl<F: Fs> Journal<F> {
             capacity,
             newest: 0,
             generation: 0,
+            unreadable: [false; 2],
             open: None,
             buffer: Vec::new(),
         };
@@ -165,7 +169,10 @@ impl<F: Fs> Journal<F> {
                     found.intents = one.intents;
                 }
                 Some(_) => {}
-                None => found.damaged |= !blank,
+                None => {
+                    found.damaged |= !blank;
+                    self.unreadable.iter_mut().skip(index).take(1).for_each(|it| *it = !blank);
+                }
             }
         }
         // A generation that a kill or a power cut left half written is no damage, neither beside a whole one nor when it
@@ -180,7 +187,8 @@ impl<F: Fs> Journal<F> {
     /// cover the rest have been synced.
     ///
     /// # Errors
-    /// [`JournalError::TooLarge`], or when the disk refuses; then what was durable before still is.
+    /// [`JournalError::TooLarge`], or when the disk refuses; then what was durable before still is, and nothing can be
+    /// appended until a generation has begun.
     pub fn begin<'a>(&mut self, intents: impl IntoIterator<Item = &'a Intent>) -> Result<(), JournalError> {
         let generation = self.generation + 1;
         let mut bytes = vec![0; HEADER];
@@ -191,6 +199,9 @@ impl<F: Fs> Journal<F> {
         seal_header(&mut bytes, self.spool, generation);
         let other = 1 - self.newest;
         let Some(path) = self.paths.get(other).cloned() else { return Err(JournalError::Full) };
+        // If this fails, the new generation may stand there all the same: what went to the old one would be overlooked.
+        self.open = None;
+        self.clear_unreadable()?;
         let file = self.ready(&path)?;
         file.write_at(&bytes, 0).map_err(DiskError::io("write", &path))?;
         file.sync_data().map_err(DiskError::io("sync", &path))?;
@@ -227,13 +238,22 @@ impl<F: Fs> Journal<F> {
 }
 
 impl<F: Fs> Journal<F> {
-    /// The directories down to `path`, and the names in them. That they are there does not say that they are durable: a
-    /// process that was killed, or a sync that failed, may have left them so.
+    /// The directories down to `path`, and the names in them.
     fn make_way_to(&self, path: &Path) -> Result<(), DiskError> {
         let Some(directory) = path.parent() else { return Ok(()) };
         make_dir(&self.fs, &self.data_dir, directory)?;
-        let below = directory.ancestors().take_while(|dir| dir.starts_with(&self.data_dir));
-        below.into_iter().try_for_each(|dir| self.fs.sync_dir(dir).map_err(DiskError::io("sync", dir)))
+        sync_way(&self.fs, &self.data_dir, directory)
+    }
+
+    /// What can't be read is gone before its generation's number is given again, or it would count as said under that.
+    fn clear_unreadable(&mut self) -> Result<(), DiskError> {
+        for (path, _) in self.paths.iter().zip(self.unreadable).filter(|(_, unreadable)| *unreadable) {
+            let file = self.ready(path)?;
+            file.write_at(&vec![0; self.capacity], 0).map_err(DiskError::io("write", path))?;
+            file.sync_data().map_err(DiskError::io("sync", path))?;
+        }
+        self.unreadable = [false; 2];
+        Ok(())
     }
 
     /// The file at `path`, written out to its full size.
@@ -282,6 +302,7 @@ impl Generation {
             return None;
         }
         let number = u64::from_le_bytes(*number);
+        (number < u64::MAX).then_some(())?;
         let mut intents = codec::take_all(snapshot)?;
         let mut at = HEADER + snapshot.len();
         let mut groups = groups;

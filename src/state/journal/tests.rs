@@ -342,3 +342,36 @@ fn without_producer_ids_a_window_is_told_from_the_one_before_it_by_its_events() 
         [Partial { settled: Bits::from_words(2, [0b01]), ..Partial::new(Seq(10), 2) }]
     );
 }
+
+#[test]
+fn windows_behind_a_header_that_can_not_be_read_are_not_those_of_the_generation_that_gets_its_number() {
+    let fs = disk();
+    let (mut journal, _) = open(&fs);
+    journal.begin([]).unwrap();
+    journal.append([&intent(0, 1, &[true])]).unwrap();
+    let path = Path::new("/data/journal/main/home.1");
+    let mut bytes = fs.world().read(path).unwrap();
+    bytes[12] ^= 1;
+    fs.tamper(|world| world.rot(path, bytes)).unwrap();
+    let (mut journal, found) = open(&fs);
+    assert_eq!(found.intents, []);
+    journal.begin([]).unwrap();
+    assert_eq!(open(&fs).1, Found::default());
+}
+
+#[test]
+fn nothing_is_appended_to_a_generation_beside_which_another_may_stand_already() {
+    let fs = disk();
+    let (mut journal, _) = open(&fs);
+    journal.prepare().unwrap();
+    journal.begin([]).unwrap();
+    // Its last call is the sync of what it wrote.
+    let before = fs.calls();
+    journal.begin([]).unwrap();
+    let at = 2 * fs.calls() - before - 1;
+    fs.break_at(Fault { at, errno: Errno::IO, lasting: Lasting::Once });
+    assert!(matches!(journal.begin([]), Err(JournalError::Disk(_))));
+    assert!(matches!(journal.append([&intent(0, 1, &[true])]), Err(JournalError::Full)));
+    journal.begin([&intent(0, 1, &[true])]).unwrap();
+    assert_eq!(open(&fs).1.intents.len(), 1);
+}

@@ -15,6 +15,8 @@ pub(super) const MAGIC: &[u8; 4] = b"SWDL";
 /// Bytes before the letter.
 pub(super) const HEADER: usize = 32;
 const VERSION: u16 = 1;
+/// No letter has a number beyond.
+pub(super) const LAST: u64 = 1 << 62;
 /// Words beyond this are cut off.
 const MAX_MESSAGE: usize = 1000;
 
@@ -74,7 +76,7 @@ pub(super) fn take(bytes: &[u8], spool: SpoolId) -> Option<(Stored, usize)> {
     let _reserved: [u8; 2] = array(&mut rest)?;
     let owner = u64::from_le_bytes(array(&mut rest)?);
     let id = u64::from_le_bytes(array(&mut rest)?);
-    let ours = version == VERSION && owner == spool.0 && id > 0;
+    let ours = version == VERSION && owner == spool.0 && (1..=LAST).contains(&id);
     let letter = ours.then(|| take_letter(rest)).flatten()?;
     Some((Stored { id, letter }, HEADER + length))
 }

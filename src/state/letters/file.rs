@@ -36,6 +36,7 @@ pub(super) fn list<F: Fs>(fs: &F, directory: &Path) -> Result<Vec<Known>, DiskEr
     let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
     let known = files.filter_map(|entry| {
         let first = entry.name.strip_suffix(SUFFIX)?.parse().ok()?;
+        (first <= codec::LAST).then_some(())?;
         Some(Known { path: directory.join(&entry.name), first })
     });
     let mut known: Vec<_> = known.collect();

@@ -69,6 +69,8 @@ struct Inner<F: Fs> {
     data_dir: PathBuf,
     directory: PathBuf,
     settings: Settings,
+    /// Bytes reserved at a time.
+    file_size: u64,
     /// Files of earlier processes, and finished ones.
     files: Vec<Known>,
     /// Bytes in them.
@@ -99,9 +101,21 @@ impl<F: Fs> Letters<F> {
         settings: Settings,
         at_least: u64,
     ) -> Result<Self, DiskError> {
+        Self::open_sized(fs, data_dir, spool, settings, at_least, (settings.file_size(), MARKS))
+    }
+
+    /// With so many bytes in a file, and so much room for the marks.
+    pub(crate) fn open_sized(
+        fs: &F,
+        data_dir: &Path,
+        spool: SpoolId,
+        settings: Settings,
+        at_least: u64,
+        (file_size, room): (u64, usize),
+    ) -> Result<Self, DiskError> {
         let directory = directory(data_dir);
         make_dir(fs, data_dir, &directory)?;
-        let (slots, value) = Slots::open(fs, &directory.join("marks"), MARKS)?;
+        let (slots, value) = Slots::open(fs, &directory.join("marks"), room)?;
         let marks = value.and_then(|value| Marks::decode(&value, spool)).unwrap_or_default();
         let files = file::list(fs, &directory)?;
         let mut inner = Inner {
@@ -110,10 +124,11 @@ impl<F: Fs> Letters<F> {
             data_dir: data_dir.to_owned(),
             directory,
             settings,
+            file_size,
             bytes: 0,
             active: None,
             spare: None,
-            next: marks.next.max(at_least).max(1),
+            next: marks.next.max(at_least).clamp(1, codec::LAST),
             marks,
             slots: Some(slots),
             files,
@@ -299,7 +314,7 @@ impl<F: Fs> Inner<F> {
     fn reserve(&mut self) -> Result<(), DiskError> {
         if self.spare.is_none() {
             make_dir(&self.fs, &self.data_dir, &self.directory)?;
-            self.spare = Some(file::reserve(&self.fs, &self.directory, self.settings.file_size())?);
+            self.spare = Some(file::reserve(&self.fs, &self.directory, self.file_size)?);
         }
         Ok(())
     }
@@ -314,8 +329,7 @@ impl<F: Fs> Inner<F> {
         if used + bytes.len() as u64 > self.settings.max_size {
             return Err(LettersError::Full { max_size: self.settings.max_size });
         }
-        let room = self.settings.file_size();
-        if self.active.as_ref().is_some_and(|a| a.at + bytes.len() as u64 > room) {
+        if self.active.as_ref().is_some_and(|a| a.at + bytes.len() as u64 > self.file_size) {
             self.leave_active();
         }
         if self.active.is_none() {
@@ -334,6 +348,8 @@ impl<F: Fs> Inner<F> {
     fn begin(&mut self) -> Result<Active<F>, DiskError> {
         self.reserve()?;
         let path = file::name_spare(&self.fs, &self.directory, self.next)?;
+        // The directory may have been made by a process that was killed before its name was durable.
+        self.fs.sync_dir(&self.data_dir).map_err(DiskError::io("sync", &self.data_dir))?;
         let known = Known { path, first: self.next };
         let Some(file) = self.spare.take() else {
             let file = self.fs.open(&known.path).map_err(DiskError::io("open", &known.path))?;
@@ -347,7 +363,7 @@ impl<F: Fs> Inner<F> {
 
     fn leave_active(&mut self) {
         let Some(active) = self.active.take() else { return };
-        self.bytes += self.settings.file_size();
+        self.bytes += self.file_size;
         self.shorten(&active.known.path, active.at);
         self.files.push(active.known);
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::codec::{self, About, Parked};
 use super::reader::ParkReader;
-use crate::disk::{DiskError, EntryKind, File, Fs, insist, make_way};
+use crate::disk::{DiskError, EntryKind, File, Fs, insist, make_way, sync_way};
 use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SeqRange, SpoolId, TopicName};
 
 const SUFFIX: &str = ".parked";
@@ -224,14 +224,14 @@ impl<F: Fs> Park<F> {
         file.sync_data().map_err(DiskError::io("sync", &new))?;
         let path = directory.join(format!("{:020}-{:020}{SUFFIX}", covers.first.0, covers.end.0));
         fs.rename(&new, &path).map_err(DiskError::io("rename", &new))?;
-        if let Err(e) = fs.sync_dir(directory) {
+        if let Err(e) = sync_way(fs, &self.data_dir, directory) {
             // Nobody hears of it, so it would take room that is not counted; unless it took the place of one that counts.
             let counts =
                 self.files().topics.values().flat_map(BTreeMap::values).any(|piece| piece.path == path);
             if !counts {
                 let _gone = insist(|| fs.remove(&path));
             }
-            return Err(DiskError::io("sync", directory)(e));
+            return Err(e);
         }
         Ok(path)
     }
@@ -321,13 +321,41 @@ pub(super) fn pieces<F: Fs>(fs: &F, directory: &Path) -> Result<BTreeMap<Seq, Pi
             tracing::error!(path = %path.display(), %error, "parked events can't be read");
             0
         });
-        pieces.insert(covers.first, Piece { path, covers, bytes });
+        put(&mut pieces, Piece { path, covers, bytes });
     }
     Ok(pieces)
+}
+
+/// Of two that begin at the same number the one that reaches further counts: the other is of a time when keeping it
+/// failed at last, so that it was not said to be there.
+fn put(pieces: &mut BTreeMap<Seq, Piece>, piece: Piece) {
+    let first = piece.covers.first;
+    if pieces.get(&first).is_none_or(|other| other.covers.end < piece.covers.end) {
+        pieces.insert(first, piece);
+    }
 }
 
 fn covers(name: &str) -> Option<SeqRange> {
     let (from, upto) = name.strip_suffix(SUFFIX)?.split_once('-')?;
     let (from, upto) = (from.parse().ok()?, upto.parse().ok()?);
     (from < upto).then(|| SeqRange::new(Seq(from), Seq(upto)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_files_that_begin_together_the_one_that_reaches_further_counts_however_they_are_listed() {
+        let piece = |end: u64| Piece {
+            path: end.to_string().into(),
+            covers: SeqRange::new(Seq(1), Seq(end)),
+            bytes: 5,
+        };
+        for order in [[20, 30], [30, 20]] {
+            let mut pieces = BTreeMap::new();
+            order.into_iter().for_each(|end| put(&mut pieces, piece(end)));
+            assert_eq!(pieces.into_values().collect::<Vec<_>>(), [piece(30)]);
+        }
+    }
 }

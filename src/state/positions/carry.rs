@@ -150,4 +150,14 @@ mod tests {
         let Carried::AsItWas(carried) = carry(SPOOL, &restored, &restored, lane(1, 10)) else { panic!() };
         assert_eq!((carried.partial, carried.tallies.len()), (positions.partial, 0));
     }
+
+    #[test]
+    fn counters_and_tallies_are_those_of_the_log_that_is_left_behind() {
+        let mut before = crate::state::positions::codec::sample();
+        assert!(!before.counters.is_empty() && !before.tallies.is_empty());
+        before.partial.clear();
+        let left = stripped(&before);
+        assert!(left.counters.is_empty() && left.tallies.is_empty());
+        assert_eq!(left.position, before.position);
+    }
 }

@@ -453,4 +453,19 @@ mod tests {
             let _ = decode(&bytes);
         }
     }
+
+    #[test]
+    fn a_record_of_the_first_version_is_read_too() {
+        let mut bytes = 1u16.to_le_bytes().to_vec();
+        put(&mut bytes, [7, 3, 900, 5, 1, 2, 3, 4, 1]);
+        put_text(&mut bytes, "orders");
+        put(&mut bytes, [30, 40, 0, 9, 77, 1]);
+        // No tallies, counters or blocks that are settled in part.
+        put(&mut bytes, [0, 0, 0]);
+        let side = Side { missing_for: 0, streams: Vec::new(), ..full().sides[0].clone() };
+        let (position, totals) = (Seq(900), full().totals);
+        let expected =
+            Positions { position, totals, sides: vec![side], ..Positions::fresh(SpoolId(7), Seq(3)) };
+        assert_eq!(decode(&bytes), Ok(expected));
+    }
 }

@@ -180,4 +180,15 @@ mod tests {
         assert_eq!(needs(&Restored::Positions(Box::new(positions)), (Seq(5), Seq(1000))), needed);
         assert_eq!(needs(&Restored::Nothing, (Seq(5), Seq(9))), (Seq(5), 4));
     }
+
+    #[test]
+    fn a_directory_that_may_not_be_listed_is_an_error_and_not_one_without_files() {
+        use crate::disk::sim::{Fault, Lasting, SimFs};
+        let fs = SimFs::default();
+        crate::disk::make_dir(&fs, Path::new("/data"), &directory(Path::new("/data"), &lane())).unwrap();
+        let errno = rustix::io::Errno::ACCESS;
+        fs.break_at(Fault { at: fs.calls(), errno, lasting: Lasting::Once });
+        let refused = look(&fs, Path::new("/data"), SPOOL, &lane()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    }
 }

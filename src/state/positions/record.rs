@@ -367,4 +367,31 @@ mod tests {
         assert_eq!(positions.pending(Seq(21)), 6);
         assert_eq!(positions.pending(Seq(5)), 0);
     }
+
+    #[test]
+    fn of_what_side_readers_had_a_block_is_settled_by_its_own_stream_and_all_others_by_the_main_reader() {
+        let stream = |name: &str| StreamName::new(name).unwrap();
+        let own = PassedStream { stream: stream("s"), from: Seq(10), below: Seq(15) };
+        let passed = Passed { below: Seq(20), streams: vec![own], waiting: 0, dropped: false };
+        let is_settled = |name, first| passed.is_settled(&stream(name), Seq(first));
+        assert_eq!([9, 10, 14, 15, 19].map(|first| is_settled("s", first)), [true, true, true, false, false]);
+        assert_eq!([9, 15, 19, 20].map(|first| is_settled("other", first)), [true, true, true, false]);
+        assert_eq!(passed.end(), Seq(20));
+        let ahead = PassedStream { stream: stream("s"), from: Seq(10), below: Seq(25) };
+        assert_eq!(Passed { streams: vec![ahead], ..passed }.end(), Seq(25));
+    }
+
+    #[test]
+    fn a_letter_that_is_taken_back_comes_off_what_it_was_counted_as() {
+        let mut totals = Totals { dead_lettered: 1, lost: 1, dropped: 1, delivered: 7, filtered: 7 };
+        let counts = |t: &Totals| [t.dead_lettered, t.lost, t.dropped];
+        for expected in [[0, 1, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]] {
+            totals.take_back_letter();
+            assert_eq!(counts(&totals), expected);
+        }
+        assert_eq!((totals.delivered, totals.filtered), (7, 7));
+        let mut many = Totals { dead_lettered: 3, ..Totals::default() };
+        many.take_back_letter();
+        assert_eq!(many.dead_lettered, 2);
+    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::Positions;
 use super::{DecodeError, codec};
-use crate::disk::{DiskError, Fs, Slots, make_dir};
+use crate::disk::{DiskError, Fs, Slots, make_dir, sync_way};
 use crate::ids::{DestinationName, LaneName, SpoolId};
 
 /// Room for a record: a thousand stuck topics with the longest names, some thousand partitions, and what is
@@ -57,6 +57,10 @@ pub fn leave_room(positions: &Positions) -> bool {
 
 /// Reads and writes one positions file.
 pub struct Store<F: Fs> {
+    fs: F,
+    data_dir: PathBuf,
+    /// The directory above the lane's, until its name and what is in it are durable.
+    above: Option<PathBuf>,
     slots: Slots<F>,
 }
 
@@ -78,15 +82,28 @@ impl<F: Fs> Store<F> {
         lane: &LaneName,
         destination: &DestinationName,
     ) -> Result<(Self, Restored), StoreError> {
+        Self::open_sized(fs, data_dir, spool, lane, destination, CAPACITY)
+    }
+
+    /// With room for so many bytes.
+    pub(crate) fn open_sized(
+        fs: &F,
+        data_dir: &Path,
+        spool: SpoolId,
+        lane: &LaneName,
+        destination: &DestinationName,
+        capacity: usize,
+    ) -> Result<(Self, Restored), StoreError> {
         let directory = directory(data_dir, lane);
         make_dir(fs, data_dir, &directory)?;
-        let (slots, value) = Slots::open(fs, &directory.join(destination.as_str()), CAPACITY)?;
+        let (slots, value) = Slots::open(fs, &directory.join(destination.as_str()), capacity)?;
         let restored = match value {
             None if slots.damaged() => Restored::Unusable(Unusable::Damaged),
             None => Restored::Nothing,
             Some(bytes) => read(&bytes, spool),
         };
-        Ok((Self { slots }, restored))
+        let above = directory.parent().map(Path::to_owned);
+        Ok((Self { fs: fs.clone(), data_dir: data_dir.to_owned(), above, slots }, restored))
     }
 
     /// Writes `positions`. Survives the death of this process; a power cut only after [`Store::sync`]. What
@@ -103,6 +120,10 @@ impl<F: Fs> Store<F> {
     /// # Errors
     /// When the disk refuses.
     pub fn sync(&mut self) -> Result<(), StoreError> {
+        if let Some(above) = &self.above {
+            sync_way(&self.fs, &self.data_dir, above)?;
+            self.above = None;
+        }
         Ok(self.slots.sync()?)
     }
 }
@@ -113,5 +134,24 @@ pub(super) fn read(bytes: &[u8], spool: SpoolId) -> Restored {
         Ok(positions) if positions.spool == spool => Restored::Positions(Box::new(positions)),
         Ok(positions) => Restored::Unusable(Unusable::Foreign(positions.spool)),
         Err(e) => Restored::Unusable(Unusable::Content(e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealFs;
+
+    #[test]
+    fn a_file_that_was_never_written_and_one_that_is_damaged_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+        let open = || Store::open(&RealFs, dir.path(), SpoolId(7), &lane, &home).unwrap().1;
+        assert_eq!([open(), open()], [Restored::Nothing, Restored::Nothing]);
+        let path = directory(dir.path(), &lane).join("home");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[100] = 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(open(), Restored::Unusable(Unusable::Damaged));
     }
 }

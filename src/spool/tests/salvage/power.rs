@@ -100,6 +100,11 @@ fn whatever_call_fails_the_salvage_says_so_or_is_whole() {
             let done = attempt(&broken);
             broken.repair();
             let complete = none_or_all(&broken, &expected);
+            if done.is_ok() {
+                let after = SimFs::of(broken.world().after_power_cut(&[]));
+                let durable = dump_on(&after, Path::new(NEW)) == dump_on(&broken, Path::new(NEW));
+                assert!(durable, "{errno:?} at {at}: done, and not durable");
+            }
             match done {
                 Err(_) => told += 1,
                 // What could not be read once may count as lost, and is then said to be.

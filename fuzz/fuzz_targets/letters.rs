@@ -1,0 +1,4 @@
+//! Dead letters, kept, damaged and read again. See `src/fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| spoolway::fuzz::letters(bytes));

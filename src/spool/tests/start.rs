@@ -1,0 +1,138 @@
+//! What a lane and a data directory find when they are opened.
+
+use super::*;
+use crate::disk::sim::{Fault, Lasting, SimFs};
+use crate::ids::{SegmentId, SpoolId};
+use crate::spool::candidates::{Candidate, candidates, start_of};
+use crate::spool::recover::Access;
+use crate::spool::walk::Identity;
+use rustix::io::Errno;
+
+const DIR: &str = "/data/lanes/main";
+const SPOOL: SpoolId = SpoolId(5);
+
+fn found(fs: &SimFs, access: Access) -> Result<Vec<Candidate>, OpenError> {
+    let identity = Identity { spool: SPOOL, lane: lane_name(), segment: SegmentId(0) };
+    candidates(fs, Path::new(DIR), &identity, access, &mut SegmentId(0))
+}
+
+/// A disk with files that have segments' names.
+fn disk(files: &[(u64, Vec<u8>)]) -> SimFs {
+    let fs = SimFs::default();
+    fs.create_dir(Path::new(DIR)).unwrap();
+    for (id, bytes) in files {
+        let path = Path::new(DIR).join(names::segment(SegmentId(*id)));
+        fs.tamper(|world| world.rot(&path, bytes.clone())).unwrap();
+    }
+    fs
+}
+
+fn header(spool: SpoolId, lane: &str) -> Vec<u8> {
+    crate::spool::format::SegmentHeader {
+        incompat: 0,
+        spool,
+        run: crate::ids::RunId(7),
+        segment: SegmentId(1),
+        base: Seq(3),
+        created: 0,
+        predecessor: crate::spool::format::Predecessor::NONE,
+        lane: lane.to_owned(),
+    }
+    .encode_area()
+}
+
+fn fails(fs: &SimFs, at: u64, errno: Errno) {
+    fs.break_at(Fault { at: fs.calls() + at, errno, lasting: Lasting::UntilRepaired });
+}
+
+#[test]
+fn a_directory_that_is_not_there_has_no_segments_and_one_that_can_not_be_listed_is_an_error() {
+    assert!(found(&SimFs::default(), Access::Owner).unwrap().is_empty());
+    let fs = disk(&[(1, header(SPOOL, "main"))]);
+    assert_eq!(found(&fs, Access::Owner).unwrap().len(), 1);
+    fails(&fs, 0, Errno::ACCESS);
+    found(&fs, Access::Owner).unwrap_err();
+}
+
+#[test]
+fn a_segment_that_can_not_be_opened_is_left_alone_only_where_its_bytes_are_gone() {
+    for (access, errno, left) in [
+        (Access::Owner, Errno::IO, Some(0)),
+        (Access::Visitor, Errno::IO, Some(0)),
+        (Access::Owner, Errno::ACCESS, None),
+        (Access::Visitor, Errno::ACCESS, None),
+        // Deleted by the agent while somebody looked on; from the agent itself nobody takes them.
+        (Access::Visitor, Errno::NOENT, Some(0)),
+        (Access::Owner, Errno::NOENT, None),
+    ] {
+        let fs = disk(&[(1, header(SPOOL, "main"))]);
+        fails(&fs, 1, errno);
+        assert_eq!(found(&fs, access).ok().map(|found| found.len()), left, "{access:?} {errno}");
+    }
+}
+
+#[test]
+fn a_segment_of_another_spool_or_lane_is_none_of_ours_and_its_header_names_it() {
+    for (spool, lane, ours) in [(SPOOL, "main", 1), (SpoolId(6), "main", 0), (SPOOL, "other", 0)] {
+        assert_eq!(found(&disk(&[(1, header(spool, lane))]), Access::Owner).unwrap().len(), ours, "{lane}");
+    }
+    let named = |id| found(&disk(&[(id, header(SPOOL, "main"))]), Access::Owner).unwrap().remove(0);
+    assert_eq!((named(1).id, named(1).name_fits), (SegmentId(1), true));
+    assert_eq!((named(4).id, named(4).name_fits), (SegmentId(1), false));
+}
+
+#[test]
+fn a_start_is_blank_only_if_it_can_be_read_and_all_of_it_is_zero() {
+    let start = |bytes: Vec<u8>, unreadable: bool| {
+        let fs = disk(&[(1, bytes)]);
+        let file = fs.open_read(&Path::new(DIR).join(names::segment(SegmentId(1)))).unwrap();
+        if unreadable {
+            fails(&fs, 0, Errno::IO);
+        }
+        start_of(&file).blank
+    };
+    assert!(start(vec![0; 20_000], false) && start(Vec::new(), false));
+    assert!(!start(vec![9; 20_000], false) && !start(vec![0; 20_000], true));
+    let mut late = vec![0; 20_000];
+    late[5000] = 1;
+    assert!(!start(late, false));
+}
+
+#[test]
+fn a_directory_that_was_put_back_goes_on_under_another_incarnation() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = DataDir::open(crate::disk::RealFs, dir.path()).unwrap().life();
+    let data = DataDir::open(crate::disk::RealFs, dir.path()).unwrap();
+    assert!(!data.is_renewed() && data.life() == before);
+    data.note_rolled_back().unwrap();
+    assert!(data.is_renewed() && data.life().incarnation != before.incarnation);
+    let life = data.life();
+    drop(data);
+    assert_eq!(DataDir::open(crate::disk::RealFs, dir.path()).unwrap().life(), life);
+}
+
+/// With a file system that says how much is free, asked at most once a second unless blocks are to be reserved.
+#[test]
+fn how_full_the_file_system_is_is_asked_again_after_a_second_and_before_blocks_are_reserved() {
+    use super::stepped::{Site, plain, send};
+    use crate::disk::Space;
+    let settings = Spool { reserve: 1 << 20, ..plain() };
+    let low = Some(Space { available: 100, total: 1 << 40 });
+    let site = Site::new();
+    site.fs.set_space(Some(Space { available: 1 << 30, total: 1 << 40 }));
+    let mut lane = site.lane(&settings);
+    assert_eq!(send(&mut lane, &[("a", 10)]), 1);
+    site.fs.set_space(low);
+    assert_eq!(send(&mut lane, &[("a", 10)]), 1, "it was asked just now");
+    site.host.advance(Duration::from_secs(1));
+    assert_eq!(send(&mut lane, &[("a", 10)]), 0);
+    let other = Site::new();
+    other.fs.set_space(Some(Space { available: 1 << 30, total: 1 << 40 }));
+    let mut reserving = other.lane(&settings);
+    assert_eq!(send(&mut reserving, &[("a", 10)]), 1);
+    other.fs.set_space(low);
+    let sent = (0..10).map(|_| send(&mut reserving, &[("a", 10_000)])).sum::<usize>();
+    assert!(sent < 5, "{sent} without a look");
+    lane.close();
+    reserving.close();
+}
