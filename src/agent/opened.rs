@@ -141,7 +141,7 @@ impl<F: Fs> Opened<F> {
     }
 
     /// What is known of it though it is not configured any more: where it stood, and what it has not settled yet.
-    pub(super) fn as_stranger(&self, data: &DataDir, lane: &Lane) -> (Positions, Vec<Intent>) {
+    pub(super) fn as_stranger(&self, data: &DataDir<F>, lane: &Lane<F>) -> (Positions, Vec<Intent>) {
         match &self.restored {
             Restored::Positions(positions) if !self.is_ahead_of(lane) => {
                 let mut positions = (**positions).clone();

@@ -135,7 +135,8 @@ fn a_letter_is_durable_with_its_file_and_so_is_what_became_of_it() {
     assert_eq!(appended, Syncs { passed_over: spare, ..Syncs::of(2, 3) });
     let with_letters = |dir: &Path| {
         let letters = Letters::open(&RealFs, dir, SPOOL, settings(), 0).unwrap();
-        letters.append(&[letter(), letter()]).unwrap();
+        let event = Event::of_value(b"v");
+        letters.append(&[letter(1, &event), letter(2, &event)]).unwrap();
     };
     let taken = Syncs::made_by(with_letters, |fs, dir| open(fs, dir).take(&[1]));
     // That the room behind the last letter is given back, a file that is removed may come back: both do no harm.

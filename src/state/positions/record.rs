@@ -372,7 +372,15 @@ mod tests {
     fn of_what_side_readers_had_a_block_is_settled_by_its_own_stream_and_all_others_by_the_main_reader() {
         let stream = |name: &str| StreamName::new(name).unwrap();
         let own = PassedStream { stream: stream("s"), from: Seq(10), below: Seq(15) };
-        let passed = Passed { below: Seq(20), streams: vec![own], waiting: 0, dropped: false };
+        let passed = Passed {
+            below: Seq(20),
+            streams: vec![own],
+            waiting: 0,
+            dropped: false,
+            older: false,
+            ahead: 0,
+            change: 0,
+        };
         let is_settled = |name, first| passed.is_settled(&stream(name), Seq(first));
         assert_eq!([9, 10, 14, 15, 19].map(|first| is_settled("s", first)), [true, true, true, false, false]);
         assert_eq!([9, 15, 19, 20].map(|first| is_settled("other", first)), [true, true, true, false]);
