@@ -90,8 +90,7 @@ impl<F: Fs> Opened<F> {
             self.store.sync()?;
         }
         // Where the positions begin anew, everything is to be sent, whatever was known before.
-        let goes_on = matches!(self.restored, Restored::Positions(_)) && !self.is_ahead_of(lane);
-        let usable = destination.delivery == config::Delivery::ExactlyOnce && goes_on;
+        let usable = destination.delivery == config::Delivery::ExactlyOnce && self.goes_on(lane);
         let intents = if usable { self.intents.clone() } else { Vec::new() };
         let in_doubt = journal::fold(&mut positions, intents);
         if data.is_renewed() {
@@ -150,6 +149,11 @@ impl<F: Fs> Opened<F> {
             }
             _ => (Positions::fresh(data.spool_id(), self.first_in(lane)), Vec::new()),
         }
+    }
+
+    /// Whether it goes on from where its positions file says.
+    pub(super) fn goes_on(&self, lane: &Lane<F>) -> bool {
+        matches!(self.restored, Restored::Positions(_)) && !self.is_ahead_of(lane)
     }
 
     /// Whether some of its events stand outside the lane.

@@ -34,7 +34,8 @@ pub(super) fn follow_routes(
             history.rename(old, &destination.name);
         }
     }
-    lanes.iter_mut().for_each(|lane| lane.forget_unknown(&history));
+    lanes.iter().for_each(|lane| lane.readers.iter().for_each(|r| history.count_from(r.positions.known())));
+    lanes.iter_mut().for_each(|lane| lane.forget_unknown(data, &history));
     // What a kill left unfinished is ended by the routes it was begun with.
     hand_on(&mut file, &mut history, lanes)?;
     let is_past = |lane: &LaneName, until| lanes.iter().all(|r| r.is_past(None, lane, until));
@@ -77,9 +78,21 @@ fn hand_on(
 impl Readied<'_> {
     /// Where it is not known any more what was taken over, because the routes as they were are lost, everything from the
     /// positions on is sent again.
-    fn forget_unknown(&mut self, history: &RouteHistory) {
+    /// Where the positions are older than what was taken over, they would pass over it: everything is sent again.
+    fn forget_unknown(&mut self, data: &DataDir, history: &RouteHistory) {
         for reader in &mut self.readers {
             let positions = &mut reader.positions;
+            let taken = history.last_taken(&reader.destination.name);
+            if positions.change < taken && !reader.opened.goes_on(&self.lane) {
+                // It begins anew anyhow.
+                positions.change = taken;
+            }
+            if positions.change < taken {
+                tracing::error!(lane = %self.lane.name(), destination = %reader.destination.name, "the positions file does not know what was taken over from another destination: everything on disk is sent again, and its counts start anew");
+                let first = positions.position.min(self.lane.first());
+                *positions = Positions { change: taken, ..Positions::fresh(data.spool_id(), first) };
+                reader.in_doubt.clear();
+            }
             let is_unknown = positions.taken.iter().any(|t| !history.knows(t.change));
             if is_unknown {
                 if positions.taken.iter().any(|t| positions.position < t.until) {

@@ -57,9 +57,6 @@ pub enum Hindrance {
     /// Its record could not tell what it had before.
     #[error("{0} would both give a backlog away and take another over")]
     Both(DestinationName),
-    /// It does not read the lane.
-    #[error("{0} does not read this lane")]
-    Away(DestinationName),
     /// Its positions file would not have room for what is settled out of order.
     #[error("too much is settled out of order at {0}")]
     NoRoom(DestinationName),
@@ -82,7 +79,8 @@ pub fn hand_over<L: Log>(
     let by = By { change, history, lane, log, first };
     for holder in holders.iter_mut().filter(|h| h.positions.change < change) {
         let sources: Vec<&Holder> = sources(&before, &pairs, &holder.name).collect();
-        if !sources.is_empty() {
+        if pairs.iter().any(|p| p.to == holder.name) {
+            // Also where there is nobody to take from: that it knows of the change has to be durable.
             by.take_over(&mut holder.positions, &sources);
             holder.becomes = Some(Role::Takes);
         } else if pairs.iter().any(|p| p.from == holder.name) {
@@ -112,12 +110,11 @@ fn sources<'a>(
 fn may_hand_over(holders: &[Holder], change: u64, pairs: &BTreeSet<Pair>) -> Result<(), Hindrance> {
     // What has begun before a kill is ended.
     let is_begun = holders.iter().any(|h| h.positions.change == change);
-    for Pair { from, to } in pairs.iter().filter(|_| !is_begun) {
+    // One that does not read the lane has no stream there.
+    let reads = |pair: &&Pair| holders.iter().any(|h| h.name == pair.to);
+    for Pair { from, to } in pairs.iter().filter(reads).filter(|_| !is_begun) {
         if pairs.iter().any(|other| other.to == *from) {
             return Err(Hindrance::Both(from.clone()));
-        }
-        if holders.iter().all(|h| h.name != *to) {
-            return Err(Hindrance::Away(to.clone()));
         }
         for holder in holders.iter().filter(|h| h.name == *from || h.name == *to) {
             let Holder { name, positions, parks, .. } = holder;
@@ -143,6 +140,9 @@ struct By<'a, L: Log> {
 impl<L: Log> By<'_, L> {
     /// Goes back to where the sources stood, and remembers what each of them had settled.
     fn take_over(&self, positions: &mut Positions, sources: &[&Holder]) {
+        if sources.is_empty() {
+            return;
+        }
         let counted = positions.position;
         if !positions.sides.is_empty() {
             make_one(positions);

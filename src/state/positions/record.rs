@@ -259,6 +259,12 @@ impl Positions {
         }
     }
 
+    /// Number of the last change of routes that they know.
+    #[must_use]
+    pub fn known(&self) -> u64 {
+        self.known.max(self.change)
+    }
+
     /// The highest number these positions name: a new event must not be given one below.
     #[must_use]
     pub fn highest(&self) -> Seq {

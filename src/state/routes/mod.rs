@@ -192,6 +192,11 @@ impl RouteHistory {
         Written { spool: self.spool, now: self.said.clone(), changes: self.changes, before }
     }
 
+    /// Numbers of changes go on behind one that somebody knows: this file may be lost, or an older copy.
+    pub fn count_from(&mut self, known: u64) {
+        self.changes = self.changes.max(known);
+    }
+
     /// A destination has another name now.
     pub fn rename(&mut self, old: &DestinationName, new: &DestinationName) {
         let all = self.before.iter_mut().map(|b| (&mut b.said, &mut b.table));

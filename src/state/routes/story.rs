@@ -113,6 +113,16 @@ impl RouteHistory {
         (now.sum(of) ^ last << 40).max(1)
     }
 
+    /// The last change by which a destination may have taken something over: its positions must know of it.
+    #[must_use]
+    pub fn last_taken(&self, by: &DestinationName) -> u64 {
+        let changes = self.changes();
+        let handed = changes.iter().filter(|(before, ..)| before.moves && before.done);
+        let taken =
+            handed.filter(|(before, _, said)| may_move(&before.said, said).iter().any(|p| p.to == *by));
+        taken.map(|(before, ..)| before.change).max().unwrap_or_default()
+    }
+
     /// The newest change, if streams may move by it and have not been handed over yet.
     #[must_use]
     pub fn open_change(&self) -> Option<(u64, BTreeSet<Pair>)> {

@@ -149,6 +149,19 @@ fn a_route_set_above_the_others_moves_the_streams_that_it_names() {
 }
 
 #[test]
+fn a_number_that_somebody_knows_is_not_given_to_another_change() {
+    let mut history = told(&[&["home"]]);
+    history.count_from(7);
+    history.begin(&[route(&["s"], "away", "{stream}")], &[(main_lane(), Seq(30))].into(), |_, _| false);
+    assert_eq!(history.open_change().unwrap().0, 8);
+    let away = DestinationName::new("away").unwrap();
+    assert_eq!(history.last_taken(&away), 0, "it is not done");
+    history.note_done();
+    assert_eq!(history.last_taken(&away), 8);
+    assert_eq!(history.last_taken(&DestinationName::new("home").unwrap()), 0);
+}
+
+#[test]
 fn a_destination_with_another_name_has_what_the_old_name_had() {
     let mut history = told(&[&["home"], &["home", "away"]]);
     let name = |name| DestinationName::new(name).unwrap();
