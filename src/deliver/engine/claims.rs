@@ -110,6 +110,11 @@ impl Claims {
             && ways.anyway(first).is_some()
     }
 
+    /// Whether streams that were met have gone from one destination to another.
+    pub(super) fn have_moved(&self) -> bool {
+        self.ways.values().any(|ways| ways.share.own.is_some() || !ways.share.gave.is_empty())
+    }
+
     /// The main reader has a block now.
     pub(super) fn note(&mut self, stream: &StreamName, first: Seq) {
         if self.is_regained(stream, first) {

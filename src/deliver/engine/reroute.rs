@@ -82,8 +82,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub(super) fn forget_passed_routes(&mut self) {
         let (main, all) = (self.main.tracker.position(), self.settled_below());
         let Self { claims, totals, .. } = self;
+        let moved = claims.have_moved();
         for one in claims.passed.iter_mut().filter(|p| p.end() <= main) {
-            totals.even_out(std::mem::take(&mut one.waiting), std::mem::take(&mut one.dropped));
+            let (waiting, dropped) = (std::mem::take(&mut one.waiting), std::mem::take(&mut one.dropped));
+            // What is gone was counted when it was met. Where streams have moved, what is left over went with them.
+            if moved && waiting > 0 && !dropped {
+                totals.filter_left_over(waiting);
+            } else {
+                totals.even_out(waiting, dropped);
+            }
         }
         for one in claims.taken.iter_mut().filter(|t| t.below <= main) {
             totals.filter_left_over(std::mem::take(&mut one.waiting));
