@@ -75,11 +75,12 @@ fn a_route_that_is_set_holds_from_then_on_outlives_a_kill_and_ends_with_a_reload
     assert_eq!(agent.status()["routes"].as_array().expect("rows").len(), 2, "nothing has changed");
 
     home.cut();
-    here.extend(send(&setup, "orders", 20..40));
+    // What waits goes along.
+    let mut there = send(&setup, "orders", 20..40);
     done(&setup, &["route", "set", "ord*", "away"]);
     wait_routed(&agent, &setup, "ord*", "away");
     assert!(done(&setup, &["route", "list"]).starts_with("ord* -> away:{stream}  (set)\n"));
-    let mut there = send(&setup, "orders", 40..60);
+    there.extend(send(&setup, "orders", 40..60));
     let status = agent.wait_drained(Some("away"), SOON);
     assert_accounts_balance(&status);
     agent.kill();
@@ -88,7 +89,6 @@ fn a_route_that_is_set_holds_from_then_on_outlives_a_kill_and_ends_with_a_reload
     there.extend(send(&setup, "orders", 60..70));
     agent.wait_drained(Some("away"), SOON);
     home.restore();
-    // What was accepted before goes where it was to go.
     agent.wait_drained(None, SOON);
 
     agent.process.signal(Signal::HUP);
