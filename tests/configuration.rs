@@ -127,6 +127,8 @@ fn words_of_other_tools_are_translated() {
     with("topic = \"x\"").count(1).says("[[route]]");
     with("linger_ms = 5").count(1).says("`linger`, with a unit");
     check(&changed("[relay]", "[relay]\npath = \"/x\"")).count(1).says("the key is `data_dir`");
+    // Without its type nothing else of a source is read.
+    check(&changed("type = \"http\"", "kind = \"http\"")).count(1).says("the key is `type`");
     check(&changed("type = \"http\"", "type = \"http\"\nstream = \"x\""))
         .count(1)
         .says("takes the stream from the URL");

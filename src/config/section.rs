@@ -27,6 +27,8 @@ pub(super) struct Section<'a> {
     /// Where it begins.
     place: Place,
     asked: RefCell<Vec<&'static str>>,
+    /// Keys that nobody knows and that have been reported already.
+    reported: RefCell<Vec<String>>,
     /// Of a table inside of a section: its effective values, in order.
     inline: Option<RefCell<Vec<(&'static str, String)>>>,
 }
@@ -50,7 +52,15 @@ impl<'a> Section<'a> {
         place: Place,
     ) -> Self {
         reading.effective.borrow_mut().begin(header);
-        Self { reading, name, table, place, asked: RefCell::default(), inline: None }
+        Self {
+            reading,
+            name,
+            table,
+            place,
+            asked: RefCell::default(),
+            reported: RefCell::default(),
+            inline: None,
+        }
     }
 
     /// `spool` for `[spool]`, `lane` for `[[lane]]`.
@@ -136,11 +146,14 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn missing(&self, key: &str, example: &str) {
-        // Where another tool's word for it stands, one finding is enough.
+        // Where another tool's word for it stands, one finding is enough. It is said now: what is missing may end the reading of this
+        // section before the rest of its keys are known.
         let known_as = format!("the key is `{key}`");
         let other_word =
             |e: &Entry| words::instead(self.name, &e.key).is_some_and(|h| h.starts_with(&known_as));
-        if self.table.is_some_and(|table| table.0.iter().any(other_word)) {
+        if let Some(entry) = self.table.and_then(|table| table.0.iter().find(|e| other_word(e))) {
+            self.reading.problem(unknown(self.name, entry, &[]));
+            self.reported.borrow_mut().push(entry.key.clone());
             return;
         }
         let problem = Problem::at(&self.place, format!("`{}` is missing", self.full_name(key)));
@@ -298,7 +311,8 @@ impl<'a> Section<'a> {
         let asked = self.asked.into_inner();
         let strangers =
             self.table.into_iter().flat_map(|t| &t.0).filter(|e| !asked.contains(&e.key.as_str()));
-        for entry in strangers {
+        let reported = self.reported.into_inner();
+        for entry in strangers.filter(|e| !reported.contains(&e.key)) {
             self.reading.problem(unknown(self.name, entry, &asked));
         }
     }

@@ -30,6 +30,7 @@ impl<'a> Section<'a> {
                 table: Some(table),
                 place: value.place.clone(),
                 asked: RefCell::default(),
+                reported: RefCell::default(),
                 inline: Some(RefCell::default()),
             }),
             other => {
