@@ -110,6 +110,11 @@ impl Claims {
             && ways.anyway(first).is_some()
     }
 
+    /// Whether nothing is remembered from before routes changed, as it mostly is.
+    pub(super) fn is_plain(&self) -> bool {
+        self.passed.is_empty() && self.taken.is_empty() && self.kept.is_empty()
+    }
+
     /// Whether streams that were met have gone from one destination to another.
     pub(super) fn have_moved(&self) -> bool {
         self.ways.values().any(|ways| ways.share.own.is_some() || !ways.share.gave.is_empty())

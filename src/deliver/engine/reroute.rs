@@ -80,6 +80,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// Where the main reader is past it, what was not found again is lost. Side readers go by it until they are past it too.
     pub(super) fn forget_passed_routes(&mut self) {
+        if self.claims.is_plain() {
+            return;
+        }
         let (main, all) = (self.main.tracker.position(), self.settled_below());
         let Self { claims, totals, .. } = self;
         let moved = claims.have_moved();
