@@ -5,10 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::Dense;
 use super::parts::Parts;
+use crate::ids::Seq;
 use crate::kafka::batch::Identity;
 use crate::kafka::{Batch, RecordsBuilder, Stamp};
 use crate::state::journal::{Before, Intent};
@@ -97,6 +98,8 @@ pub struct Line {
     pub trail: Trail,
     /// The topic is a new one: once nothing is on its way, records are numbered anew.
     pub renumber: bool,
+    /// The broker would not have the last window for now.
+    pub turned_away: bool,
 }
 
 /// What is known of a partition's log, and how its next window is told from all others. Only with a journal.
@@ -127,7 +130,23 @@ impl Line {
             counter,
             trail: Trail::default(),
             renumber: false,
+            turned_away: false,
         }
+    }
+
+    /// The newest event of its windows.
+    #[must_use]
+    pub fn newest(&self) -> Option<Seq> {
+        let open = self.open.as_ref().filter(|o| !o.again).map(|o| &o.parts);
+        let ready = self.ready.iter().filter(|s| !s.again).map(|s| &s.parts);
+        let in_flight = self.in_flight.as_ref().filter(|f| !f.again).map(|f| &f.parts);
+        open.into_iter().chain(ready).chain(in_flight).filter_map(Parts::last).max()
+    }
+
+    /// Whether it takes events, as far as is known, when a window should be answered within `patience`.
+    #[must_use]
+    pub fn takes_events(&self, now: Instant, patience: Duration) -> bool {
+        !self.turned_away && self.in_flight.as_ref().is_none_or(|f| now < f.since + patience)
     }
 
     /// Bytes its windows hold in memory.

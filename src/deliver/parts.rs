@@ -65,6 +65,12 @@ impl Parts {
         self.count
     }
 
+    /// The event that was added last.
+    #[must_use]
+    pub fn last(&self) -> Option<Seq> {
+        self.parts.last().map(|part| part.block.plus(u64::from(part.start + part.len - 1)))
+    }
+
     /// Block and index of the event at a place in the window.
     #[must_use]
     pub fn nth(&self, place: u32) -> Option<(Seq, u32)> {
@@ -111,7 +117,8 @@ mod tests {
         }
         let runs: Vec<_> = parts.iter().collect();
         assert_eq!(runs, [(Seq(1), 0..2), (Seq(1), 3..4), (Seq(9), 4..6)]);
-        assert_eq!(parts.count(), 5);
+        assert_eq!((parts.count(), parts.last()), (5, Some(Seq(14))));
+        assert_eq!(Parts::default().last(), None);
         let places: Vec<_> =
             (0..6).filter_map(|i| parts.nth(i)).map(|(block, index)| (block.0, index)).collect();
         assert_eq!(places, [(1, 0), (1, 1), (1, 3), (9, 4), (9, 5)]);

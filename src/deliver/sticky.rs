@@ -1,4 +1,7 @@
 //! Where events without a key go: one partition a window, then another (KIP-480, KIP-794).
+//!
+//! Events that are read again, because a window was taken back or a process was killed, go where nothing later than they has
+//! gone, so that those without a key keep their order in a partition too, as long as one that can keep it takes events.
 
 /// Chooses partitions for events without a key.
 #[derive(Debug, Clone)]
@@ -12,8 +15,11 @@ pub struct Sticky {
 pub struct Candidate {
     /// Its number.
     pub partition: i32,
-    /// Whether it has a leader.
+    /// Whether it takes events, as far as is known: it has a leader, which did not refuse the last window and does not keep
+    /// one waiting.
     pub available: bool,
+    /// Whether what is to be sent would come behind something later there.
+    pub out_of_order: bool,
     /// Bytes that wait for it or are in flight to it.
     pub load: usize,
 }
@@ -36,10 +42,12 @@ impl Sticky {
         self.current = None;
     }
 
-    /// Chooses among the least loaded partitions that have a leader (or among all if none has one).
+    /// Chooses among the least loaded partitions: of those that take events (of all, if none does) those that keep the order,
+    /// if there are any.
     pub fn choose(&mut self, candidates: impl Iterator<Item = Candidate> + Clone) -> Option<i32> {
-        let any_available = candidates.clone().any(|c| c.available);
-        let eligible = candidates.filter(|c| c.available || !any_available);
+        let rank = |c: &Candidate| (c.available, !c.out_of_order);
+        let best = candidates.clone().map(|c| rank(&c)).max()?;
+        let eligible = candidates.filter(|c| rank(c) == best);
         let least = eligible.clone().map(|c| c.load).min()?;
         let best = eligible.filter(|c| c.load == least);
         let count = best.clone().count();
@@ -64,10 +72,25 @@ mod tests {
     use super::*;
 
     fn candidates(loads: &[(bool, usize)]) -> Vec<Candidate> {
-        (0..)
-            .zip(loads)
-            .map(|(partition, &(available, load))| Candidate { partition, available, load })
-            .collect()
+        let candidate =
+            |(partition, &(available, load))| Candidate { partition, available, out_of_order: false, load };
+        (0..).zip(loads).map(candidate).collect()
+    }
+
+    #[test]
+    fn the_order_is_kept_where_a_partition_that_takes_events_can_keep_it() {
+        let choose = |list: [(bool, bool, usize); 3]| {
+            let candidate = |(partition, (available, out_of_order, load))| Candidate {
+                partition,
+                available,
+                out_of_order,
+                load,
+            };
+            Sticky::new(1).choose((0..).zip(list).map(candidate))
+        };
+        assert_eq!(choose([(true, true, 0), (true, false, 9), (true, true, 0)]), Some(1));
+        assert_eq!(choose([(true, true, 5), (false, false, 0), (true, true, 3)]), Some(2));
+        assert_eq!(choose([(false, true, 0), (false, false, 9), (false, true, 0)]), Some(1));
     }
 
     #[test]

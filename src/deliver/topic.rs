@@ -1,12 +1,12 @@
 //! One topic of one destination: its lines, and whether it takes events now.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::Dense;
 use super::line::Line;
 use super::sticky::{Candidate, Sticky};
-use crate::ids::TopicName;
+use crate::ids::{Seq, TopicName};
 use crate::kafka::{PartitionInfo, Terms, TimeLimits, Times};
 use crate::state::positions::{Counter, TopicCounters};
 
@@ -53,6 +53,8 @@ pub struct Topic {
     pub expires: bool,
     /// Kafka's code for what keeps it from being written to at all, until something is written.
     pub missing: Option<i16>,
+    /// The newest event that each partition took.
+    newest: BTreeMap<i32, Seq>,
     restored: BTreeMap<i32, Counter>,
     restored_id: [u8; 16],
 }
@@ -74,6 +76,7 @@ impl Topic {
             terms: Terms::default(),
             expires: false,
             missing: None,
+            newest: saved.map(|s| s.newest.clone()).unwrap_or_default(),
             restored: saved.map(|s| s.partitions.clone()).unwrap_or_default(),
             restored_id: saved.map_or([0; 16], |s| s.id),
         }
@@ -84,6 +87,7 @@ impl Topic {
         if id != [0; 16] && self.id != id {
             if self.restored_id != [0; 16] || self.id != [0; 16] {
                 self.restored.clear();
+                self.newest.clear();
                 // INVARIANT: what is known of identities outlives the topic's id: a line that began again with this process's
                 // id and sequence 0 would name other events as ones that the broker may remember.
                 for line in self.lines.values_mut() {
@@ -126,18 +130,32 @@ impl Topic {
         line
     }
 
-    /// The partition of an event without a key, among the partitions the cluster named.
-    pub fn sticky_partition(&mut self) -> Option<i32> {
+    /// The partition of event `seq`, which has no key, among the partitions the cluster named. One that keeps a window waiting
+    /// beyond `patience` is avoided.
+    pub fn sticky_partition(&mut self, seq: Seq, now: Instant, patience: Duration) -> Option<i32> {
         if let Some(current) = self.sticky.current() {
             return Some(current);
         }
-        let lines = &self.lines;
-        let candidates = (0i32..).zip(&self.partitions).map(|(partition, info)| Candidate {
-            partition,
-            available: info.leader.is_some(),
-            load: lines.get(&partition).map_or(0, Line::bytes),
+        let Self { lines, newest, partitions, sticky, .. } = self;
+        let candidates = (0i32..).zip(partitions.iter()).map(|(partition, info)| {
+            let line = lines.get(&partition);
+            let newest = newest.get(&partition).copied().max(line.and_then(Line::newest));
+            Candidate {
+                partition,
+                available: info.leader.is_some() && line.is_none_or(|l| l.takes_events(now, patience)),
+                out_of_order: newest.is_some_and(|newest| seq < newest),
+                load: line.map_or(0, Line::bytes),
+            }
         });
-        self.sticky.choose(candidates)
+        sticky.choose(candidates)
+    }
+
+    /// A partition took a window whose newest event is `seq`.
+    pub fn note_taken(&mut self, partition: i32, seq: Option<Seq>) {
+        let newest = self.newest.get(&partition).copied();
+        if let Some(seq) = seq.max(newest) {
+            self.newest.insert(partition, seq);
+        }
     }
 
     /// Bytes its windows hold in memory.
@@ -158,6 +176,6 @@ impl Topic {
         let mut partitions = self.restored.clone();
         let counting = self.lines.iter().filter(|(_, line)| !(line.renumber && line.is_idle()));
         partitions.extend(counting.map(|(p, line)| (*p, line.counter.saved())));
-        TopicCounters { topic: self.name.clone(), id: self.id, partitions }
+        TopicCounters { topic: self.name.clone(), id: self.id, partitions, newest: self.newest.clone() }
     }
 }

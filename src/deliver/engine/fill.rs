@@ -47,11 +47,11 @@ impl Filler<'_> {
         };
         let expires = limits.expires(time, self.now.unix);
         let size = event_size(event) + RECORD_OVERHEAD;
-        let mut partition = self.partition(event.key);
+        let mut partition = self.partition(index, event.key);
         if self.close_unless_fitting(partition, needed, size) {
             // Without a key, the next window is another partition's.
             self.topic.sticky.forget();
-            partition = self.partition(event.key);
+            partition = self.partition(index, event.key);
             self.close_unless_fitting(partition, needed, size);
         }
         let Self { topic, settings, random, spare, sendable, info, now, again } = self;
@@ -86,10 +86,13 @@ impl Filler<'_> {
         closes
     }
 
-    fn partition(&mut self, key: Option<&[u8]>) -> i32 {
+    fn partition(&mut self, index: u32, key: Option<&[u8]>) -> i32 {
         let count = u32::try_from(self.topic.partitions.len()).unwrap_or(u32::MAX);
         let keyed = keyed_partition(self.settings.partitioner, key, count);
-        keyed.or_else(|| self.topic.sticky_partition()).unwrap_or_default()
+        let seq = self.info.range.first.plus(u64::from(index));
+        let patience = self.settings.limits.stuck_after;
+        let sticky = || self.topic.sticky_partition(seq, self.now.instant, patience);
+        keyed.or_else(sticky).unwrap_or_default()
     }
 }
 

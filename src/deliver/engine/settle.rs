@@ -24,7 +24,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
                     line.counter.settle(window.counter);
                 }
                 line.trail.appended(&window, offset);
+                line.turned_away = false;
                 self.accept_ack(&name);
+                let newest = window.parts.last().filter(|_| !window.again);
+                if let Some(topic) = self.topics.get_mut(&name) {
+                    topic.note_taken(partition, newest);
+                }
                 Some(self.deliver(&name, &window, may_be_doubled))
             }
             Outcome::Forgotten { batch, may_be_doubled } => {
@@ -36,6 +41,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 None
             }
             Outcome::Deferred { code, message } => {
+                line.turned_away = true;
                 self.take_back(&name, partition, &window);
                 self.note_missing(&name, code);
                 let retry_at =

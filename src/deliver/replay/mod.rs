@@ -188,6 +188,7 @@ impl Replay {
             return keyed;
         }
         let candidates = (0..i32::try_from(*partitions).unwrap_or(i32::MAX)).map(|partition| Candidate {
+            out_of_order: false,
             partition,
             available: true,
             load: lines.get(&partition).map_or(0, Line::bytes),

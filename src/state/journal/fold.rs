@@ -66,8 +66,7 @@ fn settle(positions: &mut Positions, settled: &mut BTreeMap<Seq, Partial>, inten
 /// counters, and they may have begun a new epoch since.
 fn count_on(positions: &mut Positions, intent: &Intent, is_news: bool) {
     let known = positions.counters.iter().position(|c| c.topic == intent.topic);
-    let fresh =
-        || TopicCounters { topic: intent.topic.clone(), id: intent.topic_id, partitions: BTreeMap::new() };
+    let fresh = || TopicCounters::none(intent.topic.clone(), intent.topic_id);
     let mut counters = known.map_or_else(fresh, |at| positions.counters.swap_remove(at));
     if is_news && counters.id != intent.topic_id && intent.topic_id != [0; 16] {
         counters = fresh();
@@ -77,6 +76,12 @@ fn count_on(positions: &mut Positions, intent: &Intent, is_news: bool) {
     let saved = counters.partitions.entry(intent.partition).or_insert(next);
     if is_news && saved.epoch != next.epoch || saved.epoch == next.epoch && saved.next < next.next {
         *saved = next;
+    }
+    // A letter that was sent again is older than what went before it.
+    let newest = intent.shares.iter().filter_map(Share::newest).max();
+    let known = counters.newest.get(&intent.partition).copied();
+    if let Some(newest) = newest.max(known) {
+        counters.newest.insert(intent.partition, newest);
     }
     positions.counters.push(counters);
 }

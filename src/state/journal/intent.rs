@@ -93,4 +93,10 @@ impl Share {
     pub fn end(&self) -> Seq {
         self.block.plus(u64::from(self.events.len()))
     }
+
+    /// Its last event.
+    #[must_use]
+    pub fn newest(&self) -> Option<Seq> {
+        self.events.ones().last().map(|index| self.block.plus(u64::from(index)))
+    }
 }

@@ -235,7 +235,8 @@ fn an_intent_that_follows_another_says_that_it_arrived() {
     assert_eq!(positions.partial, [Partial { settled, ..Partial::new(Seq(10), 3) }]);
     let partitions = BTreeMap::from([(0, Counter { epoch: 9, next: 12 })]);
     let topic = TopicName::new("orders").unwrap();
-    assert_eq!(positions.counters, [TopicCounters { topic, id: [3; 16], partitions }]);
+    let newest = BTreeMap::from([(0, Seq(12))]);
+    assert_eq!(positions.counters, [TopicCounters { topic, id: [3; 16], partitions, newest }]);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //! Partial blocks come last and are cut off where the room ends: to forget one costs sending its settled
 //! events again after a kill, no more. Tallies of segments that wait for a stuck topic take half of the room at
 //! most: to forget one costs its row in the delivery ledger after a kill.
+//!
+//! Behind everything else stands which event each partition took last. A program that does not know of it reads the rest.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +69,17 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
     }
     put_fitting(&mut out, &positions.tallies, room / 2, put_tally);
     put_fitting(&mut out, &positions.counters, room, put_counters);
-    put_fitting(&mut out, &positions.partial, room, put_partial);
+    let mut newest = Vec::new();
+    put_fitting(
+        &mut newest,
+        positions.counters.iter().filter(|c| !c.newest.is_empty()),
+        room / 8,
+        put_newest,
+    );
+    put_fitting(&mut out, &positions.partial, room.saturating_sub(newest.len()), put_partial);
+    if positions.counters.iter().any(|c| !c.newest.is_empty()) {
+        out.extend(newest);
+    }
     out
 }
 
@@ -131,6 +143,15 @@ fn put_counters(out: &mut Vec<u8>, topic: &TopicCounters) {
     }
 }
 
+fn put_newest(out: &mut Vec<u8>, topic: &TopicCounters) {
+    put_text(out, topic.topic.as_str());
+    put(out, [topic.newest.len() as u64]);
+    for (partition, seq) in &topic.newest {
+        out.extend(partition.to_le_bytes());
+        put(out, [seq.0]);
+    }
+}
+
 fn put_partial(out: &mut Vec<u8>, partial: &Partial) {
     let gives_up = partial.given_up != Totals::default();
     let flag = if gives_up { HAS_GIVEN_UP } else { 0 };
@@ -162,7 +183,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
         return Err(DecodeError::Version(input.version));
     }
     let (knows_letters, moves) = (input.version > 1, input.version > 2);
-    Ok(Positions {
+    let mut positions = Positions {
         spool: SpoolId(input.u64()?),
         since: Seq(input.u64()?),
         position: Seq(input.u64()?),
@@ -179,7 +200,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
         tallies: input.list(Input::tally)?.into_iter().collect(),
         counters: input.list(Input::counters)?,
         partial: input.list(Input::partial)?,
-    })
+    };
+    if !input.rest.is_empty() {
+        for (topic, newest) in input.list(Input::newest)? {
+            let counters = positions.counters.iter_mut().filter(|c| c.topic == topic);
+            counters.for_each(|counters| counters.newest.clone_from(&newest));
+        }
+    }
+    Ok(positions)
 }
 
 struct Input<'a> {
@@ -295,7 +323,13 @@ impl Input<'_> {
         let topic = self.topic()?;
         let id = self.array()?;
         let partitions: BTreeMap<_, _> = self.list(Input::counter)?.into_iter().collect();
-        Ok(TopicCounters { topic, id, partitions })
+        Ok(TopicCounters { topic, id, partitions, newest: BTreeMap::new() })
+    }
+
+    fn newest(&mut self) -> Result<(TopicName, BTreeMap<i32, Seq>), DecodeError> {
+        let topic = self.topic()?;
+        let partitions = self.list(|input| Ok((i32::from_le_bytes(input.array()?), Seq(input.u64()?))))?;
+        Ok((topic, partitions.into_iter().collect()))
     }
 
     fn counter(&mut self) -> Result<(i32, Counter), DecodeError> {
@@ -368,8 +402,12 @@ mod tests {
         let tally = Tally { first: Seq(1), last: Seq(9), totals: positions.totals, hash: u64::MAX };
         positions.tallies.insert(SegmentId(4), tally);
         let counter = Counter { epoch: 65535, next: 1 << 40 };
-        positions.counters =
-            vec![TopicCounters { topic, id: [9; 16], partitions: [(0, counter), (5, counter)].into() }];
+        let partitions = [(0, counter), (5, counter)].into();
+        positions.counters = vec![TopicCounters {
+            partitions,
+            newest: [(5, Seq(899))].into(),
+            ..TopicCounters::none(topic, [9; 16])
+        }];
         positions.partial = (0..20u64)
             .map(|i| Partial {
                 first: Seq(900 + 100 * i),
@@ -436,9 +474,27 @@ mod tests {
     #[test]
     fn every_truncation_is_refused() {
         let bytes = encode(&full(), 1 << 16);
-        for len in 0..bytes.len() {
+        for len in (0..bytes.len()).filter(|len| *len != without_newest(&full())) {
             assert!(decode(&bytes[..len]).is_err(), "{len}");
         }
+    }
+
+    fn forget_newest(positions: &Positions) -> Positions {
+        let mut positions = positions.clone();
+        positions.counters.iter_mut().for_each(|c| c.newest.clear());
+        positions
+    }
+
+    fn without_newest(positions: &Positions) -> usize {
+        encode(&forget_newest(positions), 1 << 16).len()
+    }
+
+    #[test]
+    fn what_partitions_took_last_stands_behind_a_record_as_it_was_before() {
+        let (positions, forgets) = (full(), forget_newest(&full()));
+        let (with, without) = (encode(&positions, 1 << 16), encode(&forgets, 1 << 16));
+        assert!(with.starts_with(&without));
+        assert_eq!(decode(&without), Ok(forgets));
     }
 
     #[test]

@@ -205,6 +205,16 @@ pub struct TopicCounters {
     pub id: [u8; 16],
     /// By partition.
     pub partitions: BTreeMap<i32, Counter>,
+    /// The newest event that each partition took; one that is not known costs no more than the order of events without a key.
+    pub newest: BTreeMap<i32, Seq>,
+}
+
+impl TopicCounters {
+    /// Of a topic that nothing was written to.
+    #[must_use]
+    pub fn none(topic: TopicName, id: [u8; 16]) -> Self {
+        Self { topic, id, partitions: BTreeMap::new(), newest: BTreeMap::new() }
+    }
 }
 
 /// The dense counter of one partition.
