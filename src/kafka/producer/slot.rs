@@ -11,12 +11,14 @@
 //! often as it comes. So a window in doubt is looked for before anything else, and where it is not found it goes back as one that
 //! may be doubled: nothing keeps what is still on its way from being appended.
 
+mod doubt;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::look::Looked;
+use self::doubt::LOOK_AFTER;
 use crate::ids::TopicName;
 use crate::kafka::backoff::Backoff;
 use crate::kafka::batch::{Identity, Stamp};
@@ -24,17 +26,9 @@ use crate::kafka::errors::{Meaning, Verdict, meaning};
 use crate::kafka::window::{Journaled, Outcome, Window};
 use crate::kafka::wire::PartitionResult;
 
-/// A window that has been in doubt for this long is looked for before it is sent again: the broker may have forgotten
-/// the producer (`producer.id.expiration.ms`, a day by default).
-const LOOK_AFTER: Duration = Duration::from_secs(300);
-
 /// A topic or partition may be missing, forbidden or without a leader for this long before its windows are
 /// given back.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-
-/// A window without an identity that is not in the partition is looked for again until it was in doubt for this long: the request may
-/// still be on its way, and what is not replicated yet can't be read.
-const SETTLING: Duration = Duration::from_secs(10);
 
 /// Kafka's error code for a topic or partition that does not exist.
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
@@ -194,121 +188,6 @@ impl Slot {
     pub(super) fn unanswered(&mut self, now: Instant) {
         self.doubt(now);
         self.phase = Phase::Ready;
-    }
-
-    fn doubt(&mut self, now: Instant) {
-        self.doubtful = true;
-        self.doubtful_since.get_or_insert(now);
-        self.first_doubt.get_or_insert(now);
-        if self.is_unnamed() {
-            self.look = true;
-            // Without a journal nothing is looked for.
-            self.may_be_doubled |= self.journaled().is_none();
-        }
-    }
-
-    fn has_old_doubt(&self, now: Instant) -> bool {
-        self.doubtful
-            && self.first_doubt.is_some_and(|since| now.saturating_duration_since(since) >= LOOK_AFTER)
-    }
-
-    /// Whether the front window is to be looked for before anything else is done with it; then it is being looked for.
-    pub(super) fn wants_look(&mut self, now: Instant) -> Option<Journaled> {
-        let long = |since: Instant| now.saturating_duration_since(since) >= LOOK_AFTER;
-        self.look |= self.doubtful && self.doubtful_since.is_some_and(long);
-        let journaled = self.journaled().filter(|_| self.look)?.clone();
-        self.phase = Phase::Looking;
-        Some(journaled)
-    }
-
-    /// Asks the front window back if it is in doubt, or else if it was never sent. Returns how many events it holds.
-    pub(super) fn recall(&mut self, in_doubt: bool) -> u64 {
-        let on_its_way = matches!(self.phase, Phase::Flying(_) | Phase::Looking);
-        if self.doubtful != in_doubt || on_its_way && !in_doubt {
-            return 0;
-        }
-        let count = self.front().map_or(0, |w| w.batch.count());
-        self.recalled |= count > 0;
-        u64::from(count)
-    }
-
-    pub(super) fn is_recalled(&self) -> bool {
-        self.recalled
-    }
-
-    /// Gives the front window back if it was asked back; nobody else may have a hand in it.
-    pub(super) fn returned(&mut self) -> Option<Step> {
-        if !self.recalled {
-            return None;
-        }
-        let in_doubt = self.doubtful;
-        if in_doubt && self.journaled().is_none() {
-            // What follows must not be taken for it.
-            self.renew();
-        }
-        Some(self.settle(Outcome::Returned { in_doubt }))
-    }
-
-    /// The front window's time stamps have become too old. It is given back, unless it may have arrived: then it is looked
-    /// for first. `None`: it goes out as it is, since it has no identity that outlives it.
-    pub(super) fn stale(&mut self, now: Instant) -> Option<Step> {
-        if !self.doubtful {
-            return Some(self.settle(Outcome::Stale { may_be_doubled: self.may_be_doubled }));
-        }
-        self.journaled()?;
-        (self.forgotten, self.look) = (true, true);
-        self.phase = Phase::Waiting;
-        Some(Step::LookAgain { at: now })
-    }
-
-    /// Where the front window was sent is gone, and nothing of it can be in what has its name now.
-    pub(super) fn is_foreign(&mut self) -> Step {
-        self.give_back()
-    }
-
-    /// What came of looking.
-    pub(super) fn looked(&mut self, looked: &Looked, now: Instant) -> Option<Step> {
-        match looked {
-            Looked::Found(offset) => return Some(self.appended(*offset)),
-            Looked::Failed(_) => {
-                self.phase = Phase::Waiting;
-                return Some(Step::LookAgain { at: now + self.backoff.fail() });
-            }
-            Looked::Unknown(_) => self.may_be_doubled = true,
-            Looked::Absent => {}
-        }
-        let since = *self.first_doubt.get_or_insert(now);
-        if self.is_unnamed() {
-            return Some(self.not_found(looked, since, now));
-        }
-        self.look = false;
-        self.doubtful_since = Some(now);
-        if !self.forgotten {
-            self.phase = Phase::Ready;
-            return None;
-        }
-        Some(self.give_back())
-    }
-
-    /// The front window has no identity, and was not found.
-    fn not_found(&mut self, looked: &Looked, since: Instant, now: Instant) -> Step {
-        let settled = since + SETTLING;
-        if *looked == Looked::Absent && now < settled {
-            self.phase = Phase::Waiting;
-            return Step::LookAgain { at: (now + self.backoff.fail()).min(settled) };
-        }
-        self.may_be_doubled = true;
-        self.give_back()
-    }
-
-    /// The window needs another identity.
-    fn give_back(&mut self) -> Step {
-        let may_be_doubled = self.may_be_doubled;
-        self.renewals = self.renewals.saturating_add(1);
-        match self.front().map(|w| w.batch.clone()) {
-            Some(batch) => self.settle(Outcome::Forgotten { batch, may_be_doubled }),
-            None => self.settle(Outcome::Deferred { code: 0, message: String::new() }),
-        }
     }
 
     /// A broker answered.
