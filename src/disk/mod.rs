@@ -26,4 +26,4 @@ pub use error::DiskError;
 pub use fs::{Entry, EntryKind, File, FileIdentity, Fs, Space};
 pub use insist::insist;
 pub use real::{RealFile, RealFs, RealLock};
-pub use slots::{Slots, newest_slot};
+pub use slots::{Slots, look_at_slots};

@@ -16,9 +16,12 @@
 //! DURABILITY: after a failed sync, what was saved since the last good one counts as not durable, whatever a
 //! later sync says; the next save writes its slot afresh, which a later sync then covers.
 
+mod look;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use self::look::look_at_slots;
 use super::{DiskError, File, Fs, insist, is_in_the_way, make_way, set_aside};
 
 const MAGIC: &[u8; 4] = b"SWSL";
@@ -281,9 +284,8 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().fold(0, |all, byte| all | byte) == 0
 }
 
-/// The newest whole value in the bytes of a file of slots: for tools that look on.
-#[must_use]
-pub fn newest_slot(bytes: &[u8]) -> Option<Vec<u8>> {
+/// The newest whole value in the bytes of a file of slots.
+fn newest_slot(bytes: &[u8]) -> Option<Vec<u8>> {
     let size = usize::try_from(bytes.len() as u64 / COUNT / PAGE * PAGE).ok().filter(|size| *size > 0)?;
     let newest = bytes.chunks_exact(size).filter_map(decode).max_by_key(|(generation, _)| *generation);
     newest.map(|(_, value)| value.to_vec())

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::disk::{DiskError, File, FileIdentity, Fs, Slots, newest_slot};
+use crate::disk::{DiskError, FileIdentity, Fs, Slots, look_at_slots};
 use crate::event::UnixMillis;
 use crate::ids::{Incarnation, SpoolId};
 
@@ -245,11 +245,7 @@ pub(super) fn last_known<F: Fs>(fs: &F, dir: &Path, spool: SpoolId) -> Incarnati
 }
 
 fn record_in_file<F: Fs>(fs: &F, dir: &Path) -> Option<Record> {
-    let file = fs.open_read(&dir.join(names::INCARNATION)).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.size().ok()?).ok()?.min(1 << 20)];
-    let read = file.read_full_at(&mut bytes, 0).ok()?;
-    let value = newest_slot(bytes.get(..read)?)?;
-    decode(&value)
+    decode(&look_at_slots(fs, &dir.join(names::INCARNATION)).ok()??)
 }
 
 fn unwritable(error: &DiskError) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{EntryKind, File, Fs, insist};
+use crate::disk::{EntryKind, Fs, look_at_slots};
 use crate::ids::{Incarnation, LaneName, SegmentId, Seq, SeqRange, SpoolId, StreamName};
 
 use super::block::{Hole, HoleCause, Item};
@@ -298,13 +298,6 @@ pub(super) fn read_floor<F: Fs>(fs: &F, dir: &Path) -> FloorMark {
     if !listed.iter().any(|e| e.name == names::FLOOR && e.kind == EntryKind::File) {
         return FloorMark::default();
     }
-    let read = || -> std::io::Result<Vec<u8>> {
-        let file = insist(|| fs.open_read(&dir.join(names::FLOOR)))?;
-        let mut bytes = vec![0; usize::try_from(file.size()?.min(1 << 20)).unwrap_or(0)];
-        let len = insist(|| file.read_full_at(&mut bytes, 0))?;
-        bytes.truncate(len);
-        Ok(bytes)
-    };
-    let value = read().ok().and_then(|bytes| crate::disk::newest_slot(&bytes));
+    let value = look_at_slots(fs, &dir.join(names::FLOOR)).ok().flatten();
     value.and_then(|v| super::floor::decode(&v)).unwrap_or_default()
 }

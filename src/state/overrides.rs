@@ -13,13 +13,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::config::model::{Config, Route, TopicTemplate};
-use crate::disk::{DiskError, File, Fs, RealFs, Slots, newest_slot};
+use crate::disk::{DiskError, Fs, RealFs, Slots, look_at_slots};
 use crate::event::UnixMillis;
 use crate::ids::DestinationName;
 
 const CAPACITY: usize = 32 << 10;
-/// No file of them is larger.
-const MAX_FILE: u64 = 16 << 20;
 
 /// A route that was set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,11 +103,8 @@ impl Override {
 
 /// Without a lock: it is read before the data directory is.
 fn read_file<F: Fs>(fs: &F, data_dir: &Path) -> Option<Overrides> {
-    let file = fs.open_read(&data_dir.join("overrides")).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.size().ok()?.min(MAX_FILE)).ok()?];
-    let len = file.read_full_at(&mut bytes, 0).ok()?;
-    bytes.truncate(len);
-    serde_json::from_slice(&newest_slot(&bytes)?).ok()
+    let value = look_at_slots(fs, &data_dir.join("overrides")).ok()??;
+    serde_json::from_slice(&value).ok()
 }
 
 #[cfg(test)]

@@ -8,13 +8,11 @@ use super::codec;
 use super::file::{self, Content, Known};
 use super::letter::{Letter, Stored};
 use super::marks::Marks;
-use crate::disk::{DiskError, File, Fs, Slots, insist, make_dir, newest_slot};
+use crate::disk::{DiskError, File, Fs, Slots, insist, look_at_slots, make_dir};
 use crate::ids::SpoolId;
 
 /// Room for the marks: some thousand ranges of numbers. More take a larger file.
 const MARKS: usize = 64 << 10;
-/// No more of a file of marks is read.
-const MAX_MARKS: usize = 192 << 20;
 
 /// How much there may be.
 #[derive(Debug, Clone, Copy)]
@@ -488,12 +486,10 @@ pub fn look<F: Fs>(
 
 fn marks_of<F: Fs>(fs: &F, directory: &Path, spool: SpoolId) -> Result<Marks, DiskError> {
     let path = directory.join("marks");
-    let file = match insist(|| fs.open_read(&path)) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Marks::default()),
-        opened => opened.map_err(DiskError::io("open", &path))?,
+    use std::io::ErrorKind::{InvalidData, NotFound};
+    let value = match look_at_slots(fs, &path) {
+        Err(e) if matches!(e.kind(), NotFound | InvalidData) => None,
+        looked => looked.map_err(DiskError::io("read", &path))?,
     };
-    let size = insist(|| file.size()).map_err(DiskError::io("read", &path))?;
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0).min(MAX_MARKS)];
-    insist(|| file.read_full_at(&mut bytes, 0)).map_err(DiskError::io("read", &path))?;
-    Ok(newest_slot(&bytes).and_then(|value| Marks::decode(&value, spool)).unwrap_or_default())
+    Ok(value.and_then(|value| Marks::decode(&value, spool)).unwrap_or_default())
 }

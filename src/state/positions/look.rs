@@ -1,17 +1,12 @@
 //! Looking at positions files from outside: no lock, no write, beside a running agent or without one.
-//!
-//! A file that is being saved to is read as the save before: a slot that is half written has a wrong checksum.
 
 use std::io;
 use std::path::Path;
 
 use super::record::Positions;
 use super::store::{Restored, Unusable, directory, read};
-use crate::disk::{File, Fs, newest_slot};
+use crate::disk::{Fs, look_at_slots};
 use crate::ids::{DestinationName, LaneName, Seq, SpoolId};
-
-/// No positions file is larger.
-const MAX_FILE: u64 = 16 << 20;
 
 /// The destinations that have a positions file in a lane, configured or not.
 pub fn names<F: Fs>(fs: &F, directory: &Path) -> Vec<DestinationName> {
@@ -57,25 +52,12 @@ pub fn highest(found: &[(DestinationName, Restored)]) -> Seq {
 }
 
 fn look_at<F: Fs>(fs: &F, path: &Path, spool: SpoolId) -> io::Result<Restored> {
-    let bytes = match whole(fs, path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Restored::Nothing),
-        Err(_) => return Ok(Restored::Unusable(Unusable::Damaged)),
-    };
-    Ok(match newest_slot(&bytes) {
-        Some(value) => read(&value, spool),
-        None if !bytes.is_empty() && bytes.iter().all(|b| *b == 0) => Restored::Nothing,
-        None => Restored::Unusable(Unusable::Damaged),
-    })
-}
-
-fn whole<F: Fs>(fs: &F, path: &Path) -> io::Result<Vec<u8>> {
-    let file = fs.open_read(path)?;
-    let mut bytes = vec![0; usize::try_from(file.size()?.min(MAX_FILE)).unwrap_or(0)];
-    let len = file.read_full_at(&mut bytes, 0)?;
-    bytes.truncate(len);
-    Ok(bytes)
+    match look_at_slots(fs, path) {
+        Ok(value) => Ok(value.map_or(Restored::Nothing, |value| read(&value, spool))),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(e),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Restored::Nothing),
+        Err(_) => Ok(Restored::Unusable(Unusable::Damaged)),
+    }
 }
 
 /// The number from which on a lane whose files begin at `first` and end at `end` is still needed, and how many
@@ -164,7 +146,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         saved(dir.path(), SPOOL, "a");
         let fs = Faulty::new();
-        fs.fail_next(Op::Open, 1);
+        // It is tried three times.
+        fs.fail_next(Op::Open, 3);
         let found = look(&fs, dir.path(), SPOOL, &lane()).unwrap();
         assert_eq!(found[0].1, Restored::Unusable(Unusable::Damaged));
         fs.error(rustix::io::Errno::ACCESS);

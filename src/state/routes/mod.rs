@@ -25,13 +25,11 @@ pub use story::{Given, Pair, Share};
 
 use crate::config::RouteTable;
 use crate::config::model::{Route, TopicTemplate};
-use crate::disk::{DiskError, File, Fs, Slots, newest_slot};
+use crate::disk::{DiskError, Fs, Slots, look_at_slots};
 use crate::ids::{DestinationName, LaneName, Seq, SpoolId, StreamName, TopicName};
 
 /// Room for a few hundred routes; more take a larger file.
 const CAPACITY: usize = 32 << 10;
-/// No file is larger.
-const MAX_FILE: u64 = 64 << 20;
 
 /// The routes that held below some number.
 #[derive(Debug, Clone)]
@@ -168,13 +166,7 @@ impl<F: Fs> RoutesFile<F> {
 /// # Errors
 /// When the new file can't be written.
 pub fn carry<F: Fs>(fs: &F, from: &Path, into: &Path) -> Result<(), DiskError> {
-    let known = fs.open_read(&from.join("routes")).and_then(|file| {
-        let mut bytes = vec![0; usize::try_from(file.size()?.min(MAX_FILE)).unwrap_or(0)];
-        let len = file.read_full_at(&mut bytes, 0)?;
-        bytes.truncate(len);
-        Ok(newest_slot(&bytes))
-    });
-    let Ok(Some(value)) = known else { return Ok(()) };
+    let Ok(Some(value)) = look_at_slots(fs, &from.join("routes")) else { return Ok(()) };
     let (mut slots, _) = Slots::open(fs, &into.join("routes"), value.len().max(CAPACITY))?;
     slots.save(&value)?;
     slots.sync()

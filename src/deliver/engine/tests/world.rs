@@ -323,7 +323,7 @@ impl World {
         self.engine = Engine::new(log, sink, settings, router, positions, seed);
         self.restore_letters(known);
         self.engine.link(true);
-        self.engine.resume(in_doubt, self.start);
+        self.engine.resume(in_doubt, self.start + self.elapsed);
         self.engine.producer_id(producers, 0);
     }
 
@@ -523,6 +523,10 @@ impl World {
     /// Faults end: everything drains.
     pub(super) fn drain(&mut self) {
         self.cluster.missing.clear();
+        if self.swift {
+            self.tell_topology();
+            self.pump();
+        }
         while self.swift && !self.sink.sent.lock().unwrap().is_empty() {
             self.answer(false);
             self.pump();
