@@ -129,8 +129,7 @@ fn lane_problem(open: &OpenLane) -> Option<String> {
     let status::Lane { name, failing, full_reason, .. } = open.status();
     let full = |why| {
         format!(
-            "the spool is full: lane {name}: {why}; raise spool.max_size or that of the lane, free disk space, or see \
-             why delivery is behind"
+            "the spool is full: lane {name}: {why}; see why delivery is behind, free disk space, or raise the limit that is named"
         )
     };
     let failing = failing.map(|why| format!("the spool can't write: lane {name}: {why}"));

@@ -15,7 +15,7 @@ use super::signals::{HANGUP, Signals};
 use super::stand::Stand;
 use crate::admin;
 use crate::config::RouteTable;
-use crate::config::model::{Config, MAIN_LANE, SourceKind};
+use crate::config::model::{Config, MAIN_LANE};
 use crate::disk::RealFs;
 use crate::metrics::Metrics;
 use crate::shape::{Door, Limits};
@@ -111,13 +111,8 @@ fn start(
     metrics: &Arc<Metrics>,
     stop: &CancellationToken,
 ) -> Result<(), AgentError> {
-    let fixed = config.sources.iter().filter_map(|s| match &s.kind {
-        SourceKind::Stdin { stream } | SourceKind::Tcp { stream, .. } | SourceKind::Unix { stream, .. } => {
-            Some(stream.clone())
-        }
-        SourceKind::Http { .. } => None,
-    });
-    let door = Door::new(stand.lanes.clone(), Arc::clone(routes), Limits::from(&config.spool), fixed);
+    let named = config.named_streams();
+    let door = Door::new(stand.lanes.clone(), Arc::clone(routes), Limits::from(&config.spool), named);
     let sources = Sources::start(&config.sources, &config.spool, &Arc::new(door), metrics, stop)?;
     // Set once: `start` is called once.
     facts.sources.get_or_init(|| sources);

@@ -121,6 +121,9 @@ pub enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if std::env::args().any(|word| word == "--nagios") && error.use_stderr() => {
+            return status::unknown(&error);
+        }
         Err(error) => return usage(&error),
     };
     match dispatch(cli) {

@@ -42,7 +42,7 @@ struct Verdict {
 /// Checks the configuration.
 ///
 /// # Errors
-/// [`Failure`] with exit code 2 when it can't be used; every problem has been printed.
+/// [`Failure`] with exit code 2 when it can't be used, every problem having been printed.
 pub fn run(args: &CheckArgs, _general: &General) -> Outcome {
     let lookup = |name: &str| std::env::var(name).ok();
     let environment = if args.no_environment { Environment::Absent } else { Environment::Lookup(&lookup) };
@@ -60,7 +60,8 @@ pub fn run(args: &CheckArgs, _general: &General) -> Outcome {
         output::print(&if args.print_effective { loaded.effective.to_string() } else { summary(&loaded) })?;
         output::print(&reached.iter().flatten().map(Reached::tell).collect::<String>())?;
     }
-    Ok(if ok { Exit::Done } else { Exit::Usage })
+    // The configuration can be used.
+    Ok(if ok { Exit::Done } else { Exit::Failed })
 }
 
 fn reach(config: &Config) -> Result<Vec<Reached>, Failure> {

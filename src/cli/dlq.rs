@@ -69,7 +69,7 @@ struct Which {
     #[arg(long, value_name = "NAME", value_parser = Pattern::parse)]
     stream: Option<Pattern>,
     /// Only those with this reason: too_large, refused or topic_missing.
-    #[arg(long, value_name = "WORD")]
+    #[arg(long, value_name = "WORD", value_parser = ["too_large", "refused", "topic_missing"])]
     reason: Option<String>,
 }
 

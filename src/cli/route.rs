@@ -1,11 +1,17 @@
 //! `spoolway route`: where streams go, and where they are to go until the configuration says otherwise.
 
+use std::time::{Duration, Instant};
+
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::client::{Client, Whom};
 use super::{Exit, General, Outcome, output};
+
+/// So long the agent is given to take a route over, and between two looks.
+const TAKEN_OVER: Duration = Duration::from_secs(20);
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// What `spoolway route` takes.
 #[derive(Debug, Args)]
@@ -95,14 +101,36 @@ fn set(args: &SetArgs) -> Outcome {
         None => (to.as_str(), None),
     };
     let body = json!({ "stream": stream, "to": to, "topic": topic, "pin": pin });
-    Client::new(agent.address()?).command("/routes/set", &body.to_string())?;
+    let client = Client::new(agent.address()?);
+    client.command("/routes/set", &body.to_string())?;
+    let holds =
+        wait_until(&client, |row| row.streams == [stream.as_str()] && row.to == to && row.origin == "set");
     let until = if *pin {
         "until it is unset"
     } else {
         "until the next reload of the configuration, or until it is unset"
     };
-    output::line(&format!("{stream} goes to {to}, and nowhere else, {until}"))?;
+    output::line(&format!("{stream} goes to {to}, and nowhere else, {until}{}", said(holds)))?;
     Ok(Exit::Done)
+}
+
+/// Waits until a route is in use: what is set has the agent read its routes anew. Whether it is.
+fn wait_until(client: &Client, is_it: impl Fn(&Row) -> bool) -> bool {
+    let deadline = Instant::now() + TAKEN_OVER;
+    while Instant::now() < deadline {
+        // For a moment nobody answers.
+        let running: Result<Running, _> = client.get("/status").and_then(|body| client.read(&body));
+        let rows = running.into_iter().flat_map(|running| running.routes);
+        if rows.filter_map(|row| serde_json::from_value(row).ok()).any(|row| is_it(&row)) {
+            return true;
+        }
+        std::thread::sleep(BETWEEN);
+    }
+    false
+}
+
+fn said(holds: bool) -> &'static str {
+    if holds { "" } else { "; the agent has kept it, and has not taken it over yet: see its log" }
 }
 
 fn unset(args: &UnsetArgs) -> Outcome {

@@ -7,13 +7,14 @@ mod text;
 mod view;
 pub(super) mod words;
 
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
 use self::view::{Ready, Status};
 use super::client::Client;
-use super::{Exit, General, Outcome, output};
+use super::{Exit, Failure, General, Outcome, output};
 use crate::event::UnixMillis;
 
 /// What `spoolway status` takes.
@@ -63,9 +64,24 @@ pub fn run(args: &StatusArgs, _general: &General) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// What a monitor is told of a command line that makes no sense: its rules want one line, and "unknown".
+pub(super) fn unknown(error: &clap::Error) -> ExitCode {
+    let error = error.to_string();
+    // Below stands how it is used.
+    let said = error.lines().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let verdict = nagios::Verdict::unknown(&Failure::usage(said.trim_start_matches("error: ")));
+    match output::line(&verdict.line) {
+        Ok(()) => Exit::Code(verdict.code).into(),
+        Err(failure) => failure.report(),
+    }
+}
+
 fn nagios(args: &StatusArgs) -> Outcome {
     let limits = nagios::Limits { warn: args.warn_lag, critical: args.crit_lag };
     let verdict = match args.agent.address() {
+        _ if limits.warn > limits.critical => {
+            nagios::Verdict::unknown(&Failure::usage("--warn-lag is longer than --crit-lag"))
+        }
         Err(failure) => nagios::Verdict::unknown(&failure),
         Ok(address) => {
             let client = Client::new(address);

@@ -13,7 +13,7 @@ pub use self::destination::{
 };
 pub use self::source::{Ack, ConnectionLimits, HttpLimits, Source, SourceKind};
 pub use super::link::{Mechanism, Pem, Proxy, ProxyKind, Sasl, Tls, TlsIdentity, TokenGrant, TokenUrl};
-use crate::ids::{DestinationName, LaneName, TopicName};
+use crate::ids::{DestinationName, LaneName, StreamName, TopicName};
 
 /// Everything the agent is told.
 #[derive(Debug, Clone)]
@@ -185,6 +185,20 @@ impl Config {
             only: false,
         };
         self.destinations.iter().map(all).collect()
+    }
+
+    /// The streams that are named in full, by sources, routes and `[[stream]]`.
+    pub fn named_streams(&self) -> impl Iterator<Item = StreamName> {
+        let sources = self.sources.iter().filter_map(|s| match &s.kind {
+            SourceKind::Stdin { stream }
+            | SourceKind::Tcp { stream, .. }
+            | SourceKind::Unix { stream, .. } => Some(stream.as_str()),
+            SourceKind::Http { .. } => None,
+        });
+        let routes = self.routes.iter().flat_map(|route| &route.streams).map(String::as_str);
+        let streams = self.streams.iter().map(|stream| stream.name.as_str());
+        // A glob is no name.
+        sources.chain(routes).chain(streams).filter_map(|name| StreamName::new(name).ok())
     }
 
     /// Every lane that takes events: `main` first, then the others in the order of the files.

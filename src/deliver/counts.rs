@@ -12,7 +12,7 @@ use super::worker::Names;
 use crate::event::UnixMillis;
 use crate::ids::TopicName;
 use crate::metrics::{self, Metrics};
-use crate::state::letters::Letter;
+use crate::state::letters::{Letter, Reason};
 
 /// Handles to its metrics.
 #[derive(Debug)]
@@ -32,6 +32,12 @@ impl Counts {
     #[must_use]
     pub fn new(metrics: &Arc<Metrics>, names: &Names) -> Self {
         let (lane, destination) = (names.lane.to_string(), names.destination.to_string());
+        for (_, reason) in Reason::ALL {
+            // Alarms ask how much it has grown: from nothing it has not.
+            let (lane, destination, reason) = (lane.clone(), destination.clone(), reason.to_owned());
+            let labels = metrics::LaneDestinationReason { lane, destination, reason };
+            drop(metrics.dead_lettered.get_or_create(&labels));
+        }
         let by_destination = metrics::Destination { destination: destination.clone() };
         let pair = metrics::LaneDestination { lane: lane.clone(), destination: destination.clone() };
         let full = metrics::LaneDestinationReason { lane, destination, reason: "spool_full".into() };

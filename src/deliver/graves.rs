@@ -151,14 +151,25 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let there: Vec<Stored> = letters.into_iter().filter(there).collect();
         // Of two with the same number (after damage there may be) one goes after the other.
         let mut seen = BTreeSet::new();
-        let fits = |s: &Stored| self.engine.may_redo(s.letter.seq) && seen.insert(s.letter.seq);
+        let fits = |s: &Stored| self.engine.may_redo(&s.letter) && seen.insert(s.letter.seq);
         let (fits, early): (Vec<_>, Vec<_>) = there.into_iter().partition(fits);
         if !early.is_empty() {
             rounds.replays_after = Instant::now() + if fits.is_empty() { RETRY } else { ROUND };
+            self.tell_early(early.len(), rounds);
         }
         rounds.replays.extend(early.iter().map(|s| s.id));
         rounds.begun = fits.iter().map(|s| s.id).collect();
         self.engine.begin_redo(fits);
+    }
+
+    fn tell_early(&self, count: usize, rounds: &Rounds) {
+        if let Some(suppressed) = rounds.lines.pass("letters that wait") {
+            tracing::info!(
+                lane = %self.names.lane, destination = %self.names.destination, count, suppressed,
+                "dead letters are sent again once what was accepted before them for their topics is settled; a restart forgets that \
+                 they were asked for"
+            );
+        }
     }
 
     /// Removes letters that were delivered, or have become others, once the positions on disk say so.

@@ -46,6 +46,7 @@ mod sticky;
 mod takeover;
 mod topic;
 mod tracker;
+mod waits;
 mod ways;
 mod worker;
 

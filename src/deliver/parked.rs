@@ -83,7 +83,8 @@ impl<L: Log, F: Fs> ParkedReader<L, F> {
         }
         let end = first.filter(|first| *first > range.first).map_or(range.end, |first| first.min(range.end));
         let (covered, reach) = self.park.reach(range.first);
-        let why = if covered { Why::Parked } else { why };
+        // What was dropped had not been parked by then, whatever else was.
+        let why = if covered && why != Why::Dropped { Why::Parked } else { why };
         Ok(Read::Gone { range: SeqRange::new(range.first, end.min(reach)), why })
     }
 }

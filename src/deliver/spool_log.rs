@@ -25,6 +25,10 @@ impl<F: Fs> Retention for Lane<F> {
         Lane::may_drop(self, needed.by_required);
     }
 
+    fn dropped_below(&self) -> Seq {
+        Lane::dropped_below(self)
+    }
+
     fn is_pressed(&self) -> bool {
         Lane::is_half_full(self)
     }

@@ -1,6 +1,6 @@
 //! The thread around an [`Engine`]: hears what happens, keeps positions, releases segments, counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,8 @@ pub trait Retention: Send {
     fn release(&self, needed: Needed);
     /// Whether so much is held that what a few topics wait for should be parked.
     fn is_pressed(&self) -> bool;
+    /// Events below this were given up for lack of room; to a reader that had not settled them they are dropped.
+    fn dropped_below(&self) -> Seq;
 }
 
 /// Everything a worker works with.
@@ -118,6 +120,8 @@ pub(super) struct Rounds {
     pub(super) lines: Limit<String>,
     /// Of [`View::notes`](super::engine::View::notes).
     notes: Limit<String>,
+    /// Topics that wait, since when, and whether that was said.
+    pub(super) waiting: BTreeMap<String, (Instant, bool)>,
     /// The dead letters could not be written; not to be tried before.
     pub(super) letters_after: Instant,
     /// Nothing is to be parked before.
@@ -149,6 +153,7 @@ impl Rounds {
             dropped,
             lines: Limit::new(Duration::from_secs(30)),
             notes: Limit::new(NOTES_EVERY),
+            waiting: BTreeMap::new(),
             letters_after: start,
             park_after: start,
             replays: BTreeSet::new(),
@@ -261,6 +266,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let now = Instant::now();
         let below = self.engine.settled_below();
         self.settled.send_if_modified(|was| std::mem::replace(was, below) != below);
+        rounds.dirty |= self.engine.drop_unread(self.retention.dropped_below());
         let moved = rounds.saved.as_ref().is_none_or(|s| s.totals != self.engine.totals());
         rounds.dirty |= moved;
         self.save_when_due(rounds);
@@ -270,6 +276,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         rounds.round_after = now + ROUND;
         self.board.post_parked(self.park.bytes());
         let view = self.engine.view();
+        self.tell_waiting(&view, rounds);
         for note in &view.notes {
             if rounds.notes.pass(note.as_str()).is_some() {
                 tracing::warn!(lane = %self.names.lane, destination = %self.names.destination, "{note}");
@@ -370,8 +377,10 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             Ok(()) => {
                 rounds.dirty = false;
                 rounds.unsynced = true;
-                self.board.post_saved(positions.needed_from(), positions.totals);
-                let dropped = positions.totals.dropped;
+                // An alarm does not wait until all that was accepted before is settled.
+                let totals = self.engine.totals_with_gaps();
+                self.board.post_saved(positions.needed_from(), totals);
+                let dropped = totals.dropped;
                 self.counts.dropped.inc_by(dropped.saturating_sub(rounds.dropped));
                 rounds.dropped = dropped.max(rounds.dropped);
                 rounds.saved = Some(positions);

@@ -51,8 +51,8 @@ pub struct Door<L> {
 }
 
 impl<L: Lanes> Door<L> {
-    /// A door before `lanes`. `streams` are the names in use already: those of which the spool holds
-    /// events, and those of sources with a fixed stream, which no sender can crowd out.
+    /// A door before `lanes`. `streams` are the names that the configuration gives: no sender can crowd them out, and they take
+    /// no room from those that senders make up.
     pub fn new(
         lanes: L,
         routes: Arc<RouteTable>,

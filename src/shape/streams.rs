@@ -12,6 +12,8 @@ use crate::ids::StreamName;
 #[derive(Debug)]
 pub(super) struct Streams {
     limit: usize,
+    /// How many of the names are not made up.
+    known: usize,
     names: Mutex<HashMap<StreamName, Use>>,
 }
 
@@ -35,8 +37,8 @@ pub(super) struct Admission {
 
 impl Streams {
     pub(super) fn new(limit: usize, kept: impl IntoIterator<Item = StreamName>) -> Self {
-        let names = kept.into_iter().map(|name| (name, Use::Kept)).collect();
-        Self { limit, names: Mutex::new(names) }
+        let names: HashMap<_, _> = kept.into_iter().map(|name| (name, Use::Kept)).collect();
+        Self { limit, known: names.len(), names: Mutex::new(names) }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -51,7 +53,7 @@ impl Streams {
     /// Lets one append try under the name; `None` when all names are taken.
     pub(super) fn admit(self: &Arc<Self>, name: &StreamName) -> Option<Admission> {
         let mut names = self.lock();
-        let full = names.len() >= self.limit;
+        let full = names.len().saturating_sub(self.known) >= self.limit;
         let tried = match names.get_mut(name) {
             Some(Use::Kept) => None,
             Some(Use::Tried(count)) => {
@@ -104,7 +106,7 @@ mod tests {
 
     #[test]
     fn names_in_use_are_bounded_and_a_refused_one_is_given_back() {
-        let streams = Arc::new(Streams::new(2, [name("disk")]));
+        let streams = Arc::new(Streams::new(1, [name("disk")]));
         let first = streams.admit(&name("a")).unwrap();
         assert!(streams.admit(&name("b")).is_none());
         first.refused();

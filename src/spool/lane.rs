@@ -328,6 +328,12 @@ impl<F: Fs> Lane<F> {
         shared.table().bytes() >= shared.limit / 2
     }
 
+    /// Events below this were given up for lack of room, if some reader had not settled them.
+    #[must_use]
+    pub fn dropped_below(&self) -> Seq {
+        self.handle.shared.table().floor.dropped
+    }
+
     /// The segment that holds this event.
     #[must_use]
     pub fn segment_of(&self, seq: Seq) -> Option<SegmentId> {

@@ -34,7 +34,8 @@ impl Levels {
         }
         if available < reserve.saturating_add(wanted) {
             return Some(format!(
-                "{available} bytes are free on its file system, {reserve} are to stay free (spool.reserve)"
+                "{available} bytes are free on its file system, of which {reserve} are to stay free (spool.reserve) and {wanted} are \
+                 wanted"
             ));
         }
         None

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Place, Which, exit};
 use crate::cli::spool::dump::{put_bytes, put_headers};
+use crate::cli::status::table::printable;
 use crate::cli::{Exit, Failure, Outcome, output};
 use crate::state::letters::Stored;
 
@@ -90,7 +91,7 @@ fn table(letters: &[Stored]) -> String {
             letter.stream.to_string(),
             letter.seq.to_string(),
             letter.event().map_or(0, |e| size(&e)).to_string(),
-            format!("{}: {}", letter.reason.name(), letter.message.escape_debug()),
+            format!("{}: {}", letter.reason.name(), printable(&letter.message)),
         ]
     });
     let rows: Vec<[String; 8]> = std::iter::once(titles).chain(rows).collect();

@@ -296,6 +296,8 @@ pub struct Engine<L: Log, S: Sink> {
     saved_counters: HashMap<TopicName, TopicCounters>,
     since: Seq,
     totals: Totals,
+    /// Some tracker may have events that are gone and not counted yet.
+    has_gaps: bool,
     tallies: BTreeMap<SegmentId, Tally>,
     /// The run of each of these segments; `None` where there are several.
     runs: BTreeMap<SegmentId, Option<RunId>>,
@@ -362,6 +364,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             saved_counters: positions.counters.into_iter().map(|c| (c.topic.clone(), c)).collect(),
             since: positions.since,
             totals: positions.totals,
+            has_gaps: true,
             tallies: positions.tallies,
             runs: BTreeMap::new(),
             topology: None,

@@ -136,8 +136,22 @@ impl<L: Log, S: Sink> Engine<L, S> {
             // Nobody would have parked others if these had not been settled.
             let why = if why == Why::Parked { Why::Settled } else { why };
             why.count(&mut totals, rest);
-            self.main.tracker.push(Entry::new(fresh, None, 0, Fate::Settled(totals)));
+            self.main.tracker.push_gone(fresh, totals);
+            self.has_gaps = true;
         }
+    }
+
+    /// The log has given up what lies below `below`. What was not read of it counts at once, though nothing can be sent for now.
+    /// Returns whether there was anything.
+    pub fn drop_unread(&mut self, below: Seq) -> bool {
+        let unread = SeqRange::new(self.main.tracker.read(), below);
+        // After a change of routes some of it may be parked.
+        if unread.first >= below || !self.claims.is_plain() {
+            return false;
+        }
+        self.main.pending.take_if(|(info, _)| info.range.first < below);
+        self.gone(unread, Why::Dropped);
+        true
     }
 
     /// What an earlier process is known to have settled of numbers whose events are gone.

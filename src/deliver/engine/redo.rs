@@ -8,11 +8,11 @@ use super::super::log::{BlockInfo, Log};
 use super::super::topic::Standing;
 use super::fill::Filler;
 use super::letters::Content;
-use super::{Engine, Now, Sink};
+use super::{Engine, Now, SideReader, Sink};
 use crate::event::{EventIter, UnixMillis};
 use crate::ids::{RunId, Seq, SeqRange, TopicName};
 use crate::state::journal::{Intent, Share};
-use crate::state::letters::Stored;
+use crate::state::letters::{Letter, Stored};
 use crate::state::positions::Replaying;
 
 /// A dead letter that is being sent again.
@@ -109,11 +109,21 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.redo.len()
     }
 
-    /// Whether a letter's event may be sent again by now: it counts as a dead letter once every reader is past it, and then
-    /// its number means one thing only.
+    /// Whether a letter's event may be sent again by now: it counts as a dead letter once the reader that had it is past it, and
+    /// then its number means one thing only. Readers of other topics are not waited for.
     #[must_use]
-    pub fn may_redo(&self, seq: Seq) -> bool {
-        self.buried.is_empty() && seq < self.settled_below() && !self.redo.contains_key(&seq)
+    pub fn may_redo(&self, letter: &Letter) -> bool {
+        let seq = letter.seq;
+        let had = |side: &SideReader<L::Reader>| {
+            // Positions of the first version do not say which streams.
+            let stream = side.streams.get(&letter.stream).is_some_and(|from| *from <= seq);
+            side.owns(seq) && (stream || side.streams.is_empty())
+        };
+        let readers = self.sides.values().filter(|side| had(side)).map(|side| &side.cursor.tracker);
+        let mut readers = readers.chain(std::iter::once(&self.main.tracker));
+        self.buried.is_empty()
+            && !self.redo.contains_key(&seq)
+            && readers.all(|reader| seq < reader.position())
     }
 
     /// Takes the numbers of letters that are letters no more, once the positions that say so are durable.

@@ -219,6 +219,18 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.totals
     }
 
+    /// The same, with what is known to be gone already behind something that is not settled.
+    pub fn totals_with_gaps(&mut self) -> Totals {
+        let mut totals = self.totals;
+        if self.has_gaps {
+            let mut gaps = Totals::default();
+            self.trackers().for_each(|tracker| gaps.add(&tracker.gaps()));
+            self.has_gaps = gaps != Totals::default();
+            totals.add(&gaps);
+        }
+        totals
+    }
+
     /// Makes sure that the topic is known here and to the cluster's side.
     pub(super) fn ensure_topic(&mut self, name: &TopicName) {
         if self.topics.contains_key(name) {

@@ -122,6 +122,11 @@ impl Entry {
         if self.settled.is_empty() { 0 } else { 16 + self.settled.words().len() * 8 + given_up }
     }
 
+    /// Whether it is a gap, and `range` follows at once.
+    pub(super) fn is_gap_before(&self, range: SeqRange) -> bool {
+        matches!(self.fate, Fate::Settled(_)) && self.segment.is_none() && self.range.end == range.first
+    }
+
     pub(super) fn is_of(&self, name: &TopicName) -> bool {
         matches!(&self.fate, Fate::Topic { topic, .. } if topic == name)
     }

@@ -18,7 +18,7 @@ pub use entry::{Entry, Fate, Finished};
 
 use super::log::Why;
 use crate::ids::{Seq, SeqRange, TopicName};
-use crate::state::positions::Partial;
+use crate::state::positions::{Partial, Totals};
 
 /// The entries between what is settled and what has been read.
 #[derive(Debug)]
@@ -77,6 +77,33 @@ impl Tracker {
         self.read = self.read.max(entry.range.end);
         self.partial_bytes += entry.partial_bytes();
         self.entries.push_back(entry);
+    }
+
+    /// Adds numbers whose events are gone. Gaps that follow each other are one entry, however many there are.
+    pub fn push_gone(&mut self, range: SeqRange, totals: Totals) {
+        if let Some(last) = self.entries.back_mut()
+            && last.is_gap_before(range)
+            && let Fate::Settled(before) = &mut last.fate
+        {
+            before.add(&totals);
+            (last.range.end, self.read) = (range.end, self.read.max(range.end));
+            return;
+        }
+        self.push(Entry::new(range, None, 0, Fate::Settled(totals)));
+    }
+
+    /// What of its entries can't be delivered any more, though they are not finished.
+    #[must_use]
+    pub fn gaps(&self) -> Totals {
+        let mut gaps = Totals::default();
+        for entry in &self.entries {
+            let Totals { dropped, lost, .. } = match entry.fate {
+                Fate::Settled(totals) => totals,
+                _ => entry.given_up,
+            };
+            gaps.add(&Totals { dropped, lost, ..Totals::default() });
+        }
+        gaps
     }
 
     fn index_of(&self, seq: Seq) -> Option<usize> {

@@ -67,6 +67,9 @@ impl Retention for Released {
     fn is_pressed(&self) -> bool {
         false
     }
+    fn dropped_below(&self) -> Seq {
+        Seq::NONE
+    }
 }
 
 struct Site {
@@ -228,4 +231,21 @@ fn positions_are_synced_now_and_then_and_at_the_end() {
     assert_eq!(site.syncs(), syncs + 1);
     site.worker.end(&mut site.rounds);
     assert_eq!(site.syncs(), syncs + 2);
+}
+
+#[test]
+fn a_topic_that_waits_is_named_once_and_one_that_waits_for_a_moment_is_not() {
+    let mut site = Site::new();
+    let view = engine::View { waiting: vec![("t".into(), "missing".into())], ..engine::View::default() };
+    let error = |site: &Site| site.worker.board.destination_row(Seq(9), 0).last_error;
+    site.worker.tell_waiting(&view, &mut site.rounds);
+    assert!(error(&site).is_none(), "it may be about to be made");
+    site.rounds.waiting.values_mut().for_each(|(since, _)| *since -= Duration::from_secs(1));
+    for _ in 0..3 {
+        site.worker.tell_waiting(&view, &mut site.rounds);
+    }
+    let said = error(&site).unwrap();
+    assert_eq!((said.message.as_str(), said.count), ("events for topic t wait: missing", 1));
+    site.worker.tell_waiting(&engine::View::default(), &mut site.rounds);
+    assert!(site.rounds.waiting.is_empty());
 }

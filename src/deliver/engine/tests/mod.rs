@@ -291,3 +291,87 @@ fn what_a_stream_had_settled_before_its_topic_was_set_apart_is_not_sent_again_af
         play(world, 300, false);
     }
 }
+
+#[test]
+fn a_letter_is_sent_again_though_another_topic_waits_for_something_older() {
+    let mut world = World::exact(7, None);
+    world.cluster.poison = 7;
+    world.log.append("late", &[None; 5]);
+    world.log.append("a", &[Some(1); 3]);
+    for _ in 0..60 {
+        world.pump();
+        world.tell_topology();
+        world.answer(false);
+    }
+    let stored = world.letters.all[0].clone();
+    assert_eq!((world.letters.all.len(), stored.letter.seq), (1, Seq(7)));
+    assert_eq!(world.engine.settled_below(), Seq(1), "the missing topic's events are not settled");
+    assert!(world.engine.may_redo(&stored.letter));
+    // One of the topic that waits is not past its reader.
+    let early = crate::state::letters::Letter {
+        stream: crate::ids::StreamName::new("late").unwrap(),
+        ..stored.letter
+    };
+    assert!(!world.engine.may_redo(&early));
+}
+
+#[test]
+fn what_is_dropped_while_nothing_can_be_sent_counts_at_once_and_once() {
+    let mut world = World::new(7);
+    for _ in 0..60 {
+        world.log.append("a", &[None; 5]);
+    }
+    // Nothing is known of the topic, so the first block waits.
+    world.pump();
+    let drop_first = |world: &mut World, blocks: usize| {
+        for index in 0..blocks {
+            world.log.lose(index, true);
+        }
+        world.engine.drop_unread(Seq(1 + 5 * blocks as u64))
+    };
+    assert!(drop_first(&mut world, 4));
+    assert_eq!((world.engine.totals_with_gaps().dropped, world.engine.totals().dropped), (20, 0));
+    // Now windows are full, and nobody answers.
+    world.pump();
+    world.tell_topology();
+    world.pump();
+    let read = world.engine.main.tracker.read();
+    assert!(read > Seq(21) && read < Seq(200), "{read}");
+    assert!(drop_first(&mut world, 50));
+    let dropped = world.engine.totals_with_gaps().dropped;
+    assert_eq!(dropped, 20 + 251 - read.0, "what is in windows may still arrive");
+    assert!(!drop_first(&mut world, 50));
+    world.drain();
+    let totals = world.engine.positions(SPOOL).totals;
+    assert_eq!((totals.dropped, totals.lost, totals.sum()), (dropped, 0, 300));
+    assert_eq!(world.engine.totals_with_gaps(), totals);
+}
+
+#[test]
+fn what_was_dropped_before_it_could_be_parked_counts_as_dropped() {
+    let mut world = World::exact(7, None);
+    world.parks = true;
+    for _ in 0..20 {
+        world.log.append("late", &[None; 5]);
+        world.log.append("a", &[None; 5]);
+    }
+    for _ in 0..300 {
+        world.pump();
+        world.tell_topology();
+        world.answer(false);
+    }
+    assert_eq!(world.engine.view().parked, 100);
+    // The second and third block of the topic that waits.
+    for index in [2, 4] {
+        world.log.lose(index, true).unwrap();
+    }
+    world.book.as_mut().unwrap().positions = world.engine.positions(SPOOL);
+    for _ in 0..200 {
+        world.park_some();
+        world.pump();
+    }
+    assert!(world.parked > 0, "the log has forgotten what is parked");
+    world.drain();
+    let totals = world.engine.positions(SPOOL).totals;
+    assert_eq!((totals.delivered, totals.dropped, totals.lost), (190, 10, 0));
+}

@@ -192,7 +192,7 @@ impl World {
             return;
         }
         let stored = there[self.random(there.len())].clone();
-        if !self.engine.may_redo(stored.letter.seq) {
+        if !self.engine.may_redo(&stored.letter) {
             return;
         }
         let id = stored.id;
