@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures a release build of the agent against a real Kafka, in one run on one machine, and prints ratios.
 
-    python3 benches/relay.py [drain] [latency] [memory]     all three without arguments; see --help
+    python3 benches/relay.py [drain] [journal] [latency] [cost] [two] [link] [memory] [four]    see --help; all without
 
 Needs Java and Maven for Kafka (tests/kafka/pom.xml, resolved into target/kafka-libs as the tests do) and a
 release build (`cargo build --release`). librdkafka is measured when PyPI's confluent-kafka can be had.
@@ -10,6 +10,7 @@ Python's standard library only. Absolute figures are this machine's; only ratios
 import argparse
 import json
 import os
+import queue
 import random
 import re
 import shutil
@@ -125,7 +126,8 @@ class Broker:
 class Agent:
     """The release build on a data directory."""
 
-    def __init__(self, name, broker_port, topic="bench", spool="", destination=""):
+    def __init__(self, name, broker_port, topic="bench", spool="", destination="", more=""):
+        """`more`: further sections of the configuration, as text."""
         self.dir = SCRATCH / name
         self.admin, self.tcp, self.http = free_port(), free_port(), free_port()
         self.data = self.dir / "data"
@@ -137,7 +139,7 @@ class Agent:
             f'[[source]]\ntype = "http"\nlisten = "127.0.0.1:{self.http}"\n'
             f'[[destination]]\nname = "kafka"\nbootstrap = ["127.0.0.1:{broker_port}"]\n{destination}\n'
             f'[[route]]\nstreams = ["*"]\nto = "kafka"\ntopic = "{topic}"\n'
-            f'[admin]\nlisten = "127.0.0.1:{self.admin}"\n'
+            f'[admin]\nlisten = "127.0.0.1:{self.admin}"\n{more}\n'
         )
         self.process = None
 
@@ -164,8 +166,11 @@ class Agent:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=10) as answer:
             return answer.read()
 
+    def accounts(self):
+        return {account["destination"]: account for account in json.loads(self.get("/status"))["accounts"]}
+
     def account(self):
-        return json.loads(self.get("/status"))["accounts"][0]
+        return self.accounts()["kafka"]
 
     def memory(self):
         """Resident now and at most, in MiB."""
@@ -381,6 +386,15 @@ def journal(options):
 # -------------------------------------------------------------------------------------------- latency
 
 
+def load(agent, broker, topic, options):
+    """Sends at a steady rate and consumes; prints what the bench prints, and returns its p99 in ms by line."""
+    command = ["cargo", "bench", "-q", "--bench", "latency", "--", f"127.0.0.1:{agent.http}", broker.address,
+               topic, str(options.rate), str(options.seconds), str(options.connections)]
+    printed = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+    say(printed.rstrip())
+    return {name.strip(): float(p99) for name, p99 in re.findall(r"^  (.*?) p50 .*?p99 +([\d.]+) ms", printed, re.M)}
+
+
 def latency(options):
     say(f"\n== latency: {options.rate:,} single-event HTTP requests a second for {options.seconds} s, fsync before each answer")
     broker = Broker()
@@ -389,17 +403,178 @@ def latency(options):
         broker.start()
         broker.topic("latency")
         agent.start()
-        command = ["cargo", "bench", "-q", "--bench", "latency", "--", f"127.0.0.1:{agent.http}", broker.address,
-                   "latency", str(options.rate), str(options.seconds), str(options.connections)]
         for number in range(options.rounds + 1):
             say(f" round {number}" if number else " warm-up round of the broker, not counted")
             before = agent.processor_seconds()
-            subprocess.run(command, check=True, cwd=ROOT)
+            load(agent, broker, "latency", options)
             say(f"  agent: {agent.processor_seconds() - before:.2f} processor seconds, "
                 f"{agent.memory()[1]:.1f} MiB resident at most")
     finally:
         agent.remove()
         broker.stop()
+
+
+def cost(options):
+    say(f"\n== cost: what the journal adds at {options.rate:,} single-event HTTP requests a second, {options.seconds} s each, in turn")
+    broker = Broker()
+    agents = {d: Agent(f"cost-{d}", broker.port, topic="cost", destination=f'delivery = "{d}"')
+              for d in ("at-least-once", "exactly-once")}
+    figures = {}
+    try:
+        broker.start()
+        broker.topic("cost")
+        for number in range(options.rounds + 1):
+            for delivery, agent in agents.items():
+                agent.start()
+                say(f" round {number}, {delivery}" if number else f" warm-up, {delivery}, not counted")
+                for name, p99 in load(agent, broker, "cost", options).items():
+                    if number:
+                        figures.setdefault(name, {}).setdefault(delivery, []).append(p99)
+                agent.stop()
+    finally:
+        for agent in agents.values():
+            agent.remove()
+        broker.stop()
+    say(f" p99, ms; medians of {options.rounds}")
+    for name, by in figures.items():
+        least, exact = (statistics.median(by[d]) for d in ("at-least-once", "exactly-once"))
+        say(f"  {name:32} at-least-once {least:8.2f}   exactly-once {exact:8.2f}   more by {exact - least:+.2f}")
+
+
+# ----------------------------------------------------------------------------------------------- links
+
+
+class Link:
+    """A proxy to a broker that holds back every byte for half of `round_trip` in each direction."""
+
+    def __init__(self, port, round_trip):
+        self.delay, self.target = round_trip / 2, port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def mapped(self, broker):
+        """What a destination's section says so that all of it goes this way."""
+        return f'address_map = {{ "{broker.address}" = "127.0.0.1:{self.port}" }}'
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self.target))
+            for one, other in ((near, far), (far, near)):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                waiting = queue.SimpleQueue()
+                threading.Thread(target=self.take, args=(one, waiting), daemon=True).start()
+                threading.Thread(target=self.give, args=(other, waiting), daemon=True).start()
+
+    def take(self, source, waiting):
+        data = b"-"
+        while data:
+            try:
+                data = source.recv(1 << 18)
+            except OSError:
+                data = b""
+            waiting.put((time.monotonic() + self.delay, data))
+
+    @staticmethod
+    def give(sink, waiting):
+        data = b"-"
+        while data:
+            due, data = waiting.get()
+            time.sleep(max(0, due - time.monotonic()))
+            try:
+                sink.sendall(data) if data else sink.shutdown(socket.SHUT_WR)
+            except OSError:
+                return
+
+    def close(self):
+        self.listener.close()
+
+
+def link(options):
+    say(f"\n== link: {options.events:,} spooled events of {SIZE} bytes over a round trip of {options.round_trip} ms, one partition")
+    path, broker = payload(), Broker()
+    way = Link(broker.port, options.round_trip / 1000)
+    template = spooled(broker.port, path, options.events)
+    rates = []
+    try:
+        broker.start()
+        broker.topic("far")
+        for number in range(options.rounds):
+            rate, used, _ = drain_once(template, way.port, options.events, way.mapped(broker), "far")
+            rates.append(rate * SIZE / 1e6)
+            say(f"  round {number + 1}: {rates[-1]:6.2f} MB/s of events uncompressed, {used:.2f} processor seconds")
+    finally:
+        broker.stop()
+        way.close()
+        template.remove()
+    say(f"  median {statistics.median(rates):6.2f} MB/s (target: 8)")
+
+
+def two(options):
+    trip = options.round_trip / 5
+    say(f"\n== two: {options.events:,} spooled events to two destinations over links of {trip:.0f} ms, each alone and both")
+    path, broker = payload(), Broker()
+    ways = {name: Link(broker.port, trip / 1000) for name in ("kafka", "second")}
+
+    def agent(name, *with_port):
+        sections = {n: ways[n].mapped(broker) for n in ways}
+        port = ways["kafka"].port if "kafka" in with_port else free_port()
+        second = ways["second"].port if "second" in with_port else free_port()
+        more = (f'[[destination]]\nname = "second"\nbootstrap = ["127.0.0.1:{second}"]\n{sections["second"]}\n'
+                '[[route]]\nstreams = ["*"]\nto = "second"\ntopic = "second"\n')
+        return Agent(name, port, topic="first", destination=sections["kafka"], more=more)
+
+    template = agent("spooled")
+    template.start()
+    send_lines(template.tcp, path, options.events)
+    template.wait(accepted=options.events)
+    template.stop()
+    figures = {}
+
+    def run(*names):
+        """Events a second of each of them; the others can't be reached."""
+        one = agent("two", *names)
+        shutil.rmtree(one.data, ignore_errors=True)
+        shutil.copytree(template.data, one.data)
+        os.sync()
+        one.start()
+        began, done = time.monotonic(), {}
+        while len(done) < len(names):
+            accounts = one.accounts()
+            for name in names:
+                if accounts[name]["delivered"] >= options.events:
+                    done.setdefault(name, options.events / (time.monotonic() - began))
+            time.sleep(0.02)
+        used = one.processor_seconds()
+        one.remove()
+        for name in names:
+            figures.setdefault((name, len(names)), []).append(done[name])
+        rates = "   ".join(f"{name} {rate:10,.0f}/s" for name, rate in sorted(done.items()))
+        say(f"  {' and '.join(names):18} {rates}   {used:.2f} processor seconds of the agent")
+
+    try:
+        broker.start()
+        broker.topic("first")
+        broker.topic("second")
+        for number in range(options.rounds + 1):
+            say(f" round {number}" if number else " warm-up, not counted")
+            run("kafka")
+            run("second")
+            run("kafka", "second")
+            if not number:
+                figures.clear()
+    finally:
+        broker.stop()
+        template.remove()
+        for way in ways.values():
+            way.close()
+    for name in ways:
+        alone, both = (statistics.median(figures[name, n]) for n in (1, 2))
+        say(f"  {name:8} alone {alone:10,.0f}/s   beside the other {both:10,.0f}/s   {both / alone:.2f} of it (target: 0.9)")
 
 
 # --------------------------------------------------------------------------------------------- memory
@@ -481,17 +656,67 @@ def many_senders(broker, path):
         agent.remove()
 
 
+def four(options):
+    """Four destinations, one dead, one topic that is missing and goes to the park lane, while senders go on."""
+    say("\n== four: resident memory (MiB) with four destinations, one dead, and one topic parked")
+    path, broker = payload(), Broker()
+    more = "".join(
+        f'[[destination]]\nname = "{name}"\nbootstrap = ["127.0.0.1:{port}"]\nrequired = {required}\n'
+        f'[[route]]\nstreams = ["*"]\nto = "{name}"\ntopic = "{topic}"\n'
+        for name, port, topic, required in (
+            ("second", broker.port, "second", "true"),
+            ("waiting", broker.port, "not-there", "true"),
+            ("dead", free_port(), "any", "false"),
+        )
+    )
+    spool = 'max_size = "256MiB"\nsegment_size = "16MiB"\npark_size = "2GiB"\nwhen_full = "block"\ncompression = "none"'
+    agent = Agent("four", broker.port, topic="four", spool=spool, more=more)
+    count, senders = options.events // 4 // 1000 * 1000, 4
+    try:
+        broker.start()
+        broker.topic("four", 12)
+        broker.topic("second", 3)
+        agent.start()
+        time.sleep(3)
+        say(f"  idle                                {agent.memory()[0]:8.1f}")
+        threads = [threading.Thread(target=send_lines, args=(agent.tcp, path, count)) for _ in range(senders)]
+        for thread in threads:
+            thread.start()
+        deadline, sent = time.monotonic() + 600, 0
+        while sent < count * senders or not all(
+            a["delivered"] >= sent for name, a in agent.accounts().items() if name in ("kafka", "second")
+        ):
+            sent = agent.account()["accepted"]
+            if time.monotonic() > deadline:
+                raise SystemExit(f"it does not get there: {agent.accounts()}")
+            time.sleep(0.2)
+        for thread in threads:
+            thread.join()
+        for name, account in agent.accounts().items():
+            say(f"   {name:8} delivered {account['delivered']:10,}  dropped {account['dropped']:10,}  waiting {account['pending']:10,}")
+        parked = sum(f.stat().st_size for f in agent.data.rglob("*") if f.is_file() and "park" in f.parts)
+        say(f"   parked: {parked / MIB:.0f} MiB on disk")
+        say(f"  {senders} senders flat out               {agent.memory()[1]:8.1f}   at most (target: 48)")
+        time.sleep(5)
+        say(f"  idle afterwards                     {agent.memory()[0]:8.1f}")
+    finally:
+        agent.remove()
+        broker.stop()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", nargs="*", help="drain, journal, latency, memory; all without")
+    parser.add_argument("what", nargs="*", help="drain, journal, latency, cost, two, link, memory, four; all without")
     parser.add_argument("--events", type=int, default=2_000_000, help="to drain")
-    parser.add_argument("--rounds", type=int, default=3, help="of drain and latency")
+    parser.add_argument("--rounds", type=int, default=3, help="of each but memory and four")
     parser.add_argument("--rate", type=int, default=10_000, help="requests a second, for latency")
     parser.add_argument("--seconds", type=int, default=10, help="of latency, each round")
     parser.add_argument("--connections", type=int, default=100, help="of latency")
+    parser.add_argument("--round-trip", type=int, default=100, help="of the link, in ms; a fifth of it for `two`")
     parser.add_argument("--backlog", type=int, default=2, help="gigabytes of events, for memory")
     options = parser.parse_args()
-    chosen = {"drain": drain, "journal": journal, "latency": latency, "memory": memory}
+    chosen = {"drain": drain, "journal": journal, "latency": latency, "cost": cost, "two": two, "link": link,
+              "memory": memory, "four": four}
     unknown = set(options.what) - set(chosen)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
@@ -499,9 +724,9 @@ def main():
         raise SystemExit("there is no release build: cargo build --release")
     SCRATCH.mkdir(parents=True, exist_ok=True)
     kafka_libs()
-    load = os.getloadavg()[0]
-    say(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} processors, load {load:.1f}")
-    if load > 0.5:
+    others = os.getloadavg()[0]
+    say(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} processors, load {others:.1f}")
+    if others > 0.5:
         say("note: this machine is busy with something else; figures are lower, ratios noisy")
     for name in options.what or chosen:
         chosen[name](options)

@@ -17,6 +17,7 @@ use super::graves;
 use super::inbox::Inbox;
 use super::needs::Needs;
 use super::parked::ParkedLog;
+use super::scribe::Scribe;
 use super::ways::Ways;
 use super::worker::{Names, Worker};
 use crate::config::RouteTable;
@@ -161,7 +162,7 @@ impl Delivery {
         }
         let worker = Worker {
             engine,
-            journal: parts.journal,
+            scribe: Scribe::new(parts.journal),
             letters: parts.letters,
             park: parts.park,
             parking: None,

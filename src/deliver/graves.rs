@@ -86,7 +86,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
 
     /// Writes down what became of windows. Returns whether the journal knows all of it.
     fn settle_journal(&mut self, rounds: &mut Rounds) -> bool {
-        self.depart(rounds);
+        self.depart_and_wait(rounds);
         if self.engine.has_news() {
             let written = !self.engine.has_departures() && self.write_down(rounds).is_ok();
             if !written {

@@ -22,6 +22,8 @@ pub struct Mail {
     pub link: Option<LinkState>,
     /// More of the log is durable.
     pub durable: bool,
+    /// The journal has been written, or could not be.
+    pub written: bool,
     /// Dead letters to send again, by their numbers.
     pub replay: Vec<u64>,
     /// Give up what can't be read any more, and tell these how many events that were.
@@ -37,6 +39,7 @@ impl Mail {
             && self.producer.is_none()
             && self.link.is_none()
             && !self.durable
+            && !self.written
             && self.replay.is_empty()
             && self.abandon.is_empty()
             && self.close.is_none()
@@ -72,6 +75,11 @@ impl Inbox {
     /// More of the log is durable.
     pub fn durable(&self) {
         self.put(|mail| mail.durable = true);
+    }
+
+    /// A group of windows stands in the journal, or can't.
+    pub fn written(&self) {
+        self.put(|mail| mail.written = true);
     }
 
     /// Sends dead letters again.

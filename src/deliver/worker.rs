@@ -15,6 +15,7 @@ use super::inbox::{Inbox, Mail};
 use super::log::Log;
 use super::needs::{Needed, Needs};
 use super::parking::needed;
+use super::scribe::Scribe;
 use crate::disk::Fs;
 use crate::event::UnixMillis;
 use crate::ids::{DestinationName, LaneName, RunId, SegmentId, Seq, SpoolId};
@@ -22,7 +23,6 @@ use crate::kafka::{LinkError, LinkState};
 use crate::logs::Limit;
 use crate::metrics;
 use crate::sabotage::{self, Bug};
-use crate::state::journal::{Journal, JournalError};
 use crate::state::ledger::{Key, Ledger, Row};
 use crate::state::letters::Letters;
 use crate::state::park::Park;
@@ -36,8 +36,6 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 const CHEAP_SAVE: Duration = Duration::from_millis(1);
 /// With a journal, positions are saved no more often.
 const JOURNALED_SAVE: Duration = Duration::from_millis(50);
-/// What is due waits this long for a journal that can't be written.
-const JOURNAL_PATIENCE: Duration = Duration::from_secs(3);
 /// So long before the end of a stop, windows that have not been sent yet are asked back.
 const LAST_CALL: Duration = Duration::from_millis(500);
 /// The same note is logged this often.
@@ -67,7 +65,7 @@ pub struct Worker<L: Log, S: Sink, F: Fs> {
     /// What it shows.
     pub board: Arc<Board>,
     /// Where windows are written down before they are sent.
-    pub journal: Option<Journal<F>>,
+    pub(super) scribe: Scribe<F>,
     /// Its positions' file.
     pub store: Store<F>,
     /// The log's housekeeping.
@@ -112,8 +110,8 @@ pub(super) struct Rounds {
     round_after: Instant,
     pub(super) unsynced: bool,
     /// The journal could not be written; not to be tried before, and since when.
-    journal_after: Instant,
-    journal_failing: Option<Instant>,
+    pub(super) journal_after: Instant,
+    pub(super) journal_failing: Option<Instant>,
     released: Option<SegmentId>,
     closing: Option<Instant>,
     dropped: u64,
@@ -306,45 +304,6 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         self.crossing.iter().filter(|_| !rounds.dirty).for_each(|c| c.answer(&news));
     }
 
-    /// Sends the windows that are due. DURABILITY: with a journal, they are in it first, and the journal forgets only
-    /// what the positions on disk know.
-    pub(super) fn depart(&mut self, rounds: &mut Rounds) {
-        if !self.engine.has_departures() || Instant::now() < rounds.journal_after {
-            return;
-        }
-        let Err(message) = self.write_down(rounds) else {
-            rounds.journal_failing = None;
-            return self.engine.depart();
-        };
-        let now = Instant::now();
-        rounds.journal_after = now + ROUND;
-        let message = format!("the journal can't be kept: {message}");
-        let hint = "see the spool's disk; events are delivered all the same, and what is in flight may be doubled if the \
-                    agent dies before this works again"
-            .to_owned();
-        self.error(LinkError { code: None, message, hint }, rounds);
-        // A disk that takes nothing may soon give nothing either: bringing its events away comes before not doubling them.
-        if now.duration_since(*rounds.journal_failing.get_or_insert(now)) >= JOURNAL_PATIENCE {
-            self.engine.depart();
-        }
-    }
-
-    pub(super) fn write_down(&mut self, rounds: &mut Rounds) -> Result<(), String> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        match journal.append(self.engine.departing()) {
-            Ok(()) => return Ok(()),
-            Err(JournalError::Full) => {}
-            Err(e) => return Err(e.to_string()),
-        }
-        rounds.dirty = true;
-        self.save(rounds);
-        if rounds.dirty || !self.sync(rounds) {
-            return Err("positions can't be kept".to_owned());
-        }
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        journal.begin(self.engine.in_doubt()).map_err(|e| e.to_string())
-    }
-
     /// Makes durable by which routes this process sends, before it sends anything.
     fn keep_routes(&mut self, rounds: &mut Rounds) {
         if !self.engine.wants_durable_positions() || Instant::now() < rounds.save_after {
@@ -391,7 +350,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let rest = match cost {
             _ if rounds.dirty => ROUND, // it failed
             // The journal knows what was acknowledged since.
-            cost if self.journal.is_some() => JOURNALED_SAVE.max(cost * SAVE_SHARE),
+            cost if self.scribe.writes() => JOURNALED_SAVE.max(cost * SAVE_SHARE),
             cost if cost <= CHEAP_SAVE => Duration::ZERO,
             cost => cost * SAVE_SHARE,
         };
@@ -469,6 +428,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
     }
 
     fn end(&mut self, rounds: &mut Rounds) {
+        self.call_journal_back(rounds);
         rounds.dirty = true;
         self.save(rounds);
         self.sync(rounds);

@@ -22,6 +22,25 @@ pub(super) struct Departure {
     pub(super) intent: Option<Arc<Intent>>,
 }
 
+/// Windows that leave together, and all that has to be durable before.
+#[derive(Debug, Default)]
+pub struct Group {
+    withdrawals: Vec<Intent>,
+    departures: Vec<Departure>,
+}
+
+impl Group {
+    /// What has to be durable before [`Group::send`].
+    pub fn intents(&self) -> impl Iterator<Item = &Intent> {
+        self.withdrawals.iter().chain(self.departures.iter().filter_map(|d| d.intent.as_deref()))
+    }
+
+    /// Sends its windows. DURABILITY: with a journal, [`Group::intents`] are durable.
+    pub fn send(self, sink: &impl Sink) {
+        self.departures.into_iter().for_each(|departure| sink.send(departure.window));
+    }
+}
+
 /// What the journal has to say of a window, and the window of the journal. `None` without a journal.
 pub(super) fn intent(
     line: &Line,
@@ -132,6 +151,26 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub fn in_doubt(&self) -> impl Iterator<Item = &Intent> {
         let lines = self.topics.values().flat_map(|t| t.lines.values());
         lines.filter_map(|l| l.in_flight.as_ref()?.intent.as_deref())
+    }
+
+    /// What waits, to be sent by somebody else than [`Engine::depart`] as soon as it is durable. Until then its windows are in
+    /// flight like others; if it can't be written, it is put back.
+    pub fn take_departing(&mut self) -> Group {
+        Group {
+            withdrawals: std::mem::take(&mut self.withdrawals),
+            departures: std::mem::take(&mut self.departures),
+        }
+    }
+
+    /// A group could not be made durable, and nothing of it was sent: it leaves before what waits by now.
+    pub fn put_back(&mut self, group: Group) {
+        self.withdrawals.splice(0..0, group.withdrawals);
+        self.departures.splice(0..0, group.departures);
+    }
+
+    /// Where windows go.
+    pub fn sink(&self) -> &S {
+        &self.sink
     }
 
     /// Sends what waits. DURABILITY: with a journal, [`Engine::departing`] is durable.

@@ -39,6 +39,7 @@ pub(super) mod tests;
 
 pub(super) use fill::{RECORD_OVERHEAD, event_size, keyed_partition, record};
 pub use gate::Gate;
+pub use journal::Group;
 pub use park::Parking;
 pub use positions::View;
 pub use reroute::{is_rerouted, make_one};
@@ -63,8 +64,8 @@ use crate::kafka::{RecordsBuilder, Topology, Window};
 use crate::state::journal::Intent;
 use crate::state::positions::{Bits, Partial, Positions, Tally, TopicCounters, Totals};
 
-/// What the engine sends to.
-pub trait Sink: Send + 'static {
+/// What the engine sends to. Its clones are the same.
+pub trait Sink: Clone + Send + 'static {
     /// Sends a window; its outcome comes back through [`Engine::settled`].
     fn send(&self, window: Window);
     /// Asks for another producer id; it comes back through [`Engine::producer_id`].

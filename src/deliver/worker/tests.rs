@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::engine::{self, Settings};
 use super::super::log::{LogError, LogReader, Read};
@@ -12,6 +13,7 @@ use crate::disk::faulty::{Faulty, Op};
 use crate::event::Event;
 use crate::ids::{SeqRange, StreamName, TopicName};
 use crate::kafka::Window;
+use crate::state::journal::Journal;
 use crate::state::ledger::{LedgerError, Page, Query};
 use crate::state::letters;
 use crate::state::letters::testing::letter;
@@ -36,8 +38,14 @@ impl LogReader for Empty {
 
 struct Nobody;
 
-impl Sink for Nobody {
-    fn send(&self, _: Window) {}
+/// How many windows were sent.
+#[derive(Clone, Default)]
+struct Sent(Arc<AtomicUsize>);
+
+impl Sink for Sent {
+    fn send(&self, _: Window) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
     fn track(&self, _: TopicName) {}
 }
 
@@ -77,7 +85,8 @@ struct Site {
     fs: Faulty,
     released: Released,
     rounds: Rounds,
-    worker: Worker<Empty, Nobody, Faulty>,
+    sent: Sent,
+    worker: Worker<Empty, Sent, Faulty>,
 }
 
 fn settings() -> Settings {
@@ -109,8 +118,9 @@ impl Site {
         let router = Box::new(|_: &StreamName| Ways::default());
         let needs = Needs::new([(names.destination.clone(), Need { from: Seq(1), required: true })]);
         let whose = Whose { spool: SPOOL, lane: &names.lane, destination: &names.destination };
+        let sent = Sent::default();
         let worker = Worker {
-            engine: Engine::new(Empty, Nobody, settings(), router, positions, 1),
+            engine: Engine::new(Empty, sent.clone(), settings(), router, positions, 1),
             inbox: Arc::default(),
             board: Arc::new(Board::new(
                 names.lane.clone(),
@@ -118,7 +128,9 @@ impl Site {
                 Seq(1),
                 Totals::default(),
             )),
-            journal: Some(Journal::open(&fs, dir.path(), SPOOL, &names.lane, &names.destination).0),
+            scribe: Scribe::new(Some(
+                Journal::open(&fs, dir.path(), SPOOL, &names.lane, &names.destination).0,
+            )),
             store: store(&fs, dir.path()),
             retention: Box::new(released.clone()),
             needs: Arc::new(needs),
@@ -132,7 +144,7 @@ impl Site {
             names,
         };
         let rounds = Rounds::new(Instant::now(), 0);
-        let mut site = Self { _dir: dir, fs, released, rounds, worker };
+        let mut site = Self { _dir: dir, fs, released, rounds, sent, worker };
         site.worker.save(&mut site.rounds);
         assert!(!site.rounds.dirty && site.rounds.unsynced);
         site
@@ -184,6 +196,40 @@ fn the_journal_begins_anew_once_the_positions_that_cover_it_are_synced() {
     assert_eq!(site.syncs(), syncs + 3, "of the positions, of a new file, and of what is in it");
     site.worker.write_down(&mut site.rounds).unwrap();
     assert_eq!(site.syncs(), syncs + 3, "with nothing to write there is nothing to sync");
+}
+
+#[test]
+fn windows_that_could_not_be_written_leave_once_the_journal_has_begun_anew() {
+    let mut site = Site::new();
+    site.worker.write_down(&mut site.rounds).unwrap();
+    site.worker.engine.put_back(engine::tests::due());
+    let windows = site.worker.engine.departing().count();
+    site.fail();
+    site.worker.depart(&mut site.rounds);
+    assert!(!site.worker.engine.has_departures(), "they are being written");
+    site.worker.call_journal_back(&mut site.rounds);
+    assert_eq!(site.worker.engine.departing().count(), windows);
+    assert!(site.rounds.journal_failing.is_some() && site.sent.0.load(Ordering::Relaxed) == 0);
+    site.worker.depart(&mut site.rounds);
+    assert_eq!(site.worker.engine.departing().count(), windows, "not tried again at once");
+    site.rounds.journal_after = Instant::now();
+    site.worker.depart(&mut site.rounds);
+    assert_eq!(site.sent.0.load(Ordering::Relaxed), windows);
+    assert!(site.rounds.journal_failing.is_none() && site.worker.scribe.is_free());
+}
+
+#[test]
+fn what_waits_for_a_journal_that_fails_goes_without_it_in_the_end() {
+    let mut site = Site::new();
+    site.worker.write_down(&mut site.rounds).unwrap();
+    site.worker.engine.put_back(engine::tests::due());
+    let windows = site.worker.engine.departing().count();
+    let begun = Instant::now().checked_sub(Duration::from_secs(4)).unwrap();
+    site.rounds.journal_failing = Some(begun);
+    site.fail();
+    site.worker.depart(&mut site.rounds);
+    site.worker.call_journal_back(&mut site.rounds);
+    assert_eq!((site.sent.0.load(Ordering::Relaxed), site.worker.engine.has_departures()), (windows, false));
 }
 
 #[test]

@@ -210,6 +210,12 @@ impl<F: Fs> Journal<F> {
         Ok(())
     }
 
+    /// Whether anything may be appended: a generation has begun, and nothing has failed since.
+    #[must_use]
+    pub fn takes_more(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Writes intents down, durably.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::super::super::parked::ParkedLog;
 use super::super::super::ways::Ways;
 use super::super::letters::Grave;
-use super::super::{Engine, Limits, Now, Router, Settings, Wake, is_rerouted, make_one, splitmix};
+use super::super::{Engine, Group, Limits, Now, Router, Settings, Wake, is_rerouted, make_one, splitmix};
 use super::cluster::{Cluster, Record, TestSink};
 use super::log::TestLog;
 use super::parking::{self, ModelLog};
@@ -68,6 +68,9 @@ pub(super) struct World {
     /// Events of windows that a process left in doubt.
     pub(super) in_doubt: u64,
     pub(super) book: Option<Book>,
+    /// Windows are written down while the engine goes on, and these are.
+    pub(super) beside: bool,
+    pub(super) away: Option<Group>,
     pub(super) letters: Store,
     /// Events that were refused by themselves when their process was killed: those behind them have gone on.
     pub(super) condemned: BTreeSet<Seq>,
@@ -105,6 +108,8 @@ pub(super) struct Book {
 pub(super) enum Control {
     /// A window is written down when the next one is sent.
     WrittenAfterTheSend,
+    /// Windows that are written down while the engine goes on leave before they are durable.
+    SentWhileWritten,
     /// What is in doubt is sent again under an id of the new process.
     FreshIdentity,
     /// What is in doubt is forgotten, and its events are put into new windows.
@@ -159,6 +164,7 @@ impl World {
         if !self.engine.has_letters(self.now().instant) {
             return false;
         }
+        self.land();
         self.write_down();
         self.engine.depart();
         self.engine.note_written();
@@ -234,6 +240,8 @@ impl World {
             abandoned: None,
             in_doubt: 0,
             book: None,
+            beside: false,
+            away: None,
             letters: Store::default(),
             condemned: BTreeSet::new(),
             missing_topic_after: settings().missing_topic_after,
@@ -329,10 +337,48 @@ impl World {
 
     /// What waits is written down and sent.
     pub(super) fn depart(&mut self) {
+        if self.away.is_some() && self.random(3) != 0 {
+            return; // it is still being written
+        }
+        self.land();
         if self.engine.has_departures() {
+            let begun = self.book.as_ref().is_some_and(|b| b.begun);
+            if self.beside && begun && self.random(4) != 0 {
+                return self.hand_over();
+            }
             self.write_down();
         }
         self.engine.depart();
+    }
+
+    fn hand_over(&mut self) {
+        let group = self.engine.take_departing();
+        if self.book.as_ref().is_some_and(|b| b.control == Some(Control::SentWhileWritten)) {
+            let intents: Vec<Intent> = group.intents().cloned().collect();
+            group.send(&self.sink);
+            self.book.as_mut().unwrap().late.extend(intents);
+            self.away = Some(Group::default());
+        } else {
+            self.away = Some(group);
+        }
+    }
+
+    /// What is being written is durable and leaves, or can't be written, and then everything is written anew.
+    fn land(&mut self) {
+        let Some(group) = self.away.take() else { return };
+        let fails = self.random(8) == 0;
+        let is_there = self.random(2) == 0;
+        let Some(book) = &mut self.book else { return };
+        if !fails || is_there {
+            book.intents.extend(group.intents().cloned());
+            book.intents.append(&mut book.late);
+        }
+        if fails {
+            book.begun = false;
+            self.engine.put_back(group);
+        } else {
+            group.send(&self.sink);
+        }
     }
 
     fn write_down(&mut self) {
@@ -454,6 +500,10 @@ impl World {
     /// SIGKILL: what was in flight was appended or not, and nobody heard.
     pub(super) fn kill(&mut self) {
         self.condemned.extend(self.engine.graves.iter().map(Grave::seq));
+        let away = self.away.take().filter(|_| self.random(2) == 0);
+        if let Some((group, book)) = away.zip(self.book.as_mut()) {
+            book.intents.extend(group.intents().cloned());
+        }
         if self.random(2) == 0 {
             // Not a power cut: what was saved is there.
             let positions = self.engine.positions(SPOOL);
