@@ -91,7 +91,9 @@ impl Claims {
         let ways = Self::ways(&mut self.ways, &self.router, stream);
         let taken = source(&self.taken, ways, first);
         let mut records = self.passed.iter().filter(|p| !(taken.is_some() && p.older));
-        if records.clone().any(|p| first < p.below) || taken.is_some_and(|taken| first < taken.below) {
+        let regained = taken.is_some_and(|taken| first < taken.below);
+        if records.clone().any(|p| first < p.below) || regained {
+            self.find_ahead(stream, range, regained);
             return 0;
         }
         if records.any(|p| p.is_settled(stream, first)) {
@@ -101,13 +103,31 @@ impl Claims {
         range.len()
     }
 
+    /// A block that the main reader was past once, and is before now, may have been counted meanwhile by a reader that was ahead of
+    /// it: then an older record need not look for it any more.
+    fn find_ahead(&mut self, stream: &StreamName, range: SeqRange, regained: bool) {
+        let first = range.first;
+        let is_ahead = |p: &&mut Passed| p.below <= first && p.ahead > 0 && p.is_settled(stream, first);
+        let Some(record) = self.passed.iter_mut().rev().find(is_ahead) else { return };
+        let counted = record.ahead.min(range.len());
+        record.ahead -= counted;
+        let older = self.passed.iter_mut().rev().find(|p| first < p.below && !(regained && p.older));
+        let waits = older.as_ref().is_none_or(|p| !p.is_settled(stream, first));
+        let taken = self.taken.iter_mut().filter(|_| regained).find(|t| first < t.below);
+        let waiting = older.map(|p| &mut p.waiting).or_else(|| taken.map(|t| &mut t.waiting));
+        if let Some(waiting) = waiting.filter(|_| waits) {
+            *waiting = waiting.saturating_sub_unsigned(counted);
+        }
+    }
+
     /// Whether a block that is not this destination's was not so before either, when the main reader was past it: then it has
     /// counted as filtered.
     pub(super) fn was_filtered(&mut self, stream: &StreamName, first: Seq) -> bool {
         let Some(record) = self.passed.iter().rev().find(|p| first < p.below) else { return false };
         let ways = Self::ways(&mut self.ways, &self.router, stream);
-        !ways.share.gave.iter().any(|g| g.change >= record.change && g.holds(first))
-            && ways.anyway(first).is_some()
+        let gave = ways.share.gave.iter().any(|g| g.change >= record.change && g.holds(first));
+        // What is its own and goes nowhere by now was to be delivered then.
+        !gave && !ways.share.has(first)
     }
 
     /// Whether nothing is remembered from before routes changed, as it mostly is.

@@ -136,7 +136,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
             // Nobody would have parked others if these had not been settled.
             let why = if why == Why::Parked { Why::Settled } else { why };
             why.count(&mut totals, rest);
-            self.main.tracker.push_gone(fresh, totals);
+            // What is remembered of changed routes goes by where each entry begins.
+            if self.claims.is_plain() {
+                self.main.tracker.push_gone(fresh, totals);
+            } else {
+                self.main.tracker.push(Entry::new(fresh, None, 0, Fate::Settled(totals)));
+            }
             self.has_gaps = true;
         }
     }

@@ -406,3 +406,11 @@ fn what_was_dropped_before_it_could_be_parked_counts_as_dropped() {
     let totals = world.engine.positions(SPOOL).totals;
     assert_eq!((totals.delivered, totals.dropped, totals.lost), (190, 10, 0));
 }
+
+#[test]
+fn what_was_filtered_or_counted_ahead_before_streams_moved_is_not_counted_again() {
+    // A stream that went elsewhere for good was filtered already; a reader that was ahead had counted what an older record looked for.
+    for seed in [14_039_912_559_522_022_124, 8_593_602_165_752_586_619] {
+        moves::play(seed, moves::Story { gives_up: true, ..moves::Story::default() });
+    }
+}
