@@ -272,6 +272,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             return;
         }
         rounds.round_after = now + ROUND;
+        // Where all that comes is for topics that wait nothing is settled, and what is to be parked goes by what is saved.
+        let position = self.engine.main_position();
+        rounds.dirty |= rounds.saved.as_ref().is_some_and(|s| s.position != position);
         self.board.post_parked(self.park.bytes());
         let view = self.engine.view();
         self.tell_waiting(&view, rounds);

@@ -70,6 +70,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
         std::iter::once(&self.main.tracker).chain(self.sides.values().map(|s| &s.cursor.tracker))
     }
 
+    /// The main reader has nothing left to do before this; others may.
+    #[must_use]
+    pub fn main_position(&self) -> Seq {
+        self.main.tracker.position()
+    }
+
     /// Everything below this is settled.
     #[must_use]
     pub fn settled_below(&self) -> Seq {

@@ -5,14 +5,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::engine::{self, Settings};
-use super::super::log::{LogError, LogReader, Read};
+use super::super::log::{BlockInfo, LogError, LogReader, Read};
 use super::super::needs::Need;
 use super::super::ways::Ways;
 use super::*;
 use crate::disk::faulty::{Faulty, Op};
-use crate::event::Event;
+use crate::event::{Event, EventBatch};
 use crate::ids::{SeqRange, StreamName, TopicName};
-use crate::kafka::Window;
+use crate::kafka::{TopicState, Topology, Window};
 use crate::state::journal::Journal;
 use crate::state::ledger::{LedgerError, Page, Query};
 use crate::state::letters;
@@ -21,18 +21,20 @@ use crate::state::park::Whose;
 
 const SPOOL: SpoolId = SpoolId(7);
 
-struct Empty;
+/// A log of one block at most.
+#[derive(Clone)]
+struct Few(Option<Read>);
 
-impl Log for Empty {
-    type Reader = Empty;
-    fn reader(&self, _: Seq) -> Empty {
-        Empty
+impl Log for Few {
+    type Reader = Few;
+    fn reader(&self, _: Seq) -> Few {
+        self.clone()
     }
 }
 
-impl LogReader for Empty {
+impl LogReader for Few {
     fn next(&mut self, _: &mut dyn FnMut(&StreamName, SeqRange) -> bool) -> Result<Option<Read>, LogError> {
-        Ok(None)
+        Ok(self.0.take())
     }
 }
 
@@ -86,7 +88,7 @@ struct Site {
     released: Released,
     rounds: Rounds,
     sent: Sent,
-    worker: Worker<Empty, Sent, Faulty>,
+    worker: Worker<Few, Sent, Faulty>,
 }
 
 fn settings() -> Settings {
@@ -120,7 +122,7 @@ impl Site {
         let whose = Whose { spool: SPOOL, lane: &names.lane, destination: &names.destination };
         let sent = Sent::default();
         let worker = Worker {
-            engine: Engine::new(Empty, sent.clone(), settings(), router, positions, 1),
+            engine: Engine::new(Few(None), sent.clone(), settings(), router, positions, 1),
             inbox: Arc::default(),
             board: Arc::new(Board::new(
                 names.lane.clone(),
@@ -294,4 +296,37 @@ fn a_topic_that_waits_is_named_once_and_one_that_waits_for_a_moment_is_not() {
     assert_eq!((said.message.as_str(), said.count), ("events for topic t wait: missing", 1));
     site.worker.tell_waiting(&engine::View::default(), &mut site.rounds);
     assert!(site.rounds.waiting.is_empty());
+}
+
+#[test]
+fn positions_that_only_name_a_topic_that_waits_are_saved_so_that_it_can_be_parked() {
+    let mut site = Site::new();
+    let topic = TopicName::new("t").unwrap();
+    let mut batch = EventBatch::new();
+    batch.push(&Event::of_value(b"v"));
+    let range = SeqRange::new(Seq(5), Seq(6));
+    let stream = StreamName::new("s").unwrap();
+    let info = BlockInfo { range, stream, time: 1_000_000, run: RunId(2), segment: Some(SegmentId(2)) };
+    let log = Few(Some(Read::Block(info, batch.as_bytes().to_vec().into())));
+    let to = topic.clone();
+    let router = Box::new(move |_: &StreamName| Ways::to(Some(to.clone())));
+    let positions = Positions { routes: 1, ..Positions::fresh(SPOOL, Seq(5)) };
+    site.worker.engine = Engine::new(log, site.sent.clone(), settings(), router, positions, 1);
+    let missing = TopicState::Missing { code: 3, message: "missing".into() };
+    let topology = Topology { topics: [(topic.clone(), missing)].into(), ..Topology::default() };
+    for _ in 0..4 {
+        site.worker.engine.pump(now());
+        site.worker.engine.note_durable_positions();
+        site.worker.engine.topology(&Arc::new(topology.clone()));
+    }
+    site.worker.save(&mut site.rounds);
+    let saved = site.rounds.saved.clone().unwrap();
+    assert_eq!((saved.position, saved.sides.len()), (Seq(6), 1), "it waits apart");
+    let before = Positions { position: Seq(5), sides: Vec::new(), ..saved };
+    (site.rounds.saved, site.rounds.dirty) = (Some(before), false);
+    (site.rounds.round_after, site.rounds.save_after) = (Instant::now(), Instant::now());
+    site.worker.keep(&mut site.rounds);
+    assert!(site.rounds.dirty, "though nothing is settled");
+    site.worker.keep(&mut site.rounds);
+    assert_eq!(site.rounds.saved.unwrap().sides.len(), 1);
 }
