@@ -313,7 +313,7 @@ fn positions_that_only_name_a_topic_that_waits_are_saved_so_that_it_can_be_parke
     let positions = Positions { routes: 1, ..Positions::fresh(SPOOL, Seq(5)) };
     site.worker.engine = Engine::new(log, site.sent.clone(), settings(), router, positions, 1);
     let missing = TopicState::Missing { code: 3, message: "missing".into() };
-    let topology = Topology { topics: [(topic.clone(), missing)].into(), ..Topology::default() };
+    let topology = Topology { topics: [(topic, missing)].into(), ..Topology::default() };
     for _ in 0..4 {
         site.worker.engine.pump(now());
         site.worker.engine.note_durable_positions();
