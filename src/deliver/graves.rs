@@ -27,7 +27,7 @@ pub(super) fn restore<L: Log, S: Sink, F: Fs>(
     names: &Names,
     (counted, replaying): (u64, &[Replaying]),
 ) -> Result<(), LettersError> {
-    let ids: Vec<u64> = replaying.iter().map(|r| r.id).collect();
+    let ids: Vec<u64> = replaying.iter().filter(|r| !r.has_arrived()).map(|r| r.id).collect();
     let letters = store.load(&ids)?;
     engine.restore_redo(replaying, letters);
     let others: Vec<u64> = store.taken().into_iter().filter(|id| !ids.contains(id)).collect();

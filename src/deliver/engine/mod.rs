@@ -290,6 +290,8 @@ pub struct Engine<L: Log, S: Sink> {
     last_letter: u64,
     /// Dead letters that are being sent again, by the number of their event.
     redo: BTreeMap<Seq, Redo>,
+    /// Letters that were sent again and have arrived, until every reader is past them: see `Replaying`.
+    arrived: BTreeMap<Seq, RunId>,
     /// Letters that are letters no more, not told yet.
     redone: Vec<u64>,
     /// When [`Engine::pump`] was last called.
@@ -360,6 +362,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             buried: BTreeMap::new(),
             last_letter: positions.letters,
             redo: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             redone: Vec::new(),
             pumped: None,
             saved_counters: positions.counters.into_iter().map(|c| (c.topic.clone(), c)).collect(),

@@ -62,7 +62,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             change: self.change,
             taken: self.claims.taken.clone(),
             kept: self.claims.kept.iter().copied().collect(),
-            replaying: self.redo.iter().map(|(seq, redo)| redo.replaying(*seq)).collect(),
+            replaying: self.replaying(),
         }
     }
 

@@ -87,9 +87,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// Before [`Engine::resume`].
     pub fn restore_redo(&mut self, replaying: &[Replaying], letters: Vec<Stored>) {
         self.insert_redo(letters, true);
+        let (arrived, under_way): (Vec<&Replaying>, Vec<&Replaying>) =
+            replaying.iter().partition(|r| r.has_arrived());
+        self.arrived = arrived.into_iter().map(|r| (r.seq, r.run)).collect();
         // Damage in the store.
         let is_gone = |r: &&Replaying| self.redo.get(&r.seq).is_none_or(|redo| redo.id() != r.id);
-        let gone = replaying.iter().filter(|r| self.counts(r.seq)).filter(is_gone).count();
+        let gone = under_way.into_iter().filter(|r| self.counts(r.seq)).filter(is_gone).count();
         self.totals.lost += gone as u64;
     }
 
@@ -101,6 +104,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
             let redo = Redo { topic, ready, taken: false, stored };
             self.redo.entry(redo.stored.letter.seq).or_insert(redo);
         }
+    }
+
+    /// What positions say of letters that are being sent again, or were.
+    pub(super) fn replaying(&self) -> Vec<Replaying> {
+        let under_way = self.redo.iter().map(|(seq, redo)| redo.replaying(*seq));
+        let arrived = self.arrived.iter().map(|(seq, run)| Replaying { id: 0, seq: *seq, run: *run });
+        under_way.chain(arrived).collect()
     }
 
     /// How many letters are being sent again.
@@ -176,6 +186,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let redo = self.redo.remove(&block)?;
         self.totals.delivered += u64::from(self.counts(block));
         self.redone.push(redo.id());
+        if block >= self.settled_below() {
+            self.arrived.insert(block, redo.stored.letter.run);
+        }
         Some(redo.stored.letter.time)
     }
 

@@ -268,11 +268,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// What every reader is past needs not be remembered.
     pub(super) fn forget_passed(&mut self) {
-        if self.restored.is_empty() && self.buried.is_empty() {
+        if self.restored.is_empty() && self.buried.is_empty() && self.arrived.is_empty() {
             return;
         }
         let below = self.settled_below();
         self.restored = self.restored.split_off(&below);
         self.buried = self.buried.split_off(&below);
+        self.arrived = self.arrived.split_off(&below);
     }
 }

@@ -90,12 +90,20 @@ fn count_on(positions: &mut Positions, intent: &Intent, is_news: bool) {
 fn is_passed(positions: &Positions, intent: &Intent, share: &Share) -> bool {
     let owns = |from: Seq, end: Option<Seq>| from <= share.block && end.is_none_or(|end| share.block < end);
     let side = positions.sides.iter().find(|s| s.topic == intent.topic && owns(s.from, s.end));
+    if has_arrived(positions, share) {
+        return true;
+    }
     !is_replayed(positions, share) && share.end() <= side.map_or(positions.position, |s| s.position)
 }
 
 /// Whether it is a dead letter that is being sent again: the readers are past it, and it is not settled all the same.
 fn is_replayed(positions: &Positions, share: &Share) -> bool {
-    positions.replaying.iter().any(|r| names(r, share))
+    positions.replaying.iter().any(|r| !r.has_arrived() && names(r, share))
+}
+
+/// Whether it is a dead letter that was sent again and arrived, whatever the readers are past.
+fn has_arrived(positions: &Positions, share: &Share) -> bool {
+    positions.replaying.iter().any(|r| r.has_arrived() && names(r, share))
 }
 
 fn names(replaying: &Replaying, share: &Share) -> bool {

@@ -88,15 +88,24 @@ impl Passed {
     }
 }
 
-/// A dead letter that is being sent again.
+/// A dead letter that is being sent again, or has been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replaying {
-    /// Its number among the letters.
+    /// Its number among the letters; 0 once it has arrived. As long as some reader may be behind it, its number alone does not say
+    /// that.
     pub id: u64,
     /// Its event's number in the lane.
     pub seq: Seq,
     /// The opening of the lane under which that was given.
     pub run: RunId,
+}
+
+impl Replaying {
+    /// Whether it has arrived.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        self.id == 0
+    }
 }
 
 /// A reader of one topic, split off from the main reader at a time when the topic was stuck.

@@ -414,3 +414,11 @@ fn what_was_filtered_or_counted_ahead_before_streams_moved_is_not_counted_again(
         moves::play(seed, moves::Story { gives_up: true, ..moves::Story::default() });
     }
 }
+
+#[test]
+fn a_letter_that_arrived_is_not_in_doubt_after_readers_have_gone_back() {
+    // Its window was taken for one in doubt again, could not be built, and its partition's counter began anew.
+    let mut world = exact(15_855_928_456_025_338_306);
+    world.begin_rerouting();
+    play(world, 300, false);
+}

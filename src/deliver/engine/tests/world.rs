@@ -139,7 +139,7 @@ impl Store {
 impl World {
     /// What a worker does when it begins.
     fn restore_letters(&mut self, (counted, replaying): (u64, Vec<Replaying>)) {
-        let ids: BTreeSet<u64> = replaying.iter().map(|r| r.id).collect();
+        let ids: BTreeSet<u64> = replaying.iter().filter(|r| !r.has_arrived()).map(|r| r.id).collect();
         let letters = self.letters.all.iter().filter(|s| ids.contains(&s.id)).cloned().collect();
         self.letters.taken.extend(&ids);
         self.engine.restore_redo(&replaying, letters);
