@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs each mutant of one build (see schemata.py) against the tests, and says which survive.
 
-    hunt.py [--quick] [--only REGEX] [--every K] [--test NAME]... LIST COPY OUT
+    hunt.py [--quick] [--only REGEX] [--every K] [--jobs N] [--test NAME]... LIST COPY OUT
 
 Without a mutant each test of the library is timed once. Then a mutant meets, until one fails: the tests that killed its
 neighbours, the quick tests of its own file, all quick tests, the slow ones, and the further programs (`--test`). A test
@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOMS = ("spool::", "disk::", "state::", "deliver::", "agent::")
@@ -243,6 +244,7 @@ def main():
     ask.add_argument("--again", action="store_true", help="also those that an earlier hunt says survive")
     ask.add_argument("--only", default="", metavar="REGEX", help="mutants whose name this is found in")
     ask.add_argument("--every", type=int, default=1, metavar="K", help="each Kth of them")
+    ask.add_argument("--jobs", type=int, default=1, metavar="N", help="so many at once")
     ask.add_argument("--test", action="append", default=[], metavar="NAME", help="a program of tests/, for survivors")
     ask.add_argument("list", help="what `cargo mutants --list --json` printed")
     ask.add_argument("copy", help="where schemata.py wrote")
@@ -262,18 +264,20 @@ def main():
     for number, row in rows.items():
         if row["killer"] in hunt.seconds:
             hunt.learn(mutants[number - 1], row["killer"])
-    for number in wanted[:: given.every]:
-        if number in rows:
-            continue
+
+    def met(number):
         mutant, began = mutants[number - 1], time.monotonic()
         killer = hunt.killer(number, mutant)
         seconds = round(time.monotonic() - began, 1)
-        row = {"number": number, "name": mutant["name"], "killer": killer, "quick": given.quick, "seconds": seconds}
-        rows[number] = row
-        with out.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        if not killer:
-            print(f"SURVIVES {mutant['name']}", flush=True)
+        return {"number": number, "name": mutant["name"], "killer": killer, "quick": given.quick, "seconds": seconds}
+
+    left = [number for number in wanted[:: given.every] if number not in rows]
+    with ThreadPoolExecutor(given.jobs) as pool, out.open("a") as file:
+        for row in pool.map(met, left):
+            rows[row["number"]] = row
+            print(json.dumps(row), file=file, flush=True)
+            if not row["killer"]:
+                print(f"SURVIVES {row['name']}", flush=True)
     alive = sum(1 for row in rows.values() if not row["killer"])
     share = 100 * (len(rows) - alive) / max(1, len(rows))
     print(f"{len(rows)} run, {alive} survive: {share:.1f} % killed; {len(skip)} unviable or left out")
