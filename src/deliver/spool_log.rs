@@ -25,8 +25,8 @@ impl<F: Fs> Retention for Lane<F> {
         Lane::may_drop(self, needed.by_required);
     }
 
-    fn dropped_below(&self) -> Seq {
-        Lane::dropped_below(self)
+    fn dropped(&self) -> SeqRange {
+        Lane::dropped(self)
     }
 
     fn is_pressed(&self) -> bool {

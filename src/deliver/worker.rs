@@ -18,7 +18,7 @@ use super::parking::needed;
 use super::scribe::Scribe;
 use crate::disk::Fs;
 use crate::event::UnixMillis;
-use crate::ids::{DestinationName, LaneName, RunId, SegmentId, Seq, SpoolId};
+use crate::ids::{DestinationName, LaneName, RunId, SegmentId, Seq, SeqRange, SpoolId};
 use crate::kafka::{LinkError, LinkState};
 use crate::logs::Limit;
 use crate::metrics;
@@ -52,8 +52,8 @@ pub trait Retention: Send {
     fn release(&self, needed: Needed);
     /// Whether so much is held that what a few topics wait for should be parked.
     fn is_pressed(&self) -> bool;
-    /// Events below this were given up for lack of room; to a reader that had not settled them they are dropped.
-    fn dropped_below(&self) -> Seq;
+    /// Numbers that were given up for lack of room; to a reader that had not settled them they are dropped.
+    fn dropped(&self) -> SeqRange;
 }
 
 /// Everything a worker works with.
@@ -264,7 +264,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let now = Instant::now();
         let below = self.engine.settled_below();
         self.settled.send_if_modified(|was| std::mem::replace(was, below) != below);
-        rounds.dirty |= self.engine.drop_unread(self.retention.dropped_below());
+        rounds.dirty |= self.engine.drop_unread(self.retention.dropped());
         let moved = rounds.saved.as_ref().is_none_or(|s| s.totals != self.engine.totals());
         rounds.dirty |= moved;
         self.save_when_due(rounds);

@@ -328,10 +328,11 @@ impl<F: Fs> Lane<F> {
         shared.table().bytes() >= shared.limit / 2
     }
 
-    /// Events below this were given up for lack of room, if some reader had not settled them.
+    /// Numbers that were given up for lack of room, if some reader had not settled them; what lies before was released by all.
     #[must_use]
-    pub fn dropped_below(&self) -> Seq {
-        self.handle.shared.table().floor.dropped
+    pub fn dropped(&self) -> SeqRange {
+        let floor = self.handle.shared.table().floor;
+        SeqRange::new(floor.released.min(floor.dropped), floor.dropped)
     }
 
     /// The segment that holds this event.

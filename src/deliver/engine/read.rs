@@ -146,15 +146,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    /// The log has given up what lies below `below`. What was not read of it counts at once, though nothing can be sent for now.
+    /// The log has given up these numbers. What was not read of them counts at once, though nothing can be sent for now.
     /// Returns whether there was anything.
-    pub fn drop_unread(&mut self, below: Seq) -> bool {
-        let unread = SeqRange::new(self.main.tracker.read(), below);
-        // After a change of routes some of it may be parked.
-        if unread.first >= below || !self.claims.is_plain() {
+    pub fn drop_unread(&mut self, dropped: SeqRange) -> bool {
+        let unread = SeqRange::new(self.main.tracker.read(), dropped.end);
+        // A reader before them, by older positions, meets what all had settled first. After a change of routes some may be parked.
+        if !dropped.contains(unread.first) || !self.claims.is_plain() {
             return false;
         }
-        self.main.pending.take_if(|(info, _)| info.range.first < below);
+        self.main.pending.take_if(|(info, _)| info.range.first < dropped.end);
         self.gone(unread, Why::Dropped);
         true
     }

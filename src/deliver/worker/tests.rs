@@ -11,7 +11,7 @@ use super::super::ways::Ways;
 use super::*;
 use crate::disk::faulty::{Faulty, Op};
 use crate::event::{Event, EventBatch};
-use crate::ids::{SeqRange, StreamName, TopicName};
+use crate::ids::{StreamName, TopicName};
 use crate::kafka::{TopicState, Topology, Window};
 use crate::state::journal::Journal;
 use crate::state::ledger::{LedgerError, Page, Query};
@@ -77,8 +77,8 @@ impl Retention for Released {
     fn is_pressed(&self) -> bool {
         false
     }
-    fn dropped_below(&self) -> Seq {
-        Seq::NONE
+    fn dropped(&self) -> SeqRange {
+        SeqRange::new(Seq::NONE, Seq::NONE)
     }
 }
 

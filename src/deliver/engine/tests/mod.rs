@@ -358,7 +358,7 @@ fn what_is_dropped_while_nothing_can_be_sent_counts_at_once_and_once() {
         for index in 0..blocks {
             world.log.lose(index, true);
         }
-        world.engine.drop_unread(Seq(1 + 5 * blocks as u64))
+        world.engine.drop_unread(crate::ids::SeqRange::new(Seq(1), Seq(1 + 5 * blocks as u64)))
     };
     assert!(drop_first(&mut world, 4));
     assert_eq!((world.engine.totals_with_gaps().dropped, world.engine.totals().dropped), (20, 0));
