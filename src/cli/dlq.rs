@@ -14,7 +14,7 @@ use super::{Exit, Failure, General, Outcome};
 use crate::config::Pattern;
 use crate::disk::RealFs;
 use crate::spool::salvage::Old;
-use crate::state::letters::{Found, Stored, look};
+use crate::state::letters::{Found, Reason, Stored, look};
 
 /// What `spoolway dlq` takes.
 #[derive(Debug, Args)]
@@ -69,7 +69,7 @@ struct Which {
     #[arg(long, value_name = "NAME", value_parser = Pattern::parse)]
     stream: Option<Pattern>,
     /// Only those with this reason: too_large, refused or topic_missing.
-    #[arg(long, value_name = "WORD", value_parser = ["too_large", "refused", "topic_missing"])]
+    #[arg(long, value_name = "WORD", value_parser = Reason::ALL.map(|(_, name)| name))]
     reason: Option<String>,
 }
 

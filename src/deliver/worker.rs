@@ -264,7 +264,6 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let now = Instant::now();
         let below = self.engine.settled_below();
         self.settled.send_if_modified(|was| std::mem::replace(was, below) != below);
-        rounds.dirty |= self.engine.drop_unread(self.retention.dropped());
         let moved = rounds.saved.as_ref().is_none_or(|s| s.totals != self.engine.totals());
         rounds.dirty |= moved;
         self.save_when_due(rounds);
@@ -272,6 +271,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             return;
         }
         rounds.round_after = now + ROUND;
+        rounds.dirty |= self.engine.drop_unread(self.retention.dropped());
         // Where all that comes is for topics that wait nothing is settled, and what is to be parked goes by what is saved.
         let position = self.engine.main_position();
         rounds.dirty |= rounds.saved.as_ref().is_some_and(|s| s.position != position);
