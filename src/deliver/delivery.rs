@@ -330,6 +330,7 @@ mod tests {
             dropped: false,
             missing_for: 0,
             streams: Vec::new(),
+            apart: Vec::new(),
         };
         let apart = Positions { routes: 1, sides: vec![side], ..Positions::fresh(spool, Seq(9)) };
         let store = |fs: &_, dir: &Path| Store::open(fs, dir, spool, &lane, &name).unwrap();

@@ -42,7 +42,10 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         match last {
             Last::Away => return false,
             Last::Nothing => {}
-            Last::Left => rounds.journal_failing = None,
+            Last::Left => {
+                self.engine.note_left();
+                rounds.journal_failing = None;
+            }
             Last::Failed(group, error) => {
                 self.engine.put_back(group);
                 if !matches!(error, JournalError::Full) {

@@ -23,7 +23,7 @@ const RETRY: u32 = 20;
 
 /// The lowest event that is needed of the log itself.
 pub(super) fn needed<F: Fs>(park: &Park<F>, positions: &Positions) -> Seq {
-    let sides = positions.sides.iter().map(|side| park.covered(&side.topic, side.position));
+    let sides = positions.sides.iter().map(|side| park.covered(&side.topic, side.needed_from()));
     sides.fold(positions.position, Seq::min)
 }
 
@@ -32,7 +32,7 @@ pub(super) fn unneeded(positions: &Positions, topic: &TopicName) -> Seq {
     // After routes have changed, another reader may need what was parked for the topic.
     let own = positions.sides.iter().find(|side| side.topic == *topic);
     let own = own.filter(|_| positions.passed.is_empty() && positions.taken.is_empty());
-    own.map_or(positions.needed_from(), |side| side.position.min(positions.position))
+    own.map_or(positions.needed_from(), |side| side.needed_from().min(positions.position))
 }
 
 fn cannot(topic: &TopicName, why: &str) -> String {
@@ -85,7 +85,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let stuck: Vec<TopicName> = self.engine.stuck(now).cloned().collect();
         let needed = needed(&self.park, saved);
         let waiting = saved.sides.iter().filter(|side| side.end.is_none() && stuck.contains(&side.topic));
-        let mut pinning = waiting.filter(|side| self.park.covered(&side.topic, side.position) == needed);
+        let mut pinning = waiting.filter(|side| self.park.covered(&side.topic, side.needed_from()) == needed);
         let side = pinning.next()?;
         let frees = self.retention.segment_of(needed) != self.retention.segment_of(saved.position);
         if !frees || needed >= saved.position {
@@ -94,9 +94,11 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         match self.park.room(LEAST) {
             // What is collected may be more by a block.
             Ok(room) => {
+                let begun =
+                    self.engine.begin_parking(saved, side, (needed, saved.position), (room / 2, now))?;
                 // Another piece follows at once.
                 rounds.park_after = now.instant;
-                Some(self.engine.begin_parking(saved, side, (needed, saved.position), room / 2))
+                Some(begun)
             }
             Err(e) => {
                 let message = cannot(&side.topic, &e.to_string());

@@ -51,6 +51,9 @@ pub enum Hindrance {
     /// See [`Holder::parks`].
     #[error("{0} has parked some of its events, which nobody else can read")]
     Parked(DestinationName),
+    /// Which of its events are settled is told by their keys.
+    #[error("{0} has set partitions of a topic apart, or had when routes changed before")]
+    Apart(DestinationName),
     /// See the module.
     #[error("{0} has not settled yet what an earlier change of routes moved")]
     Busy(DestinationName),
@@ -121,6 +124,9 @@ fn may_hand_over(holders: &[Holder], change: u64, pairs: &BTreeSet<Pair>) -> Res
             if !positions.taken.is_empty() || !positions.kept.is_empty() {
                 return Err(Hindrance::Busy(name.clone()));
             }
+            if positions.knows_apart() {
+                return Err(Hindrance::Apart(name.clone()));
+            }
             if *parks && name == from {
                 return Err(Hindrance::Parked(name.clone()));
             }
@@ -171,8 +177,17 @@ impl<L: Log> By<'_, L> {
         if positions.position < below {
             // Of its own streams everything was settled.
             let (streams, waiting, dropped, ahead) = (Vec::new(), 0, false, 0);
-            let change = self.change;
-            positions.passed.push(Passed { below, streams, waiting, dropped, older: true, ahead, change });
+            let (change, inexact) = (self.change, None);
+            positions.passed.push(Passed {
+                below,
+                streams,
+                waiting,
+                dropped,
+                older: true,
+                ahead,
+                change,
+                inexact,
+            });
         }
         positions.passed.iter_mut().for_each(|p| p.older = true);
     }

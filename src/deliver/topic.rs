@@ -1,6 +1,6 @@
 //! One topic of one destination: its lines, and whether it takes events now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::counters::Dense;
@@ -35,6 +35,15 @@ pub struct Topic {
     pub standing: Standing,
     /// Its partitions, as the cluster last said.
     pub partitions: Vec<PartitionInfo>,
+    /// Of how many partitions a key chooses one: what the cluster last said, but while partitions are set apart what it had
+    /// said before. 0 as long as nothing is known.
+    pub count: u32,
+    /// The count is about to change: nothing is put into windows until those that are on their way are settled.
+    pub recounting: bool,
+    /// Partitions that have a reader of their own, which alone writes to them.
+    pub apart: BTreeSet<i32>,
+    /// When some of its partitions last took events.
+    pub acked_at: Option<Instant>,
     /// Its id at the cluster; zero where the cluster has none.
     pub id: [u8; 16],
     /// The partitions that were written to.
@@ -67,6 +76,10 @@ impl Topic {
             name,
             standing: Standing::Unknown,
             partitions: Vec::new(),
+            count: 0,
+            recounting: false,
+            apart: BTreeSet::new(),
+            acked_at: None,
             id: saved.map_or([0; 16], |s| s.id),
             lines: BTreeMap::new(),
             sticky: Sticky::new(seed),
@@ -98,6 +111,32 @@ impl Topic {
             self.id = id;
         }
         partitions.clone_into(&mut self.partitions);
+        if self.count == 0 {
+            self.count = self.named();
+        }
+    }
+
+    fn named(&self) -> u32 {
+        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether keys choose among other partitions than the cluster named last. While some are set apart they go on to: which
+    /// events are whose is told by their number.
+    #[must_use]
+    pub fn is_miscounted(&self) -> bool {
+        self.apart.is_empty() && self.count != 0 && !self.partitions.is_empty() && self.count != self.named()
+    }
+
+    /// Whether partitions have come since.
+    #[must_use]
+    pub fn has_grown(&self) -> bool {
+        self.named() > self.count
+    }
+
+    /// From now on keys choose among the partitions that the cluster named last. INVARIANT: nothing is on its way, or waits to be:
+    /// what was taken back of it would follow later events of its keys.
+    pub fn count_anew(&mut self) {
+        (self.count, self.recounting) = (self.named(), false);
     }
 
     /// Takes over what the cluster says of its terms. Other bounds than before may fit where the old ones did not.
@@ -136,8 +175,11 @@ impl Topic {
         if let Some(current) = self.sticky.current() {
             return Some(current);
         }
-        let Self { lines, newest, partitions, sticky, .. } = self;
-        let candidates = (0i32..).zip(partitions.iter()).map(|(partition, info)| {
+        let Self { lines, newest, partitions, sticky, apart, count, .. } = self;
+        // Those that have come since are not written to at all before keys lead to them.
+        let counted = usize::try_from(*count).unwrap_or(usize::MAX);
+        let all = (0i32..).zip(partitions.iter()).take(counted);
+        let candidates = all.filter(|(partition, _)| !apart.contains(partition)).map(|(partition, info)| {
             let line = lines.get(&partition);
             let newest = newest.get(&partition).copied().max(line.and_then(Line::newest));
             Candidate {
@@ -162,6 +204,19 @@ impl Topic {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.lines.values().map(Line::bytes).sum()
+    }
+
+    /// The same, but for the windows of partitions that are set apart.
+    #[must_use]
+    pub fn own_bytes(&self) -> usize {
+        self.lines.iter().filter(|(p, _)| !self.apart.contains(p)).map(|(_, line)| line.bytes()).sum()
+    }
+
+    /// Whether the cluster last named a leader of a partition.
+    #[must_use]
+    pub fn is_led(&self, partition: i32) -> bool {
+        let info = usize::try_from(partition).ok().and_then(|at| self.partitions.get(at));
+        info.is_some_and(|info| info.leader.is_some())
     }
 
     /// Since when its oldest window is in flight.

@@ -72,6 +72,57 @@ pub fn three_brokers_restarted_killed_and_frozen_in_turn_under_a_killed_agent_ge
     verdict.assert_exact();
 }
 
+/// How many events were delivered by now, and how many of them within half a second or so of being accepted.
+fn delivered(metrics: &str) -> (f64, f64) {
+    let values = |start: &str| {
+        let lines = metrics.lines().filter(|line| line.starts_with(start));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    let bucket = |line: &&str| {
+        let bound = line.split("le=\"").nth(1).and_then(|rest| rest.split('"').next()?.parse::<f64>().ok());
+        line.starts_with("spoolway_delivery_seconds_bucket") && bound.is_some_and(|bound| bound <= 1.0)
+    };
+    let counts =
+        metrics.lines().filter(bucket).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    (values("spoolway_delivery_seconds_count"), counts.fold(0.0, f64::max))
+}
+
+pub fn a_partition_whose_only_broker_is_dead_holds_back_only_its_own_keys() {
+    let brokers = Broker::cluster("lone");
+    topics(&brokers[0], &["--create", "--topic", "lone", "--replica-assignment", "1,2,3"]);
+    let topic = Topic::existing(&brokers[0], "lone", 3);
+    let setup =
+        Setup::new("lone").without_tcp().destination("home", brokers[0].port, "compression = \"none\"");
+    let agent = setup.start();
+    let load = Load::http(Plan::new(setup.http, "lone", 1).batch(20).keys(50).rate(4_000));
+    load.wait_accepted(4_000, DRAIN);
+    brokers[2].kill();
+    let is_apart = |s: &serde_json::Value| {
+        let reason = s["destinations"][0]["waiting"][0]["reason"].as_str();
+        reason.is_some_and(|reason| reason.starts_with("partition 2 "))
+    };
+    agent.wait_status("does not set the partition apart", DRAIN, is_apart);
+    let (before, soon_before) = delivered(&agent.metrics());
+    let accepted = load.accepted();
+    load.wait_accepted(accepted + 20_000, DRAIN);
+    let (after, soon_after) = delivered(&agent.metrics());
+    let (others, soon) = (after - before, soon_after - soon_before);
+    println!("while the partition is apart: {others} of 20000 delivered, {soon} of them within a second");
+    assert!(others > 8_000.0, "the other partitions' keys wait too: {others}");
+    assert!(soon > 0.99 * others, "they are late: {soon} of {others}");
+    agent.kill();
+    let agent = setup.start();
+    load.wait_accepted(load.accepted() + 4_000, DRAIN);
+    agent.wait_status("does not remember that the partition is apart", DRAIN, is_apart);
+    brokers[2].run();
+    load.wait_accepted(load.accepted() + 4_000, DRAIN);
+    let book = load.stop();
+    let status = agent.wait_drained(None, DRAIN);
+    assert_accounts_balance(&status);
+    agent.stop();
+    topic.judge([&book]).assert_exact();
+}
+
 pub fn partitions_that_are_added_under_load_are_used_and_nothing_is_lost_or_doubled() {
     let broker = Broker::shared();
     let topic = Topic::create(broker, "grown", 2);

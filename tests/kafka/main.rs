@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         ],
         cluster: [
             three_brokers_restarted_killed_and_frozen_in_turn_under_a_killed_agent_get_every_event_once,
+            a_partition_whose_only_broker_is_dead_holds_back_only_its_own_keys,
             partitions_that_are_added_under_load_are_used_and_nothing_is_lost_or_doubled,
             a_topic_deleted_and_made_anew_gets_everything_that_is_accepted_since,
         ],

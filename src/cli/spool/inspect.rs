@@ -99,7 +99,8 @@ fn destination_json((name, restored): &(DestinationName, Restored), range: (Seq,
     let (needed_from, pending) = needs(restored, range);
     let known = usable(restored);
     let sides = known.map(|p| &p.sides[..]).unwrap_or_default().iter();
-    let sides = sides.map(|s| json!({ "topic": s.topic, "position_seq": s.position, "waiting": s.waiting }));
+    let sides = sides
+        .map(|s| json!({ "topic": s.topic, "position_seq": s.needed_from(), "waiting": s.waiting_in_all() }));
     let totals = known.map(|p| {
         let t = p.totals;
         json!({

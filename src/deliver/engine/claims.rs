@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::super::log::BlockInfo;
 use super::super::ways::Ways;
 use super::Router;
+use super::apart::own_events;
 use crate::ids::{Seq, SeqRange, StreamName, TopicName};
-use crate::state::positions::{Passed, Positions, Taken};
+use crate::state::positions::{Bits, Passed, Positions, Taken};
 
 /// See the module.
 pub(super) struct Claims {
@@ -63,7 +65,7 @@ impl Claims {
 
     /// Whether a block was settled before routes changed. What was taken over was settled by the destination that had it, or since.
     pub(super) fn is_passed(&mut self, stream: &StreamName, first: Seq) -> bool {
-        let is_settled = |p: &Passed| p.is_settled(stream, first);
+        let is_settled = |p: &Passed| p.is_settled_whole(stream, first);
         if self.taken.is_empty() {
             return self.passed.iter().any(is_settled);
         }
@@ -74,6 +76,33 @@ impl Claims {
                 taken.has_settled(stream, first) || self.passed.iter().any(|p| !p.older && is_settled(p))
             }
         }
+    }
+
+    /// Whether it may be that some events of a block were settled before routes changed, and others not. INVARIANT: no partition is set
+    /// apart while something is there that was taken over, nor is anything taken over then.
+    pub(super) fn is_partly_passed(&mut self, stream: &StreamName, first: Seq) -> bool {
+        self.passed.iter().any(|p| p.otherwise(stream, first).next().is_some())
+            && !self.is_passed(stream, first)
+    }
+
+    /// Which events of a block were settled before routes changed, where that is not known of it as a whole.
+    pub(super) fn settled_before(&mut self, info: &BlockInfo, payload: &[u8]) -> Option<Bits> {
+        let (stream, first) = (&info.stream, info.range.first);
+        if !self.is_partly_passed(stream, first) {
+            return None;
+        }
+        let mut settled = Bits::new(u32::try_from(info.range.len()).unwrap_or(u32::MAX));
+        for record in &self.passed {
+            let mut others = Bits::new(settled.len());
+            for apart in record.otherwise(stream, first) {
+                others.add(&own_events(&apart.keys, info.range, payload));
+            }
+            let base = record.is_settled(stream, first);
+            (0..settled.len()).filter(|index| base != others.get(*index)).for_each(|index| {
+                settled.set(index);
+            });
+        }
+        Some(settled)
     }
 
     /// Whether a block was taken over from another destination, and had counted as filtered before.
@@ -133,6 +162,11 @@ impl Claims {
     /// Whether nothing is remembered from before routes changed, as it mostly is.
     pub(super) fn is_plain(&self) -> bool {
         self.passed.is_empty() && self.taken.is_empty() && self.kept.is_empty()
+    }
+
+    /// Whether something is there that was taken over, or kept.
+    pub(super) fn have_taken(&self) -> bool {
+        !self.taken.is_empty() || !self.kept.is_empty()
     }
 
     /// Whether streams that were met have gone from one destination to another.

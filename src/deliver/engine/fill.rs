@@ -32,6 +32,8 @@ pub(super) struct Filler<'a> {
     pub(super) now: Now,
     /// It adds dead letters that are sent again: they have windows of their own, which can be built again without the log.
     pub(super) again: bool,
+    /// They all go to this partition, which has a reader of its own.
+    pub(super) only: Option<i32>,
 }
 
 impl Filler<'_> {
@@ -54,7 +56,7 @@ impl Filler<'_> {
             partition = self.partition(index, event.key);
             self.close_unless_fitting(partition, needed, size);
         }
-        let Self { topic, settings, random, spare, sendable, info, now, again } = self;
+        let Self { topic, settings, random, spare, sendable, info, now, again, .. } = self;
         let name = &topic.name.clone();
         let line = topic.line(partition, || draw_epoch(random));
         if line.open.is_none() {
@@ -87,8 +89,10 @@ impl Filler<'_> {
     }
 
     fn partition(&mut self, index: u32, key: Option<&[u8]>) -> i32 {
-        let count = u32::try_from(self.topic.partitions.len()).unwrap_or(u32::MAX);
-        let keyed = keyed_partition(self.settings.partitioner, key, count);
+        if let Some(only) = self.only {
+            return only;
+        }
+        let keyed = keyed_partition(self.settings.partitioner, key, self.topic.count);
         let seq = self.info.range.first.plus(u64::from(index));
         let patience = self.settings.limits.stuck_after;
         let sticky = || self.topic.sticky_partition(seq, self.now.instant, patience);

@@ -46,6 +46,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let tracker = &self.main.tracker;
         let main = tracker.first_unfinished(name).unwrap_or(tracker.read());
         let side = self.sides.get(name).filter(|side| side.end.is_none());
+        let apart = side.into_iter().flat_map(|side| side.apart.values());
+        let main = apart.map(|apart| apart.cursor.tracker.position()).fold(main, Seq::min);
         side.map_or(main, |side| main.min(side.cursor.tracker.position()))
     }
 }

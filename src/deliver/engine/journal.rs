@@ -139,11 +139,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub fn note_written(&mut self) {
         if self.departures.is_empty() {
             self.withdrawals.clear();
+            self.withdrawn.clear();
         }
     }
 
     /// A window is not in the log and will not be: its events are free to go elsewhere.
     pub(super) fn withdraw(&mut self, intent: &Intent) {
+        let place = (intent.topic.clone(), intent.partition);
+        self.withdrawn.entry(place).or_default().extend(intent.shares.iter().cloned());
         self.withdrawals.push(Intent { before: Before::Withdrawn, shares: Vec::new(), ..intent.clone() });
     }
 
@@ -156,6 +159,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// What waits, to be sent by somebody else than [`Engine::depart`] as soon as it is durable. Until then its windows are in
     /// flight like others; if it can't be written, it is put back.
     pub fn take_departing(&mut self) -> Group {
+        for (place, shares) in std::mem::take(&mut self.withdrawn) {
+            self.leaving.entry(place).or_default().extend(shares);
+        }
         Group {
             withdrawals: std::mem::take(&mut self.withdrawals),
             departures: std::mem::take(&mut self.departures),
@@ -164,8 +170,16 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// A group could not be made durable, and nothing of it was sent: it leaves before what waits by now.
     pub fn put_back(&mut self, group: Group) {
+        for (place, shares) in std::mem::take(&mut self.leaving) {
+            self.withdrawn.entry(place).or_default().extend(shares);
+        }
         self.withdrawals.splice(0..0, group.withdrawals);
         self.departures.splice(0..0, group.departures);
+    }
+
+    /// What was taken with [`Engine::take_departing`] is durable.
+    pub fn note_left(&mut self) {
+        self.leaving.clear();
     }
 
     /// Where windows go.
@@ -179,6 +193,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return;
         }
         self.withdrawals.clear();
+        self.withdrawn.clear();
         for departure in self.departures.drain(..) {
             self.sink.send(departure.window);
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::super::line::InFlight;
 use super::super::log::{Log, LogReader, Read, Why};
 use super::super::topic::Standing;
+use super::super::tracker::Tracker;
 use super::read::OfSide;
 use super::redo::Redo;
 use super::{Engine, Now, Sink};
@@ -137,8 +138,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// The event is in no window, and not to be put into one.
     fn take_event(&mut self, name: &TopicName, window: &InFlight, (block, index): (Seq, u32)) {
-        if let Some(entry) = self.tracker_of(name, block).get_mut(block) {
-            return entry.take(index);
+        let take =
+            |tracker: &mut Tracker| tracker.get_mut(block).into_iter().for_each(|entry| entry.take(index));
+        if self.with_owner(name, block, index, take) {
+            return;
         }
         // The window was an earlier process's, and its blocks have not been read again yet.
         let shares = window.intent.iter().flat_map(|intent| &intent.shares);
@@ -148,8 +151,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// Something was written to a topic: it is there, and what is refused of it is known one by one.
-    pub(super) fn accept_ack(&mut self, name: &TopicName) {
+    pub(super) fn accept_ack(&mut self, name: &TopicName, now: Now) {
         if let Some(topic) = self.topics.get_mut(name) {
+            topic.acked_at = Some(now.instant);
             topic.missing = None;
             topic.most = topic.most.saturating_mul(2);
         }
@@ -192,9 +196,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 .is_some_and(|t| t.missing.is_some() && matches!(t.standing, Standing::Waiting { .. }))
         };
         let over = self.sides.iter().find(|(name, side)| {
-            let tracker = &side.cursor.tracker;
             let more = side.end.is_none()
-                && (tracker.first_free().is_some() || tracker.read() < self.main.tracker.read());
+                && (has_more(&side.cursor.tracker, self.main.tracker.read())
+                    || side.apart.values().any(|a| has_more(&a.cursor.tracker, side.cursor.tracker.read())));
             side.missing_for >= after && waits(name) && more
         });
         over.map(|(name, _)| name.clone())
@@ -254,8 +258,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             let Grave { topic, block, index, .. } = &grave;
             if grave.again {
                 self.rebury(*block);
-            } else if self.tracker_of(topic, *block).has(*block) {
-                self.tracker_of(topic, *block).bury(*block, *index);
+            } else if self.with_owner(topic, *block, *index, |tracker| tracker.bury(*block, *index)) {
             } else if let Some((_, run, ..)) = grave.event {
                 self.buried.insert(block.plus(u64::from(*index)), (run, id));
             }
@@ -354,8 +357,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
             let Grave { topic, block, index, .. } = grave;
             let one = SeqRange::new(block.plus(u64::from(index)), block.plus(u64::from(index) + 1));
             self.last_error = Some(format!("event {} was refused, and can't be read any more", one.first));
-            self.tracker_of(&topic, block).free(block, index..index + 1);
-            self.tracker_of(&topic, block).give_up(one, Why::Lost);
+            self.with_owner(&topic, block, index, |tracker| {
+                tracker.free(block, index..index + 1);
+                tracker.give_up(one, Why::Lost);
+            });
         }
     }
 
@@ -367,28 +372,45 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return false;
         }
         let mut steps = 0..BURST;
+        let mut apart: Vec<i32> =
+            self.sides.get(name).map(|s| s.apart.keys().copied().collect()).unwrap_or_default();
+        let mut partition = None;
         let (info, payload) = loop {
-            match self.next_of_side(name, now) {
+            let next = match partition {
+                None => self.next_of_side(name, now),
+                Some(partition) => self.next_of_apart(name, partition, now),
+            };
+            match next {
                 OfSide::Block(info, payload) => break (info, payload),
                 OfSide::Passed if steps.next().is_some() => {}
                 OfSide::Passed => return true,
-                OfSide::Nothing => return false,
+                OfSide::Nothing => match apart.pop() {
+                    next @ Some(_) => partition = next,
+                    None => return false,
+                },
             }
         };
-        self.enter(name, &info, &payload);
+        match partition {
+            None => self.enter(name, &info, &payload),
+            Some(partition) => self.enter_apart(name, partition, &info, &payload),
+        }
         let after = humantime::format_duration(self.settings.missing_topic_after);
         let meaning = crate::kafka::errors::meaning(code).message;
         let block = info.range.first;
         let mut condemned = Vec::new();
-        let Some(entry) = self.sides.get_mut(name).and_then(|s| s.cursor.tracker.get_mut(block)) else {
-            return false;
+        let cursor = self.sides.get_mut(name).and_then(|side| match partition {
+            None => Some(&mut side.cursor),
+            Some(partition) => side.apart.get_mut(&partition).map(|apart| &mut apart.cursor),
+        });
+        let Some(entry) = cursor.and_then(|cursor| cursor.tracker.get_mut(block)) else {
+            return partition.is_some();
         };
         for (index, bytes) in (0u32..).zip(events(&payload)) {
             if entry.is_free(index) {
                 entry.take(index);
                 condemned.push(Grave {
                     topic: name.clone(),
-                    partition: -1,
+                    partition: partition.unwrap_or(-1),
                     block,
                     index,
                     reason: Reason::TopicMissing,
@@ -405,8 +427,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 }
 
+/// Whether a reader has something to put into windows, of what lies before `end`.
+fn has_more(tracker: &Tracker, end: Seq) -> bool {
+    tracker.first_free().is_some() || tracker.read() < end
+}
+
 /// Each encoded event of a block, with its length before it.
-fn events(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn events(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = payload;
     std::iter::from_fn(move || {
         let (event, after) = rest.split_at_checked(first_event_len(rest).ok()?)?;

@@ -10,7 +10,8 @@
 //! A topic that can't take its events (missing, forbidden, refusing, or silent while others go on) is *set
 //! apart*: its unsettled events are handed to a *side reader* of its own, which waits and later catches up.
 //! The main reader passes over the topic's blocks from then on. When the side reader has caught up, the
-//! topic goes back to the main reader.
+//! topic goes back to the main reader. In the same way a single partition gets a reader of its own, split off from that of its
+//! topic ([`apart`]).
 //!
 //! # What always holds
 //! - INVARIANT: a window's events never change once it was sent, and an event is in at most one window.
@@ -19,6 +20,7 @@
 //! - INVARIANT: what may have been appended is never discarded: a window that was sent stays in flight until
 //!   the producer says what became of it.
 
+mod apart;
 mod claims;
 mod fill;
 mod gate;
@@ -48,6 +50,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::apart::ApartReader;
 use self::claims::Claims;
 use self::journal::Departure;
 use self::letters::Grave;
@@ -61,7 +64,7 @@ use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
 use crate::event::UnixMillis;
 use crate::ids::{Incarnation, RunId, SegmentId, Seq, StreamName, TopicName};
 use crate::kafka::{RecordsBuilder, Topology, Window};
-use crate::state::journal::Intent;
+use crate::state::journal::{Intent, Share};
 use crate::state::positions::{Bits, Partial, Positions, Tally, TopicCounters, Totals};
 
 /// What the engine sends to. Its clones are the same.
@@ -230,6 +233,10 @@ struct SideReader<R> {
     missing_for: Duration,
     /// See [`crate::state::positions::Side::streams`].
     streams: BTreeMap<StreamName, Seq>,
+    /// Its partitions that were set apart.
+    apart: BTreeMap<i32, ApartReader<R>>,
+    /// The log could not be read for setting one apart; try again then.
+    split_after: Option<Instant>,
 }
 
 impl<R> SideReader<R> {
@@ -263,6 +270,10 @@ pub struct Engine<L: Log, S: Sink> {
     /// Said before the next window leaves: what is in doubt no more, though it did not arrive. Its events may go to other
     /// partitions, so the next window of its own does not say it in time.
     withdrawals: Vec<Intent>,
+    /// The events of these, by partition.
+    withdrawn: BTreeMap<(TopicName, i32), Vec<Share>>,
+    /// The same of what is being written down.
+    leaving: BTreeMap<(TopicName, i32), Vec<Share>>,
     /// Events sent anew though nobody knows whether they had arrived, not told yet.
     possibly_doubled: u64,
     /// Windows of an earlier process whose records have not been read again yet.
@@ -330,6 +341,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
                     dropped: side.dropped,
                     missing_for: Duration::from_millis(side.missing_for),
                     streams: side.streams.iter().cloned().collect(),
+                    apart: side
+                        .apart
+                        .iter()
+                        .map(|a| (a.keys.partition, ApartReader::new(a, log.reader(a.position))))
+                        .collect(),
+                    split_after: None,
                 },
             )
         });
@@ -350,6 +367,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
             departures: Vec::new(),
             possibly_doubled: 0,
             withdrawals: Vec::new(),
+            withdrawn: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             to_rebuild: Vec::new(),
             resumed: BTreeMap::new(),
             restored: positions.partial.into_iter().map(|p| (p.first, p)).collect(),
@@ -384,6 +403,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub fn pump(&mut self, now: Now) -> Wake {
         self.retry_waiting(now);
         self.measure_missing(now);
+        self.recount(now);
         self.redo_due(now);
         let rebuilt = self.rebuild(now);
         if self.send_due(now) {
@@ -397,6 +417,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return Wake::Again;
         }
         self.set_blocking_topic_apart(now);
+        if self.set_stuck_partitions_apart(now) {
+            return Wake::Again;
+        }
         self.next_wake(now).map_or(Wake::WhenTold, Wake::At)
     }
 

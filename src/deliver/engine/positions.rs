@@ -27,7 +27,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// What to save, so that a later process goes on from here.
     #[must_use]
     pub fn positions(&self, spool: SpoolId) -> Positions {
-        let mut partial: Vec<Partial> = self.trackers().flat_map(Tracker::partial).collect();
+        let mut partial: Vec<Partial> = self.readers_of_topics().flat_map(Tracker::partial).collect();
         partial.extend(self.restored.values().cloned());
         partial.sort_by_key(|p| p.first);
         let sides = self.sides.iter().map(|(topic, side)| Side {
@@ -40,6 +40,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             dropped: side.dropped,
             missing_for: u64::try_from(side.missing_for.as_millis()).unwrap_or(u64::MAX),
             streams: side.streams.iter().map(|(stream, from)| (stream.clone(), *from)).collect(),
+            apart: side.apart.values().map(|apart| apart.saved(self.held_of(topic, apart))).collect(),
         });
         Positions {
             spool,
@@ -66,7 +67,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    pub(super) fn trackers(&self) -> impl Iterator<Item = &Tracker> {
+    /// The trackers of the main reader, and of those of topics.
+    pub(super) fn readers_of_topics(&self) -> impl Iterator<Item = &Tracker> {
         std::iter::once(&self.main.tracker).chain(self.sides.values().map(|s| &s.cursor.tracker))
     }
 
@@ -74,6 +76,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
     #[must_use]
     pub fn main_position(&self) -> Seq {
         self.main.tracker.position()
+    }
+
+    /// The trackers of all readers.
+    pub(super) fn trackers(&self) -> impl Iterator<Item = &Tracker> {
+        let apart = self.sides.values().flat_map(|s| s.apart.values());
+        self.readers_of_topics().chain(apart.map(|apart| &apart.cursor.tracker))
     }
 
     /// Everything below this is settled.
@@ -125,13 +133,16 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let held = self.held.iter().map(|(topic, reason)| (topic.to_string(), reason.clone()));
         let in_flight =
             self.topics.values().flat_map(|t| t.lines.values()).filter_map(|l| l.in_flight.as_ref());
-        let apart: i64 = self.sides.values().map(|s| s.waiting).sum();
+        let partitions = self.sides.values().flat_map(|s| s.apart.values());
+        let unread_apart = partitions.clone().filter(|a| a.end.is_none() && a.waiting > 0 && a.since > 0);
+        let unread = unread.chain(unread_apart.map(|a| a.since));
+        let apart: i64 = self.sides.values().map(|s| s.waiting).chain(partitions.map(|a| a.waiting)).sum();
         let passed: u64 = self.main.tracker.elsewhere();
         View {
             oldest: fronts.map(|e| e.time).chain(pending).chain(unread).min(),
             in_flight: in_flight.map(|f| u64::from(f.parts.count())).sum(),
             parked: passed.saturating_add_signed(apart),
-            waiting: waiting.chain(held).collect(),
+            waiting: waiting.chain(held).chain(self.waiting_partitions()).collect(),
             notes: self.notes(),
         }
     }

@@ -3,18 +3,18 @@
 use super::super::log::{BlockInfo, Log, LogReader, Read, Why};
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Entry, Fate};
+use super::apart::{bury_known, own_events, sum};
 use super::fill::Filler;
 use super::{Cursor, Engine, Now, Sink};
 use crate::event::EventIter;
 use crate::ids::{SegmentId, Seq, SeqRange, StreamName, TopicName};
-use crate::state::ledger::EventSum;
-use crate::state::positions::Totals;
+use crate::state::positions::{Bits, Totals};
 
 /// Blocks read before sending has its turn again: at most 1 MiB of events, unless they are large.
-const BURST: usize = 16;
+pub(super) const BURST: usize = 16;
 /// Bytes that what is settled of unfinished blocks of the main reader, and of all side readers, may take in a positions
 /// file: half of its 512 KiB, less what else stands there.
-const MAX_PARTIAL: usize = 96 << 10;
+pub(super) const MAX_PARTIAL: usize = 96 << 10;
 
 /// What became of a block that was read.
 enum Taken {
@@ -54,7 +54,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         !self.settings.journal || self.main.tracker.partial_bytes() < MAX_PARTIAL
     }
 
-    fn side_positions_have_room(&self) -> bool {
+    pub(super) fn side_positions_have_room(&self) -> bool {
         let sides = self.sides.values().map(|s| s.cursor.tracker.partial_bytes());
         !self.settings.journal || sides.sum::<usize>() < MAX_PARTIAL
     }
@@ -73,14 +73,16 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
         let Self { main, sides, claims, .. } = self;
         let mut want = |stream: &StreamName, range: SeqRange| {
-            let topic = claims.wanted(stream, range.first);
-            topic.is_some_and(|t| !sides.get(&t).is_some_and(|s| s.owns(range.first)))
+            claims.is_partly_passed(stream, range.first)
+                || claims
+                    .wanted(stream, range.first)
+                    .is_some_and(|t| !sides.get(&t).is_some_and(|s| s.owns(range.first)))
         };
         match main.reader.next(&mut want) {
             Ok(None) => false,
             Ok(Some(Read::Block(info, payload))) => matches!(self.take_main(info, payload, now), Taken::Yes),
             Ok(Some(Read::Skipped { range, stream, segment })) => {
-                self.pass(range, &stream, segment);
+                self.pass(range, &stream, segment, None);
                 true
             }
             Ok(Some(Read::Gone { range, why })) => {
@@ -95,12 +97,20 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    /// A block the main reader does not deliver: its stream is not routed here, or its topic is set apart.
-    fn pass(&mut self, range: SeqRange, stream: &StreamName, segment: Option<SegmentId>) {
+    /// A block the main reader does not deliver: its stream is not routed here, or its topic is set apart. The events
+    /// `before` were counted before routes changed.
+    fn pass(
+        &mut self,
+        range: SeqRange,
+        stream: &StreamName,
+        segment: Option<SegmentId>,
+        before: Option<Bits>,
+    ) {
         if range.first < self.main.tracker.read() {
             return;
         }
         self.main.behind = false;
+        let counted = before.as_ref().map_or(0, |before| u64::from(before.count()));
         let fate = match self.claims.topic(stream, range.first) {
             _ if self.claims.is_passed(stream, range.first) => {
                 let uncounted = self.claims.uncounted(stream, range);
@@ -117,12 +127,16 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
             None if self.claims.was_filtered(stream, range.first) => Fate::Settled(Totals::default()),
             None => {
+                let twice = before.zip(self.restored.get(&range.first)).map_or(0, |(before, known)| {
+                    before.ones().filter(|index| known.settled.get(*index)).count() as u64
+                });
                 let mut totals = self.known_of(range);
-                totals.filtered += range.len().saturating_sub(totals.sum());
+                totals.delivered = totals.delivered.saturating_sub(twice);
+                totals.filtered += range.len().saturating_sub(totals.sum() + counted);
                 Fate::Settled(totals)
             }
         };
-        self.main.tracker.push(Entry::new(range, segment, 0, fate));
+        self.main.tracker.push(Entry::new(range, segment, 0, fate).with_known(counted));
     }
 
     /// Numbers whose events can't be read any more.
@@ -174,16 +188,26 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     fn take_main(&mut self, info: BlockInfo, payload: bytes::Bytes, now: Now) -> Taken {
         let Some(name) = self.claims.topic(&info.stream, info.range.first) else {
-            self.pass(info.range, &info.stream, info.segment);
+            let before = self.claims.settled_before(&info, &payload);
+            self.pass(info.range, &info.stream, info.segment, before);
             return Taken::Yes;
         };
         self.ensure_topic(&name);
+        if self.sides.get(&name).is_some_and(|side| side.owns(info.range.first)) {
+            let before = self.claims.settled_before(&info, &payload);
+            self.pass(info.range, &info.stream, info.segment, before);
+            return Taken::Yes;
+        }
         let is_held = self.is_held(&name, &info);
         // What was taken over is read by a reader of its own, so that what comes behind it need not wait for it.
         let goes_apart =
             !self.sides.contains_key(&name) && self.claims.is_regained(&info.stream, info.range.first);
         match self.topics.get(&name).map(|t| &t.standing) {
             None | Some(Standing::Unknown) => {
+                self.main.pending = Some((info, payload));
+                Taken::NotYet
+            }
+            Some(Standing::Ready) if self.topics.get(&name).is_some_and(|t| t.recounting) => {
                 self.main.pending = Some((info, payload));
                 Taken::NotYet
             }
@@ -205,7 +229,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 if let Some(side) = self.sides.get_mut(&name).filter(|s| s.since == 0) {
                     side.since = info.time;
                 }
-                self.pass(info.range, &info.stream, info.segment);
+                let before = self.claims.settled_before(&info, &payload);
+                self.pass(info.range, &info.stream, info.segment, before);
                 Taken::Yes
             }
         }
@@ -225,12 +250,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
             let burst =
                 (0..BURST).take_while(|_| self.side_may_read(&name, now) && self.read_side_once(&name, now));
             read |= burst.count() > 0;
+            read |= self.read_apart(&name, now);
         }
         read
     }
 
     fn side_may_read(&self, name: &TopicName, now: Now) -> bool {
-        let ready = |t: &Topic| t.standing == Standing::Ready && t.bytes() < self.settings.limits.side_buffer;
+        let ready = |t: &Topic| {
+            t.standing == Standing::Ready && !t.recounting && t.own_bytes() < self.settings.limits.side_buffer
+        };
         let room = |c: &Cursor<L::Reader>| {
             c.has_room(self.settings.limits.entries) && c.retry_at.is_none_or(|at| now.instant >= at)
         };
@@ -282,7 +310,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             Ok(_) => {
                 side.cursor.pass(end);
                 side.cursor.behind = false;
-                if side.cursor.tracker.is_empty() {
+                if side.cursor.tracker.is_empty() && side.apart.is_empty() {
                     side.end = Some(end);
                 } else {
                     // What was read just now, beyond `end`, must be read again.
@@ -307,7 +335,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let side = sides.get_mut(name).filter(|s| s.owns(info.range.first));
         let cursor = side.map_or(main, |s| &mut s.cursor);
         let Some(entry) = cursor.tracker.get_mut(info.range.first) else { return };
-        let mut filler = Filler { topic, settings, random, spare, sendable, info, now, again: false };
+        let mut filler =
+            Filler { topic, settings, random, spare, sendable, info, now, again: false, only: None };
         let mut undecodable = None;
         for (index, event) in (0u32..).zip(EventIter::new(payload)) {
             match event {
@@ -331,35 +360,37 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let Self { main, sides, restored, resumed, buried, claims, .. } = self;
         let side = sides.get_mut(name).filter(|s| s.owns(info.range.first));
         let of_main = side.is_none();
-        let cursor = side.map_or(main, |s| &mut s.cursor);
+        let (cursor, apart) = match side {
+            Some(side) => (&mut side.cursor, Some(&side.apart)),
+            None => (main, None),
+        };
         if info.range.first >= cursor.tracker.read() {
             cursor.behind = false;
             if of_main {
                 claims.note(&info.stream, info.range.first);
             }
-            let fate = Fate::Topic { topic: name.clone(), hash: block_hash(info, payload) };
-            let entry = Entry::new(info.range, info.segment, info.time, fate);
-            let settled = restored.remove(&info.range.first);
-            let mut entry = settled.map_or(entry.clone(), |known| entry.restored(&known));
+            let fate = Fate::Topic { topic: name.clone(), hash: 0 };
+            let mut entry = Entry::new(info.range, info.segment, info.time, fate);
+            if let Some(known) = restored.remove(&info.range.first) {
+                entry = entry.restored(&known);
+            }
+            if let Some(before) = claims.settled_before(info, payload) {
+                entry.leave(&before, None);
+            }
+            let apart = apart.into_iter().flatten().filter(|(_, apart)| apart.has(info.range.first));
+            for (partition, apart) in apart {
+                entry.leave(&own_events(&apart.keys, info.range, payload), Some(*partition));
+            }
+            let hash = sum(info.range, payload, |index| !entry.is_foreign(index));
+            entry.fate = Fate::Topic { topic: name.clone(), hash };
             if let Some(events) = resumed.get(&info.range.first) {
                 events.ones().for_each(|i| entry.take(i));
             }
             cursor.tracker.push(entry);
         }
         // An earlier process died between keeping these letters and saving that it had.
-        let known: Vec<_> =
-            buried.range(info.range.first..info.range.end).map(|(seq, (run, _))| (*seq, *run)).collect();
-        for (seq, _) in known.into_iter().filter(|(_, run)| *run == info.run) {
-            buried.remove(&seq);
-            let index = u32::try_from(seq.0.saturating_sub(info.range.first.0)).unwrap_or(u32::MAX);
-            cursor.tracker.bury(info.range.first, index);
+        if !buried.is_empty() {
+            bury_known(&mut cursor.tracker, buried, info);
         }
     }
-}
-
-fn block_hash(info: &BlockInfo, payload: &[u8]) -> u64 {
-    let mut sum = EventSum::new();
-    let numbered = (info.range.first.0..).zip(EventIter::new(payload).flatten());
-    numbered.for_each(|(seq, event)| sum.add(Seq(seq), event.key, event.value));
-    sum.get()
 }

@@ -129,7 +129,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
             let stream = side.streams.get(&letter.stream).is_some_and(|from| *from <= seq);
             side.owns(seq) && (stream || side.streams.is_empty())
         };
-        let readers = self.sides.values().filter(|side| had(side)).map(|side| &side.cursor.tracker);
+        let readers = self.sides.values().filter(|side| had(side)).flat_map(|side| {
+            let apart = side.apart.values().filter(|apart| apart.has(seq)).map(|apart| &apart.cursor);
+            std::iter::once(&side.cursor).chain(apart).map(|cursor| &cursor.tracker)
+        });
         let mut readers = readers.chain(std::iter::once(&self.main.tracker));
         self.buried.is_empty()
             && !self.redo.contains_key(&seq)
@@ -204,13 +207,25 @@ impl<L: Log, S: Sink> Engine<L, S> {
             let Self { topics, redo, settings, random, spare, sendable, .. } = self;
             let Some(topic) = topics.get_mut(&name) else { continue };
             let Some(redo) = redo.get_mut(&seq) else { continue };
-            if topic.standing != Standing::Ready || topic.bytes() >= settings.limits.side_buffer {
+            if topic.standing != Standing::Ready
+                || topic.recounting
+                || topic.bytes() >= settings.limits.side_buffer
+            {
                 continue;
             }
             let info = redo.info(seq);
             if let Some(Ok(event)) = EventIter::new(redo.event()).next() {
-                let mut filler =
-                    Filler { topic, settings, random, spare, sendable, info: &info, now, again: true };
+                let mut filler = Filler {
+                    topic,
+                    settings,
+                    random,
+                    spare,
+                    sendable,
+                    info: &info,
+                    now,
+                    again: true,
+                    only: None,
+                };
                 filler.add(0, &event);
             }
             redo.taken = true;

@@ -7,7 +7,7 @@
 use super::super::log::{Log, Why};
 use super::{Engine, Sink};
 use crate::ids::{Seq, SeqRange};
-use crate::state::positions::{Passed, PassedStream, Positions, Side};
+use crate::state::positions::{Partial, Passed, PassedApart, PassedStream, Positions, Side};
 
 /// Whether routes have changed while a topic was set apart.
 #[must_use]
@@ -18,7 +18,12 @@ pub fn is_rerouted(positions: &Positions, routes: u64) -> bool {
 /// Makes one reader of all, after a change of routes. DURABILITY: the journal must say nothing but what is in doubt by the positions as they were:
 /// those that come of this know less of windows that have arrived.
 pub fn make_one(positions: &mut Positions) {
-    let sides = std::mem::take(&mut positions.sides);
+    let mut sides = std::mem::take(&mut positions.sides);
+    let inexact = sides.iter().any(|side| !side.apart.is_empty());
+    for partial in sides.iter_mut().flat_map(|s| &mut s.apart).flat_map(|a| std::mem::take(&mut a.partial)) {
+        take_over(&mut positions.partial, partial);
+    }
+    positions.partial.sort_by_key(|block| block.first);
     // What a side reader that is ahead has counted already, an older record has still to find.
     let position = positions.position;
     let newer = positions.passed.iter_mut().rev().find(|p| position < p.below && !p.older);
@@ -26,31 +31,55 @@ pub fn make_one(positions: &mut Positions) {
     let taken = positions.taken.iter_mut().find(|t| position < t.below).map(|t| (t.below, &mut t.waiting));
     let (older, waiting) = newer.or(taken).unzip();
     let is_older = |s: &&Side| older.is_some_and(|below| s.position <= below);
-    let ahead = |s: &Side| s.waiting.min(0);
+    let ahead = |s: &Side| s.waiting_in_all().min(0);
     if let Some(waiting) = waiting {
         *waiting = waiting.saturating_add(sides.iter().filter(is_older).map(ahead).sum());
     }
     let ahead: i64 = sides.iter().filter(|s| !is_older(s)).map(ahead).sum();
+    if inexact {
+        // How far which reader is ahead is not known.
+        for older in positions.passed.iter_mut().filter(|p| position < p.end()) {
+            (older.waiting, older.inexact) = (0, older.inexact.or(Some(0)));
+        }
+    }
     let streams = sides.iter().flat_map(|side| {
         let below = side.position.max(side.end.unwrap_or_default());
         side.streams.iter().map(move |(stream, from)| PassedStream {
             stream: stream.clone(),
             from: *from,
             below,
+            apart: side.apart.iter().map(passed_apart).collect(),
         })
     });
     let passed = Passed {
         below: positions.position,
         streams: streams.collect(),
-        waiting: sides.iter().map(|s| s.waiting.max(0)).sum(),
-        dropped: sides.iter().any(|s| s.dropped),
+        waiting: sides.iter().map(|s| s.waiting_in_all().max(0)).sum(),
+        dropped: sides.iter().any(|s| s.dropped || s.apart.iter().any(|a| a.dropped)),
         older: false,
         ahead: ahead.unsigned_abs(),
         change: positions.known + 1,
+        inexact: inexact.then_some(0),
     };
-    let hindmost = sides.iter().filter(|s| s.end.is_none()).map(|s| s.position);
+    let hindmost = sides.iter().filter(|s| s.end.is_none()).map(Side::needed_from);
     positions.position = hindmost.fold(positions.position, Seq::min);
     positions.passed.push(passed);
+}
+
+fn passed_apart(apart: &crate::state::positions::Apart) -> PassedApart {
+    let end = apart.end.unwrap_or(Seq(u64::MAX));
+    PassedApart { keys: apart.keys.clone(), from: apart.from, end, below: apart.position }
+}
+
+/// What is known of a block by two readers, each of which knows of its own events.
+fn take_over(known: &mut Vec<Partial>, more: Partial) {
+    match known.iter_mut().find(|block| block.first == more.first) {
+        Some(block) => {
+            block.settled.add(&more.settled);
+            block.given_up.add(&more.given_up);
+        }
+        None => known.push(more),
+    }
 }
 
 impl<L: Log, S: Sink> Engine<L, S> {
@@ -86,7 +115,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let (main, all) = (self.main.tracker.position(), self.settled_below());
         let Self { claims, totals, .. } = self;
         let moved = claims.have_moved();
-        for one in claims.passed.iter_mut().filter(|p| p.end() <= main) {
+        for one in claims.passed.iter_mut().filter(|p| p.end() <= main && p.inexact.is_none()) {
             let (waiting, dropped) = (std::mem::take(&mut one.waiting), std::mem::take(&mut one.dropped));
             // What is gone was counted when it was met. Where streams have moved, what is left over went with them.
             if moved && waiting > 0 && !dropped {
@@ -98,7 +127,17 @@ impl<L: Log, S: Sink> Engine<L, S> {
         for one in claims.taken.iter_mut().filter(|t| t.below <= main) {
             totals.filter_left_over(std::mem::take(&mut one.waiting));
         }
-        claims.passed.retain(|p| p.end() > all);
+        // Of what is sent again the letters were counted, and are not now.
+        let one_reader = self.sides.is_empty() && self.redo.is_empty();
+        let is_done = one_reader
+            && claims.passed.iter().all(|p| p.end() <= all)
+            && claims.taken.iter().all(|t| t.highest() <= all);
+        let inexact = || claims.passed.iter().filter_map(|p| Some((p.inexact?, p.dropped)));
+        if is_done && inexact().next().is_some() {
+            let gone = inexact().map(|(gone, _)| gone).fold(0, u64::saturating_add);
+            totals.balance(main.0.saturating_sub(self.since.0), gone, inexact().any(|(_, dropped)| dropped));
+        }
+        claims.passed.retain(|p| p.end() > all || (p.inexact.is_some() && !is_done));
         claims.taken.retain(|t| t.highest() > all);
         claims.kept.retain(|first| *first >= all);
         if claims.taken.is_empty() {
@@ -106,15 +145,19 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    /// How many of numbers that are gone had not been counted.
-    pub(super) fn uncounted(&self, range: SeqRange, count: u64, why: Why) -> u64 {
-        let Some(passed) = self.claims.passed.iter().rev().find(|p| range.first < p.below) else {
+    /// How many of numbers that are gone had not been counted, as far as that is known.
+    pub(super) fn uncounted(&mut self, range: SeqRange, count: u64, why: Why) -> u64 {
+        let Some(passed) = self.claims.passed.iter_mut().rev().find(|p| range.first < p.below) else {
             return count;
         };
         let behind = range.end.0.saturating_sub(passed.below.max(range.first).0).min(count);
         // What waited and was parked comes from there.
         let waiting = if why == Why::Parked { 0 } else { passed.waiting };
         let within = u64::try_from(waiting).unwrap_or_default().min(count - behind);
+        if let Some(gone) = passed.inexact.as_mut().filter(|_| matches!(why, Why::Lost | Why::Dropped)) {
+            *gone = gone.saturating_add(count - behind - within);
+            passed.dropped |= why == Why::Dropped;
+        }
         within + behind
     }
 }

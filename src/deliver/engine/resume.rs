@@ -239,7 +239,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             if let Some(taken) = self.resumed.get_mut(&block) {
                 events.clone().for_each(|i| taken.clear(i));
             }
-            self.tracker_of(name, block).free(block, events);
+            self.each_holder(name, block, |tracker| tracker.free(block, events.clone()));
         }
         self.resumed.retain(|_, taken| taken.count() > 0);
     }
@@ -252,13 +252,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
         for (block, events) in parts.iter() {
             // Asked first: while windows of an earlier process are unsettled, it is looked for in every reader.
-            let is_read = self.tracker_of(name, block).has(block);
+            let is_read = self.readers_of_topics().any(|tracker| tracker.has(block));
             let Some(taken) = self.resumed.get_mut(&block) else { continue };
             let len = taken.len();
             events.clone().for_each(|i| taken.clear(i));
             if taken.count() == 0 {
                 self.resumed.remove(&block);
             }
+            let apart = self.sides.get_mut(name).into_iter().flat_map(|side| side.apart.values_mut());
+            apart.for_each(|apart| apart.note_settled(block, len, events.clone()));
             if !is_read {
                 let known = self.restored.entry(block).or_insert_with(|| Partial::new(block, len));
                 known.settled.set_all(events);

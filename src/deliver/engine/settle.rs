@@ -4,9 +4,10 @@ use super::super::counters::Dense;
 use super::super::line::InFlight;
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
-use super::super::tracker::{Finished, Tracker};
-use super::{Delivered, Engine, Now, SideReader, Sink};
-use crate::ids::{Seq, TopicName};
+use super::super::tracker::Finished;
+use super::apart::{ApartReader, pop_below};
+use super::{Delivered, Engine, Now, Sink};
+use crate::ids::TopicName;
 use crate::kafka::{Outcome, TopicState};
 use crate::state::positions::{Tally, Totals};
 
@@ -25,7 +26,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 }
                 line.trail.appended(&window, offset);
                 line.turned_away = false;
-                self.accept_ack(&name);
+                self.accept_ack(&name, now);
                 let newest = window.parts.last().filter(|_| !window.again);
                 if let Some(topic) = self.topics.get_mut(&name) {
                     topic.note_taken(partition, newest);
@@ -43,6 +44,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
             Outcome::Deferred { code, message } => {
                 line.turned_away = true;
                 self.take_back(&name, partition, &window);
+                if self.pause_partition(&name, partition, now) {
+                    return None;
+                }
                 self.note_missing(&name, code);
                 let retry_at =
                     self.looks_ready(&name).then(|| now.instant + self.settings.limits.stuck_after);
@@ -67,20 +71,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
         delivered
     }
 
-    /// The tracker that holds an event of a topic.
-    pub(super) fn tracker_of(&mut self, topic: &TopicName, seq: Seq) -> &mut Tracker {
-        // A window of an earlier process may be of a topic that its block's stream is no longer routed to.
-        let anywhere = !self.resumed.is_empty();
-        let holds = |side: &SideReader<L::Reader>| anywhere && side.cursor.tracker.has(seq);
-        let holder = self.sides.iter().find(|(_, side)| holds(side)).map(|(name, _)| name.clone());
-        let in_main = anywhere && holder.is_none() && self.main.tracker.has(seq);
-        let found = holder.is_some();
-        match self.sides.get_mut(holder.as_ref().unwrap_or(topic)) {
-            Some(side) if !in_main && (found || side.owns(seq)) => &mut side.cursor.tracker,
-            _ => &mut self.main.tracker,
-        }
-    }
-
     pub(super) fn deliver(&mut self, name: &TopicName, window: &InFlight, doubtful: bool) -> Delivered {
         let mut accepted = Vec::new();
         for (block, events) in window.parts.iter() {
@@ -88,11 +78,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 accepted.extend(self.settle_redo(block).map(|time| (time, 1)));
                 continue;
             }
-            let tracker = self.tracker_of(name, block);
-            if let Some(entry) = tracker.get(block) {
-                accepted.push((entry.time, events.end - events.start));
-            }
-            tracker.settle(block, events);
+            let mut time = None;
+            self.each_holder(name, block, |tracker| {
+                time = time.or(tracker.get(block).map(|entry| entry.time));
+                tracker.settle(block, events.clone());
+            });
+            accepted.extend(time.map(|time| (time, events.end - events.start)));
         }
         self.settle_resumed(name, &window.parts);
         if let Some(topic) = self.topics.get_mut(name) {
@@ -171,28 +162,49 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub(super) fn pop_finished(&mut self) {
         while let Some(mut finished) = self.main.tracker.pop_finished() {
             if let Some(side) = finished.elsewhere.as_ref().and_then(|t| self.sides.get_mut(t)) {
-                side.waiting = side.waiting.saturating_add_unsigned(finished.range.len());
+                side.waiting = side.waiting.saturating_add_unsigned(finished.owed);
             }
-            let passed =
-                if finished.elsewhere.is_some() { finished.range.len() } else { finished.totals.sum() };
+            let passed = if finished.elsewhere.is_some() { finished.owed } else { finished.totals.sum() };
             let counted = self.claims.count(finished.range.first, passed);
-            finished.totals.filtered = finished.totals.filtered.saturating_sub(counted);
+            finished.totals.uncount(counted);
             self.count(&finished);
         }
-        self.forget_passed_routes();
         let names: Vec<_> = self.sides.keys().cloned().collect();
         for name in names {
             self.pop_side(&name);
         }
+        self.forget_passed_routes();
         self.forget_passed();
     }
 
     fn pop_side(&mut self, name: &TopicName) {
+        let (held, held_of_partitions) = self.held(name);
         let Some(side) = self.sides.get_mut(name) else { return };
         let mut finished = Vec::new();
-        while let Some(f) = side.cursor.tracker.pop_finished() {
+        while let Some(f) = pop_below(&mut side.cursor.tracker, held) {
             side.waiting = side.waiting.saturating_sub_unsigned(f.totals.sum());
+            for (partition, count) in &f.left {
+                side.waiting = side.waiting.saturating_sub_unsigned(u64::from(*count));
+                if let Some(apart) = side.apart.get_mut(partition) {
+                    apart.waiting = apart.waiting.saturating_add_unsigned(u64::from(*count));
+                }
+            }
             finished.push(f);
+        }
+        let topic_position = side.cursor.tracker.position();
+        for (apart, held) in side.apart.values_mut().zip(held_of_partitions) {
+            while let Some(f) = pop_below(&mut apart.cursor.tracker, held) {
+                apart.waiting = apart.waiting.saturating_sub_unsigned(f.totals.sum());
+                finished.push(f);
+            }
+            apart.forget_below(topic_position);
+        }
+        let is_over = |apart: &ApartReader<L::Reader>| apart.end.is_some_and(|end| topic_position >= end);
+        for (partition, apart) in side.apart.extract_if(.., |_, apart| is_over(apart)) {
+            self.totals.even_out(apart.waiting, apart.dropped);
+            if let Some(topic) = self.topics.get_mut(name) {
+                topic.apart.remove(&partition);
+            }
         }
         let position = self.main.tracker.position();
         if side.end.is_some_and(|end| position >= end) {
@@ -238,7 +250,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
         let seed = self.draw();
         let saved = self.saved_counters.remove(name);
-        let topic = Topic::new(name.clone(), saved.as_ref(), self.settings.batch_size, seed);
+        let mut topic = Topic::new(name.clone(), saved.as_ref(), self.settings.batch_size, seed);
+        if let Some(side) = self.sides.get(name) {
+            topic.apart = side.apart.keys().copied().collect();
+            topic.count = side.apart.values().next().map_or(0, |apart| apart.keys.count);
+        }
         self.topics.insert(name.clone(), topic);
         self.sink.track(name.clone());
         if let Some(topology) = self.topology.clone() {

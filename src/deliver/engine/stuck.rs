@@ -64,7 +64,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.discard_unsent(name);
         let Self { main, sides, log, claims, .. } = self;
         let read = main.tracker.read();
-        let streams = claims.leading_to(name).cloned();
+        let streams: Vec<_> = claims.leading_to(name).cloned().collect();
         let side = sides.entry(name.clone()).or_insert_with(|| {
             let from = main.tracker.first_unfinished(name).unwrap_or(read);
             SideReader {
@@ -76,6 +76,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 dropped: false,
                 missing_for: std::time::Duration::ZERO,
                 streams: BTreeMap::new(),
+                apart: BTreeMap::new(),
+                split_after: None,
             }
         });
         // Those of a side reader that has the topic already come to it as they are passed over.
@@ -91,8 +93,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             entries.into_iter().for_each(|e| side.cursor.tracker.push(e));
             side.cursor.tracker.skip_to(read);
         }
-        let from = side.cursor.tracker.first_free().unwrap_or(side.cursor.tracker.read());
-        side.cursor.move_back(log.reader(from));
+        self.move_sides_back(name);
     }
 
     /// Frees the events of every window of the topic that was not sent.
@@ -121,13 +122,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let limits = &self.settings.limits;
         let full = !self.main.has_room(limits.entries) || !self.main_positions_have_room();
         let blocked = mine >= limits.buffer || full;
-        if !blocked || !self.link_up || self.topics.len() < 2 || apart >= limits.apart {
+        if !blocked || !self.link_up || apart >= limits.apart {
             return None;
         }
-        match &self.main.tracker.front()?.fate {
-            Fate::Topic { topic, .. } => self.topics.get(topic),
-            _ => None,
-        }
+        let topic = match &self.main.tracker.front()?.fate {
+            Fate::Topic { topic, .. } => self.topics.get(topic)?,
+            _ => return None,
+        };
+        // Other topics, or other partitions, go on without it.
+        (self.topics.len() > 1 || topic.partitions.len() > 1).then_some(topic)
     }
 
     /// Sets a topic apart whose window has been in flight for too long while it holds back the others.

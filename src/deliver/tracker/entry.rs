@@ -25,6 +25,12 @@ pub struct Entry {
     pub(super) settled: Bits,
     /// Settled events that did not reach the destination.
     pub(super) given_up: Totals,
+    /// Events that another reader has, or had: settled as far as this one goes, and counted by that one.
+    pub(super) foreign: Bits,
+    /// The partitions whose readers have them, and how many.
+    pub(super) left: Vec<(i32, u32)>,
+    /// How many events of it were counted before routes changed, where a side reader delivers it.
+    pub(super) known: u64,
 }
 
 /// What becomes of the events of an entry.
@@ -59,6 +65,10 @@ pub struct Finished {
     pub hash: u64,
     /// The side reader that delivers its events, if one does.
     pub elsewhere: Option<TopicName>,
+    /// How many events whoever delivers it has to count: all, unless some were counted before routes changed.
+    pub owed: u64,
+    /// Events that the readers of these partitions have to count.
+    pub left: Vec<(i32, u32)>,
 }
 
 impl Entry {
@@ -77,7 +87,94 @@ impl Entry {
             taken: Bits::new(len),
             settled: Bits::new(len),
             given_up: Totals::default(),
+            foreign: Bits::default(),
+            left: Vec::new(),
+            known: 0,
         }
+    }
+
+    /// Of an entry that a side reader delivers: so many of its events were counted before routes changed.
+    #[must_use]
+    pub fn with_known(self, known: u64) -> Self {
+        Self { known, ..self }
+    }
+
+    /// Events in `events` are another reader's: that of partition `of`, or one that has counted them before.
+    pub fn leave(&mut self, events: &Bits, of: Option<i32>) {
+        let len = self.settled.len();
+        if self.foreign.is_empty() {
+            self.foreign = Bits::new(len);
+        }
+        let mut count = 0;
+        for index in events.ones().filter(|index| *index < len) {
+            if self.foreign.set(index) {
+                self.taken.set(index);
+                self.settled.set(index);
+                count += 1;
+            }
+        }
+        if let Some(partition) = of.filter(|_| count > 0) {
+            self.left.push((partition, count));
+        }
+    }
+
+    /// Whether event `index` is another reader's.
+    #[must_use]
+    pub fn is_foreign(&self, index: u32) -> bool {
+        self.foreign.get(index)
+    }
+
+    /// Whether all of its events are others'.
+    #[must_use]
+    pub fn is_all_foreign(&self) -> bool {
+        self.foreign.count() == self.settled.len()
+    }
+
+    /// Whether none of its own events is in a window or settled.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.taken.count() == self.foreign.count()
+    }
+
+    /// Its settled events, without those of other readers.
+    pub(super) fn own_settled(&self) -> Bits {
+        if self.foreign.is_empty() {
+            return self.settled.clone();
+        }
+        let words = self.settled.words().iter().zip(self.foreign.words()).map(|(s, f)| s & !f);
+        Bits::from_words(self.settled.len(), words)
+    }
+
+    /// Leaves `events`, whose hashes have the sum `sum`, to the reader of a partition, with all that is known of them.
+    /// `None` when none of them is its own.
+    pub(super) fn split(&mut self, events: &Bits, sum: u64, partition: i32) -> Option<Entry> {
+        let Fate::Topic { topic, hash } = &mut self.fate else { return None };
+        let len = self.settled.len();
+        let (mut own, mut others) = (Bits::new(len), Bits::new(len));
+        for index in 0..len {
+            let is_own = events.get(index) && !self.foreign.get(index);
+            if is_own {
+                own.set(index)
+            } else {
+                others.set(index)
+            };
+        }
+        if own.count() == 0 {
+            return None;
+        }
+        *hash = hash.wrapping_sub(sum);
+        let mut other = Entry {
+            fate: Fate::Topic { topic: topic.clone(), hash: sum },
+            foreign: Bits::default(),
+            left: Vec::new(),
+            given_up: Totals::default(),
+            ..self.clone()
+        };
+        other.leave(&others, None);
+        self.leave(&own, Some(partition));
+        // Which of the settled events were given up is not known: the sums are the same whoever counts them.
+        let most = u64::from(self.own_settled().count());
+        (self.given_up, other.given_up) = at_most(self.given_up, most);
+        Some(other)
     }
 
     /// Marks as settled what an earlier process is known to have settled.
@@ -134,7 +231,8 @@ impl Entry {
     pub(super) fn leave_to_side_reader(&mut self) -> Entry {
         let Fate::Topic { topic, .. } = &self.fate else { return self.clone() };
         let fate = Fate::Elsewhere { topic: topic.clone() };
-        let stand_in = Entry::new(self.range, self.segment, self.time, fate);
+        let known = u64::from(self.foreign.count());
+        let stand_in = Entry::new(self.range, self.segment, self.time, fate).with_known(known);
         std::mem::replace(self, stand_in)
     }
 
@@ -156,11 +254,16 @@ impl Entry {
         count
     }
 
+    pub(super) fn owed(&self) -> u64 {
+        self.range.len().saturating_sub(self.known)
+    }
+
     pub(super) fn finish(self) -> Finished {
-        let given_up = self.given_up.sum();
+        let (given_up, owed) = (self.given_up.sum(), self.owed());
         let (totals, hash, elsewhere) = match self.fate {
             Fate::Topic { hash, .. } => {
-                let delivered = u64::from(self.settled.len()).saturating_sub(given_up);
+                let own = self.settled.len() - self.foreign.count();
+                let delivered = u64::from(own).saturating_sub(given_up);
                 (
                     Totals { delivered: delivered + self.given_up.delivered, ..self.given_up },
                     if given_up == 0 { hash } else { 0 },
@@ -170,6 +273,23 @@ impl Entry {
             Fate::Settled(totals) => (totals, 0, None),
             Fate::Elsewhere { topic } => (Totals::default(), 0, Some(topic)),
         };
-        Finished { range: self.range, segment: self.segment, totals, hash, elsewhere }
+        Finished { range: self.range, segment: self.segment, totals, hash, elsewhere, owed, left: self.left }
     }
+}
+
+/// The first `most` of some events that were given up, and the others.
+fn at_most(given_up: Totals, most: u64) -> (Totals, Totals) {
+    let (mut first, mut rest, mut left) = (given_up, Totals::default(), most);
+    for (first, rest) in [
+        (&mut first.delivered, &mut rest.delivered),
+        (&mut first.dead_lettered, &mut rest.dead_lettered),
+        (&mut first.filtered, &mut rest.filtered),
+        (&mut first.dropped, &mut rest.dropped),
+        (&mut first.lost, &mut rest.lost),
+    ] {
+        let kept = (*first).min(left);
+        (*rest, left) = (*first - kept, left - kept);
+        *first = kept;
+    }
+    (first, rest)
 }

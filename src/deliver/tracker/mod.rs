@@ -18,7 +18,7 @@ pub use entry::{Entry, Fate, Finished};
 
 use super::log::Why;
 use crate::ids::{Seq, SeqRange, TopicName};
-use crate::state::positions::{Partial, Totals};
+use crate::state::positions::{Bits, Partial, Totals};
 
 /// The entries between what is settled and what has been read.
 #[derive(Debug)]
@@ -211,15 +211,40 @@ impl Tracker {
         handed
     }
 
+    /// Leaves `events` of the entry that begins at `block` to the reader of a partition; see [`Entry::split`].
+    pub fn split(&mut self, block: Seq, events: &Bits, sum: u64, partition: i32) -> Option<Entry> {
+        let entry = self.get_mut(block)?;
+        let before = entry.partial_bytes();
+        let split = entry.split(events, sum, partition);
+        let less = before.saturating_sub(entry.partial_bytes());
+        self.partial_bytes = self.partial_bytes.saturating_sub(less);
+        split
+    }
+
+    /// The blocks that have an entry with events for a topic, from `from` on.
+    pub fn blocks_from(&self, from: Seq) -> impl Iterator<Item = Seq> + '_ {
+        let entries = self.entries.iter().filter(move |e| e.range.first >= from);
+        entries.filter(|e| matches!(e.fate, Fate::Topic { .. })).map(|e| e.range.first)
+    }
+
+    /// Forgets the newest entries nothing of which is in a window or settled: they will be read again.
+    pub fn forget_untouched(&mut self) {
+        while let Some(entry) = self.entries.pop_back_if(|e| e.is_untouched()) {
+            self.partial_bytes = self.partial_bytes.saturating_sub(entry.partial_bytes());
+            self.read = entry.range.first;
+        }
+    }
+
     /// Events of entries that a side reader delivers.
     #[must_use]
     pub fn elsewhere(&self) -> u64 {
-        self.entries.iter().filter(|e| matches!(e.fate, Fate::Elsewhere { .. })).map(|e| e.range.len()).sum()
+        self.entries.iter().filter(|e| matches!(e.fate, Fate::Elsewhere { .. })).map(Entry::owed).sum()
     }
 
     /// Blocks of which some events are settled, oldest first: what a position alone can't say.
     pub fn partial(&self) -> impl Iterator<Item = Partial> + '_ {
-        let started = self.entries.iter().filter(|e| e.settled.count() > 0);
-        started.map(|e| Partial { first: e.range.first, settled: e.settled.clone(), given_up: e.given_up })
+        let started =
+            self.entries.iter().map(|e| (e, e.own_settled())).filter(|(_, settled)| settled.count() > 0);
+        started.map(|(e, settled)| Partial { first: e.range.first, settled, given_up: e.given_up })
     }
 }

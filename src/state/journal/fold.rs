@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::intent::{Before, Intent, Share};
 use crate::ids::{Seq, TopicName};
-use crate::state::positions::{Partial, Positions, Replaying, TopicCounters};
+use crate::state::positions::{Apart, Partial, Positions, Replaying, TopicCounters};
 
 /// The highest number that intents name: each was durable in the log, so no new event must be given one below.
 #[must_use]
@@ -38,8 +38,7 @@ pub fn fold(positions: &mut Positions, intents: Vec<Intent>) -> Vec<Intent> {
         if intent.shares.is_empty() {
             continue;
         }
-        let is_done = intent.shares.iter().all(|share| is_settled(positions, &settled, &intent, share));
-        if is_done { done.push(intent) } else { doubtful.push(intent) }
+        if is_known(positions, &settled, &intent) { done.push(intent) } else { doubtful.push(intent) }
     }
     done.iter().for_each(|intent| count_on(positions, intent, false));
     positions.partial = settled.into_values().collect();
@@ -47,7 +46,7 @@ pub fn fold(positions: &mut Positions, intents: Vec<Intent>) -> Vec<Intent> {
 }
 
 fn settle(positions: &mut Positions, settled: &mut BTreeMap<Seq, Partial>, intent: &Intent) {
-    let is_news = !intent.shares.iter().all(|share| is_settled(positions, settled, intent, share));
+    let is_news = !is_known(positions, settled, intent);
     for share in intent.shares.iter().filter(|share| !is_passed(positions, intent, share)).collect::<Vec<_>>()
     {
         if is_replayed(positions, share) {
@@ -59,6 +58,7 @@ fn settle(positions: &mut Positions, settled: &mut BTreeMap<Seq, Partial>, inten
             settled.entry(share.block).or_insert_with(|| Partial::new(share.block, share.events.len()));
         block.settled.add(&share.events);
     }
+    settle_apart(positions, intent);
     count_on(positions, intent, is_news);
 }
 
@@ -84,6 +84,50 @@ fn count_on(positions: &mut Positions, intent: &Intent, is_news: bool) {
         counters.newest.insert(intent.partition, newest);
     }
     positions.counters.push(counters);
+}
+
+/// The partition of a window may have a reader of its own: then the window's events are that one's, and no other's, as far as its
+/// blocks go.
+fn apart<'a>(positions: &'a Positions, intent: &Intent, share: &Share) -> Option<&'a Apart> {
+    let mut aparts =
+        positions.sides.iter().filter(|side| side.topic == intent.topic).flat_map(|side| &side.apart);
+    aparts.find(|apart| apart.keys.partition == intent.partition && apart.has(share.block))
+}
+
+/// Also where another partition's reader has its events: a process that had no such reader any more may have counted otherwise.
+/// What is not a reader's own it passes over anyway.
+fn settle_apart(positions: &mut Positions, intent: &Intent) {
+    let of_topic = positions.sides.iter_mut().filter(|side| side.topic == intent.topic);
+    for apart in of_topic.flat_map(|side| &mut side.apart) {
+        for share in &intent.shares {
+            if !apart.has(share.block) || share.end() <= apart.position {
+                continue;
+            }
+            match apart.partial.iter_mut().find(|block| block.first == share.block) {
+                Some(block) => block.settled.add(&share.events),
+                None => apart
+                    .partial
+                    .push(Partial { settled: share.events.clone(), ..Partial::new(share.block, 0) }),
+            }
+        }
+        apart.partial.sort_by_key(|block| block.first);
+    }
+}
+
+/// Whether the positions know that a window has arrived, or what else became of its events.
+fn is_known(positions: &Positions, settled: &BTreeMap<Seq, Partial>, intent: &Intent) -> bool {
+    is_counted(positions, intent)
+        || intent.shares.iter().all(|share| is_settled(positions, settled, intent, share))
+}
+
+/// Whether the counter of its partition is past a window. Of one that went before its partition had a reader of its own it may not
+/// be known whose events it has.
+fn is_counted(positions: &Positions, intent: &Intent) -> bool {
+    let saved = positions.counters.iter().find(|c| c.topic == intent.topic);
+    let saved = saved.and_then(|counters| counters.partitions.get(&intent.partition));
+    let end = intent.counter.next + u64::from(intent.count());
+    saved.is_some_and(|saved| saved.epoch == intent.counter.epoch && saved.next >= end)
+        && !intent.shares.iter().any(|share| is_replayed(positions, share))
 }
 
 /// Whether the reader that has a block is past it: then all of it is settled.
@@ -116,6 +160,13 @@ fn is_settled(
     intent: &Intent,
     share: &Share,
 ) -> bool {
-    let has = |block: &Partial| share.events.ones().all(|i| block.settled.get(i));
-    is_passed(positions, intent, share) || settled.get(&share.block).is_some_and(has)
+    let has_all = |block: &Partial| share.events.ones().all(|i| block.settled.get(i));
+    if let Some(apart) = apart(positions, intent, share) {
+        let known = apart.partial.iter().find(|block| block.first == share.block);
+        let of_topic = settled.get(&share.block);
+        let has = |i| [known, of_topic].into_iter().flatten().any(|block| block.settled.get(i));
+        return !is_replayed(positions, share)
+            && (share.end() <= apart.position || share.events.ones().all(has));
+    }
+    is_passed(positions, intent, share) || settled.get(&share.block).is_some_and(has_all)
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::*;
 use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId, TopicName};
-use crate::state::positions::{Bits, Counter, Partial, Positions, TopicCounters};
+use crate::state::positions::{Apart, Bits, Counter, Keys, Partial, Positions, Side, TopicCounters};
 
 const SPOOL: SpoolId = SpoolId(7);
 /// Small files: two or three windows fill one.
@@ -255,15 +255,12 @@ fn what_the_positions_know_as_settled_is_not_in_doubt() {
     assert_eq!(fold(&mut below, vec![intent(0, 7, &[true, true, true])]), []);
     let mut partly = positions();
     partly.partial = vec![Partial { settled: Bits::from_words(3, [0b011]), ..Partial::new(Seq(10), 3) }];
-    assert_eq!(fold(&mut partly, vec![intent(0, 10, &[true, true, false])]), []);
+    assert_eq!(fold(&mut partly.clone(), vec![intent(0, 10, &[true, true, false])]), []);
     assert_eq!(fold(&mut partly, vec![intent(0, 10, &[false, true, true])]).len(), 1);
 }
 
-#[test]
-fn a_topic_that_waits_is_measured_by_its_own_reader() {
-    let mut positions = positions();
-    positions.position = Seq(100);
-    positions.sides = vec![crate::state::positions::Side {
+fn side() -> Side {
+    Side {
         topic: TopicName::new("orders").unwrap(),
         from: Seq(5),
         position: Seq(20),
@@ -273,10 +270,55 @@ fn a_topic_that_waits_is_measured_by_its_own_reader() {
         dropped: false,
         missing_for: 0,
         streams: Vec::new(),
-    }];
-    assert_eq!(fold(&mut positions, vec![intent(0, 10, &[true])]), [], "its reader is past it");
+        apart: Vec::new(),
+    }
+}
+
+/// Positions by which partition 2 of the topic has a reader of its own.
+fn with_partition_2_apart() -> Positions {
+    let keys = Keys { partition: 2, count: 3, by: 0, extras: Vec::new() };
+    let (from, position, end) = (Seq(5), Seq(30), None);
+    let apart =
+        Apart { keys, from, position, end, waiting: 0, since: 0, dropped: false, partial: Vec::new() };
+    Positions { sides: vec![Side { apart: vec![apart], ..side() }], ..positions() }
+}
+
+#[test]
+fn a_window_of_a_partition_that_is_set_apart_is_measured_by_that_partitions_reader() {
+    let positions = with_partition_2_apart();
+    assert_eq!(fold(&mut positions.clone(), vec![intent(2, 25, &[true])]), [], "it is past it");
     assert_eq!(
-        fold(&mut positions, vec![intent(0, 40, &[true])]).len(),
+        fold(&mut positions.clone(), vec![intent(1, 25, &[true])]).len(),
+        1,
+        "it has no part in others"
+    );
+    assert_eq!(fold(&mut positions.clone(), vec![intent(2, 30, &[true])]).len(), 1);
+    let known = Partial { settled: Bits::from_words(2, [0b01]), ..Partial::new(Seq(30), 2) };
+    let of_topic = Partial { settled: Bits::from_words(2, [0b10]), ..known };
+    let mut both = Positions { partial: vec![of_topic], ..positions };
+    both.sides[0].apart[0].partial = vec![known];
+    assert_eq!(fold(&mut both, vec![intent(2, 30, &[true, true])]), [], "some of it is the topic's");
+}
+
+#[test]
+fn what_another_partition_is_proved_to_have_taken_is_told_to_the_reader_of_one_that_is_set_apart() {
+    let mut positions = with_partition_2_apart();
+    let first = intent(3, 40, &[true, true]);
+    let counter = Counter { next: first.counter.next + 2, ..first.counter };
+    let second = Intent { counter, base_sequence: 79, ..intent(3, 50, &[true]) };
+    assert_eq!(fold(&mut positions, vec![first, second.clone()]), [second]);
+    let known = Partial { settled: Bits::full(2), ..Partial::new(Seq(40), 2) };
+    assert_eq!(positions.sides[0].apart[0].partial, [known]);
+}
+
+#[test]
+fn a_topic_that_waits_is_measured_by_its_own_reader() {
+    let mut positions = positions();
+    positions.position = Seq(100);
+    positions.sides = vec![side()];
+    assert_eq!(fold(&mut positions.clone(), vec![intent(0, 10, &[true])]), [], "its reader is past it");
+    assert_eq!(
+        fold(&mut positions.clone(), vec![intent(0, 40, &[true])]).len(),
         1,
         "the main reader's position is not its own"
     );
@@ -285,6 +327,22 @@ fn a_topic_that_waits_is_measured_by_its_own_reader() {
         [],
         "before its beginning the main reader counts"
     );
+}
+
+#[test]
+fn a_window_that_the_counter_of_its_partition_is_past_is_not_in_doubt_whoever_reads_its_events() {
+    let mut positions = positions();
+    let window = intent(0, 20, &[true, true]);
+    let next = Counter { next: window.counter.next + 2, ..window.counter };
+    for (saved, doubtful) in
+        [(next, 0), (Counter { next: next.next - 1, ..next }, 1), (Counter { epoch: 8, ..next }, 1)]
+    {
+        positions.counters = vec![TopicCounters {
+            partitions: [(0, saved)].into(),
+            ..TopicCounters::none(window.topic.clone(), [3; 16])
+        }];
+        assert_eq!(fold(&mut positions.clone(), vec![window.clone()]).len(), doubtful, "{saved:?}");
+    }
 }
 
 #[test]
@@ -335,7 +393,8 @@ fn without_producer_ids_a_window_is_told_from_the_one_before_it_by_its_events() 
     let mut positions = positions();
     let unnamed =
         |bits: &[bool]| Intent { producer_id: -1, epoch: -1, base_sequence: -1, ..intent(0, 10, bits) };
-    let (first, second) = (unnamed(&[true, false]), unnamed(&[false, true]));
+    let first = unnamed(&[true, false]);
+    let second = Intent { counter: Counter { epoch: 9, next: 11 }, ..unnamed(&[false, true]) };
     let written = vec![first.clone(), first, second.clone(), second.clone()];
     assert_eq!(fold(&mut positions, written), [second]);
     assert_eq!(

@@ -17,9 +17,9 @@ use super::record::{
 };
 use crate::ids::{DestinationName, RunId, SegmentId, Seq, SpoolId, StreamName, TopicName};
 
-/// Version 1 knew of no dead letters, version 2 of nothing that was taken over. A record without that is written as one of
-/// version 2, which older programs read.
-const VERSION: u16 = 3;
+/// Version 1 knew of no dead letters, version 2 of nothing that was taken over, version 3 of no partitions that are set apart. A
+/// record that says nothing of these is written as one of an older version, which older programs read.
+const VERSION: u16 = 4;
 /// In a partial block's length: what became of its given-up events follows.
 const HAS_GIVEN_UP: u64 = 1 << 63;
 /// In the flags of what is passed, beside 1 for dropped; above the flags stands how many are counted.
@@ -31,7 +31,7 @@ const FLAGS: u32 = 2;
 #[non_exhaustive]
 pub enum DecodeError {
     /// Written by a newer version.
-    #[error("the record has version {0}, this program reads versions 1 to 3")]
+    #[error("the record has version {0}, this program reads versions 1 to 4")]
     Version(u16),
     /// Ends early or holds impossible values.
     #[error("the record is cut short or holds impossible values")]
@@ -41,8 +41,10 @@ pub enum DecodeError {
 /// Encodes `positions`, leaving out the partial blocks and then the counters that do not fit in `room` bytes.
 pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
-    let moves = positions.change != 0 || positions.known != 0 || !positions.passed.is_empty();
-    out.extend((if moves { VERSION } else { VERSION - 1 }).to_le_bytes());
+    let knows_apart = positions.knows_apart();
+    let moves = knows_apart || positions.change != 0 || positions.known != 0 || !positions.passed.is_empty();
+    let version = if knows_apart { VERSION } else { VERSION - 2 + u16::from(moves) };
+    out.extend(version.to_le_bytes());
     put(&mut out, [positions.spool.0, positions.since.0, positions.position.0]);
     put_totals(&mut out, &positions.totals);
     put(&mut out, [positions.sides.len() as u64]);
@@ -67,8 +69,15 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
         put(&mut out, [positions.kept.len() as u64]);
         put(&mut out, positions.kept.iter().map(|first| first.0));
     }
+    if knows_apart {
+        super::aparts::put_all(&mut out, positions);
+    }
     put_fitting(&mut out, &positions.tallies, room / 2, put_tally);
     put_fitting(&mut out, &positions.counters, room, put_counters);
+    // The smaller part, and bounded more narrowly, comes first.
+    if knows_apart {
+        put_fitting(&mut out, super::aparts::partials(positions), room, super::aparts::put_partial_of);
+    }
     let mut newest = Vec::new();
     put_fitting(
         &mut newest,
@@ -114,7 +123,7 @@ fn put_passed(out: &mut Vec<u8>, passed: &Passed) {
     let flags = flags | passed.ahead.min(u64::MAX >> FLAGS) << FLAGS;
     put(out, [passed.below.0, passed.waiting.cast_unsigned(), flags, passed.change]);
     put(out, [passed.streams.len() as u64]);
-    for PassedStream { stream, from, below } in &passed.streams {
+    for PassedStream { stream, from, below, .. } in &passed.streams {
         put_text(out, stream.as_str());
         put(out, [from.0, below.0]);
     }
@@ -152,7 +161,7 @@ fn put_newest(out: &mut Vec<u8>, topic: &TopicCounters) {
     }
 }
 
-fn put_partial(out: &mut Vec<u8>, partial: &Partial) {
+pub(super) fn put_partial(out: &mut Vec<u8>, partial: &Partial) {
     let gives_up = partial.given_up != Totals::default();
     let flag = if gives_up { HAS_GIVEN_UP } else { 0 };
     put(out, [partial.first.0, u64::from(partial.settled.len()) | flag]);
@@ -162,7 +171,7 @@ fn put_partial(out: &mut Vec<u8>, partial: &Partial) {
     }
 }
 
-fn put(out: &mut Vec<u8>, values: impl IntoIterator<Item = u64>) {
+pub(super) fn put(out: &mut Vec<u8>, values: impl IntoIterator<Item = u64>) {
     values.into_iter().for_each(|v| out.extend(v.to_le_bytes()));
 }
 
@@ -182,7 +191,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
     if input.version == 0 || input.version > VERSION {
         return Err(DecodeError::Version(input.version));
     }
-    let (knows_letters, moves) = (input.version > 1, input.version > 2);
+    let (knows_letters, moves, knows_apart) = (input.version > 1, input.version > 2, input.version > 3);
     let mut positions = Positions {
         spool: SpoolId(input.u64()?),
         since: Seq(input.u64()?),
@@ -197,10 +206,19 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
         change: if moves { input.u64()? } else { 0 },
         taken: if moves { input.list(Input::taken)? } else { Vec::new() },
         kept: if moves { input.list(|input| Ok(Seq(input.u64()?)))? } else { Vec::new() },
-        tallies: input.list(Input::tally)?.into_iter().collect(),
-        counters: input.list(Input::counters)?,
-        partial: input.list(Input::partial)?,
+        tallies: BTreeMap::new(),
+        counters: Vec::new(),
+        partial: Vec::new(),
     };
+    if knows_apart {
+        input.aparts(&mut positions)?;
+    }
+    positions.tallies = input.list(Input::tally)?.into_iter().collect();
+    positions.counters = input.list(Input::counters)?;
+    if knows_apart {
+        input.partials_of_aparts(&mut positions)?;
+    }
+    positions.partial = input.list(Input::partial)?;
     if !input.rest.is_empty() {
         for (topic, newest) in input.list(Input::newest)? {
             let counters = positions.counters.iter_mut().filter(|c| c.topic == topic);
@@ -210,23 +228,23 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
     Ok(positions)
 }
 
-struct Input<'a> {
+pub(super) struct Input<'a> {
     rest: &'a [u8],
     version: u16,
 }
 
 impl Input<'_> {
-    fn take(&mut self, len: usize) -> Result<&[u8], DecodeError> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&[u8], DecodeError> {
         let (head, tail) = self.rest.split_at_checked(len).ok_or(DecodeError::Malformed)?;
         self.rest = tail;
         Ok(head)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         self.take(N)?.try_into().map_err(|_| DecodeError::Malformed)
     }
 
-    fn u64(&mut self) -> Result<u64, DecodeError> {
+    pub(super) fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_le_bytes)
     }
 
@@ -235,7 +253,10 @@ impl Input<'_> {
     }
 
     /// Grows as items are read, so that a hostile count allocates nothing.
-    fn list<T>(&mut self, one: fn(&mut Self) -> Result<T, DecodeError>) -> Result<Vec<T>, DecodeError> {
+    pub(super) fn list<T>(
+        &mut self,
+        one: fn(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
         let count = self.count()?;
         let mut items = Vec::new();
         for _ in 0..count {
@@ -271,7 +292,18 @@ impl Input<'_> {
         let dropped = self.u64()? != 0;
         let (missing_for, streams) =
             if self.version > 1 { (self.u64()?, self.streams_of(&topic)?) } else { (0, Vec::new()) };
-        Ok(Side { topic, from, position, end, waiting, since, dropped, missing_for, streams })
+        Ok(Side {
+            topic,
+            from,
+            position,
+            end,
+            waiting,
+            since,
+            dropped,
+            missing_for,
+            streams,
+            apart: Vec::new(),
+        })
     }
 
     fn streams_of(&mut self, topic: &TopicName) -> Result<Vec<(StreamName, Seq)>, DecodeError> {
@@ -295,7 +327,7 @@ impl Input<'_> {
         let ahead = flags >> FLAGS;
         let change = if self.version > 2 { self.u64()? } else { 0 };
         let streams = self.list(Input::passed_stream)?;
-        Ok(Passed { below, waiting, dropped, older, ahead, change, streams })
+        Ok(Passed { below, waiting, dropped, older, ahead, change, streams, inexact: None })
     }
 
     fn taken(&mut self) -> Result<Taken, DecodeError> {
@@ -306,7 +338,8 @@ impl Input<'_> {
     }
 
     fn passed_stream(&mut self) -> Result<PassedStream, DecodeError> {
-        Ok(PassedStream { stream: self.stream()?, from: Seq(self.u64()?), below: Seq(self.u64()?) })
+        let (stream, from, below) = (self.stream()?, Seq(self.u64()?), Seq(self.u64()?));
+        Ok(PassedStream { stream, from, below, apart: Vec::new() })
     }
 
     fn replaying(&mut self) -> Result<Replaying, DecodeError> {
@@ -338,7 +371,7 @@ impl Input<'_> {
         Ok((partition, Counter { epoch, next: self.u64()? }))
     }
 
-    fn partial(&mut self) -> Result<Partial, DecodeError> {
+    pub(super) fn partial(&mut self) -> Result<Partial, DecodeError> {
         let first = Seq(self.u64()?);
         let len = self.u64()?;
         let gives_up = len & HAS_GIVEN_UP != 0;
@@ -365,6 +398,7 @@ pub(super) fn sample() -> Positions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::positions::{Apart, Keys, PassedApart};
     use proptest::prelude::*;
 
     pub(super) fn full() -> Positions {
@@ -386,6 +420,7 @@ mod tests {
                     (StreamName::new("orders").unwrap(), Seq(30)),
                     (StreamName::new("s").unwrap(), Seq(31)),
                 ],
+                apart: Vec::new(),
             },
             Side {
                 topic: topic.clone(),
@@ -397,6 +432,7 @@ mod tests {
                 dropped: false,
                 missing_for: 0,
                 streams: Vec::new(),
+                apart: Vec::new(),
             },
         ];
         let tally = Tally { first: Seq(1), last: Seq(9), totals: positions.totals, hash: u64::MAX };
@@ -416,7 +452,12 @@ mod tests {
             })
             .collect();
         positions.partial[1].given_up = Totals { dead_lettered: 2, ..Totals::default() };
-        let stream = PassedStream { stream: StreamName::new("s").unwrap(), from: Seq(3), below: Seq(5) };
+        let stream = PassedStream {
+            stream: StreamName::new("s").unwrap(),
+            from: Seq(3),
+            below: Seq(5),
+            apart: Vec::new(),
+        };
         positions.passed = vec![Passed {
             below: Seq(9),
             streams: vec![stream],
@@ -425,6 +466,7 @@ mod tests {
             older: true,
             ahead: 3,
             change: 5,
+            inexact: None,
         }];
         positions.routes = 77;
         positions.letters = 31;
@@ -499,13 +541,68 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_named() {
-        assert_eq!(decode(&[4, 0, 0]), Err(DecodeError::Version(4)));
+        assert_eq!(decode(&[5, 0, 0]), Err(DecodeError::Version(5)));
+    }
+
+    /// With partitions that have a reader of their own, and that had one when routes changed.
+    fn with_apart() -> Positions {
+        let mut positions = full();
+        let keys = Keys {
+            partition: 2,
+            count: 6,
+            by: 1,
+            extras: vec![(Seq(31), Bits::from_words(70, [5, 1])), (Seq(120), Bits::full(3))],
+        };
+        let partial = vec![Partial { settled: Bits::from_words(9, [6]), ..Partial::new(Seq(40), 9) }];
+        let apart = Apart {
+            keys: keys.clone(),
+            from: Seq(31),
+            position: Seq(35),
+            end: Some(Seq(60)),
+            waiting: -2,
+            since: 8,
+            dropped: true,
+            partial,
+        };
+        let other = Apart { end: None, partial: Vec::new(), dropped: false, ..apart.clone() };
+        positions.sides[1].apart = vec![apart, other];
+        positions.passed[0].inexact = Some(7);
+        positions.passed[0].streams[0].apart =
+            vec![PassedApart { keys, from: Seq(1), end: Seq(u64::MAX), below: Seq(77) }];
+        positions
+    }
+
+    #[test]
+    fn partitions_with_a_reader_of_their_own_are_read_back_and_every_truncation_is_refused() {
+        let positions = with_apart();
+        let bytes = encode(&positions, 1 << 16);
+        assert_eq!(decode(&bytes).as_ref(), Ok(&positions));
+        for len in (0..bytes.len()).filter(|len| *len != without_newest(&positions)) {
+            assert!(decode(&bytes[..len]).is_err(), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_says_nothing_of_partitions_is_one_that_older_versions_read() {
+        let plain = Positions { passed: Vec::new(), ..full() };
+        assert_eq!(encode(&plain, 1 << 16)[..2], [2, 0]);
+        assert_eq!(encode(&full(), 1 << 16)[..2], [3, 0]);
+        assert_eq!(encode(&with_apart(), 1 << 16)[..2], [4, 0]);
+    }
+
+    #[test]
+    fn the_lowest_and_the_highest_number_are_those_of_partitions_too() {
+        let mut positions = with_apart();
+        positions.sides.iter_mut().flat_map(|s| &mut s.apart).for_each(|a| a.position = Seq(2));
+        assert_eq!(positions.needed_from(), Seq(2));
+        positions.sides[1].apart[1].end = Some(Seq(1 << 30));
+        assert_eq!(positions.highest(), Seq(1 << 30));
     }
 
     proptest! {
         #[test]
         fn hostile_bytes_are_refused_or_read(mut bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            if bytes.len() > 1 { bytes[0] = 1 + bytes[0] % 3; bytes[1] = 0; }
+            if bytes.len() > 1 { bytes[0] = 1 + bytes[0] % 4; bytes[1] = 0; }
             let _ = decode(&bytes);
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! [`Positions`] is the content, [`Store`] the file. One file a (lane, destination), written by one thread.
 
+mod aparts;
 mod bits;
 mod carry;
 mod codec;
@@ -12,6 +13,7 @@ mod record;
 mod store;
 mod taken;
 
+pub use aparts::{Apart, Keys, PassedApart};
 pub use bits::Bits;
 pub use carry::{Carried, NewLane, carry, may_keep};
 pub use codec::DecodeError;

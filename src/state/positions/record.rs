@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::aparts::{Apart, PassedApart};
 use super::{Bits, Taken};
 use crate::event::UnixMillis;
 use crate::ids::{RunId, SegmentId, Seq, SpoolId, StreamName, TopicName};
@@ -60,6 +61,9 @@ pub struct Passed {
     pub ahead: u64,
     /// Number of the first change of routes that they had not known.
     pub change: u64,
+    /// `waiting` may be wrong, for a partition was set apart: what is left over is told when all readers are one again (see
+    /// [`Totals::balance`]). So many numbers were found gone until then that may have been counted before, or not.
+    pub inexact: Option<u64>,
 }
 
 /// A stream of a [`Passed`].
@@ -71,20 +75,44 @@ pub struct PassedStream {
     pub from: Seq,
     /// What that reader had settled.
     pub below: Seq,
+    /// Partitions that had a reader of their own again.
+    pub apart: Vec<PassedApart>,
 }
 
 impl Passed {
     /// Whether a block was settled by then.
     #[must_use]
     pub fn is_settled(&self, stream: &StreamName, first: Seq) -> bool {
-        let own = self.streams.iter().find(|s| s.stream == *stream && s.from <= first);
-        first < own.map_or(self.below, |s| s.below)
+        first < self.own(stream, first).map_or(self.below, |s| s.below)
+    }
+
+    /// The same, whatever the partitions of its events.
+    #[must_use]
+    pub fn is_settled_whole(&self, stream: &StreamName, first: Seq) -> bool {
+        self.is_settled(stream, first) && self.otherwise(stream, first).next().is_none()
+    }
+
+    /// The readers of partitions for whose events [`Passed::is_settled`] says the opposite.
+    pub fn otherwise(&self, stream: &StreamName, first: Seq) -> impl Iterator<Item = &PassedApart> {
+        let own = self.own(stream, first);
+        let apart =
+            own.into_iter().flat_map(move |own| own.apart.iter().map(move |apart| (own.below, apart)));
+        apart
+            .filter(move |(below, apart)| {
+                apart.from <= first && first < apart.end && (first < apart.below) != (first < *below)
+            })
+            .map(|(_, apart)| apart)
+    }
+
+    fn own(&self, stream: &StreamName, first: Seq) -> Option<&PassedStream> {
+        self.streams.iter().find(|s| s.stream == *stream && s.from <= first)
     }
 
     /// Beyond this it says nothing.
     #[must_use]
     pub fn end(&self) -> Seq {
-        self.streams.iter().map(|s| s.below).fold(self.below, Seq::max)
+        let apart = self.streams.iter().flat_map(|s| s.apart.iter().map(|apart| apart.below));
+        self.streams.iter().map(|s| s.below).chain(apart).fold(self.below, Seq::max)
     }
 }
 
@@ -130,6 +158,22 @@ pub struct Side {
     pub missing_for: u64,
     /// The streams whose events it has, each from this number on.
     pub streams: Vec<(StreamName, Seq)>,
+    /// Partitions that have a reader of their own again.
+    pub apart: Vec<Apart>,
+}
+
+impl Side {
+    /// The lowest event that may still be needed of the topic.
+    #[must_use]
+    pub fn needed_from(&self) -> Seq {
+        self.apart.iter().map(|apart| apart.position).fold(self.position, Seq::min)
+    }
+
+    /// [`Side::waiting`], with what waits for its partitions.
+    #[must_use]
+    pub fn waiting_in_all(&self) -> i64 {
+        self.apart.iter().fold(self.waiting, |sum, apart| sum.saturating_add(apart.waiting))
+    }
 }
 
 /// Counts of settled events by what became of them.
@@ -164,12 +208,25 @@ impl Totals {
             return;
         }
         self.lost = self.lost.saturating_add_signed(left_over.max(0));
-        let mut too_many = left_over.min(0).unsigned_abs();
-        for count in [&mut self.lost, &mut self.dropped, &mut self.filtered] {
-            let taken_back = too_many.min(*count);
-            *count -= taken_back;
-            too_many -= taken_back;
-        }
+        let too_many = left_over.min(0).unsigned_abs();
+        take_back(too_many, [&mut self.lost, &mut self.dropped, &mut self.filtered]);
+    }
+
+    /// So many of these events had been counted before: of those that are known to have arrived, where they are more than the
+    /// others.
+    pub fn uncount(&mut self, counted: u64) {
+        take_back(counted, [&mut self.filtered, &mut self.delivered, &mut self.dead_lettered]);
+    }
+
+    /// Each of `all` events is settled, and it is not known who has counted which. Of those that nobody has, as many are lost (or
+    /// `dropped`) as numbers were found `gone`; the others went nowhere by the routes that hold now.
+    pub fn balance(&mut self, all: u64, gone: u64, dropped: bool) {
+        let missing = all.saturating_sub(self.sum());
+        let gone = gone.min(missing);
+        *if dropped { &mut self.dropped } else { &mut self.lost } += gone;
+        self.filtered += missing - gone;
+        let too_many = self.sum().saturating_sub(all);
+        take_back(too_many, [&mut self.lost, &mut self.dropped, &mut self.filtered, &mut self.delivered]);
     }
 
     /// An event is pending again that counted as a dead letter; or, where its block was lost between two processes, as that.
@@ -189,6 +246,14 @@ impl Totals {
         self.filtered += other.filtered;
         self.dropped += other.dropped;
         self.lost += other.lost;
+    }
+}
+
+fn take_back<const N: usize>(mut too_many: u64, counts: [&mut u64; N]) {
+    for count in counts {
+        let taken_back = too_many.min(*count);
+        *count -= taken_back;
+        too_many -= taken_back;
     }
 }
 
@@ -288,17 +353,30 @@ impl Positions {
     #[must_use]
     pub fn highest(&self) -> Seq {
         let sides = self.sides.iter().flat_map(|s| [s.from, s.position, s.end.unwrap_or_default()]);
+        let apart = self.sides.iter().flat_map(|s| &s.apart);
+        let sides = sides.chain(apart.clone().flat_map(|a| [a.from, a.position, a.end.unwrap_or_default()]));
+        let apart = apart.flat_map(|a| &a.partial).map(|p| p.first.plus(u64::from(p.settled.len())));
         let partial = self.partial.iter().map(|p| p.first.plus(u64::from(p.settled.len())));
         let tallies = self.tallies.values().map(|t| t.last);
         let passed = self.passed.iter().map(Passed::end);
         let passed = passed.chain(self.taken.iter().map(Taken::highest));
-        sides.chain(partial).chain(tallies).chain(passed).fold(self.position, Seq::max)
+        sides.chain(apart).chain(partial).chain(tallies).chain(passed).fold(self.position, Seq::max)
+    }
+
+    /// Whether partitions are set apart, or were when routes changed.
+    #[must_use]
+    pub fn knows_apart(&self) -> bool {
+        self.sides.iter().any(|side| !side.apart.is_empty())
+            || self
+                .passed
+                .iter()
+                .any(|p| p.inexact.is_some() || p.streams.iter().any(|s| !s.apart.is_empty()))
     }
 
     /// The lowest event that may still be needed: segments below may be deleted.
     #[must_use]
     pub fn needed_from(&self) -> Seq {
-        self.sides.iter().map(|s| s.position).fold(self.position, Seq::min)
+        self.sides.iter().map(Side::needed_from).fold(self.position, Seq::min)
     }
 
     /// Events of a lane that ends at `end` which are not settled yet.
@@ -323,11 +401,37 @@ mod tests {
             dropped: false,
             missing_for: 0,
             streams: Vec::new(),
+            apart: Vec::new(),
         }
     }
 
     fn at(position: u64) -> Positions {
         Positions { position: Seq(position), ..Positions::fresh(SpoolId(1), Seq(1)) }
+    }
+
+    #[test]
+    fn what_nobody_is_known_to_have_counted_is_balanced_when_all_is_settled() {
+        let before = Totals { delivered: 5, dead_lettered: 1, filtered: 2, dropped: 0, lost: 1 };
+        let balanced = |all, gone, dropped| {
+            let mut totals = before;
+            totals.balance(all, gone, dropped);
+            totals
+        };
+        assert_eq!(balanced(9, 4, false), before);
+        assert_eq!(balanced(12, 0, false), Totals { filtered: 5, ..before });
+        assert_eq!(balanced(12, 2, false), Totals { filtered: 3, lost: 3, ..before });
+        assert_eq!(balanced(12, 7, true), Totals { dropped: 3, ..before });
+        assert_eq!(balanced(7, 0, false), Totals { filtered: 1, lost: 0, ..before });
+        assert_eq!(balanced(4, 0, false), Totals { delivered: 3, filtered: 0, lost: 0, ..before });
+    }
+
+    #[test]
+    fn what_was_counted_before_is_taken_from_what_would_be_filtered_first() {
+        let mut totals = Totals { delivered: 5, filtered: 2, lost: 1, ..Totals::default() };
+        totals.uncount(1);
+        assert_eq!((totals.delivered, totals.filtered), (5, 1));
+        totals.uncount(3);
+        assert_eq!((totals.delivered, totals.filtered, totals.lost), (3, 0, 1));
     }
 
     #[test]
@@ -396,7 +500,7 @@ mod tests {
     #[test]
     fn of_what_side_readers_had_a_block_is_settled_by_its_own_stream_and_all_others_by_the_main_reader() {
         let stream = |name: &str| StreamName::new(name).unwrap();
-        let own = PassedStream { stream: stream("s"), from: Seq(10), below: Seq(15) };
+        let own = PassedStream { stream: stream("s"), from: Seq(10), below: Seq(15), apart: Vec::new() };
         let passed = Passed {
             below: Seq(20),
             streams: vec![own],
@@ -405,12 +509,13 @@ mod tests {
             older: false,
             ahead: 0,
             change: 0,
+            inexact: None,
         };
         let is_settled = |name, first| passed.is_settled(&stream(name), Seq(first));
         assert_eq!([9, 10, 14, 15, 19].map(|first| is_settled("s", first)), [true, true, true, false, false]);
         assert_eq!([9, 15, 19, 20].map(|first| is_settled("other", first)), [true, true, true, false]);
         assert_eq!(passed.end(), Seq(20));
-        let ahead = PassedStream { stream: stream("s"), from: Seq(10), below: Seq(25) };
+        let ahead = PassedStream { stream: stream("s"), from: Seq(10), below: Seq(25), apart: Vec::new() };
         assert_eq!(Passed { streams: vec![ahead], ..passed }.end(), Seq(25));
     }
 

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_the_other_had_settled_is_what_lies_before_its_position_and_what_its_readers_had_passed() {
-        let own = PassedStream { stream: stream("a"), from: Seq(10), below: Seq(15) };
+        let own = PassedStream { stream: stream("a"), from: Seq(10), below: Seq(15), apart: Vec::new() };
         let passed = Passed {
             below: Seq(30),
             streams: vec![own],
@@ -82,6 +82,7 @@ mod tests {
             older: false,
             ahead: 0,
             change: 0,
+            inexact: None,
         };
         let from = DestinationName::new("home").unwrap();
         let (position, until) = (Seq(12), Seq(40));

@@ -59,7 +59,9 @@ fn put_destination(
         let _ = writeln!(
             text,
             "    topic {}: stuck at {}, {} events wait",
-            side.topic, side.position, side.waiting
+            side.topic,
+            side.needed_from(),
+            side.waiting_in_all()
         );
     }
 }

@@ -33,6 +33,12 @@ pub(super) type Memory = BTreeMap<(TopicName, i32, i64), (Identity, u32)>;
 pub(super) struct Cluster {
     pub(super) logs: BTreeMap<(TopicName, i32), Vec<Record>>,
     pub(super) missing: BTreeSet<TopicName>,
+    /// Partitions without a leader.
+    pub(super) leaderless: BTreeSet<(TopicName, i32)>,
+    /// Partitions whose leader takes events and does not answer, or takes none.
+    pub(super) frozen: BTreeSet<(TopicName, i32)>,
+    /// How many partitions each topic has, beyond three.
+    pub(super) grown: BTreeMap<TopicName, i32>,
     /// Every event whose number this divides is refused; 0: none is.
     pub(super) poison: u64,
     /// Of every topic.
@@ -98,7 +104,10 @@ impl Cluster {
             if self.missing.contains(name) {
                 return TopicState::Missing { code: 3, message: "missing".into() };
             }
-            TopicState::Present { id: [self.id; 16], partitions: vec![PartitionInfo { leader: Some(1) }; 3] }
+            let leader = |p| Some(1).filter(|_| !self.leaderless.contains(&(name.clone(), p)));
+            let count = 3 + self.grown.get(name).copied().unwrap_or_default();
+            let partitions = (0..count).map(|p| PartitionInfo { leader: leader(p) }).collect();
+            TopicState::Present { id: [self.id; 16], partitions }
         };
         let topics = topics.iter().map(|t| (t.clone(), state(t))).collect();
         Arc::new(Topology { topics, ..Topology::default() })

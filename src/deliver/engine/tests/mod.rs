@@ -7,6 +7,7 @@ mod gate;
 mod log;
 mod moves;
 mod parking;
+mod partitions;
 mod world;
 
 use proptest::prelude::*;
@@ -265,7 +266,8 @@ fn no_more_is_collected_for_the_park_than_it_has_room_for() {
     for room in [2_000, 20_000, 200_000] {
         let park = super::tests::parking::open(&crate::disk::sim::SimFs::default()).bounded(room, 0);
         let most = park.room(100).unwrap() / 2;
-        let mut parking = world.engine.begin_parking(&saved, side, (side.position, saved.position), most);
+        let (between, most) = ((side.position, saved.position), (most, world.now()));
+        let mut parking = world.engine.begin_parking(&saved, side, between, most).unwrap();
         while !world.engine.collect(&mut parking).unwrap() {}
         assert!(!parking.blocks().is_empty());
         park.keep(&topic, parking.covers(), parking.blocks()).unwrap_or_else(|e| panic!("{room}: {e}"));
@@ -372,7 +374,10 @@ fn what_is_dropped_while_nothing_can_be_sent_counts_at_once_and_once() {
     let dropped = world.engine.totals_with_gaps().dropped;
     assert_eq!(dropped, 20 + 251 - read.0, "what is in windows may still arrive");
     assert!(!drop_first(&mut world, 50));
-    world.drain();
+    while world.engine.settled_below() < world.log.end() {
+        world.answer(false);
+        world.pump();
+    }
     let totals = world.engine.positions(SPOOL).totals;
     assert_eq!((totals.dropped, totals.lost, totals.sum()), (dropped, 0, 300));
     assert_eq!(world.engine.totals_with_gaps(), totals);

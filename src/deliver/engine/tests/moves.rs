@@ -419,7 +419,9 @@ impl Two {
         for site in &self.sites {
             let positions = site.engine.positions(SPOOL);
             let all = self.log.end().0 - positions.since.0;
-            assert!(positions.totals.sum() <= all, "{}: {all} {positions:?}", site.name);
+            // Until all readers are one again it is not known who has counted what.
+            let inexact = positions.passed.iter().any(|p| p.inexact.is_some());
+            assert!(inexact || positions.totals.sum() <= all, "{}: {all} {positions:?}", site.name);
         }
     }
 

@@ -32,13 +32,15 @@ impl World {
         let waiting =
             |side: &&crate::state::positions::Side| side.end.is_none() && stuck.contains(&side.topic);
         if let Some(side) = saved.sides.iter().find(waiting) {
-            let from = self.park.covered(&side.topic, side.position);
+            let from = self.park.covered(&side.topic, side.needed_from());
             let below = Seq(from.0 + 1 + self.random(60) as u64).min(saved.position);
             if from < below {
                 let most = self.park.room(0).unwrap() / 2;
-                let mut parking = self.engine.begin_parking(&saved, side, (from, below), most);
-                while !self.engine.collect(&mut parking).unwrap() {}
-                self.park.keep(&side.topic, parking.covers(), parking.blocks()).unwrap();
+                let begun = self.engine.begin_parking(&saved, side, (from, below), (most, self.now()));
+                if let Some(mut parking) = begun {
+                    while !self.engine.collect(&mut parking).unwrap() {}
+                    self.park.keep(&side.topic, parking.covers(), parking.blocks()).unwrap();
+                }
             }
         }
         if self.random(8) == 0 {

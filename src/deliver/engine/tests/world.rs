@@ -57,6 +57,14 @@ pub(super) struct World {
     pub(super) parks: bool,
     /// How often the log has forgotten something that is parked.
     pub(super) parked: u64,
+    /// Single partitions lose their leaders or freeze, and come back.
+    pub(super) partitions: bool,
+    /// And topics grow.
+    pub(super) grows: bool,
+    /// Windows in flight that may have arrived, though nobody answered.
+    pub(super) uncertain: BTreeSet<u64>,
+    /// How often a partition was apart.
+    pub(super) apart: u64,
     pub(super) start: Instant,
     pub(super) elapsed: Duration,
     pub(super) random: u64,
@@ -114,6 +122,12 @@ pub(super) enum Control {
     FreshIdentity,
     /// What is in doubt is forgotten, and its events are put into new windows.
     CutAnew,
+    /// The reader of a partition no longer knows what was on its way when it was set apart.
+    ForgetsWhatWasOnItsWay,
+    /// A topic that has grown has other events of its keys in a partition that is apart.
+    CountsAnew,
+    /// The reader of a partition no longer knows what it has settled beyond its position.
+    ForgetsWhatIsSettled,
 }
 
 /// The store of dead letters, all of it durable.
@@ -232,6 +246,10 @@ impl World {
             park,
             parks: false,
             parked: 0,
+            partitions: false,
+            grows: false,
+            apart: 0,
+            uncertain: BTreeSet::new(),
             start: Instant::now(),
             elapsed: Duration::ZERO,
             random: seed,
@@ -315,6 +333,18 @@ impl World {
                 in_doubt.iter_mut().for_each(|i| i.producer_id = 1000 + book.producers);
             }
             Some(Control::CutAnew) => in_doubt.clear(),
+            Some(Control::ForgetsWhatWasOnItsWay) => {
+                let aparts = positions.sides.iter_mut().flat_map(|side| &mut side.apart);
+                aparts.for_each(|apart| apart.keys.extras.clear());
+            }
+            Some(Control::CountsAnew) => {
+                let aparts = positions.sides.iter_mut().flat_map(|side| &mut side.apart);
+                aparts.for_each(|apart| apart.keys.count += 1);
+            }
+            Some(Control::ForgetsWhatIsSettled) => {
+                let aparts = positions.sides.iter_mut().flat_map(|side| &mut side.apart);
+                aparts.for_each(|apart| apart.partial.clear());
+            }
             _ => {}
         }
         let routes =
@@ -377,6 +407,7 @@ impl World {
             book.begun = false;
             self.engine.put_back(group);
         } else {
+            self.engine.note_left();
             group.send(&self.sink);
         }
     }
@@ -412,8 +443,9 @@ impl World {
             return; // the door refuses it
         }
         let count = 1 + self.random(9);
+        let many = if self.partitions { 9 } else { 5 };
         let keys: Vec<_> =
-            (0..count).map(|_| Some(self.random(6)).filter(|k| *k < 5).map(|k| k as u8)).collect();
+            (0..count).map(|_| Some(self.random(many + 1)).filter(|k| *k < many).map(|k| k as u8)).collect();
         self.log.append(stream, &keys);
     }
 
@@ -451,8 +483,23 @@ impl World {
         }
         let index = self.random(waiting);
         let window = self.sink.sent.lock().unwrap().remove(index);
-        let in_doubt = window.journaled.as_ref().is_some_and(|j| j.doubtful);
-        let outcome = if self.cluster.missing.contains(&window.topic) && in_doubt {
+        let in_doubt =
+            window.journaled.as_ref().is_some_and(|j| j.doubtful) || self.uncertain.contains(&window.id);
+        let place = (window.topic.clone(), window.partition);
+        if self.cluster.frozen.contains(&place) {
+            // It may have arrived.
+            if faults && self.book.is_some() && self.random(4) == 0 && !in_doubt {
+                self.uncertain.insert(window.id);
+                let _ = self.cluster.produce(&window, false);
+            }
+            return self.sink.sent.lock().unwrap().insert(0, window);
+        }
+        if self.cluster.leaderless.contains(&place) && (in_doubt || self.random(2) == 0) {
+            return self.sink.sent.lock().unwrap().push(window);
+        }
+        let outcome = if self.cluster.leaderless.contains(&place) {
+            Outcome::Deferred { code: 5, message: "no leader".into() }
+        } else if self.cluster.missing.contains(&window.topic) && in_doubt {
             // It stays in doubt.
             return match self.abandons() {
                 true => self.abandon(&window),
@@ -469,11 +516,12 @@ impl World {
             let code = [10, 87][self.random(2)];
             Outcome::Refused { code, message: "no".into(), records: vec![] }
         } else {
+            let uncertain = self.uncertain.contains(&window.id);
             let unheard = faults && self.book.is_some() && self.random(4) == 0;
             if unheard {
                 // The first answer is lost on the way, and perhaps the broker's memory after it.
                 self.unheard += u64::from(window.batch.count());
-                let _ = self.cluster.produce(&window, false);
+                let _ = self.cluster.produce(&window, uncertain);
                 if self.random(2) == 0 {
                     self.cluster.memory.clear();
                 }
@@ -481,7 +529,7 @@ impl World {
                     return self.abandon(&window);
                 }
             }
-            self.cluster.produce(&window, unheard)
+            self.cluster.produce(&window, unheard || uncertain)
         };
         let _ = self.engine.settled(window.id, outcome, self.now());
     }
@@ -512,12 +560,15 @@ impl World {
                 self.letters.saved(self.engine.take_redone());
             }
         }
+        let uncertain = std::mem::take(&mut self.uncertain);
         let positions = self.engine.positions(SPOOL);
         let in_flight = std::mem::take(&mut *self.sink.sent.lock().unwrap());
         for window in in_flight {
-            if !self.cluster.missing.contains(&window.topic) && self.random(2) == 0 {
+            let place = (window.topic.clone(), window.partition);
+            let stuck = self.cluster.leaderless.contains(&place);
+            if !stuck && !self.cluster.missing.contains(&window.topic) && self.random(2) == 0 {
                 self.unheard += u64::from(window.batch.count());
-                let _ = self.cluster.produce(&window, false);
+                let _ = self.cluster.produce(&window, uncertain.contains(&window.id));
             }
         }
         if self.random(4) == 0 {
@@ -545,6 +596,9 @@ impl World {
     }
 
     pub(super) fn step(&mut self, kills: bool, losses: bool) {
+        if self.partitions {
+            self.partitions_come_and_go();
+        }
         match self.random(20) {
             0..=6 => self.append(),
             7..=14 => self.answer(true),
@@ -581,6 +635,8 @@ impl World {
             self.answer(false);
             self.pump();
         }
+        self.cluster.leaderless.clear();
+        self.cluster.frozen.clear();
         for round in 0.. {
             self.tell_topology();
             self.elapsed += Duration::from_secs(130);
