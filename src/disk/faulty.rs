@@ -22,8 +22,18 @@ pub(crate) enum Op {
     Read,
 }
 
+/// Something that happens beside a call.
+struct Meanwhile(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
+    meanwhile: HashMap<Op, Meanwhile>,
     counts: HashMap<Op, u64>,
     /// Calls that succeed first, and calls that fail then.
     failures: HashMap<Op, (u64, u64)>,
@@ -55,6 +65,11 @@ impl Faulty {
         self.0.lock().unwrap().error = Some(errno.raw_os_error());
     }
 
+    /// This happens when `op` is called next, before it is done.
+    pub(crate) fn meanwhile(&self, op: Op, happens: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().meanwhile.insert(op, Meanwhile(Box::new(happens)));
+    }
+
     /// How often `op` was called.
     pub(crate) fn count(&self, op: Op) -> u64 {
         self.0.lock().unwrap().counts.get(&op).copied().unwrap_or(0)
@@ -66,6 +81,8 @@ impl Faulty {
     }
 
     fn enter(&self, op: Op) -> io::Result<()> {
+        let meanwhile = self.0.lock().unwrap().meanwhile.remove(&op);
+        meanwhile.into_iter().for_each(|Meanwhile(happens)| happens());
         let mut state = self.0.lock().unwrap();
         *state.counts.entry(op).or_default() += 1;
         let errno = state.error.unwrap_or(rustix::io::Errno::IO.raw_os_error());

@@ -2,15 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
-use crate::disk::sim::{Fault, Lasting, SimFs};
-use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId, TopicName};
+use super::script::{self, DATA, SPOOL, Script, home, lane, steps};
+use crate::disk::sim::SimFs;
+use crate::ids::{RunId, Seq, TopicName};
 use crate::state::journal::{Before, Found, Intent, Journal, JournalError, Share, directory};
 use crate::state::positions::{Bits, Counter};
 
-const DATA: &str = "/data";
-const SPOOL: SpoolId = SpoolId(7);
 /// Small, so that a few windows fill it.
 const CAPACITY: usize = 2048;
 /// No input does more than this.
@@ -22,11 +19,7 @@ const STEPS: usize = 64;
 /// written; damaged, the beginning of something that was written, and nothing else.
 pub fn journal(bytes: &[u8]) {
     let mut site = Site::new();
-    let mut input = bytes.iter().copied();
-    for _ in 0..STEPS {
-        let Some(op) = input.next() else { break };
-        site.step(op % 10, &mut input);
-    }
+    steps(bytes, STEPS, |op, script| site.step(op % 10, script));
     site.reopen();
     site.begin(Vec::new());
     site.reopen();
@@ -48,8 +41,7 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let fs = SimFs::default();
-        crate::disk::Fs::create_dir(&fs, Path::new(DATA)).expect("an empty disk");
+        let fs = script::empty_disk();
         let (journal, _) = open(&fs);
         Self {
             fs,
@@ -62,8 +54,8 @@ impl Site {
         }
     }
 
-    fn step(&mut self, op: u8, input: &mut impl Iterator<Item = u8>) {
-        let mut next = || usize::from(input.next().unwrap_or(0));
+    fn step(&mut self, op: usize, script: &mut Script<'_>) {
+        let mut next = || script.next();
         match op {
             0 => {
                 let kept = next();
@@ -74,15 +66,10 @@ impl Site {
                 let intents = (0..=next() % 3).map(|_| self.intent(next(), next())).collect();
                 self.append(intents);
             }
-            4 => {
-                let at = self.fs.calls() + next() as u64 % 12;
-                self.fs.break_at(Fault { at, errno: Errno::IO, lasting: Lasting::Once });
-            }
+            4 => script::fail(&self.fs, next() % 12),
             5 => self.reopen(),
             6 => {
-                let world = self.fs.world();
-                let cut = world.drawn_cut(next() as u64 * 256 + next() as u64);
-                self.fs = SimFs::of(world.after_power_cut(&cut));
+                self.fs = script::after_power_cut(&self.fs, script);
                 self.reopen();
             }
             7 => {
@@ -196,7 +183,7 @@ impl Site {
         if let Some(byte) = bytes.get_mut(at) {
             change(byte);
             self.tampered = true;
-            self.fs.tamper(|world| world.rot(&path, bytes)).expect("a file");
+            script::rot(&self.fs, &path, bytes);
         }
     }
 
@@ -204,22 +191,17 @@ impl Site {
         let path = path(file);
         let Some(mut bytes) = self.fs.world().read(&path) else { return };
         if mend(&mut bytes).is_some() {
-            self.fs.tamper(|world| world.rot(&path, bytes)).expect("a file");
+            script::rot(&self.fs, &path, bytes);
         }
     }
 }
 
-fn names() -> (LaneName, DestinationName) {
-    (LaneName::new("main").expect("a name"), DestinationName::new("home").expect("a name"))
-}
-
 fn open(fs: &SimFs) -> (Journal<SimFs>, Found) {
-    let (lane, home) = names();
-    Journal::open_sized(fs, Path::new(DATA), SPOOL, &lane, &home, CAPACITY)
+    Journal::open_sized(fs, Path::new(DATA), SPOOL, &lane(), &home(), CAPACITY)
 }
 
 fn path(file: usize) -> PathBuf {
-    directory(Path::new(DATA), &names().0).join(format!("home.{}", file % 2))
+    directory(Path::new(DATA), &lane()).join(format!("home.{}", file % 2))
 }
 
 /// Puts the checksums of the header and of every group right.

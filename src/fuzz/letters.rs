@@ -1,17 +1,13 @@
 //! Dead letters, kept, marked, damaged and read again, as the input says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::io::Errno;
+use super::script::{self, DATA, SPOOL, Script, steps};
+use crate::disk::sim::SimFs;
+use crate::event::Event;
+use crate::state::letters::{Letter, Letters, LettersError, Settings, Stored, look, testing};
 
-use crate::disk::sim::{Fault, Lasting, SimFs};
-use crate::event::{Event, EventBatch};
-use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId, StreamName, TopicName};
-use crate::state::letters::{Letter, Letters, LettersError, Reason, Settings, Stored, look};
-
-const DATA: &str = "/data";
-const SPOOL: SpoolId = SpoolId(7);
 const SETTINGS: Settings = Settings { max_size: 48 << 10, max_event_size: 2 << 10 };
 /// Bytes of a file of letters, and of the marks.
 const SIZES: (u64, usize) = (4096, 1000);
@@ -27,11 +23,7 @@ const STEPS: usize = 48;
 /// read that was never written; one that is gone stays gone; whoever looks on reads the same as the agent.
 pub fn letters(bytes: &[u8]) {
     let mut site = Site::new();
-    let mut input = bytes.iter().copied();
-    for _ in 0..STEPS {
-        let Some(op) = input.next() else { break };
-        site.step(op % 12, &mut input);
-    }
+    steps(bytes, STEPS, |op, script| site.step(op % 12, script));
     site.reopen();
     site.append(1, 10);
     site.check();
@@ -77,8 +69,8 @@ impl Site {
         }
     }
 
-    fn step(&mut self, op: u8, input: &mut impl Iterator<Item = u8>) {
-        let mut next = || usize::from(input.next().unwrap_or(0));
+    fn step(&mut self, op: usize, script: &mut Script<'_>) {
+        let mut next = || script.next();
         match op {
             0..=2 => self.append(1 + next() % 4, next() * 8),
             3 => {
@@ -94,16 +86,13 @@ impl Site {
                 self.mark(&ids, Fate::Gone);
             }
             6 => {
-                let at = self.fs.calls() + next() as u64 % 8;
-                self.fs.break_at(Fault { at, errno: Errno::IO, lasting: Lasting::Once });
+                script::fail(&self.fs, next() % 8);
                 self.append(1, next() * 8);
                 self.fs.repair();
             }
             7 => self.reopen(),
             8 => {
-                let world = self.fs.world();
-                let cut = world.drawn_cut(next() as u64 * 256 + next() as u64);
-                self.fs = SimFs::of(world.after_power_cut(&cut));
+                self.fs = script::after_power_cut(&self.fs, script);
                 self.reopen();
             }
             9 => {
@@ -140,25 +129,9 @@ impl Site {
     fn letter(&mut self, size: usize) -> Letter {
         let number = self.next;
         self.next += 1;
-        let mut batch = EventBatch::new();
         let mut value = number.to_le_bytes().to_vec();
         value.resize(8 + size, b'.');
-        batch.push(&Event::of_value(&value));
-        Letter {
-            at: 1000,
-            lane: LaneName::new("main").expect("a name"),
-            destination: DestinationName::new("home").expect("a name"),
-            seq: Seq(number),
-            run: RunId(3),
-            stream: StreamName::new("s").expect("a name"),
-            topic: TopicName::new("t").expect("a name"),
-            partition: 2,
-            reason: Reason::Refused,
-            code: 87,
-            message: "no".into(),
-            time: 77,
-            event: batch.as_bytes().to_vec(),
-        }
+        testing::letter(number, &Event::of_value(&value))
     }
 
     /// Numbers of letters, as the input says.
@@ -237,11 +210,8 @@ impl Site {
     }
 
     fn damage(&mut self, file: usize, at: usize, change: impl FnOnce(&mut u8), mends: bool) {
-        let world = self.fs.world();
-        let files: Vec<PathBuf> =
-            world.paths().into_iter().filter(|p| p.starts_with("/data/dead-letters")).collect();
-        let Some(path) = files.get(file % files.len().max(1)) else { return };
-        let Some(mut bytes) = world.read(path) else { return };
+        let is_one = |path: &Path| path.starts_with("/data/dead-letters");
+        let Some((path, mut bytes)) = script::some_file(&self.fs, file, is_one) else { return };
         let at = at % bytes.len().max(1);
         let hit: Vec<u64> =
             records(&bytes).filter(|(_, place)| place.contains(&at)).map(|(id, _)| id).collect();
@@ -253,7 +223,7 @@ impl Site {
             self.forged = true;
             if path.ends_with("marks") { mend_slots(&mut bytes) } else { mend(&mut bytes) }
         }
-        self.fs.tamper(|world| world.rot(path, bytes)).expect("a file");
+        script::rot(&self.fs, &path, bytes);
     }
 }
 

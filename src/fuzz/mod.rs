@@ -18,6 +18,7 @@ mod journal;
 mod letters;
 mod parked;
 mod recovery;
+mod script;
 mod segment;
 mod slots;
 #[cfg(test)]

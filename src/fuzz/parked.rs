@@ -1,20 +1,15 @@
 //! Parked files, written, damaged and read again, as the input says.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
-use crate::disk::sim::{Fault, Lasting, SimFs};
+use super::script::{self, DATA, SPOOL, Script, home, lane, steps};
+use crate::disk::sim::SimFs;
 use crate::event::{Event, EventBatch};
-use crate::ids::{
-    DestinationName, LaneName, RunId, SegmentId, Seq, SeqRange, SpoolId, StreamName, TopicName,
-};
+use crate::ids::{RunId, SegmentId, Seq, SeqRange, StreamName, TopicName};
 use crate::state::park::{Found, Park, Parked, Whose};
 
-const DATA: &str = "/data";
-const SPOOL: SpoolId = SpoolId(7);
 /// Bytes that may be parked.
 const LIMIT: u64 = 16 << 10;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
@@ -30,11 +25,7 @@ const STEPS: usize = 48;
 /// but for blocks whose own bytes were damaged; nothing is read that was never parked.
 pub fn parked(bytes: &[u8]) {
     let mut site = Site::new();
-    let mut input = bytes.iter().copied();
-    for _ in 0..STEPS {
-        let Some(op) = input.next() else { break };
-        site.step(op % 10, &mut input);
-    }
+    steps(bytes, STEPS, |op, script| site.step(op % 10, script));
     site.reopen();
     site.keep(0, 1, 10);
     site.check();
@@ -63,8 +54,7 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let fs = SimFs::default();
-        crate::disk::Fs::create_dir(&fs, Path::new(DATA)).expect("an empty disk");
+        let fs = script::empty_disk();
         Self {
             park: open(&fs),
             fs,
@@ -77,8 +67,8 @@ impl Site {
         }
     }
 
-    fn step(&mut self, op: u8, input: &mut impl Iterator<Item = u8>) {
-        let mut next = || usize::from(input.next().unwrap_or(0));
+    fn step(&mut self, op: usize, script: &mut Script<'_>) {
+        let mut next = || script.next();
         match op {
             0..=2 => self.keep(next(), 1 + next() % 4, next() * 4),
             3 => {
@@ -86,16 +76,13 @@ impl Site {
                 self.forget(topic, below);
             }
             4 => {
-                let at = self.fs.calls() + next() as u64 % 10;
-                self.fs.break_at(Fault { at, errno: Errno::IO, lasting: Lasting::Once });
+                script::fail(&self.fs, next() % 10);
                 self.keep(next(), 1, next() * 4);
                 self.fs.repair();
             }
             5 => self.reopen(),
             6 => {
-                let world = self.fs.world();
-                let cut = world.drawn_cut(next() as u64 * 256 + next() as u64);
-                self.fs = SimFs::of(world.after_power_cut(&cut));
+                self.fs = script::after_power_cut(&self.fs, script);
                 self.reopen();
             }
             7 => {
@@ -202,11 +189,8 @@ impl Site {
     }
 
     fn damage(&mut self, file: usize, at: usize, change: impl FnOnce(&mut u8), mends: bool) {
-        let world = self.fs.world();
-        let files: Vec<PathBuf> =
-            world.paths().into_iter().filter(|p| p.extension().is_some_and(|e| e == "parked")).collect();
-        let Some(path) = files.get(file % files.len().max(1)) else { return };
-        let Some(mut bytes) = world.read(path) else { return };
+        let is_parked = |path: &Path| path.extension().is_some_and(|e| e == "parked");
+        let Some((path, mut bytes)) = script::some_file(&self.fs, file, is_parked) else { return };
         let at = at % bytes.len().max(1);
         let hit: Vec<Seq> =
             records(&bytes).filter(|(_, p)| p.contains(&at)).map(|(first, _)| first).collect();
@@ -217,7 +201,7 @@ impl Site {
             self.forged = true;
             mend(&mut bytes);
         }
-        self.fs.tamper(|world| world.rot(path, bytes)).expect("a file");
+        script::rot(&self.fs, &path, bytes);
     }
 }
 
@@ -226,8 +210,7 @@ fn name(topic: usize) -> TopicName {
 }
 
 fn open(fs: &SimFs) -> Arc<Park<SimFs>> {
-    let (lane, home) =
-        (LaneName::new("main").expect("a name"), DestinationName::new("home").expect("a name"));
+    let (lane, home) = (lane(), home());
     let whose = Whose { spool: SPOOL, lane: &lane, destination: &home };
     let park = Park::open(fs, Path::new(DATA), whose).expect("damage does not keep it from opening");
     Arc::new(park.bounded(LIMIT, 0))

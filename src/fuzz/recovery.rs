@@ -1,16 +1,15 @@
 //! A lane's directory, written, damaged and opened again, as the input says.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
-
+use super::script::{self, DATA, Script, steps};
 use super::settings;
-use crate::disk::sim::{Fault, Lasting, SimFs};
+use crate::disk::sim::SimFs;
 use crate::event::{Event, EventBatch, EventIter, EventRef};
-use crate::ids::{LaneName, RunId, Seq, StreamName};
+use crate::ids::{RunId, Seq, StreamName};
 use crate::metrics::Metrics;
 use crate::spool::format::{BlockHeader, DATA_START};
 use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
@@ -26,12 +25,8 @@ const STEPS: usize = 48;
 /// to be lost; and it may be lost only if its own block, or its whole segment, was damaged.
 pub fn recovery(bytes: &[u8]) {
     let mut site = Site::new();
-    let mut input = bytes.iter().copied();
     site.open();
-    for _ in 0..STEPS {
-        let Some(op) = input.next() else { break };
-        site.step(op % 16, &mut input);
-    }
+    steps(bytes, STEPS, |op, script| site.step(op % 16, script));
     site.close();
     site.open();
     site.append(20);
@@ -75,13 +70,13 @@ impl Site {
         }
     }
 
-    fn step(&mut self, op: u8, input: &mut impl Iterator<Item = u8>) {
-        let mut next = || usize::from(input.next().unwrap_or(0));
+    fn step(&mut self, op: usize, script: &mut Script<'_>) {
+        let mut next = || script.next();
         match op {
             0..=2 => self.append(next() * 8),
             3 => {
                 let (call, size) = (next() % 8, next() * 8);
-                self.fail(call);
+                script::fail(&self.fs, call);
                 self.append(size);
                 self.heal();
             }
@@ -121,10 +116,9 @@ impl Site {
     fn open(&mut self) {
         self.seed += 1;
         self.host = Arc::new(SteppedHost::new(self.seed));
-        let data = DataDir::open_on(self.fs.clone(), Path::new("/data"), self.host.clone());
+        let data = DataDir::open_on(self.fs.clone(), Path::new(DATA), self.host.clone());
         let data = data.expect("damage does not keep it from opening");
-        let name = LaneName::new("main").expect("a name");
-        let lane = SteppedLane::open(&data, name, &settings(), Seq::NONE, &Metrics::new());
+        let lane = SteppedLane::open(&data, script::lane(), &settings(), Seq::NONE, &Metrics::new());
         let lane = lane.expect("damage does not keep it from opening");
         let durable = lane.lane().durable().0;
         self.lane = Some((data, lane));
@@ -163,12 +157,6 @@ impl Site {
             self.name(run, seq, mark);
             self.accepted.insert(seq, Accepted { run, mark, hit: false });
         }
-    }
-
-    /// One call of the next few fails.
-    fn fail(&mut self, call: usize) {
-        let at = self.fs.calls() + u64::try_from(call).expect("small");
-        self.fs.break_at(Fault { at, errno: Errno::IO, lasting: Lasting::Once });
     }
 
     /// The disk works again, and there is time to find out.
@@ -240,12 +228,10 @@ impl Site {
 
     // === damage
 
-    fn damage(&mut self, op: u8, segment: usize, place: usize, how: usize) {
+    fn damage(&mut self, op: usize, segment: usize, place: usize, how: usize) {
+        let is_segment = |path: &Path| path.extension().is_some_and(|e| e == "seg");
+        let Some((path, mut bytes)) = script::some_file(&self.fs, segment, is_segment) else { return };
         let world = self.fs.world();
-        let files: Vec<PathBuf> =
-            world.paths().into_iter().filter(|p| p.extension().is_some_and(|e| e == "seg")).collect();
-        let Some(path) = files.get(segment % files.len().max(1)).cloned() else { return };
-        let mut bytes = world.read(&path).expect("a file");
         let blocks = blocks(&bytes);
         self.tampered = true;
         match op {
@@ -258,7 +244,7 @@ impl Site {
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte ^= 1 << (place % 8);
                     self.hit(&blocks, at, at + 1);
-                    self.replace(&path, bytes);
+                    script::rot(&self.fs, &path, bytes);
                 }
             }
             // A sector of zeros.
@@ -267,13 +253,13 @@ impl Site {
                 let end = (at + 512 * (1 + how % 4)).min(bytes.len());
                 bytes[at..end].fill(0);
                 self.hit(&blocks, at, end);
-                self.replace(&path, bytes);
+                script::rot(&self.fs, &path, bytes);
             }
             12 => {
                 let at = bytes.len().min(place * 64);
                 bytes.truncate(at);
                 self.hit(&blocks, at, usize::MAX);
-                self.replace(&path, bytes);
+                script::rot(&self.fs, &path, bytes);
             }
             13 => {
                 self.hit(&blocks, 0, usize::MAX);
@@ -294,10 +280,6 @@ impl Site {
                 }
             }
         }
-    }
-
-    fn replace(&self, path: &Path, bytes: Vec<u8>) {
-        self.fs.tamper(|world| world.rot(path, bytes)).expect("a file");
     }
 
     /// Events of blocks that overlap these bytes may be lost.

@@ -18,7 +18,7 @@ use std::path::Path;
 use super::format::{Predecessor, SegmentHeader, Verdict};
 use super::names;
 use super::table::{Segment, Table};
-use crate::disk::{DiskError, File, Fs, insist, is_in_the_way, make_way};
+use crate::disk::{DiskError, File, Fs, insist, make_way};
 use crate::ids::{RunId, SegmentId, Seq, SpoolId};
 
 const MAGIC: &[u8; 4] = b"SWCT";
@@ -98,10 +98,7 @@ pub(super) fn write<F: Fs>(fs: &F, dir: &Path, spool: SpoolId, table: &Table) ->
         .collect();
     let bytes = encode(spool, table, &inodes);
     let (path, new) = (dir.join(names::CATALOGUE), dir.join(names::CATALOGUE_NEW));
-    match insist(|| fs.remove(&new)) {
-        Err(e) if is_in_the_way(&e) => make_way(fs, &new)?,
-        _ => {}
-    }
+    make_way(fs, &new)?;
     let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
     file.write_at(&bytes, 0).map_err(DiskError::io("write", &new))?;
     // Else a power cut could leave an empty one in the place of a good one.

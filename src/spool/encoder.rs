@@ -236,3 +236,6 @@ fn header<'a>(common: &'a Common, kind: Kind, first: Seq, stream: &'a str) -> Bl
         stream,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,21 +97,22 @@ impl Host for SystemHost {
 
     /// The id that systemd and D-Bus keep (machine-id(5)). In a container it is the image's, or a new one each time.
     fn machine(&self) -> Option<String> {
-        if is_container() {
-            return None;
-        }
-        let read = |path| std::fs::read_to_string(path).ok();
-        let id = read("/etc/machine-id").or_else(|| read("/var/lib/dbus/machine-id"))?;
-        let id = id.trim().to_ascii_lowercase();
-        (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
+        let is_there = |path: &str| std::path::Path::new(path).exists();
+        let contained = is_container(is_there, |name| std::env::var_os(name).is_some());
+        if contained { None } else { machine_id(|path| std::fs::read_to_string(path).ok()) }
     }
 }
 
-fn is_container() -> bool {
+fn machine_id(read: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let id = read("/etc/machine-id").or_else(|| read("/var/lib/dbus/machine-id"))?;
+    let id = id.trim().to_ascii_lowercase();
+    (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
+}
+
+fn is_container(is_there: impl Fn(&str) -> bool, is_set: impl Fn(&str) -> bool) -> bool {
     let marks = ["/run/systemd/container", "/run/.containerenv", "/.dockerenv"];
     let variables = ["container", "KUBERNETES_SERVICE_HOST"];
-    marks.iter().any(|path| std::path::Path::new(path).exists())
-        || variables.iter().any(|name| std::env::var_os(name).is_some())
+    marks.into_iter().any(is_there) || variables.into_iter().any(is_set)
 }
 
 #[cfg(test)]
@@ -120,6 +121,43 @@ mod tests {
 
     const HOUR: u64 = 3_600_000_000_000;
     const NOW: UnixMillis = 1_800_000_000_000;
+
+    #[test]
+    fn a_host_that_knows_nothing_of_its_machine_says_nothing_of_it() {
+        assert_eq!(crate::spool::stepped::SteppedHost::new(1).machine(), None);
+        let read = |path: &str| std::fs::read_to_string(path).ok();
+        let contained = is_container(|path| read(path).is_some(), |name| std::env::var_os(name).is_some());
+        let known = machine_id(read).filter(|_| !contained);
+        assert_eq!(SystemHost::new().machine(), known);
+    }
+
+    #[test]
+    fn a_machine_is_known_by_an_id_of_the_right_form_and_not_in_a_container() {
+        let id = "0123456789ABCDEF0123456789abcdef";
+        let known = Some("0123456789abcdef0123456789abcdef".to_owned());
+        let machine = |at: &str, text: &str| machine_id(|path| (path == at).then(|| text.to_owned()));
+        assert_eq!(machine("/etc/machine-id", &format!("{id}\n")), known);
+        assert_eq!(machine("/var/lib/dbus/machine-id", id), known);
+        for other in ["", "uninitialized", &id[1..], &id.replace('0', "g")] {
+            assert_eq!(machine("/etc/machine-id", other), None, "{other}");
+        }
+        let contained = |mark: &str| is_container(|path| path == mark, |name| name == mark);
+        assert!(contained("/.dockerenv") && contained("container") && contained("KUBERNETES_SERVICE_HOST"));
+        assert!(!contained("HOME"));
+    }
+
+    #[test]
+    fn the_moment_is_that_of_the_clocks() {
+        let wall = || {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            i64::try_from(since.as_millis()).unwrap()
+        };
+        let (host, before, began) = (SystemHost::new(), wall(), std::time::Instant::now());
+        let (first, between, second) = (host.now(), began.elapsed(), host.now());
+        assert!((before..=wall()).contains(&first.time), "{before} {first:?}");
+        assert!(second.since(first) <= began.elapsed() && between <= began.elapsed());
+        assert!(first.monotonic > 1_000_000_000, "nanoseconds");
+    }
 
     #[test]
     fn what_was_accepted_in_1970_has_its_time_once_the_clock_is_set() {
@@ -135,7 +173,11 @@ mod tests {
         let then = Stamp { time: NOW - 3_600_000 - 59_000, boot: 7, monotonic: HOUR };
         let now = Stamp { time: NOW, boot: 7, monotonic: 2 * HOUR };
         assert_eq!(now.corrected(then), then.time, "clocks are trimmed all the time");
+        let exactly = Stamp { time: then.time + 59_000 - 60_000, ..then };
+        assert_eq!(now.corrected(exactly), exactly.time);
+        assert_eq!(now.corrected(Stamp { time: exactly.time - 1, ..exactly }), then.time + 59_000);
         let booted = Stamp { time: 5_000, ..then };
+        assert_eq!(booted.corrected(Stamp { time: 99_000, ..booted }), 5_000, "set at that very moment");
         for other in [
             Stamp { boot: 8, ..booted },
             Stamp { boot: 0, ..booted },

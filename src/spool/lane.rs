@@ -398,6 +398,8 @@ impl<F: Fs> Lane<F> {
             if thread.join().is_err() {
                 tracing::error!(lane = %self.handle.shared.name, "a thread of the lane had panicked");
             }
+            // A writer that has panicked has not told its helper that it is over.
+            self.handle.janitor.stop();
         }
     }
 }

@@ -142,3 +142,69 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::event::Event;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// A request of 100 bytes and some, sent at this moment.
+    fn sent(at: Instant) -> Request {
+        let mut batch = EventBatch::new();
+        batch.push(&Event::of_value(&[b'.'; 100]));
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Request { stream: StreamName::new("s").unwrap(), batch, answer: oneshot::channel().0, at, permit }
+    }
+
+    fn bytes() -> usize {
+        sent(Instant::now()).batch.as_bytes().len()
+    }
+
+    fn taken(queue: &Queue, delay: Duration, enough: usize) -> (Took, usize) {
+        let mut into = Vec::new();
+        (queue.take(&mut into, None, delay, enough), into.len())
+    }
+
+    #[test]
+    fn what_waits_is_held_back_until_it_is_enough_or_the_first_of_it_is_old_enough() {
+        let queue = Queue::default();
+        (0..2).for_each(|_| queue.push(sent(Instant::now())).unwrap());
+        assert_eq!(taken(&queue, LONG, 2 * bytes()), (Took::Requests, 2), "it is enough");
+        let delay = Duration::from_secs(30);
+        queue.push(sent(Instant::now().checked_sub(delay).unwrap())).unwrap();
+        queue.push(sent(Instant::now())).unwrap();
+        assert_eq!(taken(&queue, delay, 100 * bytes()), (Took::Requests, 2), "the first is old enough");
+        // What was taken does not count towards what is enough.
+        let (began, delay) = (Instant::now(), Duration::from_millis(50));
+        queue.push(sent(began)).unwrap();
+        assert_eq!(taken(&queue, delay, 2 * bytes()), (Took::Requests, 1));
+        assert!(began.elapsed() >= delay, "one is not enough");
+    }
+
+    #[test]
+    fn whoever_waits_comes_back_when_the_time_is_over_or_somebody_nudges() {
+        let queue = Queue::default();
+        queue.nudge();
+        assert_eq!(taken(&queue, LONG, 1), (Took::Nothing, 0));
+        let patience = Duration::from_millis(50);
+        let began = Instant::now();
+        assert_eq!(queue.take(&mut Vec::new(), Some(patience), LONG, 1), Took::Nothing);
+        assert!(began.elapsed() >= patience, "a nudge counts once");
+    }
+
+    #[test]
+    fn a_closed_queue_takes_nothing_more_and_gives_what_it_has_at_once() {
+        let queue = Queue::default();
+        queue.push(sent(Instant::now())).unwrap();
+        queue.close();
+        assert!(queue.push(sent(Instant::now())).is_err());
+        assert_eq!(taken(&queue, LONG, usize::MAX), (Took::Requests, 1));
+        assert_eq!(taken(&queue, LONG, usize::MAX), (Took::Closed, 0));
+    }
+}

@@ -314,3 +314,6 @@ fn intern(streams: &mut HashMap<String, StreamName>, name: &str) -> Option<Strea
     streams.insert(name.to_owned(), stream.clone());
     Some(stream)
 }
+
+#[cfg(test)]
+mod tests;

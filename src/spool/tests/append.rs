@@ -226,3 +226,15 @@ fn a_file_that_was_made_ready_and_never_used_is_deleted_at_the_start() {
     assert_eq!(read_all(&lane, 1).0.len(), 2);
     lane.close();
 }
+
+#[test]
+fn a_lane_whose_last_handle_is_dropped_closes_and_lets_go_of_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
+    append(&lane, "a", &[vec![1]]).unwrap();
+    drop(lane);
+    super::faults::wait_until("its threads end", || DataDir::open(RealFs, dir.path()).is_ok());
+    let lane = open(&RealFs, dir.path(), &settings(), Seq::NONE);
+    assert_eq!(read_all(&lane, 1).0.len(), 1);
+    lane.close();
+}

@@ -107,9 +107,19 @@ fn a_catalogue_that_is_damaged_cut_or_of_another_spool_says_nothing() {
         fs.tamper(|world| world.rot(&path, bytes[..at].to_vec())).unwrap();
         assert!(catalogue::read(&fs, dir(), SPOOL, "main").is_empty(), "cut at {at}");
     }
+    // A version or a count that is another, and the checksum right.
+    for at in [8, 12, 13] {
+        let mut other = bytes.clone();
+        other[at] ^= 1;
+        let crc = crc32fast::hash(&other[8..]).to_le_bytes();
+        other[4..8].copy_from_slice(&crc);
+        fs.tamper(|world| world.rot(&path, other)).unwrap();
+        assert!(catalogue::read(&fs, dir(), SPOOL, "main").is_empty(), "byte {at}");
+    }
     fs.tamper(|world| world.obstruct(&path, true)).unwrap();
     assert!(catalogue::read(&fs, dir(), SPOOL, "main").is_empty());
     let (_, table) = lane();
+    fs.tamper(|world| world.obstruct(&dir().join(names::CATALOGUE_NEW), false)).unwrap();
     catalogue::write(&fs, dir(), SPOOL, &table).unwrap();
     assert!(!catalogue::read(&fs, dir(), SPOOL, "main").is_empty(), "what was in its place is set aside");
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::disk::RealFs;
-use crate::spool::inspect::Snapshot;
+use crate::spool::inspect::{LaneSnapshot, Snapshot};
 
 fn bytes_of(dir: &Path) -> Vec<Vec<u8>> {
     segments(dir).iter().map(|p| std::fs::read(p).unwrap()).collect()
@@ -122,4 +122,110 @@ fn an_end_that_is_missing_is_lost_if_a_reader_has_been_beyond_it() {
     };
     assert!(lost(Seq::NONE).is_empty());
     assert_eq!(lost(Seq(11)).last().unwrap().range.end, Seq(11));
+}
+
+#[test]
+fn what_was_deleted_on_purpose_is_told_apart_by_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = several_segments(dir.path());
+    let before = segments(dir.path()).len();
+    lane.release(Seq(5));
+    while segments(dir.path()).len() == before {
+        std::thread::yield_now();
+    }
+    lane.close();
+    let taken = Snapshot::take(&RealFs, dir.path()).unwrap();
+    let seen = &taken.lanes[0];
+    assert_eq!((seen.name(), seen.dropped_below()), (&lane_name(), Seq::NONE));
+    assert!(seen.released_below() > Seq(1));
+    assert_eq!((seen.begin(), seen.first()), (seen.released_below(), seen.released_below()));
+    let other = tempfile::tempdir().unwrap();
+    several_segments(other.path()).close();
+    let fresh = Snapshot::take(&RealFs, other.path()).unwrap();
+    let marks = |lane: &LaneSnapshot<RealFs>| (lane.begin(), lane.released_below(), lane.dropped_below());
+    assert_eq!(marks(&fresh.lanes[0]), (Seq(1), Seq::NONE, Seq::NONE));
+    let dropping = tempfile::tempdir().unwrap();
+    let small = Spool {
+        segment_size: 16 << 10,
+        max_size: Some(48 << 10),
+        when_full: WhenFull::DropOldest,
+        ..settings()
+    };
+    let lane =
+        open(&RealFs, dropping.path(), &Spool { compression: SpoolCompression::None, ..small }, Seq::NONE);
+    (0..40u8).for_each(|i| drop(append(&lane, "a", &[vec![i; 2000]]).unwrap()));
+    lane.close();
+    let taken = Snapshot::take(&RealFs, dropping.path()).unwrap();
+    let first = taken.lanes[0].first();
+    assert!(first > Seq(1));
+    assert_eq!(marks(&taken.lanes[0]), (first, Seq::NONE, first));
+}
+
+#[test]
+fn each_segment_is_called_by_how_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let lane = several_segments(dir.path());
+    let states = |dir: &Path| {
+        let taken = Snapshot::take(&RealFs, dir).unwrap();
+        let seen = &taken.lanes[0];
+        seen.segments().map(|segment| seen.state(segment)).collect::<Vec<_>>()
+    };
+    let running = states(dir.path());
+    let (last, before) = running.split_last().unwrap();
+    assert!(*last == "open" && before.iter().all(|state| *state == "closed"), "{running:?}");
+    // Killed in the middle of a write, it is told when the next process has begun its own.
+    let killed = tempfile::tempdir().unwrap();
+    copy_dir(dir.path(), killed.path());
+    lane.close();
+    assert!(states(dir.path()).iter().all(|state| *state == "closed"));
+    let lane = open(&RealFs, killed.path(), &settings(), Seq::NONE);
+    append(&lane, "a", &[vec![1]]).unwrap();
+    lane.close();
+    let ended = states(killed.path());
+    assert_eq!(ended[ended.len() - 2..], ["torn", "closed"], "{ended:?}");
+    let path = &segments(killed.path())[ended.len() - 1];
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[format::DATA_START as usize + 40] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+    assert_eq!(states(killed.path()).last(), Some(&"damaged"));
+}
+
+#[test]
+fn how_far_it_has_come_and_how_many_bytes_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    several_segments(dir.path()).close();
+    let taken = Snapshot::take(&RealFs, dir.path()).unwrap();
+    let mut told = Vec::new();
+    let findings = taken.lanes[0].look_over_with(true, |seq| told.push(seq.0)).unwrap();
+    assert_eq!(told, (1..=11).collect::<Vec<_>>());
+    assert!(findings.bytes > 10 * 2000 && findings.bytes < 10 * 2010, "{}", findings.bytes);
+    assert_eq!(taken.lanes[0].look_over(false).unwrap().bytes, 0, "headers only");
+    assert_eq!(findings.segments.values().sum::<u64>(), 10);
+    let by_segment: Vec<_> = taken.lanes[0].segments().map(|s| (s.id, s.end.0 - s.base.0)).collect();
+    assert_eq!(findings.segments.into_iter().collect::<Vec<_>>(), by_segment);
+}
+
+#[test]
+fn an_event_that_can_not_be_decoded_is_lost_though_its_block_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = Spool { compression: SpoolCompression::None, ..settings() };
+    let lane = open(&RealFs, dir.path(), &plain, Seq::NONE);
+    append(&lane, "a", &[vec![1; 50], vec![2; 50], vec![3; 50]]).unwrap();
+    lane.close();
+    let path = &segments(dir.path())[0];
+    let mut bytes = std::fs::read(path).unwrap();
+    let block = &mut bytes[format::DATA_START as usize..];
+    let header = format::BlockHeader::decode(block).unwrap();
+    let (len, stored) = (header.len(), header.payload_len as usize);
+    // Flags that no version knows, of the second event; and the checksums put right.
+    block[len + 53] = 0x80;
+    let crc = crc32fast::hash(&block[len..len + stored]).to_le_bytes();
+    block[12..16].copy_from_slice(&crc);
+    let crc = crc32fast::hash(&block[8..len]).to_le_bytes();
+    block[4..8].copy_from_slice(&crc);
+    std::fs::write(path, bytes).unwrap();
+    let taken = Snapshot::take(&RealFs, dir.path()).unwrap();
+    let findings = taken.lanes[0].look_over(true).unwrap();
+    // The one behind it can't be found either.
+    assert_eq!((findings.undecodable, findings.lost(), findings.holes.len()), (2, 2, 0));
 }

@@ -22,7 +22,7 @@ mod file;
 mod letter;
 mod marks;
 mod store;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;

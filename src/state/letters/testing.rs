@@ -1,4 +1,5 @@
-//! A dead letter for tests.
+//! A dead letter for tests and fuzzers.
+#![allow(clippy::expect_used, reason = "its names are names")]
 
 use super::{Letter, Reason};
 use crate::event::{Event, EventBatch};
@@ -10,12 +11,12 @@ pub fn letter(seq: u64, event: &Event<'_>) -> Letter {
     batch.push(event);
     Letter {
         at: 1000,
-        lane: LaneName::new("main").unwrap(),
-        destination: DestinationName::new("home").unwrap(),
+        lane: LaneName::new("main").expect("a name"),
+        destination: DestinationName::new("home").expect("a name"),
         seq: Seq(seq),
         run: RunId(3),
-        stream: StreamName::new("s").unwrap(),
-        topic: TopicName::new("t").unwrap(),
+        stream: StreamName::new("s").expect("a name"),
+        topic: TopicName::new("t").expect("a name"),
         partition: 2,
         reason: Reason::Refused,
         code: 87,

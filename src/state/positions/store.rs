@@ -141,6 +141,56 @@ pub(super) fn read(bytes: &[u8], spool: SpoolId) -> Restored {
 mod tests {
     use super::*;
     use crate::disk::RealFs;
+    use crate::disk::sim::SimFs;
+    use crate::ids::{Seq, StreamName};
+    use crate::state::positions::{Passed, PassedStream, Taken};
+
+    fn passed(ahead: u64, dropped: bool, older: bool, change: u64) -> Passed {
+        let stream = StreamName::new("s").unwrap();
+        let streams = vec![PassedStream { stream, from: Seq(3), below: Seq(5) }];
+        Passed { below: Seq(9), streams, waiting: -4, dropped, older, ahead, change }
+    }
+
+    fn taken() -> Taken {
+        let from = DestinationName::new("other").unwrap();
+        let passed = vec![passed(7, true, false, 2), passed(0, false, true, 0)];
+        Taken { change: 6, from, position: Seq(11), passed, below: Seq(12), until: Seq(13), waiting: -2 }
+    }
+
+    /// Each alone, so that none hangs on another.
+    #[test]
+    fn whatever_changes_of_routes_leave_behind_is_found_again() {
+        let fresh = || Positions::fresh(SpoolId(7), Seq(1));
+        let mut all = vec![
+            Positions { known: 5, ..fresh() },
+            Positions { change: 5, ..fresh() },
+            Positions { change: 6, taken: vec![taken(), Taken { waiting: 3, ..taken() }], ..fresh() },
+            Positions { change: 6, kept: vec![Seq(20), Seq(30)], ..fresh() },
+        ];
+        for (ahead, dropped, older, change) in
+            [(0, false, false, 0), (1, true, false, 4), (2, false, true, 0), (u64::MAX >> 2, true, true, 9)]
+        {
+            all.push(Positions { passed: vec![passed(ahead, dropped, older, change)], ..fresh() });
+        }
+        let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+        let (fs, data) = (SimFs::default(), Path::new("/data"));
+        fs.create_dir(data).unwrap();
+        let open = || Store::open_sized(&fs, data, SpoolId(7), &lane, &home, 4096).unwrap();
+        for positions in all {
+            open().0.save(&positions).unwrap();
+            assert_eq!(open().1, Restored::Positions(Box::new(positions)));
+        }
+    }
+
+    #[test]
+    fn what_is_taken_over_leaves_room_for_what_changes_by_itself() {
+        let fresh = Positions { change: 1, ..Positions::fresh(SpoolId(7), Seq(1)) };
+        let each = 8;
+        let most = (CAPACITY - LEFT - codec::least(&fresh)) / each;
+        let with = |kept: usize| Positions { kept: vec![Seq(1); kept], ..fresh.clone() };
+        assert!(leave_room(&fresh) && leave_room(&with(most)) && !leave_room(&with(most + 1)));
+        assert!(most * each > 200 << 10, "{most}");
+    }
 
     #[test]
     fn a_file_that_was_never_written_and_one_that_is_damaged_are_told_apart() {

@@ -97,6 +97,53 @@ mod tests {
     }
 
     #[test]
+    fn of_changes_they_know_the_last_that_they_were_told_of_in_either_way() {
+        let fresh = super::super::Positions::fresh(crate::ids::SpoolId(1), Seq(1));
+        for (known, change, expected) in [(0, 0, 0), (7, 3, 7), (3, 7, 7)] {
+            let positions = super::super::Positions { known, change, ..fresh.clone() };
+            assert_eq!(positions.known(), expected);
+        }
+    }
+
+    #[test]
+    fn the_highest_number_that_is_named_may_stand_anywhere() {
+        let from = DestinationName::new("home").unwrap();
+        let passed = |below| Passed {
+            below: Seq(below),
+            streams: Vec::new(),
+            waiting: 0,
+            dropped: false,
+            older: false,
+            ahead: 0,
+            change: 0,
+        };
+        for [position, below, until, settled] in [[9, 1, 1, 1], [1, 9, 1, 1], [1, 1, 9, 1], [1, 1, 1, 9]] {
+            let taken = Taken {
+                change: 1,
+                from: from.clone(),
+                position: Seq(position),
+                passed: vec![passed(settled), passed(1)],
+                below: Seq(below),
+                until: Seq(until),
+                waiting: 0,
+            };
+            assert_eq!(taken.highest(), Seq(9));
+            let alone = Taken { passed: Vec::new(), ..taken };
+            let (before, at) = (alone.position.prev(), alone.position);
+            assert!(alone.has_settled(&stream("a"), before) && !alone.has_settled(&stream("a"), at));
+        }
+    }
+
+    #[test]
+    fn what_is_left_over_of_what_was_filtered_is_counted_again_or_comes_off() {
+        let mut totals = Totals { filtered: 5, delivered: 2, ..Totals::default() };
+        for (left_over, filtered) in [(3, 8), (-2, 6), (-10, 0)] {
+            totals.filter_left_over(left_over);
+            assert_eq!((totals.filtered, totals.sum()), (filtered, filtered + 2));
+        }
+    }
+
+    #[test]
     fn events_that_were_settled_elsewhere_count_as_filtered_once() {
         let mut partial = Partial::new(Seq(7), 4);
         partial.settled.set(0);

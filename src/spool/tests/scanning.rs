@@ -1,0 +1,134 @@
+//! Where a segment ends that nobody closed: made block by block.
+
+use super::reading::{Worn, common, walker};
+use super::*;
+use crate::ids::SeqRange;
+use crate::spool::encoder::{Common, Encoder};
+use crate::spool::format::{DATA_START, Kind, Verdict};
+use crate::spool::scan::{Scan, scan};
+use crate::spool::walk::Walker;
+
+/// A block: its first number, and up to where it says that all was durable.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Good(u64, u64),
+    /// Its header is whole, its events are not.
+    Harmed(u64, u64),
+    /// Nothing of it can be read.
+    Gone(u64),
+    Mark(u64, u64),
+    Seal(u64),
+}
+use Part::{Gone, Good, Harmed, Mark, Seal};
+
+/// A segment of these blocks, and where each of them ends.
+fn file(parts: &[Part]) -> (Vec<u8>, Vec<u64>) {
+    let (mut bytes, mut ends) = (vec![0; DATA_START as usize], Vec::new());
+    for part in parts {
+        let (Good(seq, synced) | Harmed(seq, synced) | Mark(seq, synced)) = *part else {
+            let (Gone(seq) | Seal(seq)) = *part else { unreachable!() };
+            bytes.extend(encoded(part, seq, seq.saturating_sub(1)));
+            ends.push(bytes.len() as u64);
+            continue;
+        };
+        bytes.extend(encoded(part, seq, synced));
+        ends.push(bytes.len() as u64);
+    }
+    (bytes, ends)
+}
+
+fn encoded(part: &Part, seq: u64, synced: u64) -> Vec<u8> {
+    let common = Common { synced_through: Seq(synced), ..common(1) };
+    let mut encoder = Encoder::new(false);
+    match part {
+        Mark(..) => encoder.push_empty(&common, Kind::Mark, Seq(seq)),
+        Seal(_) => encoder.push_empty(&common, Kind::Seal, Seq(seq)),
+        _ => {
+            let events = batch(&[vec![7; 30]]);
+            encoder.push(&common, &stream("a"), Seq(seq), events.as_bytes(), 1).unwrap();
+            encoder.finish_block(&common);
+        }
+    }
+    let mut bytes = encoder.bytes().to_vec();
+    match part {
+        Harmed(..) => bytes[115] ^= 1,
+        Gone(_) => bytes.fill(0x55),
+        _ => {}
+    }
+    bytes
+}
+
+fn scanned(parts: &[Part], proof: u64, cap: Option<u64>) -> (Scan, Vec<u64>) {
+    let (bytes, ends) = file(parts);
+    let limit = bytes.len() as u64;
+    let mut walker: Walker<Worn> = walker(bytes, &[]);
+    (scan(&mut walker, Seq(1), (Seq(proof), cap.map(Seq)), limit).unwrap(), ends)
+}
+
+#[test]
+fn it_ends_behind_its_last_good_block_and_what_was_durable_before_is_rot() {
+    type Case<'a> = (&'a [Part], u64, Option<u64>, (u64, Verdict, &'a [(u64, u64)]));
+    let cases: [Case<'_>; 17] = [
+        (&[], 0, None, (1, Verdict::Torn, &[])),
+        (&[Good(1, 0), Good(2, 1), Seal(3)], 0, None, (3, Verdict::Closed, &[])),
+        (&[Good(1, 0), Good(2, 1)], 0, None, (3, Verdict::Torn, &[])),
+        // Nobody was told that the second is kept; somebody was.
+        (&[Good(1, 0), Harmed(2, 1)], 1, None, (2, Verdict::Torn, &[])),
+        (&[Good(1, 0), Harmed(2, 1)], 2, None, (2, Verdict::Rotten, &[])),
+        (&[Good(1, 0), Gone(2)], 2, None, (2, Verdict::Rotten, &[])),
+        // What the kernel happened to write behind a torn block does not count.
+        (&[Good(1, 0), Harmed(2, 1), Good(3, 1)], 0, None, (2, Verdict::Torn, &[])),
+        (&[Good(1, 0), Good(3, 1)], 0, None, (2, Verdict::Torn, &[])),
+        // A later block proves it, or a mark, or the header of one that is harmed itself.
+        (&[Good(1, 0), Harmed(2, 1), Good(3, 2)], 0, None, (4, Verdict::Rotten, &[(2, 3)])),
+        (&[Good(1, 0), Gone(2), Good(3, 1), Mark(4, 3)], 0, None, (4, Verdict::Rotten, &[(2, 3)])),
+        (&[Good(1, 0), Harmed(2, 1), Harmed(3, 2)], 0, None, (3, Verdict::Rotten, &[(2, 3)])),
+        (&[Good(1, 0), Gone(2), Gone(3), Good(4, 3), Seal(5)], 0, None, (5, Verdict::Closed, &[(2, 4)])),
+        // Holes that follow each other are one; with something between them they are two.
+        (&[Good(1, 0), Gone(2), Mark(3, 2), Gone(3), Good(4, 3)], 0, None, (5, Verdict::Rotten, &[(2, 4)])),
+        (&[Gone(1), Good(2, 1), Gone(3), Good(4, 3)], 0, None, (5, Verdict::Rotten, &[(1, 2), (3, 4)])),
+        // What a later segment has does not count here.
+        (&[Good(1, 0), Good(2, 1), Good(3, 1)], 2, Some(3), (3, Verdict::Torn, &[])),
+        (&[Good(1, 0), Gone(2), Good(3, 2)], 2, Some(3), (3, Verdict::Rotten, &[(2, 3)])),
+        (&[Good(1, 0), Harmed(2, 1), Harmed(3, 2)], 2, Some(3), (3, Verdict::Rotten, &[(2, 3)])),
+    ];
+    for (parts, proof, cap, (end, verdict, holes)) in cases {
+        let (found, _) = scanned(parts, proof, cap);
+        let ranges: Vec<_> = found.holes.iter().map(|hole| (hole.first.0, hole.end.0)).collect();
+        // What was closed is rotten all the same where something is missing inside of it.
+        let verdict = if holes.is_empty() { verdict } else { Verdict::Rotten };
+        assert_eq!(
+            (found.end, found.verdict, &ranges[..]),
+            (Seq(end), verdict, holes),
+            "{parts:?} {proof} {cap:?}"
+        );
+    }
+}
+
+#[test]
+fn the_next_segment_is_told_the_byte_behind_the_last_good_block() {
+    for (parts, good) in [
+        (vec![Good(1, 0), Good(2, 1)], 2),
+        (vec![Good(1, 0), Good(2, 1), Seal(3), Good(3, 2)], 3),
+        (vec![Good(1, 0), Harmed(2, 1), Good(3, 1)], 1),
+        (vec![Good(1, 0), Gone(2), Good(3, 2), Harmed(4, 2)], 3),
+    ] {
+        let (found, ends) = scanned(&parts, 0, None);
+        assert_eq!(found.end_offset, ends[good - 1], "{parts:?}");
+    }
+    assert_eq!(scanned(&[], 0, None).0.end_offset, DATA_START);
+    let mut short = walker(vec![0; 100], &[]);
+    assert_eq!(scan(&mut short, Seq(1), (Seq(0), None), 100).unwrap().end_offset, 100);
+}
+
+#[test]
+fn more_holes_than_are_kept_apart_are_still_told_and_nothing_beyond_them() {
+    let count = 1003;
+    let mut parts: Vec<Part> = (0..count).flat_map(|n| [Good(2 * n + 1, 2 * n), Gone(2 * n + 2)]).collect();
+    parts.push(Good(2 * count + 1, 2 * count));
+    let (found, _) = scanned(&parts, 0, None);
+    assert_eq!((found.end, found.holes.len()), (Seq(2 * count + 2), 1000));
+    let lone = |n: u64| SeqRange::new(Seq(2 * n), Seq(2 * n + 1));
+    assert!(found.holes[..999].iter().zip(1..).all(|(hole, n)| *hole == lone(n)));
+    assert_eq!(found.holes[999], SeqRange::new(Seq(2000), Seq(2 * count + 1)));
+}
