@@ -116,6 +116,7 @@ mod tests {
             older: false,
             ahead: 0,
             change: 0,
+            inexact: None,
         };
         for [position, below, until, settled] in [[9, 1, 1, 1], [1, 9, 1, 1], [1, 1, 9, 1], [1, 1, 1, 9]] {
             let taken = Taken {
