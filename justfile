@@ -16,6 +16,10 @@ test:
 test-kafka *filter:
     SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- {{filter}}
 
+# The agent killed at so many random moments: alone, with its broker, and while three brokers are stopped, killed and frozen in turn
+soak-kills times="50":
+    SPOOLWAY_KILLS={{times}} SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- --nocapture kill
+
 # The same on Kafka 3.9: any version on Maven Central that the harness can start is chosen so
 test-kafka-39 *filter:
     SPOOLWAY_KAFKA_VERSION=3.9.1 SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- {{filter}}

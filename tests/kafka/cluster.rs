@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::broker::Broker;
+use crate::crash;
 use crate::java;
 use crate::support::agent::{Setup, assert_accounts_balance};
 use crate::support::ledger::Told;
@@ -45,7 +46,8 @@ pub fn three_brokers_restarted_killed_and_frozen_in_turn_under_a_killed_agent_ge
     let mut random = Random::new("three");
     let loads = [1, 2].map(|g| Load::http(Plan::new(setup.http, "three", g).batch(20).rate(2_000)));
     let mut kills = 0;
-    for round in 0..6 {
+    let rounds = usize::try_from(crash::kills(12).div_ceil(2)).expect("few");
+    for round in 0..rounds {
         let agent = setup.start();
         std::thread::scope(|scope| {
             let faults =
@@ -67,7 +69,9 @@ pub fn three_brokers_restarted_killed_and_frozen_in_turn_under_a_killed_agent_ge
     agent.stop();
     let accepted: u64 = books.iter().map(|b| b.count(Told::Accepted)).sum();
     let verdict = topic.judge(&books);
-    println!("three brokers: {kills} kills of the agent, 6 of brokers, {accepted} accepted, {verdict}");
+    println!(
+        "three brokers: {kills} kills of the agent, {rounds} faults of brokers, {accepted} accepted, {verdict}"
+    );
     assert!(accepted > 10_000, "too little load to prove anything: {accepted}");
     verdict.assert_exact();
 }

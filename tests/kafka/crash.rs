@@ -17,8 +17,8 @@ const PARTITIONS: u64 = 3;
 const WINDOW: &str = "batch_size = \"32KiB\"\ncompression = \"gzip\"";
 const EVENTS_A_WINDOW: u64 = 32 * 1024 / 200;
 
-pub fn the_agent_killed_twenty_times_under_load_loses_nothing() {
-    let kills = 20;
+pub fn the_agent_killed_again_and_again_under_load_loses_nothing() {
+    let kills = kills(20);
     let broker = Broker::shared();
     let topic = Topic::create(broker, "crash", PARTITIONS as i32);
     let setup = Setup::new("crash").destination("home", broker.port, WINDOW);
@@ -33,7 +33,7 @@ pub fn the_agent_killed_twenty_times_under_load_loses_nothing() {
 }
 
 pub fn killed_without_a_journal_only_what_was_in_flight_is_doubled() {
-    let kills = 20;
+    let kills = kills(20);
     let broker = Broker::shared();
     let topic = Topic::create(broker, "crash-twice", PARTITIONS as i32);
     let once = format!("{WINDOW}\ndelivery = \"at-least-once\"");
@@ -52,7 +52,13 @@ pub fn killed_without_a_journal_only_what_was_in_flight_is_doubled() {
 }
 
 pub fn the_agent_and_kafka_both_killed_under_load_lose_nothing() {
-    both_killed(&Broker::start("both"), "both", 8);
+    both_killed(&Broker::start("both"), "both", kills(8));
+}
+
+/// How often the agent is killed: as often as `SPOOLWAY_KILLS` says (`just soak-kills`), or `usually`.
+pub fn kills(usually: u64) -> u64 {
+    let said = std::env::var("SPOOLWAY_KILLS");
+    said.map_or(usually, |said| said.parse().expect("SPOOLWAY_KILLS is a number"))
 }
 
 /// The agent is killed as often as that, every other time with the broker.

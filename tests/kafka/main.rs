@@ -84,7 +84,7 @@ fn main() -> ExitCode {
             without_room_for_it_elsewhere_a_missing_topic_fills_its_lane,
         ],
         crash: [
-            the_agent_killed_twenty_times_under_load_loses_nothing,
+            the_agent_killed_again_and_again_under_load_loses_nothing,
             killed_without_a_journal_only_what_was_in_flight_is_doubled,
             the_agent_and_kafka_both_killed_under_load_lose_nothing,
         ],
