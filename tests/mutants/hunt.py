@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Runs each mutant of one build (see schemata.py) against the tests, and says which survive.
 
-    hunt.py [--quick] [--only REGEX] [--every K] [--jobs N] [--test NAME]... LIST COPY OUT
+    hunt.py [--quick] [--upto SECONDS] [--only REGEX] [--every K] [--jobs N] [--test NAME]... LIST COPY OUT
 
 Without a mutant each test of the library is timed once. Then a mutant meets, until one fails: the tests that killed its
 neighbours, the quick tests of its own file, all quick tests, the slow ones, and the further programs (`--test`). A test
 that fails, a crash, or a round that says nothing for too long kills a mutant: too long is processor time of its own, or
 time in which it was asleep, so that a busy machine kills nothing. What is found goes to OUT, a line each, so that a hunt
 can be taken up again; with `--quick` only the quick tests are run, and what survives them is what a later hunt without
-it begins with. `--again` meets what survived with the tests of today.
+it begins with. `--upto` counts tests of so many seconds as quick, also those of other files and of the slow rooms. `--again`
+meets what survived with the tests of today.
 """
 
 import argparse
@@ -177,10 +178,10 @@ def room(name):
 class Hunt:
     def __init__(self, given):
         self.lib, *others = built(given.copy, given.test)
-        self.cwd, self.quick = given.copy, given.quick
+        self.cwd, self.quick, self.upto = given.copy, given.quick, given.upto
         skip = [word for name in SLOW for word in ("--skip", name)]
         self.seconds = kept(Path(given.copy) / "seconds.json", lambda: timed(self.lib, self.cwd, [*ROOMS, *skip]))
-        if not self.quick:
+        if not self.quick or self.upto:
             self.seconds |= kept(Path(given.copy) / "slow.json", lambda: timed(self.lib, self.cwd, SLOW))
         self.others = []
         for program in others:
@@ -204,6 +205,7 @@ class Hunt:
             [n for n in inside if n.startswith(own) and self.seconds[n] < QUICK],
             [n for n in inside if self.seconds[n] < CHEAP],
             () if self.quick else [n for n in inside if self.seconds[n] < QUICK],
+            [n for n in inside if self.seconds[n] < self.upto],
             () if self.quick else self.seconds,
         ):
             names = sorted({n for n in names if n not in asked}, key=self.seconds.get)
@@ -241,6 +243,7 @@ def places(mutant):
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--quick", action="store_true", help="leave the slow tests to another time")
+    ask.add_argument("--upto", type=float, default=0, metavar="SECONDS", help="tests of so many seconds count as quick")
     ask.add_argument("--again", action="store_true", help="also those that an earlier hunt says survive")
     ask.add_argument("--only", default="", metavar="REGEX", help="mutants whose name this is found in")
     ask.add_argument("--every", type=int, default=1, metavar="K", help="each Kth of them")
