@@ -220,8 +220,12 @@ impl<F: Fs> Opened<F> {
 mod tests {
     use super::*;
     use crate::config::{Environment, load_text};
-    use crate::disk::faulty::{Faulty, Op};
+    use crate::disk::faulty::{Faulty, Op, Syncs};
+    use crate::ids::{RunId, SpoolId, TopicName};
     use crate::metrics::Metrics;
+    use crate::state::journal::{Before, Share};
+    use crate::state::positions::{Bits, Counter};
+    use std::path::Path;
 
     #[test]
     fn that_a_destination_wants_what_is_new_is_durable_before_anything_new_comes() {
@@ -253,6 +257,54 @@ mod tests {
         let opened = Opened::open(&data, &name, &home.name).unwrap();
         assert!(matches!(opened.restored, Restored::Positions(_)), "from now on it goes on from there");
         lane.close();
+    }
+
+    /// One event, of a window that a process before may have sent.
+    fn intent() -> Intent {
+        Intent {
+            cluster_id: String::new(),
+            topic: TopicName::new("t").unwrap(),
+            topic_id: [0; 16],
+            partition: 0,
+            producer_id: 1,
+            epoch: 0,
+            base_sequence: 0,
+            before: Before::Nothing,
+            acked_offset: -1,
+            counter: Counter { epoch: 0, next: 0 },
+            by_time_of_sending: false,
+            sent_at: 0,
+            shares: vec![Share { block: Seq(9), run: RunId(1), events: Bits::full(1) }],
+        }
+    }
+
+    #[test]
+    fn where_it_goes_on_by_other_routes_is_durable_before_and_after_the_journal_forgets_what_it_said() {
+        let (spool, lane) = (SpoolId(7), LaneName::new("main").unwrap());
+        let name = DestinationName::new("home").unwrap();
+        let at = |position| Positions { position: Seq(position), ..Positions::fresh(spool, Seq(5)) };
+        let opened = |fs: &Faulty, dir: &Path, intents| {
+            let (store, restored) = Store::open(fs, dir, spool, &lane, &name).unwrap();
+            let (journal, _) = Journal::open(fs, dir, spool, &lane, &name);
+            let park = Park::open(fs, dir, Whose { spool, lane: &lane, destination: &name }).unwrap();
+            Opened { store, restored, journal, park, intents }
+        };
+        let prepare = |dir: &Path| {
+            let mut opened = opened(&Faulty::new(), dir, Vec::new());
+            opened.journal.prepare().unwrap();
+            opened.journal.begin([&intent()]).unwrap();
+        };
+        for (intents, expected) in
+            [(vec![intent()], Syncs::of(1 + 1 + 1, 3 + 3)), (Vec::new(), Syncs::of(1 + 1, 3))]
+        {
+            let gone_on = Syncs::made_by(prepare, |fs, dir| {
+                opened(fs, dir, intents.clone()).go_on(&at(9), &[], &at(6))?;
+                let then = opened(fs, dir, Vec::new());
+                assert_eq!(then.restored, Restored::Positions(Box::new(at(6))));
+                Ok::<_, GoOnError>(())
+            });
+            assert_eq!(gone_on, expected);
+        }
     }
 
     fn positions_file(data: &DataDir<Faulty>, lane: &LaneName, home: &Destination) -> std::path::PathBuf {

@@ -10,10 +10,11 @@ use crate::ids::{DestinationName, LaneName, Seq, SpoolId};
 use super::homes::{History, HomesFile};
 use super::journal::{Journal, JournalError};
 use super::letters::testing::letter;
-use super::letters::{Letters, Settings};
+use super::letters::{Copied, Letters, Settings};
+use super::overrides::Overrides;
 use super::positions::{Positions, Store};
 use super::routes::RoutesFile;
-use super::{handover, positions};
+use super::{handover, positions, routes};
 
 const SPOOL: SpoolId = SpoolId(7);
 
@@ -69,6 +70,18 @@ fn where_streams_are_and_by_which_routes_events_go_is_durable_when_it_is_kept() 
         },
     );
     assert_eq!(begun, Syncs::of(2, 1));
+    let set = Syncs::made_by(|_| {}, |fs, dir| Overrides::default().keep(fs, dir));
+    assert_eq!(set, Syncs::of(2, 1));
+    let carried = Syncs::made_by(
+        |dir| {
+            ["old", "new"].iter().for_each(|each| std::fs::create_dir(dir.join(each)).unwrap());
+            let (mut file, mut history) = RoutesFile::open(&RealFs, &dir.join("old"), SPOOL).unwrap();
+            history.begin(&[], &[].into(), |_, _| false);
+            file.keep(&history).unwrap();
+        },
+        |fs, dir| routes::carry(fs, &dir.join("old"), &dir.join("new")),
+    );
+    assert_eq!(carried, Syncs::of(2, 1));
 }
 
 #[test]
@@ -103,6 +116,14 @@ fn what_the_journal_says_is_durable_with_the_names_of_its_files() {
     assert_eq!(begun, Syncs::of(2, 3 + 1));
     let begun_again = Syncs::made_by(|dir| begin_journal(dir, "home"), |fs, dir| open(fs, dir).begin([]));
     assert_eq!(begun_again, Syncs::of(1, 3));
+    // A generation that can't be read is gone before its number is given to another.
+    let damage = |dir: &Path| {
+        begin_journal(dir, "home");
+        let file = std::fs::OpenOptions::new().write(true).open(dir.join("journal/main/home.1")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 40], 0).unwrap();
+    };
+    let begun_over_damage = Syncs::made_by(damage, |fs, dir| open(fs, dir).begin([]));
+    assert_eq!(begun_over_damage, Syncs::of(1 + 1, 3 + 3));
     let prepared = Syncs::made_by(|_| {}, |fs, dir| open(fs, dir).prepare());
     assert_eq!(prepared, Syncs::of(2, 2 * (3 + 1)));
     let discarded = Syncs::made_by(|dir| begin_journal(dir, "home"), |fs, dir| open(fs, dir).discard());
@@ -120,6 +141,13 @@ fn what_the_journal_says_is_durable_with_the_names_of_its_files() {
         },
     );
     assert_eq!(appended, Syncs::of(3, 4));
+}
+
+#[test]
+fn up_to_where_letters_were_copied_is_durable_when_it_is_kept() {
+    let kept = Syncs::made_by(|_| {}, |fs, dir| Copied::open(fs, dir, SPOOL)?.set(&name("home"), 12));
+    // The file is made, with its name; then what it says.
+    assert_eq!(kept, Syncs::of(2, 1));
 }
 
 #[test]

@@ -165,3 +165,48 @@ fn what_is_reset_leaves_nothing_behind() {
         found.iter().map(|(stream, first, count, _)| (stream.as_str(), *first, *count)).collect();
     assert_eq!(named, [("b", Seq(1), 1), ("", Seq(2), 0)]);
 }
+
+#[test]
+fn a_block_is_filled_to_the_last_byte_and_no_further() {
+    let counts = |sizes: &[usize], together| {
+        let (common, mut encoder) = (common(), Encoder::new(false));
+        let batches = if together {
+            vec![events(sizes, false)]
+        } else {
+            sizes.iter().map(|size| events(&[*size], false)).collect()
+        };
+        let mut next = Seq::FIRST;
+        for batch in batches {
+            encoder.push(&common, &stream("a"), next, batch.as_bytes(), batch.count()).unwrap();
+            next = next.plus(batch.count().into());
+        }
+        encoder.finish_block(&common);
+        blocks(encoder.bytes()).iter().map(|block| block.2).collect::<Vec<_>>()
+    };
+    let around = events(&[20_000], false).as_bytes().len() - 20_000;
+    let rest = BLOCK_RAW - 2 * (20_000 + around) - around;
+    assert_eq!(counts(&[20_000, 20_000, rest], false), [3]);
+    assert_eq!(counts(&[20_000, 20_000, rest + 1], false), [2, 1]);
+    // A request that is too large for one block.
+    assert_eq!(counts(&[20_000, 20_000, rest, 10, 20], true), [3, 2]);
+    assert_eq!(counts(&[20_000, 20_000, rest + 1, 10, 20], true), [2, 3]);
+}
+
+#[test]
+fn with_the_longest_names_too_no_more_is_written_than_was_reckoned() {
+    let (mut common, mut encoder) = (common(), Encoder::new(false));
+    common.lane = LaneName::new(&"l".repeat(249)).unwrap();
+    let name = StreamName::new(&"s".repeat(249)).unwrap();
+    // Two events in a row never fit into one block.
+    for count in [1, 7, 100] {
+        let batch = events(&vec![BLOCK_RAW / 2; count], false);
+        encoder.reset();
+        encoder.push(&common, &name, Seq::FIRST, batch.as_bytes(), batch.count()).unwrap();
+        let written = encoder.bytes().len() as u64;
+        let waiting = encoder.waiting();
+        encoder.finish_block(&common);
+        let all = encoder.bytes().len() as u64;
+        assert!(all - written <= waiting, "{waiting} for {}", all - written);
+        assert!(all <= Encoder::at_most(batch.as_bytes().len()), "{count}");
+    }
+}

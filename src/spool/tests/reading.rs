@@ -18,15 +18,14 @@ use rustix::io::Errno;
 #[derive(Debug)]
 pub(super) struct Worn {
     bytes: Vec<u8>,
-    bad: Vec<Range<u64>>,
-    errno: Errno,
+    bad: Vec<(Range<u64>, Errno)>,
 }
 
 impl File for Worn {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let end = offset + buf.len() as u64;
-        if self.bad.iter().any(|bad| bad.start < end && offset < bad.end) {
-            return Err(io::Error::from_raw_os_error(self.errno.raw_os_error()));
+        if let Some((_, errno)) = self.bad.iter().find(|(bad, _)| bad.start < end && offset < bad.end) {
+            return Err(io::Error::from_raw_os_error(errno.raw_os_error()));
         }
         let rest = self.bytes.get(offset as usize..).unwrap_or_default();
         let len = rest.len().min(buf.len());
@@ -76,8 +75,12 @@ fn block(segment: u64, seq: u64, size: usize) -> Vec<u8> {
 }
 
 pub(super) fn walker(bytes: Vec<u8>, bad: &[Range<u64>]) -> Walker<Worn> {
+    walker_of(bytes, bad.iter().map(|bad| (bad.clone(), Errno::IO)).collect())
+}
+
+fn walker_of(bytes: Vec<u8>, bad: Vec<(Range<u64>, Errno)>) -> Walker<Worn> {
     let identity = Identity { spool: SPOOL, lane: lane_name(), segment: SegmentId(1) };
-    Walker::new(Worn { bytes, bad: bad.to_vec(), errno: Errno::IO }, PathBuf::new(), identity)
+    Walker::new(Worn { bytes, bad }, PathBuf::new(), identity)
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn a_block_is_found_wherever_the_chunks_that_are_read_end() {
     let chunk = 256 << 10;
     let (first, second) = (block(1, 1, 40), block(1, 2, 40));
     let edges = [chunk, 2 * chunk].into_iter().flat_map(|edge| (edge - 160..=edge + 16).step_by(8));
-    for at in edges {
+    for at in edges.chain((0..3 * chunk).step_by(20_008)) {
         let mut bytes = vec![0; at];
         bytes.extend(&first);
         bytes.extend([0xff; 24]);
@@ -149,18 +152,64 @@ fn an_unreadable_page_costs_what_stands_in_it_and_nothing_else() {
 }
 
 #[test]
+fn what_stands_before_and_behind_an_unreadable_page_is_read_from_wherever_reading_begins() {
+    let (short, long) = (block(1, 1, 100), block(1, 2, 12_000));
+    for start in [0, 8, 1000, 4000] {
+        // A short block up to the bad page, a long one from its end to another bad page.
+        let mut bytes = vec![0; start + 4096 - short.len()];
+        bytes.extend(&short);
+        let first = bytes.len() as u64;
+        let page = first.next_multiple_of(4096);
+        bytes.resize(page as usize, 0);
+        bytes.resize(page as usize + 4096, 0xff);
+        bytes.extend(&long);
+        bytes.resize(bytes.len().next_multiple_of(4096) + 4096, 0);
+        let limit = bytes.len() as u64;
+        let mut walker = walker(bytes, &[page..page + 1, limit - 1..limit]);
+        walker.tolerant = true;
+        let begin = first - short.len() as u64;
+        let found = walker.search(begin, limit).unwrap().unwrap();
+        assert_eq!((found.offset, found.next), (begin, first));
+        let found = walker.search(found.next, limit).unwrap().unwrap();
+        assert_eq!((found.offset, found.header.first), (page + 4096, Seq(2)), "{start}");
+        assert!(walker.whole(&found, limit).unwrap().is_some(), "{start}");
+    }
+}
+
+#[test]
+fn what_a_later_version_or_a_key_has_made_unreadable_is_not_unpacked() {
+    let bytes = block(1, 1, 40);
+    let header = BlockHeader::decode(&bytes).unwrap();
+    for (flags, key_id, read) in [(0, 0, true), (0, 7, false), (2, 0, false), (2, 7, false)] {
+        let mut bytes = bytes.clone();
+        BlockHeader { flags, key_id, ..header }.encode(&mut bytes);
+        let limit = bytes.len() as u64;
+        let mut walker = walker(bytes, &[]);
+        let found = walker.probe(0, limit).unwrap().unwrap();
+        assert_eq!(walker.payload(&found, limit).unwrap().is_some(), read, "{flags} {key_id}");
+        assert!(walker.stored(&found, limit).unwrap().is_some());
+    }
+}
+
+#[test]
 fn an_error_that_says_nothing_of_the_bytes_is_one_for_whoever_puts_up_with_damage_too() {
     let bytes = block(1, 1, 10_000);
     let (limit, mut walker) = (bytes.len() as u64, walker(bytes, &[]));
     walker.tolerant = true;
     assert!(walker.probe(0, limit).unwrap().is_some());
-    for (errno, told) in [(Errno::MFILE, true), (Errno::IO, false)] {
-        let identity = Identity { spool: SPOOL, lane: lane_name(), segment: SegmentId(1) };
-        let file = Worn { bytes: block(1, 1, 10_000), bad: std::iter::once(5000..5001).collect(), errno };
-        let mut walker = Walker::new(file, PathBuf::new(), identity);
+    let (few, bad) = ((5000..5001, Errno::MFILE), (5000..5001, Errno::IO));
+    // The last is met by who reads page after page because of another.
+    let all = [
+        (vec![few.clone()], true),
+        (vec![bad.clone()], false),
+        (vec![bad, (9000..9001, Errno::IO)], false),
+        (vec![(9000..9001, Errno::IO), few], true),
+    ];
+    for (bad, told) in all {
+        let mut walker = walker_of(block(1, 1, 10_000), bad.clone());
         walker.tolerant = true;
         let probed = walker.probe(0, limit);
-        assert_eq!(probed.is_err(), told, "{errno}");
+        assert_eq!(probed.is_err(), told, "{bad:?}");
     }
 }
 

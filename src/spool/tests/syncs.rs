@@ -10,7 +10,7 @@ use crate::ids::{SegmentId, SpoolId};
 use crate::spool::floor::Floor;
 use crate::spool::format::Root;
 use crate::spool::stepped::SteppedHost;
-use crate::spool::table::FloorMark;
+use crate::spool::table::{FloorMark, Table};
 
 #[test]
 fn format_is_durable_with_its_name_and_a_segments_name_before_anything_is_in_it() {
@@ -26,6 +26,16 @@ fn format_is_durable_with_its_name_and_a_segments_name_before_anything_is_in_it(
 fn what_was_salvaged_is_durable_before_it_is_a_spool() {
     let finished = Syncs::made_by(|_| {}, |fs, dir| crate::spool::salvage::finish(fs, dir, SpoolId(5)));
     assert_eq!(finished, Syncs::of(1, 3));
+}
+
+/// Its name may be lost: then the one before holds, as it did.
+#[test]
+fn what_the_catalogue_says_is_durable_before_it_takes_the_place_of_another() {
+    let written = Syncs::made_by(
+        |_| {},
+        |fs, dir| crate::spool::catalogue::write(fs, dir, SpoolId(5), &Table::default()),
+    );
+    assert_eq!(written, Syncs::of(1, 0));
 }
 
 #[test]

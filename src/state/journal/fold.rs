@@ -170,3 +170,6 @@ fn is_settled(
     }
     is_passed(positions, intent, share) || settled.get(&share.block).is_some_and(has_all)
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,8 +76,9 @@ impl Intent {
     /// Bytes it takes in the journal, at most.
     #[must_use]
     pub fn size(&self) -> usize {
-        let shares: usize = self.shares.iter().map(|s| 21 + s.events.len().div_ceil(8) as usize).sum();
-        64 + self.cluster_id.len() + self.topic.as_str().len() + shares
+        // A stretch takes eight bytes, however short the block.
+        let shares: usize = self.shares.iter().map(|s| 21 + s.events.len().div_ceil(8).max(8) as usize).sum();
+        68 + self.cluster_id.len() + self.topic.as_str().len() + shares
     }
 
     /// How many events it holds.

@@ -209,7 +209,11 @@ proptest! {
     #[test]
     fn what_is_written_is_read_back(intents in prop::collection::vec(any_intent(), 0..6)) {
         let mut bytes = Vec::new();
-        intents.iter().for_each(|i| codec::put(&mut bytes, i));
+        for intent in &intents {
+            let before = bytes.len();
+            codec::put(&mut bytes, intent);
+            prop_assert!(bytes.len() - before <= intent.size());
+        }
         prop_assert_eq!(codec::take_all(&bytes), Some(intents));
     }
 
@@ -221,6 +225,21 @@ proptest! {
 
 fn positions() -> Positions {
     Positions { position: Seq(10), ..Positions::fresh(SPOOL, Seq(1)) }
+}
+
+/// What is reckoned decides whether more is sent.
+#[test]
+fn an_intent_takes_as_many_bytes_as_are_reckoned_where_each_event_has_its_bit() {
+    let every_other: Vec<bool> = (0..100).map(|i| i % 2 == 0).collect();
+    let mut many = intent(0, 1, &every_other);
+    many.shares.extend(intent(0, 1000, &every_other[..67]).shares);
+    let mut bytes = Vec::new();
+    codec::put(&mut bytes, &many);
+    assert_eq!(bytes.len(), many.size());
+    // A stretch of a short block takes more than a bit for each of its events.
+    let (short, mut bytes) = (intent(0, 1, &[false, true]), Vec::new());
+    codec::put(&mut bytes, &short);
+    assert_eq!(bytes.len(), short.size());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The park on a real and on the simulated disk.
 
 use super::*;
+use crate::disk::faulty::Syncs;
 use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::disk::{Fs, RealFs};
 use crate::ids::{
@@ -330,6 +331,20 @@ fn a_disk_that_fails_at_any_call_costs_nothing_that_was_confirmed() {
             }
         }
     }
+}
+
+#[test]
+fn under_another_name_every_topic_is_durable_and_under_the_old_one_gone() {
+    let name = |name| DestinationName::new(name).unwrap();
+    let prepare = |dir: &Path| {
+        let park = open(&RealFs, dir);
+        park.keep(&topic("a"), range(5, 20), &[block(6, 9)]).unwrap();
+        park.keep(&topic("b"), range(8, 20), &[block(9, 10)]).unwrap();
+    };
+    let renamed = Syncs::made_by(prepare, |fs, dir| {
+        rename(fs, dir, &LaneName::new("main").unwrap(), (&name("home"), &name("away")))
+    });
+    assert_eq!(renamed, Syncs::of(0, 2 + 2));
 }
 
 #[test]

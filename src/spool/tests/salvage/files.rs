@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::sim::{Fault, Lasting, SimFs};
+use crate::ids::SeqRange;
 use rustix::io::Errno;
 
 /// Everything of `dir` on a disk in memory.
@@ -195,4 +196,11 @@ fn what_can_not_be_read_of_a_whole_block_is_counted_and_the_block_kept_as_it_is(
         };
         assert_eq!(stored(dir.path()), stored(into.path()), "{what}");
     }
+}
+
+#[test]
+fn what_is_lost_are_the_numbers_without_an_event_and_the_events_that_can_not_be_read() {
+    let lost = vec![SeqRange::new(Seq(2), Seq(5)), SeqRange::new(Seq(9), Seq(10))];
+    let salvaged = Salvaged { lost, undecodable: 10, unread: 100, unproven: 1000, ..Salvaged::default() };
+    assert_eq!(salvaged.lost(), 114);
 }
