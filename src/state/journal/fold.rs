@@ -123,7 +123,9 @@ fn is_known(positions: &Positions, settled: &BTreeMap<Seq, Partial>, intent: &In
 /// Whether the counter of its partition is past a window. Of one that went before its partition had a reader of its own it may not
 /// be known whose events it has.
 fn is_counted(positions: &Positions, intent: &Intent) -> bool {
-    let saved = positions.counters.iter().find(|c| c.topic == intent.topic);
+    // A topic that was made anew counts anew, now and then in an epoch that the one before had.
+    let is_another = |id: [u8; 16]| id != intent.topic_id && id != [0; 16] && intent.topic_id != [0; 16];
+    let saved = positions.counters.iter().find(|c| c.topic == intent.topic && !is_another(c.id));
     let saved = saved.and_then(|counters| counters.partitions.get(&intent.partition));
     let end = intent.counter.next + u64::from(intent.count());
     saved.is_some_and(|saved| saved.epoch == intent.counter.epoch && saved.next >= end)
