@@ -158,6 +158,7 @@ fn lanes_take_what_spool_says_and_streams_name_lanes_that_are_there() {
     with(&format!("{fast}\n[[lane]]\nname = \"fast\"")).count(1).says("two lanes have the name \"fast\"");
     with(&fast.replace("1GiB", "100MiB")).count(1).says("`lane.max_size` is less than two segments");
     with("[[lane]]\nname = \"idle\"").says("no stream is kept in lane \"idle\"");
+    with("[[lane]]\nname = \"main\"\nfirst = 5").count(1).says("`lane.first`");
     with("[[lane]]\nname = \"main\"\nmax_streams = 5").count(1).says("`lane.max_streams` is not a known key");
     let dir = folder(&[("x.toml", &format!("[spool]\nsync = \"50ms\"\n{GOOD}{fast}\n"))]);
     let printed = spoolway(dir.path(), &["check", "-c", "x.toml", "--print-effective"], &[]).out;

@@ -16,6 +16,7 @@ use crate::config::{LaneTable, RouteTable};
 use crate::deliver::{Copies, Crossing, Delivery, Means, Need, Needs, Parts, Progress};
 use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, Seq};
+use crate::kafka::SharedPace;
 use crate::metrics::Metrics;
 use crate::sabotage::{self, Bug};
 use crate::spool::{DataDir, Lane, Life};
@@ -48,6 +49,8 @@ struct Plan {
 struct Found<'a> {
     lane: Lane,
     draining: bool,
+    /// See [`config::Lane::first`].
+    first: bool,
     readers: Vec<(&'a Destination, Opened)>,
     /// Those that are not configured any more.
     strangers: Vec<(DestinationName, Opened)>,
@@ -58,6 +61,7 @@ struct Found<'a> {
 pub(super) struct Readied<'a> {
     pub(super) lane: Lane,
     draining: bool,
+    first: bool,
     pub(super) readers: Vec<Reader<'a>>,
     /// What those need who are not configured any more.
     pub(super) held: Vec<(DestinationName, Need)>,
@@ -84,6 +88,7 @@ struct Makings<'a> {
     route_history: &'a Arc<RouteHistory>,
     metrics: &'a Arc<Metrics>,
     runtime: &'a Handle,
+    paces: BTreeMap<DestinationName, SharedPace>,
     crossings: Crossings,
 }
 
@@ -135,6 +140,11 @@ impl Stand {
             letters: &letters,
             metrics,
             runtime,
+            paces: config
+                .destinations
+                .iter()
+                .map(|d| (d.name.clone(), SharedPace::new(d.max_rate)))
+                .collect(),
             crossings,
         };
         let lanes = readied.into_iter().map(|readied| makings.start(readied)).collect::<Result<_, _>>()?;
@@ -246,7 +256,7 @@ fn plans(config: &Config, data: &DataDir, on_disk: &[LaneName]) -> Result<Vec<Pl
     let own = configured.into_iter().map(|lane| Plan { lane, draining: false });
     let left = others.into_iter().map(|name| {
         tracing::warn!(lane = %name, "this lane is no longer configured: it takes no events, and what it holds is delivered");
-        Plan { lane: config::Lane { name, spool: config.spool.clone() }, draining: true }
+        Plan { lane: config::Lane { name, spool: config.spool.clone(), first: false }, draining: true }
     });
     Ok(own.chain(left).collect())
 }
@@ -281,7 +291,7 @@ impl<'a> Found<'a> {
         let at_least = known.filter(|_| !blind).max().unwrap_or(Seq::FIRST);
         let lane = Lane::open(data, name.clone(), &plan.lane.spool, at_least, Arc::clone(metrics))?;
         let is_rolled_back = lane.was_behind(at_least) || lane.was_behind_its_floor();
-        Ok(Self { lane, draining: plan.draining, readers, strangers, is_rolled_back })
+        Ok(Self { lane, draining: plan.draining, first: plan.lane.first, readers, strangers, is_rolled_back })
     }
 
     /// What is known of everybody.
@@ -291,7 +301,7 @@ impl<'a> Found<'a> {
 
     /// Where everybody goes on.
     fn ready(self, data: &DataDir) -> Result<Readied<'a>, AgentError> {
-        let Self { lane, draining, readers, strangers, .. } = self;
+        let Self { lane, draining, first, readers, strangers, .. } = self;
         let readers = readers.into_iter().map(|(destination, mut opened)| {
             let (positions, in_doubt) = opened.positions(data, &lane, destination)?;
             Ok(Reader { destination, opened, positions, in_doubt })
@@ -307,7 +317,7 @@ impl<'a> Found<'a> {
             Stranger { name, opened, positions, in_doubt }
         });
         let strangers = strangers.collect();
-        Ok(Readied { lane, draining, readers, held, strangers })
+        Ok(Readied { lane, draining, first, readers, held, strangers })
     }
 }
 
@@ -325,20 +335,25 @@ impl Readied<'_> {
 impl Makings<'_> {
     /// Starts the deliveries of a lane.
     fn start(&self, readied: Readied<'_>) -> Result<OpenLane, AgentError> {
-        let Readied { lane, draining, readers, held, .. } = readied;
+        let Readied { lane, draining, first, readers, held, .. } = readied;
         let needed = readers.iter().map(|r| {
             let Destination { name, required, .. } = r.destination;
             (name.clone(), Need { from: r.positions.needed_from(), required: *required })
         });
         let strangers = held.iter().map(|(name, _)| name.clone()).collect();
         let needs = Arc::new(Needs::new(needed.chain(held)));
-        let deliveries = readers.into_iter().map(|reader| self.deliver(&lane, &needs, reader));
+        let deliveries = readers.into_iter().map(|reader| self.deliver((&lane, first), &needs, reader));
         let deliveries = deliveries.collect::<Result<Vec<_>, _>>();
         let deliveries = deliveries.map_err(AgentError::system("starting a delivery's thread"))?;
         Ok(OpenLane { lane, draining, deliveries, needs, held: strangers })
     }
 
-    fn deliver(&self, lane: &Lane, needs: &Arc<Needs>, reader: Reader<'_>) -> io::Result<Delivery> {
+    fn deliver(
+        &self,
+        (lane, first): (&Lane, bool),
+        needs: &Arc<Needs>,
+        reader: Reader<'_>,
+    ) -> io::Result<Delivery> {
         let Reader { destination, opened, positions, in_doubt } = reader;
         let (store, park, journal) = opened.into_parts(destination);
         let park = Arc::new(park.bounded(lane.park_size(), lane.settings().reserve));
@@ -361,6 +376,10 @@ impl Makings<'_> {
             renewed: self.data.is_renewed(),
             incarnation: self.data.life().incarnation,
             crossing,
+            pace: self
+                .paces
+                .get(&destination.name)
+                .map_or_else(|| SharedPace::new(destination.max_rate).join(first), |pace| pace.join(first)),
             needs: Arc::clone(needs),
             ledger: Arc::clone(self.ledger) as Arc<_>,
             metrics: Arc::clone(self.metrics),

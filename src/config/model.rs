@@ -94,6 +94,8 @@ pub struct Lane {
     pub name: LaneName,
     /// What `[spool]` says, and what the lane says otherwise.
     pub spool: Spool,
+    /// Where a destination's `max_rate` is shared with other lanes, this one is served before those that do not go first.
+    pub first: bool,
 }
 
 /// `[[stream]]`
@@ -206,7 +208,11 @@ impl Config {
     pub fn all_lanes(&self) -> Vec<Lane> {
         let main = Self::main_lane();
         let configured = self.lanes.iter().find(|lane| lane.name == main).cloned();
-        let first = configured.unwrap_or_else(|| Lane { name: main.clone(), spool: self.spool.clone() });
+        let first = configured.unwrap_or_else(|| Lane {
+            name: main.clone(),
+            spool: self.spool.clone(),
+            first: false,
+        });
         let others = self.lanes.iter().filter(|lane| lane.name != main).cloned();
         std::iter::once(first).chain(others).collect()
     }

@@ -24,7 +24,7 @@ use crate::config::RouteTable;
 use crate::config::model::{Destination, InDoubt};
 use crate::disk::Fs;
 use crate::ids::{DestinationName, Incarnation, Seq, StreamName, TopicName};
-use crate::kafka::{Observer, Producer, Window};
+use crate::kafka::{Observer, Pace, Producer, Window};
 use crate::metrics::Metrics;
 use crate::spool::Lane;
 use crate::state::journal::{Intent, Journal, JournalError};
@@ -65,6 +65,8 @@ pub struct Parts<'a, F: Fs> {
     pub incarnation: Incarnation,
     /// Where the destination's other lanes matter: a stream has moved between them.
     pub crossing: Option<Crossing>,
+    /// The lane's share of what may be sent to the destination.
+    pub pace: Pace,
     /// Shared by the deliveries of the lane.
     pub needs: Arc<Needs>,
     /// Where finished segments are noted.
@@ -136,7 +138,7 @@ impl Delivery {
         let bell = Arc::clone(&inbox);
         lane.on_durable(Box::new(move |_| bell.durable()));
         let observer: Arc<dyn Observer> = Arc::clone(&inbox) as Arc<dyn Observer>;
-        let producer = Producer::start(destination, &metrics, observer, &parts.runtime);
+        let producer = Producer::start(destination, &metrics, observer, parts.pace, &parts.runtime);
         let board = Arc::new(Board::new(
             names.lane.clone(),
             names.destination.clone(),

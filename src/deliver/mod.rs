@@ -43,6 +43,7 @@ mod parts;
 pub mod replay;
 mod scribe;
 mod spool_log;
+mod squeeze;
 mod stamp;
 mod sticky;
 mod takeover;

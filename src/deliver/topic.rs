@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::Dense;
 use super::line::Line;
+use super::squeeze::Squeeze;
 use super::sticky::{Candidate, Sticky};
 use crate::ids::{Seq, TopicName};
 use crate::kafka::{PartitionInfo, Terms, TimeLimits, Times};
@@ -50,8 +51,10 @@ pub struct Topic {
     pub lines: BTreeMap<i32, Line>,
     /// Chooses partitions for events without a key.
     pub sticky: Sticky,
-    /// Bytes at which a window is closed; lower where the topic refused larger ones.
+    /// Bytes of a window as it is sent; lower where the topic refused larger ones.
     pub batch_size: usize,
+    /// How well its windows are compressed.
+    pub squeeze: Squeeze,
     /// Events a window may hold: few while it is found out which of them is refused.
     pub most: u32,
     /// Until then it is taken to accept no times of events, only the time of sending: it has refused one.
@@ -84,6 +87,7 @@ impl Topic {
             lines: BTreeMap::new(),
             sticky: Sticky::new(seed),
             batch_size,
+            squeeze: Squeeze::default(),
             most: u32::MAX,
             by_time_of_sending: None,
             terms: Terms::default(),

@@ -218,11 +218,12 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 self.counts.delivered(&delivered, now.unix);
             }
         }
-        if let Some(topology) = mail.topology {
-            self.engine.topology(&topology);
-        }
+        // In this order: an id may be of the cluster that was there before.
         if let Some((producer_id, epoch)) = mail.producer {
             self.engine.producer_id(producer_id, epoch);
+        }
+        if let Some(topology) = mail.topology {
+            self.engine.topology(&topology);
         }
         rounds.replays.extend(mail.replay);
         for told in mail.abandon {

@@ -20,7 +20,7 @@ use crate::event::EventBatch;
 use crate::ids::{Seq, StreamName, TopicName};
 use crate::intake::{AcceptError, Appended, Intake, Patience};
 use crate::kafka::{
-    LinkState, Observer, Outcome, Producer, RecordsBuilder, Stamp, TopicState, Topology, Window,
+    LinkState, Observer, Outcome, Producer, RecordsBuilder, SharedPace, Stamp, TopicState, Topology, Window,
     partition_for_key,
 };
 use crate::metrics::Metrics;
@@ -58,7 +58,8 @@ async fn serve(config: &Config) -> Result<(), DemoError> {
     };
     let observer = Arc::new(Ears::default());
     let ears: Arc<dyn Observer> = Arc::clone(&observer) as Arc<dyn Observer>;
-    let producer = Producer::start(destination, &metrics, ears, &Handle::current());
+    let pace = SharedPace::new(destination.max_rate).join(false);
+    let producer = Producer::start(destination, &metrics, ears, pace, &Handle::current());
     producer.track(topic.clone());
     forward(&memory, &observer, &producer, &topic).await
 }

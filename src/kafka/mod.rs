@@ -44,6 +44,6 @@ pub use batch::{Batch, BatchError, BatchReader, RecordBatch, RecordRef, RecordsB
 pub use consume::{ConsumeError, Consumer, ConsumerOptions, Fetched, FetchedRecord};
 pub use header::{Counter, RecordHeader};
 pub use partitioner::{consistent, murmur2, partition_for_key};
-pub use producer::Producer;
+pub use producer::{Pace, Producer, SharedPace};
 pub use topology::{PartitionInfo, Terms, TimeLimits, Times, TopicState, Topology};
 pub use window::{Journaled, LinkError, LinkState, Observer, Outcome, Window};

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use spoolway::config::model::{Destination, HostPort, KafkaCompression, TimestampPolicy};
 use spoolway::ids::{DestinationName, TopicName};
 use spoolway::kafka::{
-    Consumer, ConsumerOptions, LinkState, Observer, Outcome, Producer, RecordsBuilder, Stamp, Topology,
-    Window,
+    Consumer, ConsumerOptions, LinkState, Observer, Outcome, Producer, RecordsBuilder, SharedPace, Stamp,
+    Topology, Window,
 };
 use spoolway::metrics::Metrics;
 
@@ -73,7 +73,8 @@ impl Client {
         destination.timestamp = TimestampPolicy::Event;
         let outcomes = Arc::new(Outcomes::default());
         let observer: Arc<dyn Observer> = Arc::clone(&outcomes) as _;
-        let producer = Producer::start(&destination, &Metrics::new(), observer, runtime.handle());
+        let pace = SharedPace::new(None).join(false);
+        let producer = Producer::start(&destination, &Metrics::new(), observer, pace, runtime.handle());
         Self { producer, outcomes, runtime, bootstrap }
     }
 

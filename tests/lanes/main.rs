@@ -323,3 +323,39 @@ fn while_a_moved_stream_waits_for_its_old_lane_the_others_of_its_new_lane_go_on(
     assert_eq!(cluster.values("x"), sent);
     agent.stop();
 }
+
+#[test]
+fn under_a_rate_that_lanes_share_one_that_goes_first_does_not_queue_behind_the_backlog_of_the_others() {
+    let cluster = Cluster::start(&["bulk", "alarm"]);
+    let setup = Setup::new("first")
+        .without_tcp()
+        .destination(
+            "home",
+            cluster.port(),
+            "max_rate = \"300KiB/s\"\nbatch_size = \"64KiB\"\ncompression = \"none\"",
+        )
+        .section(&lane("alarms", "first = true"))
+        .section(&stream("alarm", "alarms"));
+    cluster.cut();
+    let agent = setup.start();
+    let backlog = ([vec![b'x'; 999], b"\n".to_vec()].concat()).repeat(500);
+    for _ in 0..4 {
+        let answer = http::post(setup.http, "/v1/events/bulk", "", &backlog).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    cluster.restore();
+    let began = std::time::Instant::now();
+    let pending = |status: &Value, lane: &str| {
+        row(status, "accounts", &[("lane", lane)])["pending"].as_u64().expect("a number")
+    };
+    agent.wait_status("the backlog is on its way", SOON, |s| pending(s, "main") < 2_000);
+    for number in 0..5 {
+        send(&setup, "alarm", number..number + 1);
+        let status = agent.wait_status("the alarm is there", SOON, |s| pending(s, "alarms") == 0);
+        assert!(pending(&status, "main") > 0, "it went before the backlog");
+    }
+    agent.wait_drained(None, SOON);
+    assert!(began.elapsed() > Duration::from_secs(5), "2 MB take six seconds: {:?}", began.elapsed());
+    assert_eq!((cluster.values("bulk").len(), cluster.values("alarm").len()), (2_000, 5));
+    agent.stop();
+}

@@ -50,9 +50,10 @@ pub(in crate::config) fn lane(section: Section<'_>, spool: &Spool) -> Option<(La
     if section.has("sync") {
         tell_risk(&section, spool.sync);
     }
+    let first = section.flag("first", false);
     let place = section.place_of("name");
     section.finish();
-    name.map(|name| (Lane { name, spool }, place))
+    name.map(|name| (Lane { name, spool, first }, place))
 }
 
 pub(in crate::config) fn read_lane(scalar: &Scalar) -> Result<LaneName, Wrong> {

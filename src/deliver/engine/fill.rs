@@ -73,17 +73,18 @@ impl Filler<'_> {
 
     /// Closes the partition's open window if an event of `size` bytes that needs `stamp` can't join it.
     fn close_unless_fitting(&mut self, partition: i32, needed: Stamp, size: usize) -> bool {
-        let (batch_size, most, again) = (self.topic.batch_size, self.topic.most, self.again);
-        let Some(line) = self.topic.lines.get_mut(&partition) else { return false };
+        let (room, most, again) =
+            (self.topic.squeeze.room(self.topic.batch_size), self.topic.most, self.again);
         let fits = |o: &Open| {
             stamp::may_join(o.stamp, needed)
-                && o.records.bytes() + size <= batch_size
+                && o.records.bytes() + size <= room
                 && o.parts.count() < most
                 && o.again == again
         };
-        let closes = line.open.as_ref().is_some_and(|o| !fits(o));
+        let open = self.topic.lines.get(&partition).and_then(|line| line.open.as_ref());
+        let closes = open.is_some_and(|o| !fits(o));
         if closes {
-            seal(line, self.settings.compression, self.spare);
+            seal(self.topic, partition, self.settings.compression, self.spare);
         }
         closes
     }
@@ -191,15 +192,19 @@ pub(in crate::deliver) fn record(
     }
 }
 
-/// Closes the open window of a line.
+/// Closes the open window of a partition.
 pub(super) fn seal(
-    line: &mut Line,
+    topic: &mut Topic,
+    partition: i32,
     compression: crate::config::model::KafkaCompression,
     spare: &mut Vec<RecordsBuilder>,
 ) {
+    let Some(line) = topic.lines.get_mut(&partition) else { return };
     let Some(mut open) = line.open.take() else { return };
+    let before = open.records.bytes();
     let batch = open.records.seal(compression);
     let bytes = batch.encoded_len();
+    topic.squeeze.note(before, bytes, topic.batch_size);
     line.ready.push_back(Sealed {
         batch,
         parts: open.parts,

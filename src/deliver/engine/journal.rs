@@ -227,6 +227,19 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
+    /// Another cluster is where the old one was: it gives the same producer ids to others, and what is sent under one of them could be
+    /// taken for theirs.
+    pub(super) fn forget_identities(&mut self) {
+        self.producer = None;
+        self.sink.renew();
+        for line in self.topics.values_mut().flat_map(|topic| topic.lines.values_mut()) {
+            (line.trail.identity, line.trail.acked_offset) = (None, -1);
+            if let Some(window) = &mut line.in_flight {
+                window.is_own = false;
+            }
+        }
+    }
+
     fn is_of_another_cluster(&self, intent: &Intent) -> bool {
         let here = self.topology.as_ref().and_then(|t| t.cluster_id.as_deref());
         here.is_some_and(|here| !intent.cluster_id.is_empty() && here != intent.cluster_id)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::super::line::InFlight;
 use super::super::log::{Log, LogReader, Read, Why};
+use super::super::squeeze::Squeeze;
 use super::super::topic::Standing;
 use super::super::tracker::Tracker;
 use super::read::OfSide;
@@ -105,6 +106,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let Some(topic) = self.topics.get_mut(name) else { return };
         // Another window may have been refused for the same reason while this one was on its way.
         match sentence(code, count, records, may_restamp && window.restamped == 0) {
+            // It was larger than it was expected to be: that was the guess's fault, not the limit's.
+            Sentence::Smaller if window.bytes > topic.batch_size => topic.squeeze = Squeeze::default(),
             Sentence::Smaller => topic.batch_size = (topic.batch_size / 2).max(1),
             Sentence::Restamp => topic.by_time_of_sending = Some(now.instant + RESTAMP_FOR),
             Sentence::Halve => topic.most = (count / 2).max(1),

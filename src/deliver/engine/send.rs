@@ -50,13 +50,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
     fn send_next(&mut self, name: &TopicName, partition: i32, now: Now) {
         self.sendable.remove(&(name.clone(), partition));
         let Some(topic) = self.topics.get_mut(name) else { return };
-        let Some(line) = topic.lines.get_mut(&partition).filter(|l| l.in_flight.is_none()) else { return };
+        let Some(line) = topic.lines.get(&partition).filter(|l| l.in_flight.is_none()) else { return };
         if line.ready.is_empty() && line.open.is_some() {
-            seal(line, self.settings.compression, &mut self.spare);
+            seal(topic, partition, self.settings.compression, &mut self.spare);
             if topic.sticky.current() == Some(partition) {
                 topic.sticky.forget();
             }
         }
+        let Some(line) = topic.lines.get_mut(&partition) else { return };
         let Some(sealed) = line.ready.pop_front() else { return };
         let id = self.next_window;
         self.next_window += 1;

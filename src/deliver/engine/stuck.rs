@@ -17,7 +17,11 @@ const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 impl<L: Log, S: Sink> Engine<L, S> {
     /// What the cluster says of its topics has changed.
     pub fn topology(&mut self, topology: &Arc<Topology>) {
-        self.topology = Some(Arc::clone(topology));
+        let before = self.topology.replace(Arc::clone(topology));
+        let before = before.as_ref().and_then(|t| t.cluster_id.as_ref());
+        if before.zip(topology.cluster_id.as_ref()).is_some_and(|(before, now)| before != now) {
+            self.forget_identities();
+        }
         let names: Vec<_> = self.topics.keys().cloned().collect();
         names.iter().for_each(|name| self.learn(name, topology));
     }

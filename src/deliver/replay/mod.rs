@@ -32,7 +32,7 @@ use super::worker::unix_now;
 use crate::config::model::Destination;
 use crate::event::EventRef;
 use crate::ids::{Incarnation, Seq, TopicName};
-use crate::kafka::{Counter, Observer, Outcome, Producer, TimeLimits, TopicState, Window};
+use crate::kafka::{Counter, Observer, Outcome, Producer, SharedPace, TimeLimits, TopicState, Window};
 use crate::metrics::Metrics;
 
 /// A cluster that answers nothing for this long is given up.
@@ -83,7 +83,8 @@ impl Replay {
     pub fn start(destination: &Destination, life: Option<Incarnation>, runtime: &Handle) -> io::Result<Self> {
         let outbox = Arc::new(Outbox::default());
         let observer: Arc<dyn Observer> = Arc::clone(&outbox) as _;
-        let producer = Producer::start(destination, &Metrics::new(), observer, runtime);
+        let pace = SharedPace::new(destination.max_rate).join(false);
+        let producer = Producer::start(destination, &Metrics::new(), observer, pace, runtime);
         let seed = getrandom::u64().map_err(|e| io::Error::other(e.to_string()))?;
         Ok(Self {
             destination: destination.clone(),

@@ -89,6 +89,9 @@ impl Task {
         let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default());
         self.heard(quiet, now);
         let could = self.cluster.may_write();
+        if answer.cluster_id.as_deref().is_some_and(|id| self.cluster.is_other(id)) {
+            self.another_cluster(&answer, now);
+        }
         let merged = self.cluster.merge(&answer);
         if !could && self.cluster.may_write() {
             // Whoever may write to any topic gets a producer id from most brokers.
@@ -106,8 +109,7 @@ impl Task {
         }
         self.leave_the_moved(now);
         if changed {
-            let brokers: Vec<i32> = self.links.keys().copied().collect();
-            brokers.into_iter().for_each(|broker| self.abandon_outbox(broker));
+            self.abandon_outboxes();
             self.reporter.observer.topology(self.cluster.topology());
         }
     }
@@ -204,14 +206,36 @@ impl Task {
         }
     }
 
+    /// Another cluster is where the old one was. Its brokers give out the same producer ids to others: under one of them, a new
+    /// window could be taken for somebody else's, and be answered well.
+    fn another_cluster(&mut self, answer: &MetadataAnswer, now: Instant) {
+        let id = answer.cluster_id.as_deref().unwrap_or_default();
+        self.reporter.say(&format!(
+            "this is another cluster than before (its id is {id} now): what is in doubt goes to it anew, under a new producer id"
+        ));
+        self.producer = None;
+        self.unnamed = false;
+        (self.control.refused_since, self.control.initialize_at) = (None, now);
+        self.board.forget_identities();
+        for link in self.links.values_mut() {
+            match &link.phase {
+                LinkPhase::Up(connection) if link.in_flight > 0 => {
+                    connection.close("the cluster is another one");
+                }
+                LinkPhase::Up(_) => link.lost(now, true),
+                _ => {}
+            }
+        }
+    }
+
     /// Does not wait for a silent broker that has lost what it was sent to lead. INVARIANT: its windows stay
     /// in doubt and keep their identity.
     fn leave_the_moved(&mut self, now: Instant) {
-        let moved = self.board.flying().filter(|(slot, broker)| {
-            matches!(self.cluster.place(&slot.topic, slot.partition), Place::Leader(new) if new != *broker)
+        let moved = self.board.flying().filter(|(slot, way)| {
+            matches!(self.cluster.place(&slot.topic, slot.partition), Place::Leader(new) if new != way.broker)
         });
-        for (_, broker) in moved {
-            if let Some(link) = self.links.get(&broker)
+        for (_, way) in moved {
+            if let Some(link) = self.links.get(&way)
                 && link.silence(now) >= MOVED
                 && let LinkPhase::Up(connection) = &link.phase
             {

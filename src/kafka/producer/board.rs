@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 use tokio::time::Instant;
 
+use super::link::Way;
 use super::slot::{Phase, Slot};
 use crate::ids::TopicName;
 use crate::kafka::window::Window;
@@ -111,6 +112,11 @@ impl Board {
         events
     }
 
+    /// No slot numbers its next window by what went before.
+    pub(super) fn forget_identities(&mut self) {
+        self.slots.iter_mut().for_each(Slot::forget_identity);
+    }
+
     /// Whether a blocked slot will give back its window before long.
     pub(super) fn has_impatient(&self) -> bool {
         self.blocked.iter().filter_map(|id| self.slots.get(*id)).any(|slot| !slot.is_doubtful())
@@ -120,10 +126,10 @@ impl Board {
         self.waiting.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Slots whose window is on its way, and to whom.
-    pub(super) fn flying(&self) -> impl Iterator<Item = (&Slot, i32)> {
+    /// Slots whose window is on its way, and how.
+    pub(super) fn flying(&self) -> impl Iterator<Item = (&Slot, Way)> {
         self.slots.iter().filter_map(|slot| match slot.phase {
-            Phase::Flying(broker) => Some((slot, broker)),
+            Phase::Flying(way) => Some((slot, way)),
             _ => None,
         })
     }

@@ -1,6 +1,7 @@
 //! Everything the task waits for: requests and connections, each a future that ends in an [`Event`].
 
 use super::board::SlotId;
+use super::link::{Flight, Way};
 use super::look::{Looked, Search, look};
 use crate::config::model::HostPort;
 use crate::ids::TopicName;
@@ -20,8 +21,8 @@ pub(super) enum Event {
     Control(Result<Connection, ConnectError>),
     /// The control connection died.
     ControlLost,
-    /// A broker's connection stands, or does not.
-    Linked { broker: i32, generation: u64, result: Result<Connection, ConnectError> },
+    /// A broker's connection stands, to the cluster of this id if it says, or does not.
+    Linked { way: Way, generation: u64, result: Result<(Connection, Option<String>), ConnectError> },
     /// Metadata.
     Metadata(Result<MetadataAnswer, String>),
     /// Which time stamps these topics take.
@@ -31,7 +32,7 @@ pub(super) enum Event {
     /// A window was looked for.
     Looked { slot: SlotId, looked: Looked },
     /// A Produce request's answer.
-    Produced { broker: i32, generation: u64, slots: Vec<SlotId>, result: Result<ProduceAnswer, CallError> },
+    Produced { flight: Flight, slots: Vec<SlotId>, result: Result<ProduceAnswer, CallError> },
 }
 
 /// Why it is not known which time stamps topics take.
@@ -61,8 +62,20 @@ pub(super) async fn open_control(address: HostPort, options: Options) -> Event {
     Event::Control(connect(&address, &options).await)
 }
 
-pub(super) async fn open_link(broker: i32, generation: u64, address: HostPort, options: Options) -> Event {
-    Event::Linked { broker, generation, result: connect(&address, &options).await }
+pub(super) async fn open_link(way: Way, generation: u64, address: HostPort, options: Options) -> Event {
+    Event::Linked { way, generation, result: open(&address, &options).await }
+}
+
+/// INVARIANT: nothing is sent to a broker before it has said which cluster it belongs to: what was written to another one under a
+/// producer id may be somebody else's here.
+async fn open(address: &HostPort, options: &Options) -> Result<(Connection, Option<String>), ConnectError> {
+    let connection = connect(address, options).await?;
+    let version = connection.versions().metadata;
+    let request = metadata_request(connection.client_id(), version, std::iter::empty());
+    let answer = connection.call(request).await.map_err(|e| e.to_string());
+    let answer = answer.and_then(|a| understood(MetadataAnswer::decode(&a, version), &connection));
+    let cluster_id = answer.map_err(ConnectError::Handshake)?.cluster_id;
+    Ok((connection, cluster_id))
 }
 
 pub(super) async fn watch(connection: tokio_util::sync::CancellationToken) -> Event {
@@ -106,7 +119,7 @@ fn understood<T>(decoded: Result<T, WireError>, connection: &Connection) -> Resu
 
 /// Encodes and sends windows of different partitions in one request.
 pub(super) async fn produce(
-    (broker, generation, connection): (i32, u64, Connection),
+    (flight, connection): (Flight, Connection),
     mut cargo: Vec<Cargo>,
     timeout_ms: i32,
 ) -> Event {
@@ -120,7 +133,7 @@ pub(super) async fn produce(
             .map_err(|reason| CallError::Unanswered(reason.into())),
         Err(error) => Err(error),
     };
-    Event::Produced { broker, generation, slots, result }
+    Event::Produced { flight, slots, result }
 }
 
 fn encode(

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::pace::Pace;
 use super::task::Task;
 use crate::config::model::Destination;
 use crate::ids::TopicName;
@@ -62,12 +63,13 @@ impl Producer {
         destination: &Destination,
         metrics: &Metrics,
         observer: Arc<dyn Observer>,
+        pace: Pace,
         runtime: &Handle,
     ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let task = Task::new(destination, metrics, observer, Arc::clone(&mailbox), stop.clone());
+        let task = Task::new(destination, (metrics, pace), observer, Arc::clone(&mailbox), stop.clone());
         tasks.spawn_on(task.run(), runtime);
         tasks.close();
         let last = Arc::new(stop.clone().drop_guard());

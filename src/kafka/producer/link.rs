@@ -10,6 +10,36 @@ use crate::config::model::HostPort;
 use crate::kafka::backoff::Backoff;
 use crate::kafka::connection::Connection;
 
+/// A connection to a broker. Each may have two: partitions that kept a request waiting go by one of their own, each alone
+/// in its request, since a broker answers a connection's requests in order, and each as late as its slowest partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Way {
+    /// Whose.
+    pub(super) broker: i32,
+    /// Of the suspects.
+    pub(super) suspects: bool,
+}
+
+/// A request on its way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flight {
+    pub(super) way: Way,
+    /// Of the link when it was sent.
+    pub(super) generation: u64,
+    /// Counts the requests of the connection.
+    number: usize,
+    sent_at: Instant,
+}
+
+/// The request that a connection answers next, or would have.
+#[derive(Debug, Clone, Copy)]
+struct Next {
+    generation: u64,
+    number: usize,
+    /// When it became that.
+    since: Instant,
+}
+
 /// Requests in flight on a connection.
 pub(super) const MAX_IN_FLIGHT: usize = 5;
 /// Bytes of batches in one request, passed only by a single batch that is larger.
@@ -42,6 +72,12 @@ pub(super) struct Link {
     /// Requests that this connection has answered: it begins with one small request at a time, so that a thousand hosts
     /// that come back after an outage do not pour all they have into a cluster that has just come up.
     answered: usize,
+    /// Requests that this connection was given.
+    sent: usize,
+    /// When the request that is answered next became that.
+    next_since: Instant,
+    /// Of the connection before this one.
+    unanswered: Option<Next>,
     /// A throttle: nothing is to be sent before.
     pub(super) muted_until: Instant,
     pub(super) backoff: Backoff,
@@ -57,6 +93,9 @@ impl Link {
             outbox: VecDeque::new(),
             in_flight: 0,
             answered: 0,
+            sent: 0,
+            next_since: now,
+            unanswered: None,
             muted_until: now,
             backoff: Backoff::new(seed),
             patrol_at: now,
@@ -84,11 +123,33 @@ impl Link {
         MAX_REQUEST >> RAMP.saturating_sub(self.answered)
     }
 
-    /// A request was answered.
-    pub(super) fn answered(&mut self) {
+    /// A request goes out.
+    pub(super) fn departs(&mut self, way: Way, now: Instant) -> Flight {
+        if self.in_flight == 0 {
+            self.next_since = now;
+        }
+        let number = self.sent;
+        self.in_flight += 1;
+        self.sent += 1;
+        Flight { way, generation: self.generation, number, sent_at: now }
+    }
+
+    /// A request was answered, and the broker reads no other for so long: a throttle.
+    pub(super) fn answered(&mut self, now: Instant, quiet: Duration) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.answered = self.answered.saturating_add(1);
+        self.next_since = now + quiet;
+        self.muted_until = self.muted_until.max(now + quiet);
         self.backoff.reset();
+    }
+
+    /// For how long a request kept the connection waiting, by itself: not while others before it did. Zero where that
+    /// can't be told.
+    pub(super) fn kept_waiting(&self, flight: &Flight, now: Instant) -> Duration {
+        let next = Next { generation: self.generation, number: self.answered, since: self.next_since };
+        let of = [Some(next), self.unanswered].into_iter().flatten();
+        let mut of = of.filter(|n| (n.generation, n.number) == (flight.generation, flight.number));
+        of.next().map_or(Duration::ZERO, |n| now.saturating_duration_since(n.since.max(flight.sent_at)))
     }
 
     /// Whether to connect now.
@@ -100,9 +161,11 @@ impl Link {
     pub(super) fn lost(&mut self, now: Instant, soon: bool) {
         let wait = if soon { Duration::ZERO } else { self.backoff.fail() };
         self.phase = LinkPhase::Down(now + wait);
+        let (generation, number, since) = (self.generation, self.answered, self.next_since);
+        self.unanswered = Some(Next { generation, number, since });
         self.in_flight = 0;
-        self.answered = 0;
-        self.muted_until = now;
+        (self.answered, self.sent) = (0, 0);
+        // A throttle is not got round by another connection.
         self.generation += 1;
     }
 
@@ -112,11 +175,13 @@ impl Link {
         self.phase = LinkPhase::Down(now + self.backoff.fail_lasting());
     }
 
-    /// Lets go of an idle connection that has died, or leads to where the broker no longer is.
-    pub(super) fn tidy(&mut self, now: Instant, address: Option<&HostPort>) {
+    /// Lets go of an idle connection that has died, leads to where the broker no longer is, or has no suspects any more.
+    pub(super) fn tidy(&mut self, way: Way, now: Instant, address: Option<&HostPort>) {
         if let LinkPhase::Up(connection) = &self.phase
             && self.in_flight == 0
-            && (connection.is_closed() || self.address.as_ref() != address)
+            && (connection.is_closed()
+                || self.address.as_ref() != address
+                || (way.suspects && self.outbox.is_empty() && self.muted_until <= now))
         {
             self.lost(now, true);
         }

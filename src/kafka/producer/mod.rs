@@ -27,7 +27,7 @@ mod handle;
 mod inquiry;
 mod link;
 mod look;
-mod rate;
+mod pace;
 mod report;
 mod settle;
 mod slot;
@@ -40,3 +40,4 @@ mod tests;
 mod unnamed_tests;
 
 pub use handle::Producer;
+pub use pace::{Pace, SharedPace};

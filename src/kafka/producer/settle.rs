@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::board::SlotId;
-use super::link::LinkPhase;
+use super::link::{Flight, LinkPhase};
 use super::look::Looked;
 use super::slot::Step;
 use super::task::Task;
@@ -17,31 +17,43 @@ use crate::kafka::wire::{PartitionResult, ProduceAnswer};
 /// Kafka's error code for a time stamp that the topic does not take: what is known of that may be old.
 const INVALID_TIMESTAMP: i16 = 32;
 
+/// A throttle is obeyed for this long at most: brokers ask for seconds, and nobody is to silence a host for weeks.
+const MOST_QUIET: Duration = Duration::from_mins(5);
+
 impl Task {
     pub(super) fn produced(
         &mut self,
-        (broker, generation): (i32, u64),
+        flight: &Flight,
         slots: Vec<SlotId>,
         result: Result<ProduceAnswer, CallError>,
         now: Instant,
     ) {
+        let link = self.links.get(&flight.way);
+        let time = link.map_or(Duration::ZERO, |link| link.kept_waiting(flight, now));
+        for id in &slots {
+            if let Some(slot) = self.board.slot(*id) {
+                slot.kept_waiting(time);
+            }
+        }
         match result {
             Ok(answer) => {
-                let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default());
-                if let Some(link) = self.links.get_mut(&broker).filter(|l| l.generation == generation) {
-                    link.answered();
-                    link.muted_until = link.muted_until.max(now + quiet);
+                let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default())
+                    .min(MOST_QUIET);
+                if let Some(link) =
+                    self.links.get_mut(&flight.way).filter(|l| l.generation == flight.generation)
+                {
+                    link.answered(now, quiet);
                     if let LinkPhase::Up(connection) = &link.phase {
                         connection.throttle(quiet);
                     }
                 }
-                self.settle_all((broker, generation), &slots, &answer, now);
+                self.settle_all(flight, &slots, &answer, now);
             }
-            Err(error) => self.not_produced((broker, generation), slots, &error, now),
+            Err(error) => self.not_produced(flight, slots, &error, now),
         }
     }
 
-    fn settle_all(&mut self, way: (i32, u64), slots: &[SlotId], answer: &ProduceAnswer, now: Instant) {
+    fn settle_all(&mut self, flight: &Flight, slots: &[SlotId], answer: &ProduceAnswer, now: Instant) {
         let told = answer.partitions.iter().filter_map(|p| Some((self.board.find(&p.topic, p.index)?, p)));
         let told: HashMap<SlotId, &PartitionResult> = told.collect();
         let (answered, forgotten): (Vec<SlotId>, Vec<SlotId>) =
@@ -53,7 +65,7 @@ impl Task {
         }
         if !forgotten.is_empty() {
             let error = CallError::Unanswered("the broker's answer leaves out a partition".into());
-            self.not_produced(way, forgotten, &error, now);
+            self.not_produced(flight, forgotten, &error, now);
         }
     }
 
@@ -129,13 +141,7 @@ impl Task {
     }
 
     /// A request was not answered: what may have arrived is in doubt.
-    fn not_produced(
-        &mut self,
-        (broker, generation): (i32, u64),
-        slots: Vec<SlotId>,
-        error: &CallError,
-        now: Instant,
-    ) {
+    fn not_produced(&mut self, flight: &Flight, slots: Vec<SlotId>, error: &CallError, now: Instant) {
         for id in slots {
             if let Some(slot) = self.board.slot(id) {
                 match error {
@@ -146,13 +152,15 @@ impl Task {
             }
         }
         self.refresh.want(now);
-        let Some(link) = self.links.get_mut(&broker).filter(|l| l.generation == generation) else { return };
+        let Some(link) = self.links.get_mut(&flight.way).filter(|l| l.generation == flight.generation) else {
+            return;
+        };
         if let LinkPhase::Up(connection) = &link.phase {
             connection.close("the broker did not answer as it must");
         }
         let address = link.address.as_ref().map_or_else(String::new, ToString::to_string);
         link.lost(now, false);
-        let message = format!("broker {broker} at {address}: {error}");
+        let message = format!("broker {} at {address}: {error}", flight.way.broker);
         let hint = "nothing: what was sent is sent again under the same identity".to_owned();
         self.reporter.error(self.is_up(), LinkError { code: None, message, hint }, now);
     }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::doubt::LOOK_AFTER;
+use super::link::Way;
 use crate::ids::TopicName;
 use crate::kafka::backoff::Backoff;
 use crate::kafka::batch::{Identity, Stamp};
@@ -29,6 +30,10 @@ use crate::kafka::wire::PartitionResult;
 /// A topic or partition may be missing, forbidden or without a leader for this long before its windows are
 /// given back.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A partition that keeps a connection waiting for this long is suspect: those that share a request with it, or come
+/// behind it, would be as late.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// Kafka's error code for a topic or partition that does not exist.
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
@@ -47,8 +52,8 @@ pub(super) enum Phase {
     Waiting,
     /// It waits for metadata to name a leader.
     Blocked,
-    /// It is on its way to this broker.
-    Flying(i32),
+    /// It is on its way.
+    Flying(Way),
     /// It is being looked for in the partition.
     Looking,
 }
@@ -104,6 +109,8 @@ pub(super) struct Slot {
     recalled: bool,
     /// Since when the front window has nowhere to go.
     nowhere_since: Option<Instant>,
+    /// The last request with a window of its own kept the connection waiting.
+    suspect: bool,
     backoff: Backoff,
 }
 
@@ -126,6 +133,7 @@ impl Slot {
             unnamed: false,
             recalled: false,
             nowhere_since: None,
+            suspect: false,
             backoff: Backoff::new(seed),
         }
     }
@@ -151,7 +159,7 @@ impl Slot {
         self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
     }
 
-    fn journaled(&self) -> Option<&Journaled> {
+    pub(super) fn journaled(&self) -> Option<&Journaled> {
         self.front().and_then(|w| w.journaled.as_ref())
     }
 
@@ -159,10 +167,10 @@ impl Slot {
         self.queue.front()
     }
 
-    /// The front window goes out to `broker`; `fresh` is the producer id to use if there is none yet, negative if the cluster
+    /// The front window goes out by `way`; `fresh` is the producer id to use if there is none yet, negative if the cluster
     /// gives none.
-    pub(super) fn send(&mut self, broker: i32, fresh: (i64, i16)) -> Identity {
-        self.phase = Phase::Flying(broker);
+    pub(super) fn send(&mut self, way: Way, fresh: (i64, i16)) -> Identity {
+        self.phase = Phase::Flying(way);
         if let Some(journaled) = self.journaled() {
             return journaled.identity;
         }
@@ -177,6 +185,16 @@ impl Slot {
     /// Whether a broker can't tell the front window from another.
     fn is_unnamed(&self) -> bool {
         self.journaled().map_or(self.unnamed, |journaled| journaled.identity.is_none())
+    }
+
+    /// The request with its window kept the connection waiting for this long.
+    pub(super) fn kept_waiting(&mut self, time: Duration) {
+        self.suspect = time >= SLOW;
+    }
+
+    /// Whether its windows are to go alone, and not by the connection of the others.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
     /// Not a byte of it left this host.
@@ -254,6 +272,10 @@ impl Slot {
         if !out_of_patience || (self.doubtful && !(is_gone && for_long)) {
             return None;
         }
+        if self.doubtful {
+            // The topic may only have been hidden.
+            return Some(self.settle(Outcome::Returned { in_doubt: true }));
+        }
         let message = meaning(code).message.to_owned();
         Some(self.settle(Outcome::Deferred { code, message }))
     }
@@ -302,6 +324,11 @@ impl Slot {
     #[cfg(test)]
     pub(super) fn set_sequence(&mut self, sequence: u32) {
         self.sequence = sequence;
+    }
+
+    /// The cluster is another one: what it was told is known to nobody there.
+    pub(super) fn forget_identity(&mut self) {
+        (self.producer, self.sequence) = (None, 0);
     }
 
     /// Whether the next send needs a producer id that was never used in this partition.

@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 
+use super::link::Way;
 use super::look::Looked;
 use super::slot::*;
 use crate::config::model::KafkaCompression;
@@ -14,6 +15,8 @@ use crate::kafka::window::{Journaled, Outcome, Window};
 use crate::kafka::wire::{PartitionResult, RecordError};
 use std::time::Duration;
 use tokio::time::Instant;
+
+pub(super) const WAY: Way = Way { broker: 1, suspects: false };
 
 fn window(id: u64, stamp: Stamp) -> Window {
     let mut builder = RecordsBuilder::new(stamp);
@@ -104,7 +107,7 @@ fn play(fates: &[Fate]) -> (Broker, Vec<(u64, Outcome)>) {
     let mut now = Instant::now();
     while slot.phase != Phase::Idle {
         let front = slot.front().unwrap().clone();
-        let me = slot.send(1, (77, 0));
+        let me = slot.send(WAY, (77, 0));
         let mut append = || broker.append(front.id, me, front.batch.count());
         let code = match fates.next().unwrap_or(Fate::Well) {
             Fate::NotSent => {
@@ -181,28 +184,28 @@ fn what_the_model_can_see_it_sees() {
 fn too_large_is_refused_unless_an_earlier_send_is_in_doubt() {
     let mut slot = slot();
     slot.push(window(0, Stamp::Event));
-    slot.send(1, (7, 0));
+    slot.send(WAY, (7, 0));
     slot.unanswered(Instant::now());
-    slot.send(1, (7, 0));
+    slot.send(WAY, (7, 0));
     assert!(matches!(slot.answered(&result(10), Instant::now()), Step::Again { .. }));
-    slot.send(1, (7, 0));
+    slot.send(WAY, (7, 0));
     let Step::Settled(0, Outcome::Acked { doubtful: true, .. }) = slot.answered(&result(0), Instant::now())
     else {
         panic!()
     };
     slot.push(window(1, Stamp::Event));
-    let before = slot.send(1, (7, 0));
+    let before = slot.send(WAY, (7, 0));
     let settled = slot.answered(&result(10), Instant::now());
     assert!(matches!(settled, Step::Settled(1, Outcome::Refused { code: 10, .. })), "{settled:?}");
     slot.push(window(2, Stamp::Event));
-    assert_eq!(slot.send(1, (7, 0)), before, "a refused window uses no sequence number");
+    assert_eq!(slot.send(WAY, (7, 0)), before, "a refused window uses no sequence number");
 }
 
 #[test]
 fn the_record_at_fault_is_told() {
     let mut slot = slot();
     slot.push(window(2, Stamp::Event));
-    slot.send(1, (7, 0));
+    slot.send(WAY, (7, 0));
     let mut bad = result(87);
     bad.record_errors = vec![RecordError { index: 1, message: Some("no key".into()) }];
     let Step::Settled(2, Outcome::Refused { code: 87, message, records }) =
@@ -217,7 +220,7 @@ fn the_record_at_fault_is_told() {
 fn a_bad_time_stamp_under_the_time_of_sending_is_our_clocks_fault() {
     let mut slot = slot();
     slot.push(window(0, Stamp::Send));
-    slot.send(1, (7, 0));
+    slot.send(WAY, (7, 0));
     let now = Instant::now();
     let Step::Again { at, .. } = slot.answered(&result(32), now) else { panic!() };
     assert!(at - now >= std::time::Duration::from_secs(5), "held at a slow pace");
@@ -227,14 +230,14 @@ fn a_bad_time_stamp_under_the_time_of_sending_is_our_clocks_fault() {
 fn a_lost_memory_renews_the_identity_and_marks_only_what_was_in_doubt() {
     let mut slot = slot();
     slot.push(window(0, Stamp::Event));
-    slot.send(1, (7, 3));
+    slot.send(WAY, (7, 3));
     slot.answered(&result(45), Instant::now());
-    let me = slot.send(1, (7, 3));
+    let me = slot.send(WAY, (7, 3));
     assert_eq!(me, Identity { producer_id: 7, epoch: 4, base_sequence: 0 });
     slot.unanswered(Instant::now());
-    slot.send(1, (7, 3));
+    slot.send(WAY, (7, 3));
     slot.answered(&result(45), Instant::now());
-    slot.send(1, (7, 3));
+    slot.send(WAY, (7, 3));
     let settled = slot.answered(&result(0), Instant::now());
     assert!(matches!(settled, Step::Settled(0, Outcome::Acked { may_be_doubled: true, .. })), "{settled:?}");
 }
@@ -243,9 +246,9 @@ fn a_lost_memory_renews_the_identity_and_marks_only_what_was_in_doubt() {
 fn a_duplicate_of_what_was_never_sent_is_not_believed() {
     let mut slot = slot();
     slot.push(window(0, Stamp::Event));
-    slot.send(1, (7, 0));
+    slot.send(WAY, (7, 0));
     assert!(matches!(slot.answered(&result(46), Instant::now()), Step::Again { .. }));
-    assert_eq!(slot.send(1, (7, 0)).epoch, 1);
+    assert_eq!(slot.send(WAY, (7, 0)).epoch, 1);
     assert_eq!(meaning(46).name, "DUPLICATE_SEQUENCE_NUMBER");
 }
 
@@ -253,10 +256,10 @@ fn a_duplicate_of_what_was_never_sent_is_not_believed() {
 fn the_last_epoch_is_followed_by_a_fresh_producer_id() {
     let mut slot = slot();
     slot.push(window(0, Stamp::Event));
-    slot.send(1, (7, i16::MAX));
+    slot.send(WAY, (7, i16::MAX));
     slot.answered(&result(47), Instant::now());
     assert!(slot.needs_producer());
-    assert_eq!(slot.send(1, (8, 0)), Identity { producer_id: 8, epoch: 0, base_sequence: 0 });
+    assert_eq!(slot.send(WAY, (8, 0)), Identity { producer_id: 8, epoch: 0, base_sequence: 0 });
 }
 
 #[test]
@@ -264,10 +267,10 @@ fn sequence_numbers_wrap_to_zero() {
     let mut slot = slot();
     slot.set_sequence(u32::try_from(i32::MAX).unwrap());
     slot.push(window(1, Stamp::Event));
-    assert_eq!(slot.send(1, (7, 0)).base_sequence, i32::MAX);
+    assert_eq!(slot.send(WAY, (7, 0)).base_sequence, i32::MAX);
     slot.answered(&result(0), Instant::now());
     slot.push(window(1, Stamp::Event));
-    assert_eq!(slot.send(1, (7, 0)).base_sequence, 1, "a batch of two from the last number ends at 0");
+    assert_eq!(slot.send(WAY, (7, 0)).base_sequence, 1, "a batch of two from the last number ends at 0");
 }
 
 #[test]
@@ -279,7 +282,7 @@ fn a_missing_topic_defers_after_two_seconds_and_never_in_doubt() {
     let later = now + PATIENCE;
     assert!(matches!(slot.nowhere(3, later), Some(Step::Settled(0, Outcome::Deferred { code: 3, .. }))));
     slot.push(window(1, Stamp::Event));
-    slot.send(1, (7, 0));
+    slot.send(WAY, (7, 0));
     slot.unanswered(Instant::now());
     assert!(slot.nowhere(3, later).is_none());
     assert!(slot.nowhere(3, later + PATIENCE * 100).is_none(), "in doubt stays in doubt");
@@ -327,7 +330,7 @@ fn what_is_not_found_is_sent_under_the_identity_that_was_written_down() {
         assert!(slot.wants_look(now).is_some(), "a failure answers nothing");
         assert!(slot.looked(&looked, now).is_none());
         assert!(slot.wants_look(now).is_none());
-        let identity = slot.send(1, (77, 0));
+        let identity = slot.send(WAY, (77, 0));
         assert_eq!((identity.producer_id, identity.epoch, identity.base_sequence), (500, 3, 40));
         let outcome = settled(Some(slot.answered(&result(0), now)));
         assert_eq!(outcome, Outcome::Acked { offset: 5, doubtful: true, may_be_doubled });
@@ -339,20 +342,20 @@ fn a_window_that_the_broker_will_not_have_goes_back_and_one_in_doubt_is_looked_f
     let (mut slot, now) = (slot(), Instant::now());
     slot.push(journaled(1, false));
     assert!(slot.wants_look(now).is_none());
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     assert!(matches!(
         settled(Some(slot.answered(&result(45), now))),
         Outcome::Forgotten { may_be_doubled: false, .. }
     ));
     slot.push(journaled(2, false));
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     assert!(matches!(slot.answered(&result(45), now), Step::Again { .. }), "again, and not without a pause");
     slot.wants_look(now).unwrap();
     settled(slot.looked(&Looked::Absent, now));
     slot.push(journaled(2, false));
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     slot.unanswered(now);
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     assert!(matches!(slot.answered(&result(45), now), Step::Again { .. }));
     assert!(slot.wants_look(now).is_some());
     assert!(matches!(
@@ -360,9 +363,9 @@ fn a_window_that_the_broker_will_not_have_goes_back_and_one_in_doubt_is_looked_f
         Outcome::Forgotten { may_be_doubled: false, .. }
     ));
     slot.push(journaled(3, false));
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     slot.unanswered(now);
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     slot.answered(&result(59), now);
     slot.wants_look(now).unwrap();
     assert!(matches!(settled(slot.looked(&Looked::Found(3), now)), Outcome::Acked { offset: 3, .. }));
@@ -372,15 +375,15 @@ fn a_window_that_the_broker_will_not_have_goes_back_and_one_in_doubt_is_looked_f
 fn a_long_doubt_is_looked_for_again_and_a_refusal_in_it_becomes_definite_under_a_new_identity_only() {
     let (mut slot, began) = (slot(), Instant::now());
     slot.push(journaled(1, false));
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     slot.unanswered(began);
     assert!(slot.wants_look(began + Duration::from_secs(299)).is_none());
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     assert!(matches!(slot.answered(&result(10), began), Step::Again { .. }), "it proves nothing");
     let later = began + Duration::from_secs(301);
     assert!(slot.wants_look(later).is_some());
     assert!(slot.looked(&Looked::Absent, later).is_none());
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     assert!(matches!(slot.answered(&result(10), later), Step::Again { .. }));
     assert!(slot.wants_look(later).is_some());
     assert!(matches!(settled(slot.looked(&Looked::Absent, later)), Outcome::Forgotten { .. }));
@@ -406,10 +409,10 @@ fn a_window_that_is_asked_back_comes_back_and_on_its_way_only_when_it_is_not_ans
     assert!(slot.returned().is_none());
 
     slot.push(journaled(2, false));
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     assert_eq!((slot.recall(true), slot.recall(false)), (0, 0), "nobody knows yet");
     slot.unanswered(now);
-    slot.send(1, (77, 0));
+    slot.send(WAY, (77, 0));
     assert_eq!((slot.recall(false), slot.recall(true)), (0, 3));
     assert!(
         matches!(settled(Some(slot.answered(&result(0), now))), Outcome::Acked { .. }),
@@ -417,12 +420,12 @@ fn a_window_that_is_asked_back_comes_back_and_on_its_way_only_when_it_is_not_ans
     );
 
     slot.push(window(3, Stamp::Event));
-    let first = slot.send(1, (7, 0));
+    let first = slot.send(WAY, (7, 0));
     slot.unanswered(now);
     assert_eq!(slot.recall(true), 1);
     assert_eq!(settled(slot.returned()), Outcome::Returned { in_doubt: true });
     slot.push(window(4, Stamp::Event));
-    let next = slot.send(1, (7, 0));
+    let next = slot.send(WAY, (7, 0));
     assert_eq!(
         (next.producer_id, next.epoch),
         (first.producer_id, first.epoch + 1),

@@ -15,9 +15,9 @@ use super::calls::{self, Event};
 use super::control::{Control, PROBE, PROBE_TIMEOUT};
 use super::handle::{Command, Mailbox};
 use super::inquiry::Inquiry;
-use super::link::Link;
+use super::link::{Link, Way};
 use super::look::{AT_A_TIME, LOOK_PATIENCE, MARGIN, Search};
-use super::rate::Rate;
+use super::pace::Pace;
 use super::report::Reporter;
 use super::slot::Step;
 use crate::config::model::{Destination, InDoubt, TimestampPolicy};
@@ -45,10 +45,10 @@ pub(super) struct Task {
     pub(super) inquiry: Inquiry,
     /// With [`TimestampPolicy::Auto`]: how old events may be that keep their times.
     max_age: Option<Duration>,
-    pub(super) links: BTreeMap<i32, Link>,
-    rate: Rate,
-    /// Which broker was sent to last: with a rate, the others come first.
-    turn: i32,
+    pub(super) links: BTreeMap<Way, Link>,
+    pace: Pace,
+    /// Which connection was sent by last: with a rate, the others come first.
+    turn: Way,
     /// Producer id and epoch for partitions that have none yet.
     pub(super) producer: Option<(i64, i16)>,
     /// The cluster gives none: windows go without an identity.
@@ -72,7 +72,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         destination: &Destination,
-        metrics: &Metrics,
+        (metrics, pace): (&Metrics, Pace),
         observer: Arc<dyn Observer>,
         mailbox: Arc<Mailbox>,
         stop: CancellationToken,
@@ -109,8 +109,8 @@ impl Task {
             max_age: Some(destination.timestamp_max_age)
                 .filter(|_| destination.timestamp == TimestampPolicy::Auto),
             links: BTreeMap::new(),
-            rate: Rate::new(destination.max_rate, now),
-            turn: -1,
+            pace,
+            turn: Way { broker: -1, suspects: false },
             producer: None,
             unnamed: false,
             control_up: false,
@@ -181,8 +181,7 @@ impl Task {
             }
             Command::Recall { in_doubt, told } => {
                 let events = self.board.recall(in_doubt);
-                let brokers: Vec<i32> = self.links.keys().copied().collect();
-                brokers.into_iter().for_each(|broker| self.abandon_outbox(broker));
+                self.abandon_outboxes();
                 // Whoever asked may have gone.
                 let _gone = told.send(events);
                 return;
@@ -209,16 +208,22 @@ impl Task {
                 }
                 continue;
             }
+            if slot.journaled().is_some_and(|journaled| self.cluster.is_other(&journaled.cluster_id)) {
+                let step = slot.is_foreign();
+                self.board.put(id);
+                if let Step::Settled(window, outcome) = step {
+                    self.reporter.observer.settled(window, outcome);
+                }
+                continue;
+            }
             match self.cluster.place(&slot.topic, slot.partition) {
                 Place::Leader(broker) => {
                     if let Some(journaled) = slot.wants_look(now) {
-                        if self.cluster.is_other(&slot.topic, &journaled) {
-                            let step = slot.is_foreign();
-                            self.board.put(id);
-                            if let Step::Settled(window, outcome) = step {
-                                self.reporter.observer.settled(window, outcome);
-                            }
-                            continue;
+                        // A Produce request names a topic: the window may have gone into the new one before anybody here knew
+                        // of that. What is known of the old one's offsets says nothing.
+                        let anew = self.cluster.is_made_anew(&slot.topic, &journaled);
+                        if anew {
+                            slot.needs_another_identity();
                         }
                         let appended_after = journaled.sent_at.saturating_sub(MARGIN);
                         let newest = slot.front().and_then(|w| w.batch.newest_time());
@@ -228,7 +233,7 @@ impl Task {
                             partition: slot.partition,
                             identity: journaled.identity,
                             count: slot.front().map_or(0, |w| w.batch.count()),
-                            acked_offset: journaled.acked_offset,
+                            acked_offset: if anew { -1 } else { journaled.acked_offset },
                             batch: slot
                                 .front()
                                 .map(|w| w.batch.clone())
@@ -239,7 +244,8 @@ impl Task {
                         continue;
                     }
                     let seed = self.seed.wrapping_add(u64::from(broker.unsigned_abs()));
-                    let link = self.links.entry(broker).or_insert_with(|| Link::new(now, seed));
+                    let way = Way { broker, suspects: slot.is_suspect() };
+                    let link = self.links.entry(way).or_insert_with(|| Link::new(now, seed));
                     link.outbox.push_back(id);
                 }
                 Place::Unknown => {
@@ -278,7 +284,7 @@ impl Task {
                     self.control.lost(now);
                 }
             }
-            Ok(Event::Linked { broker, generation, result }) => self.linked(broker, generation, result, now),
+            Ok(Event::Linked { way, generation, result }) => self.linked(way, generation, result, now),
             Ok(Event::Metadata(result)) => self.metadata(result, now),
             Ok(Event::Times(topics, result)) => self.times(topics, result, now),
             Ok(Event::ProducerId(result)) => self.producer_id(result, now),
@@ -286,9 +292,7 @@ impl Task {
                 self.looking = self.looking.saturating_sub(1);
                 self.looked(slot, looked, now);
             }
-            Ok(Event::Produced { broker, generation, slots, result }) => {
-                self.produced((broker, generation), slots, result, now);
-            }
+            Ok(Event::Produced { flight, slots, result }) => self.produced(&flight, slots, result, now),
             // A panic in a job is a bug; its windows would never be settled, so it is not survived silently.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_cancelled) => {}

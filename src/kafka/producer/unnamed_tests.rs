@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::look::Looked;
 use super::slot::*;
+use super::slot_tests::WAY;
 use crate::config::model::KafkaCompression;
 use crate::ids::TopicName;
 use crate::kafka::batch::{Identity, RecordsBuilder, Stamp};
@@ -50,7 +51,7 @@ async fn a_window_without_an_identity_is_looked_for_after_each_lost_answer_and_g
         let (mut slot, mut now) = (slot(), Instant::now());
         slot.push(unnamed(1, restarted));
         if !restarted {
-            assert_eq!(slot.send(1, NOBODY), Identity::NONE);
+            assert_eq!(slot.send(WAY, NOBODY), Identity::NONE);
             slot.unanswered(now);
         }
         let began = now;
@@ -67,7 +68,7 @@ async fn a_window_without_an_identity_is_looked_for_after_each_lost_answer_and_g
     }
     let (mut slot, now) = (slot(), Instant::now());
     slot.push(unnamed(1, false));
-    slot.send(1, NOBODY);
+    slot.send(WAY, NOBODY);
     let step = slot.answered(&result(7), now);
     assert!(matches!(step, Step::Again { .. }), "{step:?}");
     assert!(slot.wants_look(now).is_some(), "it may have been appended");
@@ -89,16 +90,16 @@ async fn without_a_journal_what_has_no_identity_is_sent_again_at_once_counted_an
     for id in 1..=3 {
         slot.push(window(id));
     }
-    assert_eq!(slot.send(1, NOBODY), Identity::NONE);
+    assert_eq!(slot.send(WAY, NOBODY), Identity::NONE);
     let step = slot.answered(&result(0), now);
     assert!(matches!(step, Step::Settled(1, Outcome::Acked { may_be_doubled: false, .. })), "{step:?}");
-    slot.send(1, NOBODY);
+    slot.send(WAY, NOBODY);
     slot.unanswered(now);
     assert!(slot.wants_look(now).is_none() && !slot.needs_producer());
-    assert_eq!(slot.send(1, NOBODY), Identity::NONE);
+    assert_eq!(slot.send(WAY, NOBODY), Identity::NONE);
     let step = slot.answered(&result(0), now);
     assert!(matches!(step, Step::Settled(2, Outcome::Acked { may_be_doubled: true, .. })), "{step:?}");
-    assert_eq!(slot.send(1, (5, 0)), Identity::first(5, 0), "nothing was numbered before");
+    assert_eq!(slot.send(WAY, (5, 0)), Identity::first(5, 0), "nothing was numbered before");
     let step = slot.answered(&result(0), now);
     assert!(matches!(step, Step::Settled(3, Outcome::Acked { may_be_doubled: false, .. })), "{step:?}");
 }

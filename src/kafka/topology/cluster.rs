@@ -96,15 +96,18 @@ impl Cluster {
         }
     }
 
-    /// Whether a window was first sent to another cluster, or to a topic that had this name.
-    pub(crate) fn is_other(&self, topic: &TopicName, sent: &Journaled) -> bool {
-        let differs = |known: &String| !sent.cluster_id.is_empty() && *known != sent.cluster_id;
+    /// Whether this is another cluster than the one with that id, as far as both are known.
+    pub(crate) fn is_other(&self, id: &str) -> bool {
+        self.topology.cluster_id.as_ref().is_some_and(|known| !id.is_empty() && known != id)
+    }
+
+    /// Whether the topic that a window was first sent to is gone, and another one has its name.
+    pub(crate) fn is_made_anew(&self, topic: &TopicName, sent: &Journaled) -> bool {
         let topic = match self.topology.topics.get(topic) {
             Some(TopicState::Present { id, .. }) => *id,
             _ => [0; 16],
         };
-        let other_topic = ![topic, sent.topic_id].contains(&[0; 16]) && topic != sent.topic_id;
-        self.topology.cluster_id.as_ref().is_some_and(differs) || other_topic
+        ![topic, sent.topic_id].contains(&[0; 16]) && topic != sent.topic_id
     }
 
     /// Whether a tracked topic is missing, or a partition has no leader.
@@ -256,21 +259,22 @@ mod tests {
         let mut cluster = cluster();
         cluster.merge(&answer(7, &[(1, 5)]));
         let topic = TopicName::new("t").unwrap();
-        let is_other = |cluster_id: &str, id: u8| {
+        let is_made_anew = |id: u8| {
             let identity = Identity { producer_id: 1, epoch: 0, base_sequence: 0 };
             let sent = Journaled {
                 identity,
                 doubtful: true,
-                cluster_id: cluster_id.into(),
+                cluster_id: "c".into(),
                 topic_id: [id; 16],
                 acked_offset: -1,
                 sent_at: 0,
                 may_be_doubled: false,
             };
-            cluster.is_other(&topic, &sent)
+            cluster.is_made_anew(&topic, &sent)
         };
-        assert!(!is_other("c", 7) && is_other("d", 7) && is_other("c", 8));
-        assert!(!is_other("", 0), "what was not known tells nothing apart");
+        assert!(!cluster.is_other("c") && cluster.is_other("d"));
+        assert!(!is_made_anew(7) && is_made_anew(8));
+        assert!(!cluster.is_other("") && !is_made_anew(0), "what was not known tells nothing apart");
     }
 
     fn place(cluster: &Cluster, partition: i32) -> Place {

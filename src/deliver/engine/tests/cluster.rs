@@ -41,8 +41,16 @@ pub(super) struct Cluster {
     pub(super) grown: BTreeMap<TopicName, i32>,
     /// Every event whose number this divides is refused; 0: none is.
     pub(super) poison: u64,
+    /// A window with more bytes is refused if it can be split; 0: none is.
+    pub(super) max_bytes: usize,
+    /// The largest window that was appended, in bytes before compression.
+    pub(super) largest: usize,
+    /// How many were refused for their size.
+    pub(super) too_large: u64,
     /// Of every topic.
     pub(super) id: u8,
+    /// Of the cluster; `None`: it does not say.
+    pub(super) cluster_id: Option<String>,
     pub(super) memory: Memory,
     /// The identity of every batch that was ever appended.
     pub(super) appended: BTreeSet<(TopicName, i32, (i64, i16, i32))>,
@@ -53,11 +61,18 @@ impl Cluster {
     pub(super) fn produce(&mut self, window: &Window, in_doubt: bool) -> Outcome {
         let acked = Outcome::Acked { offset: 0, doubtful: in_doubt, may_be_doubled: false };
         let (places, seqs): (Vec<u32>, Vec<Seq>) = self.poisoned(window).into_iter().unzip();
+        let too_large =
+            self.max_bytes > 0 && window.batch.encoded_len() > self.max_bytes && window.batch.count() > 1;
+        let in_doubt_before = in_doubt || window.journaled.as_ref().is_some_and(|j| j.doubtful);
+        if (too_large || !seqs.is_empty()) && in_doubt_before {
+            // A refusal proves nothing of an earlier send: it is looked for, and goes out anew.
+            return Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: false };
+        }
+        if too_large {
+            self.too_large += 1;
+            return Outcome::Refused { code: 10, message: "too large".into(), records: Vec::new() };
+        }
         if let Some(seq) = seqs.first() {
-            if in_doubt || window.journaled.as_ref().is_some_and(|j| j.doubtful) {
-                // A refusal proves nothing of an earlier send: it is looked for, and goes out anew.
-                return Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: false };
-            }
             let records = if seq.0 % 2 == 0 { places } else { Vec::new() };
             return Outcome::Refused { code: 87, message: "poison".into(), records };
         }
@@ -95,6 +110,7 @@ impl Cluster {
     }
 
     pub(super) fn append(&mut self, window: &Window) {
+        self.largest = self.largest.max(window.batch.uncompressed());
         let log = self.logs.entry((window.topic.clone(), window.partition)).or_default();
         log.extend(records(window));
     }
@@ -110,7 +126,7 @@ impl Cluster {
             TopicState::Present { id: [self.id; 16], partitions }
         };
         let topics = topics.iter().map(|t| (t.clone(), state(t))).collect();
-        Arc::new(Topology { topics, ..Topology::default() })
+        Arc::new(Topology { topics, cluster_id: self.cluster_id.clone(), ..Topology::default() })
     }
 }
 

@@ -15,6 +15,7 @@ use proptest::prelude::*;
 pub(in crate::deliver) use self::world::settings;
 use self::world::{Control, SPOOL, World};
 use super::Group;
+use crate::config::model::KafkaCompression;
 use crate::ids::Seq;
 
 fn run(seed: u64, steps: usize, kills: bool, losses: bool) {
@@ -71,6 +72,13 @@ fn exact(seed: u64) -> World {
     world
 }
 
+fn compressing(seed: u64) -> World {
+    let mut world = exact(seed);
+    world.compression = KafkaCompression::Lz4;
+    world.start(seed);
+    world
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
@@ -87,6 +95,13 @@ proptest! {
     #[test]
     fn with_a_journal_every_event_arrives_once_through_kills_power_cuts_and_brokers_that_forget(seed: u64) {
         run_exactly(seed, 300, false);
+    }
+
+    #[test]
+    fn windows_that_grow_by_how_they_are_compressed_and_turn_out_too_large_arrive_once_in_smaller_ones(seed: u64) {
+        let mut world = compressing(seed);
+        world.cluster.max_bytes = 300 + usize::try_from(seed % 600).unwrap();
+        play(world, 300, false);
     }
 
     #[test]
@@ -426,4 +441,49 @@ fn a_letter_that_arrived_is_not_in_doubt_after_readers_have_gone_back() {
     let mut world = exact(15_855_928_456_025_338_306);
     world.begin_rerouting();
     play(world, 300, false);
+}
+
+#[test]
+fn in_a_cluster_made_anew_windows_wait_for_an_id_that_it_has_given() {
+    let mut world = World::exact(7, None);
+    world.cluster.cluster_id = Some("old".to_owned());
+    let identities = |world: &mut World| {
+        world.log.append("a", &[Some(0), Some(1), Some(2), Some(3)]);
+        for _ in 0..9 {
+            world.pump();
+            world.tell_topology();
+        }
+        let sent = world.sink.sent.lock().unwrap().clone();
+        let ids = sent.iter().map(|w| w.journaled.as_ref().unwrap().identity.producer_id).collect::<Vec<_>>();
+        while !world.sink.sent.lock().unwrap().is_empty() {
+            world.answer(false);
+        }
+        ids
+    };
+    let first = identities(&mut world);
+    assert!(!first.is_empty());
+    assert_eq!(identities(&mut world).first(), first.first());
+    world.cluster.cluster_id = Some("new".to_owned());
+    world.tell_topology();
+    assert!(identities(&mut world).is_empty(), "nothing goes under the old cluster's id");
+    world.engine.producer_id(99, 0);
+    assert!(identities(&mut world).iter().all(|id| *id == 99));
+}
+
+#[test]
+fn a_backlog_goes_in_windows_larger_than_batch_size_that_are_sent_in_smaller_ones() {
+    let largest = |max_bytes| {
+        let mut world = compressing(4);
+        world.cluster.max_bytes = max_bytes;
+        for _ in 0..200 {
+            world.log.append("a", &[Some(7); 10]);
+        }
+        world.drain();
+        world.check(true);
+        (world.cluster.largest, world.cluster.too_large)
+    };
+    let (before, refused) = largest(settings().batch_size);
+    assert!(before > settings().batch_size * 5 / 4 && refused == 0, "{before} bytes, {refused} refused");
+    let (_, refused) = largest(500);
+    assert!(0 < refused && refused < 10, "{refused} refused");
 }

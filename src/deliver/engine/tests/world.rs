@@ -83,6 +83,8 @@ pub(super) struct World {
     /// Events that were refused by themselves when their process was killed: those behind them have gone on.
     pub(super) condemned: BTreeSet<Seq>,
     pub(super) missing_topic_after: Duration,
+    /// From the next start on.
+    pub(super) compression: KafkaCompression,
     /// What can't be found out is held.
     pub(super) holds_in_doubt: bool,
     /// Streams that go to another topic than that of their name; they change at every start.
@@ -263,6 +265,7 @@ impl World {
             letters: Store::default(),
             condemned: BTreeSet::new(),
             missing_topic_after: settings().missing_topic_after,
+            compression: settings().compression,
             holds_in_doubt: false,
             rerouted: None,
             routes_before: Vec::new(),
@@ -353,8 +356,14 @@ impl World {
             (book.positions, book.intents) = (positions.clone(), in_doubt.clone());
             make_one(&mut positions);
         }
-        let (missing_topic_after, holds_in_doubt) = (self.missing_topic_after, self.holds_in_doubt);
-        let settings = Settings { journal: true, missing_topic_after, holds_in_doubt, routes, ..settings() };
+        let settings = Settings {
+            journal: true,
+            compression: self.compression,
+            missing_topic_after: self.missing_topic_after,
+            holds_in_doubt: self.holds_in_doubt,
+            routes,
+            ..settings()
+        };
         self.reopen_park();
         let (log, sink) = (ParkedLog::new(self.log.clone(), Arc::clone(&self.park)), self.sink.clone());
         let known = (positions.letters, positions.replaying.clone());

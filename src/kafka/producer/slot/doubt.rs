@@ -82,6 +82,11 @@ impl Slot {
         Some(Step::LookAgain { at: now })
     }
 
+    /// The front window, which is being looked for, is not to go out again under its identity.
+    pub(in super::super) fn needs_another_identity(&mut self) {
+        self.forgotten = true;
+    }
+
     /// Where the front window was sent is gone, and nothing of it can be in what has its name now.
     pub(in super::super) fn is_foreign(&mut self) -> Step {
         self.give_back()

@@ -55,6 +55,12 @@ pub(super) struct State {
     /// Epochs seen, in order.
     pub(super) identities: Vec<Identity>,
     pub(super) metadata_requests: usize,
+    /// Changes when the cluster is made anew.
+    generation: i64,
+    /// What has one of these partitions in it is answered so much later, and so is what comes behind it on its connection.
+    pub(super) slow: BTreeMap<i32, Duration>,
+    /// Produce requests that have been taken: their connection, and which partitions they were for.
+    pub(super) taken: Vec<(u16, Vec<i32>)>,
 }
 
 /// Shared by the brokers of a cluster.
@@ -134,6 +140,19 @@ impl Broker {
         self.hang.send_replace(hang);
     }
 
+    /// All that was written is gone, and there is another cluster at the same address, in which somebody else has the producer id
+    /// that the old one gave to us, and has sent a first batch of as many records as ours have to each of these partitions.
+    pub(super) fn make_anew(&self, partitions: impl IntoIterator<Item = i32>) {
+        let mut state = self.state.lock().unwrap();
+        state.logs.clear();
+        state.producers.clear();
+        let id = 4000 + state.generation;
+        for partition in partitions {
+            state.producers.insert(("t".into(), partition, id), (Identity::first(id, 0), 3));
+        }
+        state.generation += 1;
+    }
+
     pub(super) fn faults(&self, faults: impl IntoIterator<Item = Fault>) {
         self.state.lock().unwrap().faults.extend(faults);
     }
@@ -180,6 +199,7 @@ impl Session {
                 22 => self.producer_id().encode(&mut out, version).unwrap(),
                 0 => {
                     let request = ProduceRequest::decode(&mut frame, version).unwrap();
+                    tokio::time::sleep(self.slowness(&request, stream.peer_addr().unwrap().port())).await;
                     let Some((answer, wait)) = self.produce(&request) else { return };
                     quiet = wait;
                     answer.encode(&mut out, version).unwrap();
@@ -193,6 +213,15 @@ impl Session {
             }
             tokio::time::sleep(quiet).await;
         }
+    }
+
+    fn slowness(&self, request: &ProduceRequest, connection: u16) -> Duration {
+        let mut state = self.state.lock().unwrap();
+        let partitions = request.topic_data.iter().flat_map(|t| &t.partition_data).map(|p| p.index);
+        let partitions: Vec<i32> = partitions.collect();
+        let slowest = partitions.iter().filter_map(|p| state.slow.get(p)).max().copied();
+        state.taken.push((connection, partitions));
+        slowest.unwrap_or_default()
     }
 
     fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
@@ -210,15 +239,16 @@ impl Session {
         MetadataResponse::default()
             .with_topics(topics.collect())
             .with_brokers(brokers.into_iter().map(row).collect())
-            .with_cluster_id(Some(StrBytes::from_static_str("cluster")))
+            .with_cluster_id(Some(StrBytes::from_string(format!("cluster {}", state.generation))))
     }
 
     fn producer_id(&self) -> InitProducerIdResponse {
-        match self.state.lock().unwrap().producer_id_errors.pop_front() {
+        let mut state = self.state.lock().unwrap();
+        match state.producer_id_errors.pop_front() {
             Some(code) => {
                 InitProducerIdResponse::default().with_error_code(code).with_producer_id((-1).into())
             }
-            None => InitProducerIdResponse::default().with_producer_id(4000.into()),
+            None => InitProducerIdResponse::default().with_producer_id((4000 + state.generation).into()),
         }
     }
 

@@ -161,7 +161,7 @@ async fn topics_are_told_with_their_partitions() {
     };
     witness.until("both", both).await;
     let topology = witness.topologies.lock().unwrap().last().cloned().unwrap();
-    assert_eq!(topology.cluster_id.as_deref(), Some("cluster"));
+    assert_eq!(topology.cluster_id.as_deref(), Some("cluster 0"));
     assert_eq!(topology.partition_count("t"), Some(3));
     assert!(matches!(topology.topics["no"], TopicState::Missing { code: 3, .. }));
     producer.close().await;

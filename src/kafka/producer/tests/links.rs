@@ -1,12 +1,14 @@
 //! Connections that hang, die, move and come back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::broker::{Broker, Fault, Shared};
-use super::witness::{acked, expected, start, start_mapped, window};
+use super::witness::{Witness, acked, expected, start, start_mapped, window};
 use crate::config::model::HostPort;
+use crate::kafka::Producer;
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_link_is_down_within_twenty_seconds_of_a_hang_and_up_again_after_it() {
@@ -197,4 +199,131 @@ async fn an_idle_producer_asks_little() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     let asked = broker.state.lock().unwrap().metadata_requests - before;
     assert!((10..=13).contains(&asked), "{asked} in a minute");
+}
+
+/// Sends one window to each of some partitions and returns how long it took until all were acknowledged.
+async fn time_of(
+    producer: &Producer,
+    witness: &Witness,
+    next: &mut u64,
+    partitions: impl IntoIterator<Item = i32>,
+) -> Duration {
+    let (began, first) = (Instant::now(), *next);
+    for partition in partitions {
+        producer.send(window(*next, "t", partition));
+        *next += 1;
+    }
+    let ids = first..*next;
+    witness
+        .until("acknowledged", |w| ids.clone().all(|id| w.outcomes.lock().unwrap().contains_key(&id)))
+        .await;
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_partition_goes_alone_by_a_connection_of_its_own_and_keeps_nobody_waiting() {
+    let broker = Broker::alone(8).await;
+    let (producer, witness) = start(broker.address.clone());
+    let mut next = 0;
+    time_of(&producer, &witness, &mut next, 0..8).await;
+    broker.state.lock().unwrap().slow.insert(3, Duration::from_secs(8));
+    // The first time nobody knows whose fault it is: then each goes alone.
+    assert!(time_of(&producer, &witness, &mut next, 0..8).await >= Duration::from_secs(8));
+    time_of(&producer, &witness, &mut next, 0..8).await;
+    broker.state.lock().unwrap().taken.clear();
+    for _ in 0..10 {
+        let slow = next;
+        producer.send(window(next, "t", 3));
+        next += 1;
+        for _ in 0..5 {
+            let others = [0, 1, 2, 4, 5, 6, 7];
+            assert!(time_of(&producer, &witness, &mut next, others).await < Duration::from_millis(100));
+        }
+        assert!(!witness.outcomes.lock().unwrap().contains_key(&slow));
+        witness.until("the slow one, too", |w| w.outcomes.lock().unwrap().contains_key(&slow)).await;
+    }
+    let taken = std::mem::take(&mut broker.state.lock().unwrap().taken);
+    let (alone, others): (Vec<_>, Vec<_>) =
+        taken.into_iter().partition(|(_, partitions)| partitions.contains(&3));
+    assert_eq!(alone.len(), 10);
+    assert!(alone.iter().all(|(_, partitions)| partitions[..] == [3]), "{alone:?}");
+    let connection = others[0].0;
+    assert!(others.iter().all(|(c, _)| *c == connection), "one connection for all others: {others:?}");
+    assert!(others.len() < 7 * 50, "they share requests: {}", others.len());
+    assert!(alone.iter().all(|(c, _)| *c != connection));
+    // It is well again: it goes with the others.
+    broker.state.lock().unwrap().slow.clear();
+    time_of(&producer, &witness, &mut next, 0..8).await;
+    broker.state.lock().unwrap().taken.clear();
+    time_of(&producer, &witness, &mut next, 0..8).await;
+    let taken = std::mem::take(&mut broker.state.lock().unwrap().taken);
+    assert!(taken.iter().all(|(c, _)| *c == connection), "{taken:?}");
+    for partition in 0..8 {
+        let log = broker.log("t", partition);
+        assert_eq!(log.len(), log.iter().collect::<BTreeSet<_>>().len(), "nothing is there twice");
+    }
+    producer.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_never_answered_keeps_the_others_waiting_twice_at_most() {
+    let broker = Broker::alone(8).await;
+    let (producer, witness) = start(broker.address.clone());
+    let mut next = 0;
+    time_of(&producer, &witness, &mut next, 0..8).await;
+    broker.state.lock().unwrap().slow.insert(3, Duration::from_secs(3600));
+    producer.send(window(next, "t", 3));
+    next += 1;
+    let others = [0, 1, 2, 4, 5, 6, 7];
+    let first = time_of(&producer, &witness, &mut next, others).await;
+    assert!(first < Duration::from_secs(35), "two time-outs: {first:?}");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(300) {
+        let time = time_of(&producer, &witness, &mut next, others).await;
+        assert!(time < Duration::from_millis(500), "{time:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(!witness.outcomes.lock().unwrap().contains_key(&8));
+    producer.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_cluster_made_anew_nothing_goes_under_an_id_that_is_somebody_elses_by_now() {
+    let mut broker = Broker::alone(3).await;
+    let (producer, witness) = start(broker.address.clone());
+    producer.send(window(0, "t", 0));
+    witness.settled(1).await;
+    broker.kill();
+    broker.make_anew(0..3);
+    // What waits meanwhile is not to arrive before anybody has asked which cluster this is.
+    producer.send(window(1, "t", 1));
+    broker.restart().await;
+    witness.settled(2).await;
+    producer.send(window(2, "t", 2));
+    producer.send(window(3, "t", 0));
+    witness.settled(4).await;
+    assert!((0..4).all(|id| acked(&witness.outcome(id))));
+    for (partition, id) in [(1, 1), (2, 2), (0, 3)] {
+        assert_eq!(broker.log("t", partition), expected([id]), "answered well, and not there");
+    }
+    producer.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_is_not_got_round_by_another_connection() {
+    let broker = Broker::alone(2).await;
+    let (producer, witness) = start(broker.address.clone());
+    broker.faults([Fault::Throttle(Duration::from_secs(30)); 3]);
+    producer.send(window(0, "t", 0));
+    witness.settled(1).await;
+    let began = Instant::now();
+    for id in 1..4 {
+        producer.send(window(id, "t", 0));
+        witness.settled(1 + id as usize).await;
+    }
+    assert!(began.elapsed() >= Duration::from_secs(89), "{:?}", began.elapsed());
+    let mut connections: Vec<_> = broker.state.lock().unwrap().taken.iter().map(|(c, _)| *c).collect();
+    connections.dedup();
+    assert_eq!(connections.len(), 1, "nobody is suspect for a throttle");
+    producer.close().await;
 }

@@ -8,10 +8,10 @@ use tokio::sync::Notify;
 
 use crate::config::model::{Destination, HostPort, KafkaCompression};
 use crate::ids::{DestinationName, TopicName};
-use crate::kafka::Producer;
 use crate::kafka::batch::{RecordsBuilder, Stamp};
 use crate::kafka::topology::Topology;
 use crate::kafka::window::{LinkState, Observer, Outcome, Window};
+use crate::kafka::{Producer, SharedPace};
 use crate::metrics::Metrics;
 
 #[derive(Default)]
@@ -88,7 +88,8 @@ pub(super) fn start_as(destination: &Destination) -> (Producer, Arc<Witness>) {
     let witness = Arc::new(Witness::default());
     let observer: Arc<dyn Observer> = Arc::clone(&witness) as _;
     let runtime = tokio::runtime::Handle::current();
-    (Producer::start(destination, &Metrics::new(), observer, &runtime), witness)
+    let pace = SharedPace::new(destination.max_rate).join(false);
+    (Producer::start(destination, &Metrics::new(), observer, pace, &runtime), witness)
 }
 
 /// A window of three records that name it.

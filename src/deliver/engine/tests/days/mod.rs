@@ -29,7 +29,8 @@ use crate::event::UnixMillis;
 use crate::ids::{DestinationName, LaneName, Seq, StreamName, TopicName};
 use crate::kafka::clock::unix_now;
 use crate::kafka::{
-    BatchReader, LinkState, Observer, Outcome, Producer, RecordHeader, Topology, clock, connection, header,
+    BatchReader, LinkState, Observer, Outcome, Producer, RecordHeader, SharedPace, Topology, clock,
+    connection, header,
 };
 use crate::metrics::Metrics;
 use crate::state::journal::{Intent, fold};
@@ -140,7 +141,8 @@ impl Site {
         let bell = Arc::new(Bell::default());
         let observer: Arc<dyn Observer> = Arc::clone(&bell) as _;
         let runtime = tokio::runtime::Handle::current();
-        let producer = Producer::start(&self.destination, &Metrics::new(), observer, &runtime);
+        let pace = SharedPace::new(None).join(false);
+        let producer = Producer::start(&self.destination, &Metrics::new(), observer, pace, &runtime);
         let mut positions = self.positions.clone();
         let mut in_doubt = fold(&mut positions, self.intents.clone());
         if self.cuts_anew {
