@@ -63,6 +63,8 @@ pub struct Topic {
     pub terms: Terms,
     /// What was delivered last was deleted when it came: its time was older than the topic keeps.
     pub expires: bool,
+    /// The oldest that waits for it would be.
+    pub would_expire: bool,
     /// Kafka's code for what keeps it from being written to at all, until something is written.
     pub missing: Option<i16>,
     /// The newest event that each partition took.
@@ -92,6 +94,7 @@ impl Topic {
             by_time_of_sending: None,
             terms: Terms::default(),
             expires: false,
+            would_expire: false,
             missing: None,
             newest: saved.map(|s| s.newest.clone()).unwrap_or_default(),
             restored: saved.map(|s| s.partitions.clone()).unwrap_or_default(),

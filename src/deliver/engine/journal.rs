@@ -85,13 +85,17 @@ impl Trail {
             self.identity = None;
             return;
         }
-        let sequence =
-            intent.base_sequence.cast_unsigned().wrapping_add(window.parts.count()) & SEQUENCE_MASK;
+        let base_sequence = sequence_after(intent.base_sequence, window.parts.count());
         // INVARIANT: what follows a window of an earlier process begins under an id of this one: a next sequence
         // taken from disk would name other events after a rollback, and the broker would keep the old ones.
-        let next = Identity { base_sequence: sequence.cast_signed(), ..identity_of(intent) };
+        let next = Identity { base_sequence, ..identity_of(intent) };
         self.identity = window.is_own.then_some(next);
     }
+}
+
+/// Sequence numbers come round to 0 (`DefaultRecordBatch.incrementSequence`).
+fn sequence_after(base: i32, count: u32) -> i32 {
+    (base.cast_unsigned().wrapping_add(count) & SEQUENCE_MASK).cast_signed()
 }
 
 /// What a producer has to know of an intent.
@@ -273,5 +277,17 @@ impl<L: Log, S: Sink> Engine<L, S> {
             may_be_doubled,
             again: window.again,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_last_sequence_number_comes_0_as_brokers_count() {
+        assert_eq!([sequence_after(0, 3), sequence_after(i32::MAX - 3, 3)], [3, i32::MAX]);
+        assert_eq!(sequence_after(i32::MAX, 1), 0);
+        assert_eq!(sequence_after(i32::MAX - 1, 3), 1);
     }
 }

@@ -403,6 +403,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub fn pump(&mut self, now: Now) -> Wake {
         self.retry_waiting(now);
         self.measure_missing(now);
+        self.note_overdue(now);
         self.recount(now);
         self.redo_due(now);
         let rebuilt = self.rebuild(now);

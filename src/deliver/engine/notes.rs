@@ -2,12 +2,33 @@
 
 use super::super::log::Log;
 use super::super::topic::Topic;
-use super::{Engine, Sink};
+use super::super::tracker::{Fate, Tracker};
+use super::{Engine, Now, Sink};
+use crate::config::model::TimestampPolicy;
 
 /// So many topics are named.
 const NAMED: usize = 5;
 
 impl<L: Log, S: Sink> Engine<L, S> {
+    /// Where events keep their own times, whether the oldest that waits for a topic is older by now than that keeps.
+    pub(super) fn note_overdue(&mut self, now: Now) {
+        if self.settings.timestamp != TimestampPolicy::Event {
+            return;
+        }
+        let fronts = self.trackers().filter_map(Tracker::front).filter_map(|entry| match &entry.fate {
+            Fate::Topic { topic, .. } => Some((topic.clone(), entry.time)),
+            _ => None,
+        });
+        let unread =
+            self.sides.iter().filter(|(_, side)| side.end.is_none() && side.waiting > 0 && side.since > 0);
+        let oldest: Vec<_> = fronts.chain(unread.map(|(name, side)| (name.clone(), side.since))).collect();
+        for topic in self.topics.values_mut() {
+            let limits = topic.limits();
+            let mut own = oldest.iter().filter(|(name, _)| *name == topic.name);
+            topic.would_expire = own.any(|(_, time)| limits.expires(*time, now.unix));
+        }
+    }
+
     /// One sentence each; the same as long as the same holds.
     pub(super) fn notes(&self) -> Vec<String> {
         let unread = |t: &&Topic| self.settings.journal && t.terms.may_read == Some(false);
@@ -42,7 +63,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
                  timestamp = \"auto\" would send them under the time of sending"
             )
         });
-        unread.into_iter().chain(unnamed).chain(expiring).collect()
+        let waiting = self.topics.values().filter(|t| t.would_expire && !t.expires);
+        let waiting = named(waiting).map(|topics| {
+            format!(
+                "events that wait for {topics} are older than retention.ms by now: as timestamp = \"event\" keeps their times, Kafka \
+                 deletes them soon after they come; \"auto\" would send them under the time of sending"
+            )
+        });
+        unread.into_iter().chain(unnamed).chain(expiring).chain(waiting).collect()
     }
 }
 

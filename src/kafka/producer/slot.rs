@@ -37,6 +37,8 @@ const SLOW: Duration = Duration::from_secs(5);
 
 /// Kafka's error code for a topic or partition that does not exist.
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+/// Kafka's error codes for a topic that nobody, or not this principal, may write to.
+const FORBIDDEN: [i16; 2] = [17, 29];
 
 /// Sequence numbers are 31 bits: after 2^31 - 1 comes 0 (`DefaultRecordBatch.incrementSequence`).
 const SEQUENCE_MASK: u32 = 0x7fff_ffff;
@@ -228,7 +230,11 @@ impl Slot {
             // Nothing of it will ever be accepted, and it has not arrived: a new identity fences what may still be on its
             // way, and then a refusal is definite. By now a follower has caught up or is out of sync, so that nothing
             // is appended that can't be read.
-            Verdict::Refuse if self.journaled().is_some() && self.has_old_doubt(now) => {
+            Verdict::Refuse | Verdict::Defer
+                if self.journaled().is_some()
+                    && self.has_old_doubt(now)
+                    && (verdict == Verdict::Refuse || FORBIDDEN.contains(&result.code)) =>
+            {
                 (self.forgotten, self.look) = (true, true);
                 self.again(now, false, meaning, result)
             }
@@ -262,18 +268,21 @@ impl Slot {
         }
     }
 
-    /// Metadata says that there is nowhere to send it. `Some` when it has been so for too long.
-    pub(super) fn nowhere(&mut self, code: i16, now: Instant) -> Option<Step> {
+    /// Metadata says that there is nowhere to send it. `Some` when it has been so for too long. `holds`: what can't be found out is
+    /// held.
+    pub(super) fn nowhere(&mut self, code: i16, holds: bool, now: Instant) -> Option<Step> {
         self.phase = Phase::Blocked;
         let out_of_patience = self.out_of_patience(now);
         // What was never there holds nothing; a cluster that has lost its memory for a moment says so too.
-        let is_gone = code == UNKNOWN_TOPIC_OR_PARTITION && self.journaled().is_some();
+        // Where it may not even be looked at, nobody will find out.
+        let is_gone = (code == UNKNOWN_TOPIC_OR_PARTITION || (FORBIDDEN.contains(&code) && !holds))
+            && self.journaled().is_some();
         let for_long = self.nowhere_since.is_some_and(|s| now.saturating_duration_since(s) >= LOOK_AFTER);
         if !out_of_patience || (self.doubtful && !(is_gone && for_long)) {
             return None;
         }
         if self.doubtful {
-            // The topic may only have been hidden.
+            // It may only have been hidden from us.
             return Some(self.settle(Outcome::Returned { in_doubt: true }));
         }
         let message = meaning(code).message.to_owned();

@@ -278,14 +278,17 @@ fn a_missing_topic_defers_after_two_seconds_and_never_in_doubt() {
     let mut slot = slot();
     slot.push(window(0, Stamp::Event));
     let now = Instant::now();
-    assert!(slot.nowhere(3, now).is_none());
+    assert!(slot.nowhere(3, false, now).is_none());
     let later = now + PATIENCE;
-    assert!(matches!(slot.nowhere(3, later), Some(Step::Settled(0, Outcome::Deferred { code: 3, .. }))));
+    assert!(matches!(
+        slot.nowhere(3, false, later),
+        Some(Step::Settled(0, Outcome::Deferred { code: 3, .. }))
+    ));
     slot.push(window(1, Stamp::Event));
     slot.send(WAY, (7, 0));
     slot.unanswered(Instant::now());
-    assert!(slot.nowhere(3, later).is_none());
-    assert!(slot.nowhere(3, later + PATIENCE * 100).is_none(), "in doubt stays in doubt");
+    assert!(slot.nowhere(3, false, later).is_none());
+    assert!(slot.nowhere(3, false, later + PATIENCE * 100).is_none(), "in doubt stays in doubt");
 }
 
 fn journaled(id: u64, doubtful: bool) -> Window {
@@ -387,6 +390,45 @@ fn a_long_doubt_is_looked_for_again_and_a_refusal_in_it_becomes_definite_under_a
     assert!(matches!(slot.answered(&result(10), later), Step::Again { .. }));
     assert!(slot.wants_look(later).is_some());
     assert!(matches!(settled(slot.looked(&Looked::Absent, later)), Outcome::Forgotten { .. }));
+}
+
+#[test]
+fn what_is_in_doubt_when_its_topic_is_forbidden_is_looked_for_and_then_refused_for_good() {
+    let (mut slot, began) = (slot(), Instant::now());
+    let later = began + Duration::from_secs(301);
+    slot.push(journaled(1, false));
+    slot.send(WAY, (77, 0));
+    slot.unanswered(began);
+    slot.send(WAY, (77, 0));
+    assert!(matches!(slot.answered(&result(29), began), Step::Again { .. }), "it proves nothing");
+    slot.send(WAY, (77, 0));
+    assert!(matches!(slot.answered(&result(5), later), Step::Again { .. }));
+    assert!(slot.wants_look(later).is_some());
+    assert!(slot.looked(&Looked::Absent, later).is_none());
+    slot.send(WAY, (77, 0));
+    assert!(matches!(slot.answered(&result(29), later), Step::Again { .. }));
+    assert!(slot.wants_look(later).is_some());
+    assert!(matches!(
+        settled(slot.looked(&Looked::Absent, later)),
+        Outcome::Forgotten { may_be_doubled: false, .. }
+    ));
+}
+
+#[test]
+fn what_is_in_doubt_in_a_topic_that_is_gone_or_hidden_for_long_goes_back_counted_unless_it_is_to_be_held() {
+    for (code, holds, goes) in
+        [(3, false, true), (3, true, true), (29, false, true), (29, true, false), (5, false, false)]
+    {
+        let (mut slot, began) = (slot(), Instant::now());
+        slot.push(journaled(1, false));
+        slot.send(WAY, (77, 0));
+        slot.unanswered(began);
+        assert!(slot.nowhere(code, holds, began).is_none());
+        assert!(slot.nowhere(code, holds, began + Duration::from_secs(299)).is_none());
+        let step = slot.nowhere(code, holds, began + Duration::from_secs(301));
+        let went = step.is_some_and(|s| settled(Some(s)) == Outcome::Returned { in_doubt: true });
+        assert_eq!(went, goes, "{code} {holds}");
+    }
 }
 
 #[test]

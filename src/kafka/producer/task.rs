@@ -253,7 +253,7 @@ impl Task {
                     self.board.put(id);
                 }
                 Place::Nowhere(code) => {
-                    let step = slot.nowhere(code, now);
+                    let step = slot.nowhere(code, self.holds_in_doubt, now);
                     self.board.put(id);
                     if let Some(Step::Settled(window, outcome)) = step {
                         self.reporter.observer.settled(window, outcome);

@@ -145,6 +145,28 @@ async fn with_the_events_own_times_what_expires_when_it_comes_is_counted_and_sai
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_the_events_own_times_what_would_expire_when_it_comes_is_said_while_it_waits() {
+    let mut site = keeping(HOUR).await;
+    site.destination.timestamp = TimestampPolicy::Event;
+    site.begin();
+    site.accept(1);
+    site.drain(SOON, "fresh").await;
+    site.target.faults().cut().await;
+    site.accept(3);
+    site.pass(Duration::from_mins(59)).await;
+    assert!(site.engine().view().notes.is_empty());
+    site.pass(Duration::from_mins(2)).await;
+    let notes = site.engine().view().notes;
+    assert!(notes.len() == 1 && notes[0].contains("wait for topic t"), "{notes:?}");
+    site.target.faults().restore().await.unwrap();
+    site.drain(SOON, "after the outage").await;
+    assert_eq!(site.told.expired, 0, "they were put into a window while they were fresh");
+    site.accept(1);
+    site.drain(SOON, "fresh again").await;
+    assert!(site.engine().view().notes.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn windows_of_two_partitions_refused_for_their_stamps_at_once_are_both_stamped_anew() {
     // The second refusal was taken for one of the time of sending, and its events became dead letters.
     let mut site = Site::new(4).await;
