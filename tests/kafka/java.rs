@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 const POM: &str = include_str!("pom.xml");
 /// The version of the pom; that of the tools, whatever the brokers are.
-const NEWEST: &str = "4.1.0";
+const NEWEST: &str = "4.4.0";
 /// The last line that still speaks the old versions of the protocol, and runs in many places.
 pub const OLDER: &str = "3.9.1";
 

@@ -103,6 +103,13 @@ impl Batch {
         (self.stamp == Stamp::Event).then_some(self.times.1)
     }
 
+    /// The same batch with all times moved so that its newest is `now`. To a broker that has it, it is the same.
+    #[must_use]
+    pub fn moved_to(&self, now: UnixMillis) -> Self {
+        let (base, newest) = self.times;
+        Self { times: (base.saturating_add(now.saturating_sub(newest)), now), ..self.clone() }
+    }
+
     /// Appends the batch as it is sent now under `identity`. With [`Stamp::Send`], `now` becomes the time
     /// stamp of every record: brokers compare sequence numbers, not content, so a re-stamped re-send is still
     /// the same batch.

@@ -187,3 +187,17 @@ fn headers_keep_their_order_their_duplicates_and_their_nulls() {
     assert_eq!(record.headers.last("b"), Some(Some(&b""[..])));
     assert_eq!((record.key, record.value), (Some(&b""[..]), None));
 }
+
+#[test]
+fn times_that_are_moved_keep_their_distances_in_all_records() {
+    let mut builder = RecordsBuilder::new(Stamp::Event);
+    for time in [50, 20, 70] {
+        builder.push(None, Some(b"v"), [], time);
+    }
+    let batch = builder.seal(KafkaCompression::Lz4);
+    let mut bytes = Vec::new();
+    batch.moved_to(1_070).encode(ME, 0, &mut bytes);
+    let (header, records) = read(&bytes);
+    assert_eq!(records.iter().map(|r| r.3).collect::<Vec<_>>(), [1_050, 1_020, 1_070]);
+    assert_eq!((header.identity, header.max_time), (ME, 1_070));
+}

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use self::doubt::LOOK_AFTER;
 use super::link::Way;
+use crate::event::UnixMillis;
 use crate::ids::TopicName;
 use crate::kafka::backoff::Backoff;
 use crate::kafka::batch::{Identity, Stamp};
@@ -101,6 +102,8 @@ pub(super) struct Slot {
     look: bool,
     /// The broker will not have the front window under its identity.
     forgotten: bool,
+    /// Its times are too old for the topic: should it not be there, they are moved to this one.
+    restamp: Option<UnixMillis>,
     /// How often it was so in a row.
     renewals: u32,
     /// The identity was renewed while the front window was in doubt.
@@ -130,6 +133,7 @@ impl Slot {
             first_doubt: None,
             look: false,
             forgotten: false,
+            restamp: None,
             renewals: 0,
             may_be_doubled: false,
             unnamed: false,
@@ -157,7 +161,7 @@ impl Slot {
         self.look = self.doubtful;
         (self.doubtful_since, self.first_doubt) = (None, None);
         (self.forgotten, self.recalled, self.nowhere_since) = (false, false, None);
-        self.unnamed = false;
+        (self.unnamed, self.restamp) = (false, None);
         self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
     }
 

@@ -432,6 +432,21 @@ fn what_is_in_doubt_in_a_topic_that_is_gone_or_hidden_for_long_goes_back_counted
 }
 
 #[test]
+fn what_is_in_doubt_and_too_old_by_now_keeps_its_identity_and_has_its_times_moved() {
+    let (mut slot, began, unix) = (slot(), Instant::now(), 1_800_000_000_000);
+    slot.push(journaled(1, false));
+    let before = slot.send(WAY, (77, 0));
+    slot.unanswered(began);
+    assert!(matches!(slot.stale(unix, began), Some(Step::LookAgain { .. })));
+    assert!(slot.wants_look(began).is_some());
+    assert_ne!(slot.front().unwrap().batch.newest_time(), Some(unix));
+    assert!(slot.looked(&Looked::Absent, began).is_none());
+    assert_eq!(slot.front().unwrap().batch.newest_time(), Some(unix));
+    assert_eq!(slot.send(WAY, (77, 0)), before, "a leader may have it that does not show it");
+    assert!(matches!(settled(Some(slot.answered(&result(46), began))), Outcome::Acked { .. }));
+}
+
+#[test]
 fn a_window_of_another_cluster_needs_a_new_identity_and_was_not_doubled() {
     let (mut slot, now) = (slot(), Instant::now());
     slot.push(journaled(1, true));

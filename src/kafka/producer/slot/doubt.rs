@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::super::look::Looked;
 use super::{Phase, Slot, Step};
+use crate::event::UnixMillis;
 use crate::kafka::window::{Journaled, Outcome};
 
 /// A window that has been in doubt for this long is looked for before it is sent again: the broker may have forgotten
@@ -71,13 +72,15 @@ impl Slot {
     }
 
     /// The front window's time stamps have become too old. It is given back, unless it may have arrived: then it is looked
-    /// for first. `None`: it goes out as it is, since it has no identity that outlives it.
-    pub(in super::super) fn stale(&mut self, now: Instant) -> Option<Step> {
+    /// for first, and goes out again under its identity, with its times moved to `unix`. Under another one it could be doubled:
+    /// a leader that waits for its replicas has it and does not show it yet. `None`: it goes out as it is, since it has no identity that
+    /// outlives it.
+    pub(in super::super) fn stale(&mut self, unix: UnixMillis, now: Instant) -> Option<Step> {
         if !self.doubtful {
             return Some(self.settle(Outcome::Stale { may_be_doubled: self.may_be_doubled }));
         }
         self.journaled()?;
-        (self.forgotten, self.look) = (true, true);
+        (self.restamp, self.look) = (Some(unix), true);
         self.phase = Phase::Waiting;
         Some(Step::LookAgain { at: now })
     }
@@ -110,6 +113,9 @@ impl Slot {
         self.look = false;
         self.doubtful_since = Some(now);
         if !self.forgotten {
+            if let Some((window, unix)) = self.queue.front_mut().zip(self.restamp.take()) {
+                window.batch = window.batch.moved_to(unix);
+            }
             self.phase = Phase::Ready;
             return None;
         }

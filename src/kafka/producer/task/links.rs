@@ -71,7 +71,7 @@ impl Task {
             }
             link.outbox.pop_front();
             if is_stale(&batch, &self.cluster.limits(&slot.topic), self.max_age)
-                && let Some(step) = slot.stale(now)
+                && let Some(step) = slot.stale(clock::unix_now(), now)
             {
                 stale.push((id, step));
                 continue;
