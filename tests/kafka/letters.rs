@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 pub fn configure(broker: &Broker, topic: &str, setting: &str) {
     java::tool(
-        "kafka.admin.ConfigCommand",
+        "org.apache.kafka.tools.ConfigCommand",
         &[
             "--bootstrap-server",
             &broker.address(),

@@ -20,6 +20,7 @@ mod broker;
 mod cluster;
 mod controls;
 mod crash;
+mod doubted;
 mod exactly;
 mod harness;
 mod isolation;
@@ -42,6 +43,7 @@ mod times;
 mod topic;
 mod verify;
 mod volume;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -72,6 +74,10 @@ fn main() -> ExitCode {
             a_partition_whose_only_broker_is_dead_holds_back_only_its_own_keys,
             partitions_that_are_added_under_load_are_used_and_nothing_is_lost_or_doubled,
             a_topic_deleted_and_made_anew_gets_everything_that_is_accepted_since,
+        ],
+        doubted: [
+            what_was_appended_and_is_too_large_by_now_is_there_once,
+            what_was_appended_and_is_forbidden_by_now_is_there_once,
         ],
         volume: [
             a_million_events_over_http_and_tcp_arrive_once_and_in_order,

@@ -18,7 +18,7 @@ use crate::topic::Topic;
 const DRAIN: Duration = Duration::from_secs(90);
 
 /// A broker with access rules, whose listener `SASL` knows a user `relay`; the plain one is everybody's.
-fn guarded(name: &str) -> (Broker, u16) {
+pub fn guarded(name: &str) -> (Broker, u16) {
     guarded_with(name, "")
 }
 
@@ -35,13 +35,28 @@ fn guarded_with(name: &str, more: &str) -> (Broker, u16) {
     (broker, port)
 }
 
-fn allow(broker: &Broker, operation: &str, topic: &str) {
+pub fn allow(broker: &Broker, operation: &str, topic: &str) {
     rule(broker, &["--allow-principal", "User:relay", "--operation", operation, "--topic", topic]);
 }
 
+/// Whatever is allowed.
+pub fn deny(broker: &Broker, operation: &str, topic: &str) {
+    rule(broker, &["--deny-principal", "User:relay", "--operation", operation, "--topic", topic]);
+}
+
+/// Takes [`deny`] back.
+pub fn permit(broker: &Broker, operation: &str, topic: &str) {
+    let rule = ["--deny-principal", "User:relay", "--operation", operation, "--topic", topic];
+    change_rules(broker, &["--remove", "--force"], &rule);
+}
+
 fn rule(broker: &Broker, rule: &[&str]) {
+    change_rules(broker, &["--add"], rule);
+}
+
+fn change_rules(broker: &Broker, how: &[&str], rule: &[&str]) {
     let address = broker.address();
-    let whole = [&["--bootstrap-server", &address, "--add"][..], rule].concat();
+    let whole = [&["--bootstrap-server", &address][..], how, rule].concat();
     java::tool("org.apache.kafka.tools.AclCommand", &whole);
 }
 

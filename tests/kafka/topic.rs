@@ -154,7 +154,7 @@ impl<'a> Topic<'a> {
             ("headers.deserializer", bytes),
         ];
         for (name, value) in properties {
-            arguments.extend(["--property".to_owned(), format!("{name}={value}")]);
+            arguments.extend(["--formatter-property".to_owned(), format!("{name}={value}")]);
         }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let printed = java::tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &arguments);

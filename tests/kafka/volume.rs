@@ -104,7 +104,7 @@ fn percent(text: &str) -> String {
 fn java_producer(broker: &Broker, topic: &str, keys: &[String]) {
     let mut command = java::java("org.apache.kafka.tools.ConsoleProducer");
     command.args(["--bootstrap-server", &broker.address(), "--topic", topic]);
-    command.args(["--property", "parse.key=true", "--property", "key.separator=|"]);
+    command.args(["--reader-property", "parse.key=true", "--reader-property", "key.separator=|"]);
     command.env("JDK_JAVA_OPTIONS", "-Dfile.encoding=UTF-8").stdin(Stdio::piped());
     let mut process = Process::spawn("the Java producer", command);
     let mut input = process.stdin.take().expect("a pipe");

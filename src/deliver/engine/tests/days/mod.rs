@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "figures for docs/reliability.md, with --nocapture")]
 
+mod anew;
 mod codes;
 mod flapping;
 mod times;

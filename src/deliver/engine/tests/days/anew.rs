@@ -1,0 +1,40 @@
+//! Topics that are deleted and made anew behind everybody's back.
+
+use std::time::Duration;
+
+use super::Site;
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn records(site: &Site) -> i32 {
+    let batches = (0..2).flat_map(|partition| site.target.batches("t", partition).unwrap());
+    batches.map(|(header, _)| header.count).sum()
+}
+
+/// A Produce request names its topic: the window goes into the new one, under what is known of the old one.
+#[tokio::test(start_paused = true)]
+async fn a_window_that_went_into_the_new_topic_before_anybody_knew_of_it_is_found_there_and_not_sent_again() {
+    for dies in [false, true] {
+        let mut site = Site::new(2).await;
+        site.begin();
+        site.accept(5);
+        site.drain(SOON, "into the old one").await;
+        assert!(site.target.delete_topic("t"));
+        site.target.create_topic("t", 2).unwrap();
+        site.target.faults().hold_answers();
+        let before = site.target.counts().borrow().batches;
+        site.accept(9);
+        let target = std::sync::Arc::clone(&site.target);
+        assert!(site.go_on(SOON, |_| target.counts().borrow().batches > before).await);
+        if dies {
+            site.kill();
+        }
+        site.target.faults().drop_connections();
+        site.target.faults().release_answers();
+        if dies {
+            site.begin();
+        }
+        site.drain(SOON, "into the new one").await;
+        assert_eq!((records(&site), site.told.possibly_doubled), (9, 0), "dies: {dies}");
+    }
+}
