@@ -27,7 +27,7 @@ fn deliver(setup: &Setup) {
     agent.stop();
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").args([from, to]).status().expect("cp starts");
     assert!(status.success(), "{status}");
 }

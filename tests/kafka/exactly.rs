@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::broker::Broker;
+use crate::controls::copy;
 use crate::letters::configure;
 use crate::support::agent::{Setup, assert_accounts_balance};
 use crate::support::ledger::{Book, Told};
@@ -86,4 +87,35 @@ pub fn what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now() {
     let books = in_flight_and_appended(&setup, &broker, &topic);
     configure(&broker, "refused-later", "max.message.bytes=2000");
     finish(&setup, &topic, &books);
+}
+
+pub fn a_snapshot_put_back_after_more_was_delivered_takes_no_new_event_for_an_old_one() {
+    let broker = Broker::start("rolled-back");
+    let topic = Topic::create(&broker, "rolled-back", 2);
+    let setup = Setup::new("rolled-back").destination("home", broker.port, WINDOW);
+    let [first, second] = in_flight_and_appended(&setup, &broker, &topic);
+    let kept = setup.dir.join("kept");
+    copy(&setup.data_dir(), &kept);
+    let load = |generator| Load::http(Plan::new(setup.http, "rolled-back", generator).limit(5_000)).finish();
+    let agent = setup.start();
+    let before = agent.status()["relay"]["incarnation"].clone();
+    let third = load(3);
+    agent.wait_drained(None, DRAIN);
+    agent.stop();
+    topic.judge([&first, &second, &third]).assert_exact();
+    std::fs::remove_dir_all(setup.data_dir()).expect("it can be removed");
+    copy(&kept, &setup.data_dir());
+    // Its numbers, its sequences and its counters have all been used for other events meanwhile.
+    let agent = setup.start();
+    let status = agent.status();
+    assert_ne!(status["relay"]["incarnation"], before, "{status:#}");
+    let fourth = load(4);
+    let status = agent.wait_drained(None, DRAIN);
+    assert_accounts_balance(&status);
+    agent.stop();
+    let verdict = topic.judge([&first, &second, &third, &fourth]);
+    println!("{}: {verdict}", topic.name);
+    assert_eq!((verdict.missing, verdict.distinct), (0, 20_000), "{verdict}");
+    // What the snapshot did not know to be delivered is delivered again, and no more.
+    assert!(verdict.doubled <= 5_000, "{verdict}");
 }

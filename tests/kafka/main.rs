@@ -98,6 +98,7 @@ fn main() -> ExitCode {
             what_was_in_flight_is_read_back_from_a_broker_that_has_forgotten_its_producers,
             without_a_journal_the_same_is_doubled,
             what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now,
+            a_snapshot_put_back_after_more_was_delivered_takes_no_new_event_for_an_old_one,
         ],
         abandoned: [
             what_is_held_in_doubt_goes_out_anew_and_counted_once_a_person_gives_it_up_and_nobody_else_notices,
