@@ -18,8 +18,8 @@ use crate::kafka::{Counter, RecordHeader, RecordsBuilder, Stamp, consistent, hea
 const TIME_HEADER: &str = "spoolway-time";
 /// What a record takes beyond its event's bytes, at most: our headers and the record's own numbers.
 pub(in crate::deliver) const RECORD_OVERHEAD: usize = 128;
-/// Buffers kept for the next windows: one that is closed makes way for one that is opened.
-const SPARE: usize = 1;
+/// Buffers kept for the next windows.
+const SPARE: usize = 2;
 
 /// Adds the events of one block to the windows of its topic.
 pub(super) struct Filler<'a> {

@@ -50,7 +50,7 @@ impl RecordsBuilder {
             + varint::size_len(header_count)
             + header_size;
         let out = &mut self.records;
-        make_room(out, size + 10);
+        out.reserve(size + 10);
         varint::put_len(out, size);
         out.push(0);
         varint::put(out, delta);
@@ -106,14 +106,6 @@ impl RecordsBuilder {
                 time.wrapping_sub(self.base)
             }
         }
-    }
-}
-
-/// Grows by a quarter, not to the double: there is one of these for each partition, and most of a doubled one would stay empty.
-#[inline]
-fn make_room(out: &mut Vec<u8>, more: usize) {
-    if out.capacity() - out.len() < more {
-        out.reserve_exact((out.capacity() / 4).max(more).max(4096));
     }
 }
 
