@@ -190,6 +190,16 @@ impl Broker {
         self.slot().as_ref().expect("it runs").signal(Signal::CONT);
     }
 
+    /// Bytes of a topic's records on its disk.
+    pub fn log_bytes(&self, topic: &str) -> u64 {
+        let of_topic = |name: &str| name.rsplit_once('-').is_some_and(|(of, _)| of == topic);
+        let partitions = fs::read_dir(self.dir.join("data")).expect("its data").flatten();
+        let own = partitions.filter(|entry| of_topic(&entry.file_name().to_string_lossy()));
+        let files = own.flat_map(|entry| fs::read_dir(entry.path()).expect("a partition").flatten());
+        let logs = files.filter(|file| file.path().extension().is_some_and(|e| e == "log"));
+        logs.map(|log| log.metadata().expect("a length").len()).sum()
+    }
+
     /// Takes away what the stopped broker knows of producers: without snapshots, after a clean stop, it starts
     /// with an empty cache (`LogLoader` skips reading the log then). Returns how many were removed.
     pub fn forget_producers(&self) -> usize {

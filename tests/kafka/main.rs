@@ -22,6 +22,7 @@ mod controls;
 mod crash;
 mod doubted;
 mod exactly;
+mod expiry;
 mod harness;
 mod isolation;
 mod java;
@@ -35,6 +36,7 @@ mod parked;
 mod permissions;
 mod producer;
 mod quickstart;
+mod quota;
 mod secured;
 mod shutdown;
 #[path = "../support/mod.rs"]
@@ -99,6 +101,14 @@ fn main() -> ExitCode {
             without_a_journal_the_same_is_doubled,
             what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now,
             a_snapshot_put_back_after_more_was_delivered_takes_no_new_event_for_an_old_one,
+        ],
+        quota: [
+            a_quota_is_obeyed_beyond_the_request_timeout_and_nothing_is_sent_again_also_over_a_kill,
+        ],
+        expiry: [
+            a_producer_that_was_silent_until_it_was_forgotten_goes_on_and_nothing_is_lost_or_doubled,
+            what_was_in_flight_is_read_back_once_its_producer_has_been_forgotten_and_doubled_without_a_journal,
+            events_older_than_what_brokers_remember_are_looked_for_before_they_are_sent_again,
         ],
         abandoned: [
             what_is_held_in_doubt_goes_out_anew_and_counted_once_a_person_gives_it_up_and_nobody_else_notices,

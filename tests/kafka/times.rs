@@ -11,7 +11,8 @@ use crate::topic::Topic;
 const DRAIN: Duration = Duration::from_secs(60);
 const MINUTE: i64 = 60_000;
 
-fn now() -> i64 {
+/// Milliseconds since 1970.
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
     i64::try_from(since.as_millis()).expect("a time")
 }

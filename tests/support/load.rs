@@ -31,13 +31,15 @@ pub struct Plan {
     pub limit: Option<u64>,
     /// Events a second at most.
     pub rate: Option<u32>,
+    /// The time of every event, milliseconds since 1970 (http only); `None`: that of its coming.
+    pub time: Option<i64>,
 }
 
 impl Plan {
     /// 200-byte events, 100 a request, 7 keys, until told to stop.
     pub fn new(port: u16, stream: &str, generator: u32) -> Self {
         let stream = stream.to_owned();
-        Self { port, stream, generator, size: 200, batch: 100, keys: 7, limit: None, rate: None }
+        Self { port, stream, generator, size: 200, batch: 100, keys: 7, limit: None, rate: None, time: None }
     }
 
     /// Ends when so many have been accepted.
@@ -48,6 +50,11 @@ impl Plan {
     /// Events a second at most.
     pub fn rate(self, rate: u32) -> Self {
         Self { rate: Some(rate), ..self }
+    }
+
+    /// The time of every event, milliseconds since 1970.
+    pub fn time(self, time: i64) -> Self {
+        Self { time: Some(time), ..self }
     }
 
     /// Events a request.
@@ -183,9 +190,12 @@ fn run_http(plan: &Plan, progress: &Progress) -> Book {
 }
 
 fn path(plan: &Plan, request: u32) -> String {
-    match plan.keys {
+    let key = (plan.keys > 0).then(|| format!("key=g{}-k{}", plan.generator, request % plan.keys));
+    let time = plan.time.map(|time| format!("timestamp={time}"));
+    let query: Vec<_> = key.into_iter().chain(time).collect();
+    match query.len() {
         0 => format!("/v1/events/{}", plan.stream),
-        keys => format!("/v1/events/{}?key=g{}-k{}", plan.stream, plan.generator, request % keys),
+        _ => format!("/v1/events/{}?{}", plan.stream, query.join("&")),
     }
 }
 

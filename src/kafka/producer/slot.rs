@@ -100,6 +100,8 @@ pub(super) struct Slot {
     first_doubt: Option<Instant>,
     /// The front window has to be looked for.
     look: bool,
+    /// Its events are older than what brokers remember.
+    outdated: bool,
     /// The broker will not have the front window under its identity.
     forgotten: bool,
     /// Its times are too old for the topic: should it not be there, they are moved to this one.
@@ -132,6 +134,7 @@ impl Slot {
             doubtful_since: None,
             first_doubt: None,
             look: false,
+            outdated: false,
             forgotten: false,
             restamp: None,
             renewals: 0,
@@ -161,7 +164,7 @@ impl Slot {
         self.look = self.doubtful;
         (self.doubtful_since, self.first_doubt) = (None, None);
         (self.forgotten, self.recalled, self.nowhere_since) = (false, false, None);
-        (self.unnamed, self.restamp) = (false, None);
+        (self.unnamed, self.restamp, self.outdated) = (false, None, false);
         self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
     }
 

@@ -447,6 +447,36 @@ fn what_is_in_doubt_and_too_old_by_now_keeps_its_identity_and_has_its_times_move
 }
 
 #[test]
+fn a_window_of_events_that_brokers_forget_at_once_is_looked_for_after_every_doubt() {
+    let (mut slot, now) = (slot(), Instant::now());
+    let hour = 3_600_000;
+    for (age, forgets) in [(hour - 1, false), (hour, true), (48 * hour, true)] {
+        slot.push(journaled(1, false));
+        for _ in 0..2 {
+            slot.note_age(1 + age);
+            slot.send(WAY, (77, 0));
+            slot.unanswered(now);
+            assert_eq!(slot.wants_look(now).is_some(), forgets, "{age}");
+            if forgets {
+                assert!(slot.looked(&Looked::Absent, now).is_none());
+                assert!(slot.wants_look(now).is_none(), "it goes out again");
+            }
+        }
+        settled(Some(slot.answered(&result(0), now)));
+    }
+    // What is stamped anew at every send is remembered, and without a journal nothing is looked for.
+    let restamped = Window { journaled: journaled(1, false).journaled, ..window(1, Stamp::Send) };
+    for window in [restamped, window(1, Stamp::Event)] {
+        slot.push(window);
+        slot.note_age(48 * hour);
+        slot.send(WAY, (77, 0));
+        slot.unanswered(now);
+        assert!(slot.wants_look(now).is_none());
+        settled(Some(slot.answered(&result(0), now)));
+    }
+}
+
+#[test]
 fn a_window_of_another_cluster_needs_a_new_identity_and_was_not_doubled() {
     let (mut slot, now) = (slot(), Instant::now());
     slot.push(journaled(1, true));

@@ -13,6 +13,11 @@ use crate::kafka::window::{Journaled, Outcome};
 /// the producer (`producer.id.expiration.ms`, a day by default).
 pub(super) const LOOK_AFTER: Duration = Duration::from_secs(300);
 
+/// How old the newest event of a window may be for brokers to remember it. They let go of a producer by the newest time in its
+/// last batch, not by when that came (`ProducerStateManager.isProducerExpired`): what is older than `producer.id.expiration.ms`,
+/// a day by default, is forgotten at the next sweep or restart. An hour leaves room for brokers that are told to forget sooner.
+const REMEMBERED: Duration = Duration::from_hours(1);
+
 /// A window without an identity that is not in the partition is looked for again until it was in doubt for this long: the request may
 /// still be on its way, and what is not replicated yet can't be read.
 const SETTLING: Duration = Duration::from_secs(10);
@@ -22,11 +27,19 @@ impl Slot {
         self.doubtful = true;
         self.doubtful_since.get_or_insert(now);
         self.first_doubt.get_or_insert(now);
+        self.look |= self.outdated && self.journaled().is_some();
         if self.is_unnamed() {
             self.look = true;
             // Without a journal nothing is looked for.
             self.may_be_doubled |= self.journaled().is_none();
         }
+    }
+
+    /// The front window is about to go out at `now`: whether its broker can be trusted to know it again.
+    pub(in super::super) fn note_age(&mut self, now: UnixMillis) {
+        let newest = self.front().and_then(|w| w.batch.newest_time());
+        let age = |newest: UnixMillis| u128::try_from(now.saturating_sub(newest)).unwrap_or_default();
+        self.outdated = newest.is_some_and(|newest| age(newest) >= REMEMBERED.as_millis());
     }
 
     pub(super) fn has_old_doubt(&self, now: Instant) -> bool {

@@ -77,6 +77,7 @@ impl Task {
                 continue;
             }
             bytes += batch.encoded_len();
+            slot.note_age(clock::unix_now());
             let identity = slot.send(way, fresh);
             let (topic, partition) = (slot.topic.clone(), slot.partition);
             cargo.push(Cargo { slot: id, topic, partition, batch, identity });
