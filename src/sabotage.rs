@@ -6,7 +6,7 @@
 //! A test switches one on for its own thread with [`Sabotage::begin`]. The binary `spoolway-sabotaged`, which
 //! only exists with the feature, takes one by its name from `SPOOLWAY_SABOTAGE`.
 
-/// One bug that a spool of this kind can have.
+/// One bug that a relay of this kind can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
     /// Senders are answered when their events are written, and the sync comes later.
@@ -29,11 +29,13 @@ pub enum Bug {
     PositionBeyondTheLog,
     /// Senders are answered as if their events had been taken while nothing can be written.
     AcceptedUnwritten,
+    /// New windows go on under the producer id, epoch and sequence number that the journal ends with.
+    NextSequenceFromDisk,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 10] = [
+    pub const ALL: [Bug; 11] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -44,6 +46,7 @@ impl Bug {
         Bug::PayloadUnchecked,
         Bug::PositionBeyondTheLog,
         Bug::AcceptedUnwritten,
+        Bug::NextSequenceFromDisk,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -60,6 +63,7 @@ impl Bug {
             Bug::PayloadUnchecked => "payload-unchecked",
             Bug::PositionBeyondTheLog => "position-beyond-the-log",
             Bug::AcceptedUnwritten => "accepted-unwritten",
+            Bug::NextSequenceFromDisk => "next-sequence-from-disk",
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use super::super::Sink;
+use super::log::value;
 use crate::ids::{Seq, TopicName};
 use crate::kafka::batch::Identity;
 use crate::kafka::{BatchReader, Outcome, PartitionInfo, RecordHeader, TopicState, Topology, Window, header};
@@ -52,11 +53,19 @@ pub(super) struct Cluster {
     /// Of the cluster; `None`: it does not say.
     pub(super) cluster_id: Option<String>,
     pub(super) memory: Memory,
-    /// The identity of every batch that was ever appended.
-    pub(super) appended: BTreeSet<(TopicName, i32, (i64, i16, i32))>,
+    /// The identity of every batch that was ever appended, and its count.
+    pub(super) appended: BTreeSet<(TopicName, i32, (i64, i16, i32), u32)>,
+    /// How many producer ids it has given.
+    pub(super) producers: i64,
 }
 
 impl Cluster {
+    /// Another process is given a producer id.
+    pub(super) fn producer(&mut self) -> i64 {
+        self.producers += 1;
+        self.producers
+    }
+
     /// What a broker does, and what a producer makes of it that looks for what is in doubt.
     pub(super) fn produce(&mut self, window: &Window, in_doubt: bool) -> Outcome {
         let acked = Outcome::Acked { offset: 0, doubtful: in_doubt, may_be_doubled: false };
@@ -82,7 +91,7 @@ impl Cluster {
         };
         let Identity { producer_id, epoch, base_sequence } = journaled.identity;
         let place = (window.topic.clone(), window.partition);
-        let name = (place.0.clone(), place.1, (producer_id, epoch, base_sequence));
+        let name = (place.0.clone(), place.1, (producer_id, epoch, base_sequence), window.batch.count());
         if (in_doubt || journaled.doubtful) && self.appended.contains(&name) {
             return acked;
         }
@@ -141,7 +150,7 @@ fn records(window: &Window) -> Vec<Record> {
             let record = record.unwrap();
             let ours = record.headers.iter().find(|(name, _)| *name == header::NAME).unwrap();
             let header = RecordHeader::decode(ours.1.unwrap()).unwrap();
-            assert_eq!(record.value, Some(header.seq.0.to_string().as_bytes()));
+            assert_eq!(record.value, Some(value(header.run, header.seq).as_bytes()));
             log.push((header, record.key.map(<[u8]>::to_vec)));
         }
     }

@@ -1,15 +1,27 @@
 //! A log that is a list of blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use super::super::super::log::{BlockInfo, Log, LogError, LogReader, Read, Why};
 use crate::event::{Event, EventBatch, UnixMillis};
 use crate::ids::{RunId, SegmentId, Seq, SeqRange, StreamName};
 
-/// Blocks that never change; some become unreadable.
+/// Blocks that never change; some become unreadable. The last: how many copies of copies it is.
 #[derive(Clone, Default)]
-pub(super) struct TestLog(pub(super) Arc<Mutex<Vec<Read>>>, Arc<Mutex<BTreeMap<Seq, StreamName>>>);
+pub(super) struct TestLog(pub(super) Arc<Mutex<Vec<Read>>>, Arc<Mutex<BTreeMap<Seq, StreamName>>>, u64);
+
+const FIRST_RUN: u64 = 2;
+
+/// A run as records have it.
+pub(super) fn high(run: RunId) -> u32 {
+    u32::try_from(run.0 >> 32).unwrap()
+}
+
+/// What an event holds: no two are alike.
+pub(super) fn value(run: u32, seq: Seq) -> String {
+    if run == high(RunId(FIRST_RUN << 40)) { seq.0.to_string() } else { format!("{}@{run}", seq.0) }
+}
 
 pub(super) struct TestReader {
     pub(super) log: TestLog,
@@ -57,6 +69,16 @@ fn is_settled(read: &Read) -> bool {
 }
 
 impl TestLog {
+    fn run(&self) -> RunId {
+        RunId((FIRST_RUN + self.2) << 40)
+    }
+
+    /// All that it holds, and what is appended from now on has another run.
+    pub(super) fn copied(&self) -> Self {
+        let (blocks, streams) = (self.0.lock().unwrap().clone(), self.1.lock().unwrap().clone());
+        Self(Arc::new(Mutex::new(blocks)), Arc::new(Mutex::new(streams)), self.2 + 1)
+    }
+
     pub(super) fn append(&self, stream: &str, keys: &[Option<u8>]) -> SeqRange {
         self.append_at(stream, keys, 1_000_000)
     }
@@ -67,7 +89,7 @@ impl TestLog {
         let mut batch = EventBatch::new();
         for (i, key) in (0u64..).zip(keys) {
             let key = key.map(|k| [k]);
-            let value = (first.0 + i).to_string();
+            let value = value(high(self.run()), first.plus(i));
             batch.push(&Event { key: key.as_ref().map(|k| &k[..]), ..Event::of_value(value.as_bytes()) });
         }
         let range = SeqRange::new(first, first.plus(keys.len() as u64));
@@ -75,11 +97,25 @@ impl TestLog {
             range,
             stream: StreamName::new(stream).unwrap(),
             time,
-            run: RunId(2 << 40),
+            run: self.run(),
             segment: Some(SegmentId(1 + first.0 / 100)),
         };
         log.push(Read::Block(info, bytes::Bytes::copy_from_slice(batch.as_bytes())));
         range
+    }
+
+    /// Every event that can be read, by its run as records have it, and its number.
+    pub(super) fn identities(&self) -> BTreeSet<(u32, Seq)> {
+        let log = self.0.lock().unwrap();
+        let blocks = log.iter().filter_map(|read| match read {
+            Read::Block(info, _) => Some(info),
+            _ => None,
+        });
+        let of = |info: &BlockInfo| {
+            let run = high(info.run);
+            (info.range.first.0..info.range.end.0).map(move |seq| (run, Seq(seq)))
+        };
+        blocks.flat_map(of).collect()
     }
 
     pub(super) fn lose(&self, index: usize, dropped: bool) -> Option<SeqRange> {

@@ -2,6 +2,7 @@
 //! refusals, missing topics, kills, power cuts, brokers that forget.
 
 mod cluster;
+mod copies;
 mod days;
 mod gate;
 mod log;

@@ -338,7 +338,7 @@ impl Two {
         let journaled = window.journaled.as_ref().unwrap();
         let (id, epoch, base) =
             (journaled.identity.producer_id, journaled.identity.epoch, journaled.identity.base_sequence);
-        let name = (window.topic.clone(), window.partition, (id, epoch, base));
+        let name = (window.topic.clone(), window.partition, (id, epoch, base), window.batch.count());
         let outcome = if gives_up {
             self.note_late(&window);
             if self.sites[index].cluster.appended.contains(&name) || self.random(2) == 0 {

@@ -105,7 +105,6 @@ pub(super) struct Book {
     pub(super) intents: Vec<Intent>,
     /// This process has begun a generation of its own.
     pub(super) begun: bool,
-    pub(super) producers: i64,
     pub(super) control: Option<Control>,
     /// The topics' ids change all the time, as between brokers that know of a new one and brokers that do not.
     pub(super) flips: bool,
@@ -133,7 +132,7 @@ pub(super) enum Control {
 }
 
 /// The store of dead letters, all of it durable.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Store {
     pub(super) all: Vec<Stored>,
     pub(super) taken: BTreeSet<u64>,
@@ -146,7 +145,7 @@ impl Store {
     }
 
     /// The positions that say that these are letters no more are durable.
-    fn saved(&mut self, redone: Vec<u64>) {
+    pub(super) fn saved(&mut self, redone: Vec<u64>) {
         self.taken.retain(|id| !redone.contains(id));
         self.gone.extend(redone);
     }
@@ -281,7 +280,6 @@ impl World {
             positions,
             intents: Vec::new(),
             begun: false,
-            producers: 0,
             control,
             flips: false,
             late: Vec::new(),
@@ -325,15 +323,14 @@ impl World {
         let Some(book) = &mut self.book else { return };
         book.begun = false;
         book.late.clear();
-        book.producers += 1;
-        let producers = book.producers;
+        let producer = self.cluster.producer();
         let mut positions = book.positions.clone();
         let mut in_doubt = fold(&mut positions, book.intents.clone());
         self.sink.tracked.lock().unwrap().clear();
         self.in_doubt += in_doubt.iter().map(|i| u64::from(i.count())).sum::<u64>();
         match book.control {
             Some(Control::FreshIdentity) => {
-                in_doubt.iter_mut().for_each(|i| i.producer_id = 1000 + book.producers);
+                in_doubt.iter_mut().for_each(|i| i.producer_id = 1000 + producer);
             }
             Some(Control::CutAnew) => in_doubt.clear(),
             Some(Control::ForgetsWhatWasOnItsWay) => {
@@ -371,7 +368,7 @@ impl World {
         self.restore_letters(known);
         self.engine.link(true);
         self.engine.resume(in_doubt, self.start + self.elapsed);
-        self.engine.producer_id(producers, 0);
+        self.engine.producer_id(producer, 0);
     }
 
     /// What waits is written down and sent.
