@@ -24,7 +24,7 @@ fn limit(broker: &Broker, client: &str, change: [&str; 2]) {
     let address = broker.address();
     let whom =
         ["--bootstrap-server", &address, "--alter", "--entity-type", "clients", "--entity-name", client];
-    java::tool("kafka.admin.ConfigCommand", &[&whom[..], &change].concat());
+    java::tool("org.apache.kafka.tools.ConfigCommand", &[&whom[..], &change].concat());
 }
 
 /// What is wrong with a destination that only has to wait.
