@@ -29,6 +29,9 @@ pub(super) type Record = (RecordHeader, Option<Vec<u8>>);
 /// What a broker remembers of a producer in a partition: the identity of the last batch, and its count.
 pub(super) type Memory = BTreeMap<(TopicName, i32, i64), (Identity, u32)>;
 
+/// A batch: its place, its identity, its count.
+pub(super) type Appended = (TopicName, i32, (i64, i16, i32), u32);
+
 /// A cluster that appends what it is told to, unless it knows it.
 #[derive(Default)]
 pub(super) struct Cluster {
@@ -54,7 +57,7 @@ pub(super) struct Cluster {
     pub(super) cluster_id: Option<String>,
     pub(super) memory: Memory,
     /// The identity of every batch that was ever appended, and its count.
-    pub(super) appended: BTreeSet<(TopicName, i32, (i64, i16, i32), u32)>,
+    pub(super) appended: BTreeSet<Appended>,
     /// How many producer ids it has given.
     pub(super) producers: i64,
 }

@@ -191,7 +191,6 @@ fn a_next_sequence_that_is_taken_from_disk_is_caught_by_copies_and_by_nothing_el
     (0..50).for_each(|seed| super::run_exactly(seed, 300, false));
     for story in [Story::Restored, Story::Cloned] {
         let caught = (0..100).find(|seed| std::panic::catch_unwind(|| tell(*seed, story)).is_err());
-        println!("{story:?}: by story {caught:?}");
         assert!(caught.is_some(), "{story:?}");
     }
 }
