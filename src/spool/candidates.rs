@@ -146,6 +146,22 @@ fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Op
     Ok(Some(Candidate { id, name_fits: id == *name, path: path.clone(), len, header, begins, blank }))
 }
 
+/// Whether there is nothing but zeros in a file, from its first byte to its last. What can't be read may be anything.
+pub(super) fn is_blank<F: Fs>(fs: &F, path: &Path) -> bool {
+    let file = match insist(|| fs.open_read(path)) {
+        Ok(file) => file,
+        Err(e) => return e.kind() == io::ErrorKind::NotFound,
+    };
+    let (mut part, mut at) = (vec![0; 64 * PAGE], 0);
+    loop {
+        match insist(|| file.read_full_at(&mut part, at)) {
+            Ok(0) => return true,
+            Ok(read) if part.iter().take(read).all(|b| *b == 0) => at += read as u64,
+            _ => return false,
+        }
+    }
+}
+
 /// What the beginning of a file says.
 pub(super) struct Start {
     pub(super) header: Option<SegmentHeader>,

@@ -15,6 +15,7 @@ use super::floor::Floor;
 use super::host::Stamp;
 use super::shared::Shared;
 use super::table::{FloorMark, Segment};
+use super::unread::holds_unread;
 
 /// How often segments that are kept for replay, or that could not be deleted, are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -284,10 +285,24 @@ impl<F: Fs> Chores<F> {
 
     fn remove_void(&self, void: Vec<Segment>) {
         for segment in void {
+            if self.is_left_alone(&segment) {
+                continue;
+            }
             if let Err(e) = self.shared.data.fs().remove(&segment.path) {
                 tracing::warn!(path = %segment.path.display(), error = %e, "an unused segment could not be removed");
             }
         }
+    }
+
+    /// Whether a file holds what no reader can have been past, because no start could read it: then it stays, for a
+    /// person and `spool repair`, though the log goes on without it.
+    fn is_left_alone(&self, segment: &Segment) -> bool {
+        let unread = holds_unread(self.shared.as_ref(), segment);
+        if unread {
+            tracing::error!(path = %segment.path.display(),
+                "a segment that is needed no more holds what could not be read: it is left alone; see `spoolway spool repair`");
+        }
+        unread
     }
 
     /// Deletes what every reader is past. False when something could not be deleted.
@@ -366,6 +381,9 @@ impl<F: Fs> Chores<F> {
         table.segments.remove(&victim.id);
         drop(table);
         self.released_at.remove(&victim.id);
+        if self.is_left_alone(victim) {
+            return true;
+        }
         match fs.remove(&victim.path) {
             Ok(()) => self.stuck = false,
             Err(e) => {

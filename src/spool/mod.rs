@@ -45,6 +45,7 @@ pub mod stepped;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod walk;
 mod writer;
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::disk::{File, Fs, insist};
 use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
 
-use super::candidates::{Candidate, candidates, start_of};
+use super::candidates::{Candidate, candidates, is_blank, start_of};
 use super::error::{OpenError, ReadError, is_damage};
 use super::format::{DATA_START, Predecessor, SegmentHeader, Verdict};
 use super::scan::scan;
@@ -102,7 +102,9 @@ pub(super) fn judge<F: Fs>(
         let end = end_of(found.get(index + 1..).unwrap_or_default(), candidate, at_least);
         let previous = recovered.predecessor.end;
         match end {
-            End::Void if candidate.blank => recovered.void.push(void(candidate, previous)),
+            End::Void if candidate.blank && is_blank(fs, &candidate.path) => {
+                recovered.void.push(void(candidate, previous));
+            }
             // Given up after a failed write; or an earlier start could not open it, and it holds events.
             End::Void => tracing::error!(
                 path = %candidate.path.display(),
@@ -113,11 +115,19 @@ pub(super) fn judge<F: Fs>(
             }
             End::Unknown { proof, cap } => {
                 let (segment, holes) = scanned(fs, candidate, identity, (proof, cap, access), previous)?;
-                recovered.take(segment, holes);
+                if !is_empty(candidate, &segment) {
+                    recovered.take(segment, holes);
+                } else if is_blank(fs, &candidate.path) {
+                    recovered.void.push(segment);
+                } else {
+                    tracing::error!(
+                        path = %candidate.path.display(),
+                        "a segment has no whole header and no whole block: what it held is lost, how much can't be said; it is left alone"
+                    );
+                }
             }
         }
     }
-    recovered.drop_blank_tail(found);
     Ok(recovered)
 }
 
@@ -141,24 +151,6 @@ impl Recovered {
             verdict: segment.verdict,
         };
         self.table.segments.insert(segment.id, segment);
-    }
-
-    /// A last file without a header and without a whole block was prepared and never used, or its first sync
-    /// never came back: nothing in it was ever promised.
-    fn drop_blank_tail(&mut self, found: &[Candidate]) {
-        let Some(last) = found.last().filter(|c| c.header.is_none()) else { return };
-        let blank = |s: &Segment| s.end_offset <= DATA_START && s.end <= s.base;
-        if !self.table.segments.get(&last.id).is_some_and(blank) {
-            return;
-        }
-        self.void.extend(self.table.segments.remove(&last.id));
-        let last = self.table.segments.values().next_back();
-        self.predecessor = last.map_or(Predecessor::NONE, |s| Predecessor {
-            segment: s.id,
-            end_offset: s.end_offset,
-            end: s.end,
-            verdict: s.verdict,
-        });
     }
 }
 
@@ -192,6 +184,13 @@ fn end_of(later: &[Candidate], candidate: &Candidate, at_least: Seq) -> End {
     }
 }
 
+/// A file without a header and without a whole block is none of the log. One that is blank was prepared and never used,
+/// and goes. Of any other nobody can say whether its first sync ever came back: what it held may have been promised, and
+/// a disk that answers again may give it back. So it stays.
+fn is_empty(candidate: &Candidate, segment: &Segment) -> bool {
+    candidate.header.is_none() && segment.end_offset <= DATA_START && segment.end <= segment.base
+}
+
 fn void(candidate: &Candidate, base: Seq) -> Segment {
     Segment {
         id: candidate.id,
@@ -202,7 +201,7 @@ fn void(candidate: &Candidate, base: Seq) -> Segment {
         bytes: candidate.len,
         created: candidate.header.as_ref().map(|h| h.created),
         verdict: Verdict::Torn,
-        readable: false,
+        readable: true,
     }
 }
 

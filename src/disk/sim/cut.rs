@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::world::{Change, Directory, FileId, FileState, NameChange, Node, World, put};
-
-const SECTOR: usize = 512;
+use super::world::{Change, Directory, FileId, FileState, NameChange, Node, SECTOR, World, put};
 
 /// One unsynced change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +192,12 @@ impl World {
                 Place::Name(..) => {}
             }
         }
-        let mut after = World { next_file: self.next_file, capacity: self.capacity, ..World::default() };
+        let mut after = World {
+            next_file: self.next_file,
+            capacity: self.capacity,
+            unreadable: self.unreadable.clone(),
+            ..World::default()
+        };
         self.keep_directory(&PathBuf::from("/"), &names, &mut after);
         let kept: BTreeSet<FileId> = after.directories.values().flat_map(files_of).collect();
         for id in kept {

@@ -36,15 +36,18 @@ impl SimFile {
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.fs.enter(Call::Read)?;
-        Ok(self.fs.with(|world| {
+        self.fs.with(|world| {
             let live = world.files.get(&self.id).map(|f| f.live.as_slice()).unwrap_or_default();
             let rest = live.get(index(offset)..).unwrap_or_default();
             let n = rest.len().min(buf.len());
+            if world.is_worn(self.id, index(offset)..index(offset).saturating_add(n)) {
+                return Err(errno(Errno::IO));
+            }
             if let (Some(to), Some(from)) = (buf.get_mut(..n), rest.get(..n)) {
                 to.copy_from_slice(from);
             }
-            n
-        }))
+            Ok(n)
+        })
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! What is on the simulated disk: names and bytes, each live and durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +36,9 @@ pub(super) enum Change {
     Resize(usize),
 }
 
+/// What a disk reads and writes at once.
+pub(super) const SECTOR: usize = 512;
+
 pub(super) type Names = BTreeMap<String, Node>;
 
 #[derive(Debug, Clone, Default)]
@@ -59,17 +63,29 @@ pub struct World {
     pub(super) next_file: FileId,
     /// Bytes that files may have together.
     pub(super) capacity: u64,
+    /// Sectors of files that can't be read.
+    pub(super) unreadable: BTreeMap<FileId, BTreeSet<usize>>,
 }
 
 impl Default for World {
     fn default() -> Self {
         let directories = BTreeMap::from([(PathBuf::from("/"), Directory::default())]);
-        Self { directories, files: BTreeMap::new(), next_file: 1, capacity: u64::MAX }
+        Self {
+            directories,
+            files: BTreeMap::new(),
+            next_file: 1,
+            capacity: u64::MAX,
+            unreadable: BTreeMap::new(),
+        }
     }
 }
 
 pub(super) fn errno(errno: Errno) -> io::Error {
     io::Error::from_raw_os_error(errno.raw_os_error())
+}
+
+fn sectors_of(bytes: &Range<usize>) -> Range<usize> {
+    bytes.start / SECTOR..bytes.end.div_ceil(SECTOR)
 }
 
 pub(super) fn split(path: &Path) -> io::Result<(PathBuf, String)> {
@@ -302,6 +318,27 @@ impl World {
         let bytes = Arc::new(bytes);
         self.files.insert(id, FileState { live: Arc::clone(&bytes), durable: bytes, pending: Vec::new() });
         Ok(())
+    }
+
+    /// From now on no sector of a file that holds some of these bytes can be read: a read that touches one fails.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn wear(&mut self, path: &Path, bytes: Range<usize>) -> io::Result<()> {
+        let id = self.file_at(path)?;
+        self.unreadable.entry(id).or_default().extend(sectors_of(&bytes));
+        Ok(())
+    }
+
+    /// Whether the disk refuses to read these bytes of a file.
+    pub(super) fn is_worn(&self, id: FileId, bytes: Range<usize>) -> bool {
+        let sectors = sectors_of(&bytes);
+        !bytes.is_empty() && self.unreadable.get(&id).is_some_and(|worn| worn.range(sectors).next().is_some())
+    }
+
+    /// Every sector can be read again.
+    pub fn mend(&mut self) {
+        self.unreadable.clear();
     }
 
     /// Deletes a name, durably.

@@ -15,6 +15,7 @@ mod rot;
 mod site;
 mod verify;
 mod witness;
+mod worn;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

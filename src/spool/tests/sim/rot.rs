@@ -20,11 +20,11 @@ use crate::spool::format::{BlockHeader, DATA_START, Root, SegmentHeader};
 use crate::spool::{DataDir, HoleCause, OpenError};
 
 /// A spool at rest: an agent has been stopped and what was accepted is on disk.
-struct Specimen {
-    world: World,
+pub(super) struct Specimen {
+    pub(super) world: World,
     witness: Witness,
     events: BTreeMap<Mark, Seq>,
-    files: Vec<(PathBuf, Vec<u8>)>,
+    pub(super) files: Vec<(PathBuf, Vec<u8>)>,
     metrics: Arc<Metrics>,
 }
 
@@ -37,6 +37,12 @@ struct Place {
 
 fn segment(n: u64) -> PathBuf {
     Path::new("/data/lanes/main").join(format!("{n:020}.seg"))
+}
+
+/// Segments that are there and have more than zeros in them.
+pub(super) fn segments_with_bytes(world: &World) -> BTreeSet<PathBuf> {
+    let has_bytes = |path: &PathBuf| world.read(path).is_some_and(|bytes| bytes.iter().any(|b| *b != 0));
+    world.paths().into_iter().filter(|path| is_segment(path) && has_bytes(path)).collect()
 }
 
 fn is_segment(path: &Path) -> bool {
@@ -57,7 +63,7 @@ fn blocks(bytes: &[u8]) -> Vec<Place> {
 impl Specimen {
     /// About 64 KiB: delivered and deleted segments below, a floor and a position, four segments that nobody has read,
     /// and two openings.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (settings, metrics) = (small(), Metrics::new());
         let (fs, mut witness) = (SimFs::default(), Witness::default());
         let mut site = Site::new(fs.clone(), 1, &settings, &metrics);
@@ -87,7 +93,7 @@ impl Specimen {
     }
 
     /// Numbers whose block overlaps bytes `begin..end` of a file.
-    fn touched(&self, path: &Path, begin: usize, end: usize) -> BTreeSet<u64> {
+    pub(super) fn touched(&self, path: &Path, begin: usize, end: usize) -> BTreeSet<u64> {
         let Some((_, bytes)) = self.files.iter().find(|(p, _)| p == path).filter(|(p, _)| is_segment(p))
         else {
             return BTreeSet::new();
@@ -97,11 +103,22 @@ impl Specimen {
     }
 
     /// Starts an agent on a damaged copy. `may_lose`: what may be gone. What is gone has to be said, except `unsaid`.
-    fn judge(&self, world: World, may_lose: &BTreeSet<u64>, unsaid: &BTreeSet<u64>) -> Result<(), String> {
+    pub(super) fn judge(
+        &self,
+        world: World,
+        may_lose: &BTreeSet<u64>,
+        unsaid: &BTreeSet<u64>,
+    ) -> Result<(), String> {
+        let before = segments_with_bytes(&world);
         let mut witness = self.witness.clone();
         let mut site = Site::new(SimFs::of(world), 77, &small(), &self.metrics);
         site.damaged = true;
         site.start()?;
+        site.step(Step::Tidy, &mut witness)?;
+        let after = segments_with_bytes(&site.fs.world());
+        if !before.is_subset(&after) {
+            return Err(format!("of {before:?} only {after:?} are left"));
+        }
         let (found, holes) = site.read_with_holes(&mut witness)?;
         let gone: BTreeSet<u64> =
             self.events.iter().filter(|(mark, _)| !found.contains_key(mark)).map(|(_, seq)| seq.0).collect();
@@ -150,7 +167,7 @@ impl Specimen {
         self.judge(world, &self.touched(path, at, at + 1), &BTreeSet::new()).map_err(told)
     }
 
-    fn segments(&self) -> Vec<&(PathBuf, Vec<u8>)> {
+    pub(super) fn segments(&self) -> Vec<&(PathBuf, Vec<u8>)> {
         self.files.iter().filter(|(p, _)| is_segment(p)).collect()
     }
 
@@ -159,7 +176,7 @@ impl Specimen {
     }
 }
 
-fn none() -> BTreeSet<u64> {
+pub(super) fn none() -> BTreeSet<u64> {
     BTreeSet::new()
 }
 

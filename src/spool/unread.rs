@@ -1,0 +1,26 @@
+//! What stands in a segment beyond what could be read of it.
+
+use crate::disk::{File, Fs, insist};
+
+use super::format::{DATA_START, Verdict};
+use super::reader::Log;
+use super::scan::resume;
+use super::table::Segment;
+use super::walk::Walker;
+
+/// Whether a segment holds more than its end says: a newer version wrote it, or it was found damaged, and behind its
+/// end is a whole block, or something that can't be read. Bytes of a write that failed are no such thing.
+pub(super) fn holds_unread<F: Fs>(log: &impl Log<F>, segment: &Segment) -> bool {
+    if segment.readable && !matches!(segment.verdict, Verdict::Rotten | Verdict::Unknown(_)) {
+        return false;
+    }
+    let behind = |file: F::File| {
+        let limit = insist(|| file.size()).ok()?;
+        let mut walker = Walker::new(file, segment.path.clone(), log.identity(segment.id));
+        resume(&mut walker, segment.end_offset.max(DATA_START), segment.end, limit).ok()
+    };
+    match insist(|| log.fs().open_read(&segment.path)) {
+        Err(e) => e.kind() != std::io::ErrorKind::NotFound,
+        Ok(file) => !segment.readable || behind(file).is_none_or(|block| block.is_some()),
+    }
+}
