@@ -27,6 +27,8 @@ pub(super) struct Opened<F: Fs = RealFs> {
     park: Park<F>,
     /// What the journal says.
     intents: Vec<Intent>,
+    /// There is a journal, or there was: it has been delivered to before.
+    was_here: bool,
 }
 
 impl<F: Fs> Opened<F> {
@@ -37,7 +39,7 @@ impl<F: Fs> Opened<F> {
         name: &DestinationName,
     ) -> Result<Self, StoreError> {
         let (store, restored) = Store::open(data.fs(), data.path(), data.spool_id(), lane, name)?;
-        let (journal, Found { intents, damaged }) =
+        let (journal, Found { intents, damaged, was_here }) =
             Journal::open(data.fs(), data.path(), data.spool_id(), lane, name);
         if damaged {
             tracing::error!(
@@ -48,7 +50,7 @@ impl<F: Fs> Opened<F> {
         }
         let park =
             Park::open(data.fs(), data.path(), Whose { spool: data.spool_id(), lane, destination: name })?;
-        Ok(Self { store, restored, journal, park, intents })
+        Ok(Self { store, restored, journal, park, intents, was_here })
     }
 
     /// The highest number it names: new events must not be given one below.
@@ -115,6 +117,15 @@ impl<F: Fs> Opened<F> {
                 Positions::fresh(data.spool_id(), self.first_in(lane))
             }
             Restored::Positions(positions) => (**positions).clone(),
+            // Its positions are on disk before it has a journal.
+            Restored::Nothing if self.was_here && destination.from == Begin::Now => {
+                tracing::error!(
+                    lane = %lane.name(),
+                    destination = name,
+                    "the positions file is lost, and this destination is not new: everything on disk is sent again, and its counts start anew"
+                );
+                Positions::fresh(data.spool_id(), self.first_in(lane))
+            }
             Restored::Nothing => {
                 let since = match destination.from {
                     Begin::Oldest => self.first_in(lane),
@@ -227,17 +238,20 @@ mod tests {
     use crate::state::positions::{Bits, Counter};
     use std::path::Path;
 
-    #[test]
-    fn that_a_destination_wants_what_is_new_is_durable_before_anything_new_comes() {
-        let dir = tempfile::tempdir().unwrap();
+    fn wants_what_is_new(dir: &Path) -> config::Config {
         let text = format!(
             "[relay]\nid = \"test\"\ndata_dir = \"{}\"\n[[source]]\ntype = \"http\"\nlisten = \"127.0.0.1:1\"\n\
              [[destination]]\nname = \"home\"\nbootstrap = [\"127.0.0.1:1\"]\nfrom = \"now\"\n\
              [[route]]\nstreams = [\"*\"]\nto = \"home\"\ntopic = \"t\"\n",
-            dir.path().display()
+            dir.display()
         );
-        let config =
-            load_text("test.toml", &text, &Environment::Absent).unwrap_or_else(|r| panic!("{r}")).config;
+        load_text("test.toml", &text, &Environment::Absent).unwrap_or_else(|r| panic!("{r}")).config
+    }
+
+    #[test]
+    fn that_a_destination_wants_what_is_new_is_durable_before_anything_new_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = wants_what_is_new(dir.path());
         let fs = Faulty::new();
         let data = DataDir::open(fs.clone(), dir.path()).unwrap();
         let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
@@ -257,6 +271,55 @@ mod tests {
         let opened = Opened::open(&data, &name, &home.name).unwrap();
         assert!(matches!(opened.restored, Restored::Positions(_)), "from now on it goes on from there");
         lane.close();
+    }
+
+    #[test]
+    fn one_that_wants_what_is_new_gets_what_it_had_not_received_when_its_positions_are_lost() {
+        for delivery in [config::Delivery::ExactlyOnce, config::Delivery::AtLeastOnce] {
+            let dir = tempfile::tempdir().unwrap();
+            let (mut config, fs) = (wants_what_is_new(dir.path()), Faulty::new());
+            config.destinations[0].delivery = delivery;
+            let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+            let data = DataDir::open(fs.clone(), dir.path()).unwrap();
+            let open = || Lane::open(&data, name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+            let lane = open();
+            accept_one(&lane);
+            lane.close();
+            let lane = open();
+            let start = || {
+                let mut opened = Opened::open(&data, &name, &home.name).unwrap();
+                let (positions, _) = opened.positions(&data, &lane, home).unwrap();
+                drop(opened.into_parts(home));
+                positions.position
+            };
+            assert_eq!(start(), Seq(2), "a new one gets nothing of what was there before");
+            accept_one(&lane);
+            assert_eq!(start(), Seq(2), "{delivery:?}");
+            let file = positions_file(&data, &name, home);
+            let blank = vec![0; std::fs::read(&file).unwrap().len()];
+            for lost in ["the file", "what was in it", "the directory"] {
+                match lost {
+                    "the file" => std::fs::remove_file(&file).unwrap(),
+                    "what was in it" => std::fs::write(&file, &blank).unwrap(),
+                    _ => std::fs::remove_dir_all(dir.path().join("readers")).unwrap(),
+                }
+                assert_eq!(start(), Seq(1), "{delivery:?}: doubles at most, without {lost}");
+            }
+            // Without all that is known of it, it is new again; and without a journal alone it goes on.
+            std::fs::remove_dir_all(dir.path().join("journal")).unwrap();
+            assert_eq!(start(), Seq(1), "{delivery:?}");
+            ["journal", "readers"].iter().for_each(|d| std::fs::remove_dir_all(dir.path().join(d)).unwrap());
+            assert_eq!(start(), Seq(3), "{delivery:?}");
+            lane.close();
+        }
+    }
+
+    fn accept_one(lane: &Lane<Faulty>) {
+        let (stream, mut batch) =
+            (crate::ids::StreamName::new("s").unwrap(), crate::event::EventBatch::new());
+        batch.push(&crate::event::Event::of_value(b"one"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(lane.append(stream, batch, crate::intake::Patience::Forever)).unwrap();
     }
 
     /// One event, of a window that a process before may have sent.
@@ -287,7 +350,7 @@ mod tests {
             let (store, restored) = Store::open(fs, dir, spool, &lane, &name).unwrap();
             let (journal, _) = Journal::open(fs, dir, spool, &lane, &name);
             let park = Park::open(fs, dir, Whose { spool, lane: &lane, destination: &name }).unwrap();
-            Opened { store, restored, journal, park, intents }
+            Opened { store, restored, journal, park, intents, was_here: false }
         };
         let prepare = |dir: &Path| {
             let mut opened = opened(&Faulty::new(), dir, Vec::new());

@@ -61,7 +61,8 @@ pub fn take_over<F: Fs>(
         let found = positions::look(fs, data_dir, spool, &lane);
         let found = found.map_err(DiskError::io("read", &directory(data_dir, &lane)))?;
         let known = |name: &DestinationName| found.iter().any(|(n, r)| n == name && *r != Restored::Nothing);
-        if !known(from) {
+        // One that has a journal is not new, though its positions are lost: so it is for the one that comes after it.
+        if !known(from) && (known(to) || !has_journal(fs, data_dir, &lane, from)) {
             continue;
         }
         if known(to) {
@@ -76,6 +77,12 @@ pub fn take_over<F: Fs>(
         tracing::info!(%lane, %from, %to, "what is known of a destination goes to its new name");
     }
     Ok(kept)
+}
+
+fn has_journal<F: Fs>(fs: &F, data_dir: &Path, lane: &LaneName, name: &DestinationName) -> bool {
+    let [_, journals @ ..] = files(data_dir, lane, name);
+    let is_absent = |path| fs.open_read(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    !journals.iter().all(|path: &PathBuf| is_absent(path))
 }
 
 /// Removes everything known of a destination in a lane. What is parked for it goes first, the positions last: without them
@@ -237,6 +244,23 @@ mod tests {
         save(dir.path(), "main", "old", 2);
         assert_eq!(take_over(&RealFs, dir.path(), SPOOL, renamed).unwrap(), [lane("main")]);
         assert!(known(dir.path()).0.contains(&row("main", "new", 11)));
+    }
+
+    #[test]
+    fn a_new_name_is_not_new_where_the_old_one_has_lost_its_positions() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), "main", "old", 11);
+        std::fs::remove_file(directory(dir.path(), &lane("main")).join("old")).unwrap();
+        for _ in 0..2 {
+            assert_eq!(take_over(&RealFs, dir.path(), SPOOL, (&name("old"), &name("new"))).unwrap(), []);
+            assert_eq!(known(dir.path()).1, ["main/new.0", "main/new.1"]);
+        }
+        // What is left of an old one where the new one has a life of its own changes nothing.
+        save(dir.path(), "main", "new", 5);
+        save(dir.path(), "main", "old", 11);
+        std::fs::remove_file(directory(dir.path(), &lane("main")).join("old")).unwrap();
+        assert_eq!(take_over(&RealFs, dir.path(), SPOOL, (&name("old"), &name("new"))).unwrap(), []);
+        assert_eq!(known(dir.path()).0, [row("main", "new", 5)]);
     }
 
     #[test]

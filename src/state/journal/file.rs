@@ -57,6 +57,8 @@ pub struct Found {
     pub intents: Vec<Intent>,
     /// Something was there, and it can't be read.
     pub damaged: bool,
+    /// A file of it was there, whatever was in it: the destination is not new.
+    pub was_here: bool,
 }
 
 /// Writes intents down.
@@ -135,21 +137,25 @@ impl<F: Fs> Journal<F> {
         free.try_for_each(|(_, path)| self.ready(path).map(drop))
     }
 
-    /// Removes it.
+    /// Removes what it says. An empty file stays: by it the destination is known not to be new, should its positions be
+    /// lost.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn discard(self) -> Result<(), DiskError> {
-        let mut any = false;
-        for path in &self.paths {
-            match self.fs.remove(path) {
-                Ok(()) => any = true,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(DiskError::io("remove", path)(e)),
-            }
+        let (fs, [first, second]) = (&self.fs, &self.paths);
+        let removed = match fs.remove(second) {
+            Ok(()) => true,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+            Err(e) => return Err(DiskError::io("remove", second)(e)),
+        };
+        let stays = insist(|| fs.open_read(first)).and_then(|file| file.size()).is_ok_and(|size| size == 0);
+        if !stays {
+            self.make_way_to(first)?;
+            make_way(fs, first)?;
+            fs.create(first).map_err(DiskError::io("create", first))?;
         }
-        let [first, _] = &self.paths;
-        if any { sync_parent(&self.fs, first) } else { Ok(()) }
+        if removed || !stays { sync_parent(fs, first) } else { Ok(()) }
     }
 
     fn read(&mut self) -> Found {
@@ -159,8 +165,10 @@ impl<F: Fs> Journal<F> {
             let Some(path) = self.paths.get(index) else { continue };
             let bytes = whole(&self.fs, path, self.capacity).unwrap_or_else(|e| {
                 tracing::error!(path = %path.display(), error = %e, "a file of the journal can't be read");
-                b"unreadable".to_vec()
+                Some(b"unreadable".to_vec())
             });
+            found.was_here |= bytes.is_some();
+            let bytes = bytes.unwrap_or_default();
             let blank = bytes.iter().all(|b| *b == 0);
             files += usize::from(!blank);
             match Generation::read(&bytes, self.spool) {
@@ -362,17 +370,17 @@ fn checksum<const N: usize>(parts: [&[u8]; N]) -> u32 {
     hasher.finalize()
 }
 
-/// All of a file; nothing where there is none.
-fn whole<F: Fs>(fs: &F, path: &Path, capacity: usize) -> io::Result<Vec<u8>> {
+/// All of a file, if there is one.
+fn whole<F: Fs>(fs: &F, path: &Path, capacity: usize) -> io::Result<Option<Vec<u8>>> {
     let file = match insist(|| fs.open_read(path)) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
     let size = insist(|| file.size())?;
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0).min(capacity)];
     let read = insist(|| file.read_full_at(&mut bytes, 0))?;
     bytes.truncate(read);
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 fn sync_parent<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {

@@ -172,7 +172,7 @@ fn a_journal_of_another_spool_is_not_read() {
     work(&fs, 30);
     let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
     let (_, found) = Journal::open_sized(&fs, Path::new("/data"), SpoolId(8), &lane, &home, SIZE);
-    assert_eq!(found, Found { intents: Vec::new(), damaged: true });
+    assert_eq!(found, Found { damaged: true, was_here: true, ..Found::default() });
 }
 
 #[test]
@@ -388,8 +388,10 @@ fn a_journal_that_is_kept_no_more_says_nothing_later() {
     open(&fs).0.discard().unwrap();
     let world = fs.world();
     for choices in world.cuts(CUTS) {
-        assert_eq!(open(&SimFs::of(world.after_power_cut(&choices))).1, Found::default());
+        let found = open(&SimFs::of(world.after_power_cut(&choices))).1;
+        assert_eq!((found.intents, found.damaged), (Vec::new(), false));
     }
+    assert!(open(&fs).1.was_here, "that there was one is known");
     open(&fs).0.discard().unwrap();
     assert_eq!(work(&fs, 2).len(), 2, "it can be begun again");
 }
@@ -402,7 +404,7 @@ fn what_stands_in_its_way_or_can_not_be_read_does_not_keep_it_from_opening() {
         for path in ["/data/journal/main/home.0", "/data/journal/main/home.1"] {
             fs.tamper(|world| world.obstruct(Path::new(path), other)).unwrap();
         }
-        assert_eq!(open(&fs).1, Found { intents: Vec::new(), damaged: true });
+        assert_eq!(open(&fs).1, Found { damaged: true, was_here: true, ..Found::default() });
         assert_eq!(work(&fs, 30).len(), 30, "what stood there is set aside");
     }
 }
@@ -435,7 +437,7 @@ fn windows_behind_a_header_that_can_not_be_read_are_not_those_of_the_generation_
     let (mut journal, found) = open(&fs);
     assert_eq!(found.intents, []);
     journal.begin([]).unwrap();
-    assert_eq!(open(&fs).1, Found::default());
+    assert_eq!(open(&fs).1, Found { was_here: true, ..Found::default() });
 }
 
 #[test]
