@@ -181,11 +181,7 @@ pub(super) fn start_of<T: File>(file: &T) -> Start {
         let owner = Some((header.spool, header.lane.clone(), header.segment));
         return Start { owner, begins: Some(header.base), header: Some(header), blank: false };
     }
-    let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
-    // An unreadable header is a damaged one; the blocks behind it speak for themselves.
-    let read = insist(|| file.read_full_at(&mut area, 0));
-    let readable = read.is_ok();
-    area.truncate(read.unwrap_or(0));
+    let (area, readable) = start_by_page(file);
     let blank = readable && area.iter().all(|b| *b == 0);
     let header = SegmentHeader::decode_area(&area);
     let owner = header.as_ref().map(|h| (h.spool, h.lane.clone(), h.segment));
@@ -193,6 +189,29 @@ pub(super) fn start_of<T: File>(file: &T) -> Start {
     let owner = owner.or(block.map(|b| (b.spool, b.lane.to_owned(), b.segment)));
     let begins = header.as_ref().map(|h| h.base).or(block.map(|b| b.first));
     Start { header, owner, begins, blank }
+}
+
+/// The bytes up to the end of the first block's header, and whether all of them could be read. Page after page: one that
+/// can't be read is a damaged one, and must not hide the others.
+fn start_by_page<T: File>(file: &T) -> (Vec<u8>, bool) {
+    let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
+    let (mut len, mut readable) = (0, true);
+    for page in area.chunks_mut(PAGE) {
+        match insist(|| file.read_full_at(page, len as u64)) {
+            Ok(read) => {
+                len += read;
+                if read < page.len() {
+                    break;
+                }
+            }
+            Err(_) => {
+                page.fill(0);
+                (len, readable) = (len + page.len(), false);
+            }
+        }
+    }
+    area.truncate(len);
+    (area, readable)
 }
 
 /// The identity that the segments of a data directory carry, for when `FORMAT` is lost.

@@ -1,14 +1,19 @@
 //! Sectors that can't be read: every read that touches one fails, today and tomorrow.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::parallel;
 use super::rot::{Specimen, none, segments_with_bytes};
 use super::site::{Site, Step, small};
 use super::verify::Tried;
 use super::witness::Witness;
-use crate::disk::sim::{SimFs, World};
+use crate::disk::sim::{Call, Fault, Lasting, SimFs, World};
 use crate::metrics::Metrics;
+use rustix::io::Errno;
+
+/// Done to a file of so many bytes.
+type Harm = fn(&mut World, &std::path::Path, usize);
 
 /// What is read at once.
 const PAGE: usize = 4096;
@@ -32,7 +37,6 @@ fn a_last_segment_of_which_nothing_can_be_read_or_that_is_garbage_is_never_delet
     let before = segments_with_bytes(&world);
     let last = before.last().unwrap().clone();
     let bytes = world.read(&last).unwrap();
-    type Harm = fn(&mut World, &std::path::Path, usize);
     let harms: [(&str, Harm, usize); 4] = [
         ("its first 12 KiB can't be read", |w, p, _| w.wear(p, 0..3 * PAGE).unwrap(), 3 * PAGE),
         ("none of it can be read", |w, p, len| w.wear(p, 0..len).unwrap(), bytes.len()),
@@ -82,4 +86,46 @@ fn every_sector_that_can_not_be_read_costs_at_most_the_blocks_of_its_page() {
     })
     .unwrap();
     println!("{done} sectors that can't be read");
+}
+
+/// A segment whose last commit's sync has failed, and the one that its agent went on with. What the failed commit wrote
+/// stands behind the end of the first, whole, under numbers that the second has given out again.
+fn failed(metrics: &Arc<Metrics>) -> Option<(World, Witness)> {
+    (0..20).find_map(|later| {
+        let (settings, fs, mut witness) = (small(), SimFs::default(), Witness::default());
+        let mut site = Site::new(fs.clone(), 1, &settings, metrics);
+        site.start().unwrap();
+        site.step(Step::Small, &mut witness).unwrap();
+        fs.break_at(Fault { at: fs.calls() + later, errno: Errno::IO, lasting: Lasting::Once });
+        site.step(Step::Small, &mut witness).unwrap();
+        if !matches!(fs.repair()[..], [(_, Call::SyncData)]) {
+            return None;
+        }
+        site.host.advance(Duration::from_secs(6));
+        site.lane().unwrap().turn();
+        (0..3).for_each(|_| site.step(Step::Small, &mut witness).unwrap());
+        site.kill();
+        Some((fs.world(), witness))
+    })
+}
+
+#[test]
+fn a_header_whose_first_copy_can_not_be_read_says_by_its_second_where_the_one_before_ends() {
+    let metrics = Metrics::new();
+    let (world, witness) = failed(&metrics).unwrap();
+    let segments = segments_with_bytes(&world);
+    assert_eq!(segments.len(), 2);
+    let read = |world: World| {
+        let mut witness = witness.clone();
+        let mut site = Site::new(SimFs::of(world), 9, &small(), &metrics);
+        site.start().unwrap();
+        let (found, holes) = site.read_with_holes(&mut witness).unwrap();
+        assert_eq!((witness.missing(&found), holes), (Vec::new(), Vec::new()));
+        found
+    };
+    let whole = read(world.clone());
+    assert_eq!(whole.len(), 4);
+    let mut worn = world;
+    worn.wear(segments.last().unwrap(), 0..1).unwrap();
+    assert_eq!(read(worn), whole);
 }
