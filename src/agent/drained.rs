@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::config::model::Config;
 use crate::disk::{Fs, RealFs};
 use crate::ids::{LaneName, Seq};
-use crate::spool::inspect::Snapshot;
+use crate::spool::inspect::{LaneSnapshot, Snapshot};
 use crate::spool::{DataDir, OpenError};
 use crate::state::{journal, positions};
 
@@ -15,8 +15,8 @@ const REMOVING: &str = "removing";
 
 /// Removes those of `lanes`; returns the others.
 ///
-/// A lane goes only if every destination, configured or not, has read it to its end, by positions that fit the log. While
-/// `spool.retain_delivered` keeps delivered events, none goes.
+/// A lane goes only if every destination, configured or not, has read it to its end, by positions that fit the log, and
+/// nothing is in it that could not be read. While `spool.retain_delivered` keeps delivered events, none goes.
 pub(super) fn remove(
     data: &DataDir,
     config: &Config,
@@ -29,12 +29,21 @@ pub(super) fn remove(
         return Ok(lanes);
     }
     let snapshot = Snapshot::take_with(&RealFs, data.path(), |_, _| Ok(Seq::NONE))?;
-    let end = |name: &LaneName| snapshot.lanes.iter().find(|lane| lane.name() == name).map(|lane| lane.end());
+    let look = |name: &LaneName| snapshot.lanes.iter().find(|lane| lane.name() == name);
     let goes = |name: &LaneName| {
-        end(name).is_some_and(|end| is_drained(data, config, name, end))
+        look(name).is_some_and(|lane| is_drained(data, config, name, lane.end()) && is_whole(lane))
             && remove_one(&RealFs, data.path(), name)
     };
     Ok(lanes.into_iter().filter(|name| !goes(name)).collect())
+}
+
+fn is_whole(lane: &LaneSnapshot<RealFs>) -> bool {
+    let more = lane.may_hold_more();
+    if more {
+        tracing::error!(lane = %lane.name(), "this lane is no longer configured, and it is not removed: it has segments that are damaged, \
+            that can't be read or that are passed over; see `spoolway spool repair`");
+    }
+    !more
 }
 
 fn is_drained(data: &DataDir, config: &Config, lane: &LaneName, end: Seq) -> bool {

@@ -193,6 +193,14 @@ impl<F: Fs> LaneSnapshot<F> {
         self.log.table.segments.values()
     }
 
+    pub(super) fn log(&self) -> &impl Log<F> {
+        self.log.as_ref()
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.log.dir
+    }
+
     /// A word for how a segment ended. The last one has no verdict yet if its process runs or died: it is open.
     #[must_use]
     pub fn state(&self, segment: &Segment) -> &'static str {

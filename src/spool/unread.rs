@@ -2,7 +2,10 @@
 
 use crate::disk::{File, Fs, insist};
 
+use super::candidates::is_blank;
 use super::format::{DATA_START, Verdict};
+use super::inspect::LaneSnapshot;
+use super::names;
 use super::reader::Log;
 use super::scan::resume;
 use super::table::Segment;
@@ -22,5 +25,22 @@ pub(super) fn holds_unread<F: Fs>(log: &impl Log<F>, segment: &Segment) -> bool 
     match insist(|| log.fs().open_read(&segment.path)) {
         Err(e) => e.kind() != std::io::ErrorKind::NotFound,
         Ok(file) => !segment.readable || behind(file).is_none_or(|block| block.is_some()),
+    }
+}
+
+impl<F: Fs> LaneSnapshot<F> {
+    /// Whether its directory holds, or may hold, more than it shows: its last segment is damaged, could not be read, or is
+    /// a newer version's; or there are segments, none of them blank, that are passed over.
+    #[must_use]
+    pub fn may_hold_more(&self) -> bool {
+        let log = self.log();
+        let damaged = |s: &Segment| !s.readable || matches!(s.verdict, Verdict::Rotten | Verdict::Unknown(_));
+        if self.segments().last().is_some_and(damaged) || self.segments().any(|s| holds_unread(log, s)) {
+            return true;
+        }
+        let Ok(entries) = insist(|| log.fs().list(self.directory())) else { return true };
+        let others = entries.iter().filter(|e| names::parse_segment(&e.name).is_some());
+        let mut others = others.map(|e| self.directory().join(&e.name));
+        others.any(|path| self.segments().all(|s| s.path != path) && !is_blank(log.fs(), &path))
     }
 }

@@ -20,6 +20,7 @@ mod sim;
 mod start;
 mod stepped;
 mod syncs;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
