@@ -16,6 +16,37 @@ pub fn is_in_the_way(e: &io::Error) -> bool {
         || number(Errno::NXIO)
 }
 
+/// Whether an error says that the bytes are bad. Others (no descriptor or memory left, no permission, a mount
+/// that is gone) say nothing of the bytes: they pass, or a person ends them, and nothing may be given up for them.
+#[must_use]
+pub fn is_damage(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
+    [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::ILSEQ, Errno::LOOP].into_iter().any(number)
+        || e.kind() == io::ErrorKind::InvalidInput
+}
+
+/// Whether an error of listing says that something else stands at a directory's name, or at one above it.
+#[must_use]
+pub fn is_no_directory(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::NotADirectory
+        || e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+/// Sets aside what stands in the place of a directory on the way from `top` to `path`, if something does. A link to a
+/// directory is one.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn clear_way<F: Fs>(fs: &F, top: &Path, path: &Path) -> Result<(), DiskError> {
+    let mut way: Vec<&Path> = path.ancestors().take_while(|p| *p != top).collect();
+    way.reverse();
+    match way.into_iter().find(|dir| fs.list(dir).is_err_and(|e| is_no_directory(&e))) {
+        Some(dir) => set_aside(fs, dir).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Renames `path` to `<name>.aside-<n>` with the lowest number that is free, and says so in the log. Returns the
 /// new name.
 ///

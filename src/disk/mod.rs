@@ -21,7 +21,9 @@ mod real;
 pub mod sim;
 mod slots;
 
-pub use aside::{is_in_the_way, make_dir, make_way, set_aside, sync_way};
+pub use aside::{
+    clear_way, is_damage, is_in_the_way, is_no_directory, make_dir, make_way, set_aside, sync_way,
+};
 pub use error::DiskError;
 pub use fs::{Entry, EntryKind, File, FileIdentity, Fs, Space};
 pub use insist::insist;

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub(super) use crate::disk::is_damage;
+
 use crate::disk::DiskError;
 
 /// A data directory or lane could not be opened.
@@ -51,15 +53,6 @@ impl OpenError {
     pub(super) fn io<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| OpenError::Io { operation, path: path.to_owned(), source }
     }
-}
-
-/// Whether an error says that the bytes are bad. Others (no descriptor or memory left, no permission, a mount
-/// that is gone) say nothing of the bytes: they pass, or a person ends them, and nothing may be given up for them.
-pub(super) fn is_damage(e: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
-    [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::ILSEQ, Errno::LOOP].into_iter().any(number)
-        || e.kind() == io::ErrorKind::InvalidInput
 }
 
 /// A segment could not be read. The reader has not moved: asking again tries again, and after a few times the

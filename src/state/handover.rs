@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::journal;
 use super::park::{self, Whose};
 use super::positions::{self, Restored, directory};
-use crate::disk::{DiskError, EntryKind, File, Fs, is_in_the_way, make_way, set_aside};
+use crate::disk::{DiskError, EntryKind, File, Fs, insist, is_damage, is_in_the_way, make_way, set_aside};
 use crate::ids::{DestinationName, LaneName, SpoolId};
 
 const NAME: &str = "handover";
@@ -128,28 +128,36 @@ fn begin<F: Fs>(fs: &F, data_dir: &Path, begun: &Begun) -> Result<(), DiskError>
 /// When the disk refuses; the next call goes on.
 pub fn finish<F: Fs>(fs: &F, data_dir: &Path) -> Result<(), DiskError> {
     let path = data_dir.join(NAME);
-    let file = match fs.open_read(&path) {
-        Ok(file) => file,
+    let mut bytes = vec![0; MAX];
+    let read = insist(|| fs.open_read(&path)).and_then(|file| insist(|| file.read_full_at(&mut bytes, 0)));
+    match read {
+        Ok(len) => bytes.truncate(len),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) if is_in_the_way(&e) => return set_aside(fs, &path).map(drop),
-        Err(e) => return Err(DiskError::io("open", &path)(e)),
-    };
-    let mut bytes = vec![0; MAX];
-    let len = file.read_full_at(&mut bytes, 0).map_err(DiskError::io("read", &path))?;
-    match parse(bytes.get(..len).unwrap_or_default()) {
+        Err(e) if is_damage(&e) => {
+            say_lost(&path);
+            return set_aside(fs, &path).map(drop);
+        }
+        Err(e) => return Err(DiskError::io("read", &path)(e)),
+    }
+    match parse(&bytes) {
         Some((lane, from, to)) => {
             // Before the positions that need it.
             park::rename(fs, data_dir, &lane, (&from, &to))?;
             let pairs = files(data_dir, &lane, &from).into_iter().zip(files(data_dir, &lane, &to));
             pairs.into_iter().try_for_each(|(old, new)| rename(fs, &old, &new))?;
         }
-        None => tracing::error!(
-            path = %path.display(),
-            "what was being renamed can't be read: a destination's positions or journal may still have its old name"
-        ),
+        None => say_lost(&path),
     }
     fs.remove(&path).map_err(DiskError::io("remove", &path))?;
     sync_parent(fs, &path)
+}
+
+fn say_lost(path: &Path) {
+    tracing::error!(
+        path = %path.display(),
+        "what was being renamed can't be read: a destination's positions or journal may still have its old name"
+    );
 }
 
 fn parse(bytes: &[u8]) -> Option<(LaneName, DestinationName, DestinationName)> {
@@ -186,6 +194,7 @@ mod tests {
     use crate::ids::Seq;
     use crate::state::journal::Journal;
     use crate::state::positions::{Positions, Store};
+    use rustix::io::Errno;
 
     const SPOOL: SpoolId = SpoolId(7);
 
@@ -304,5 +313,24 @@ mod tests {
         finish(&RealFs, dir.path()).unwrap();
         assert_eq!(known(dir.path()), left);
         assert!(!dir.path().join(NAME).exists());
+    }
+
+    #[test]
+    fn a_marker_that_can_not_be_read_ends_nothing_and_one_that_may_not_be_read_is_an_error() {
+        for (op, errno, goes_on) in [
+            (Op::Open, Errno::IO, true),
+            (Op::Read, Errno::IO, true),
+            (Op::Open, Errno::ACCESS, false),
+            (Op::Read, Errno::NOMEM, false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join(NAME), b"{}").unwrap();
+            let fs = Faulty::new();
+            fs.error(errno);
+            fs.fail_next(op, u64::MAX);
+            assert_eq!(finish(&fs, dir.path()).is_ok(), goes_on, "{op:?} {errno}");
+            assert_eq!(dir.path().join(NAME).exists(), !goes_on, "{op:?} {errno}");
+            assert_eq!(dir.path().join("handover.aside-1").exists(), goes_on, "{op:?} {errno}");
+        }
     }
 }

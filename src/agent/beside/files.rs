@@ -9,7 +9,7 @@ use crate::sabotage::{Bug, Sabotage};
 use crate::spool::Cause;
 
 /// Every file and directory beside the log, relative to the data directory.
-const BESIDE: [&str; 13] = [
+const BESIDE: [&str; 17] = [
     "FORMAT",
     "LOCK",
     "incarnation",
@@ -20,6 +20,10 @@ const BESIDE: [&str; 13] = [
     "journal/main",
     "journal/main/home.1",
     "lanes/main/floor",
+    "parked",
+    "parked/main",
+    "parked/main/home",
+    "handover",
     "ledger",
     "ledger/db",
     "ledger/conf",
@@ -34,7 +38,11 @@ fn remove(path: &Path) {
 }
 
 fn make(path: &Path, what: &str) {
-    remove(path);
+    if path.symlink_metadata().is_ok() {
+        remove(path);
+    }
+    // Some stand there at times only.
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     match what {
         "nothing" => {}
         "an empty file" => std::fs::write(path, b"").unwrap(),

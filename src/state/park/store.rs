@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::codec::{self, About, Parked};
 use super::reader::ParkReader;
-use crate::disk::{DiskError, EntryKind, File, Fs, insist, make_way, sync_way};
+use crate::disk::{
+    DiskError, EntryKind, File, Fs, clear_way, insist, is_no_directory, make_dir, make_way, sync_way,
+};
 use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SeqRange, SpoolId, TopicName};
 
 const SUFFIX: &str = ".parked";
@@ -95,6 +97,10 @@ impl<F: Fs> Park<F> {
     /// When a directory is there and can't be listed: what it holds must not be forgotten.
     pub fn open(fs: &F, data_dir: &Path, whose: Whose<'_>) -> Result<Self, DiskError> {
         let directory = directory(data_dir, whose.lane, whose.destination);
+        // Where a file stands nothing is parked. One that can't be set aside now keeps nobody from starting.
+        if let Err(error) = clear_way(fs, data_dir, &directory) {
+            tracing::error!(%error, "what stands in the place of parked events' directory could not be set aside");
+        }
         let mut files = Files::default();
         for (name, kind) in listed(fs, &directory)? {
             let topic = TopicName::new(&name).ok().filter(|_| kind == EntryKind::Directory);
@@ -212,7 +218,7 @@ impl<F: Fs> Park<F> {
     /// DURABILITY: a file's bytes are durable before it has its name, and its name before anybody hears of it.
     fn write(&self, directory: &Path, covers: SeqRange, bytes: &[u8]) -> Result<PathBuf, DiskError> {
         let fs = &self.fs;
-        fs.create_dir(directory).map_err(DiskError::io("create", directory))?;
+        make_dir(fs, &self.data_dir, directory)?;
         let new = directory.join(NEW);
         match insist(|| fs.remove(&new)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => make_way(fs, &new)?,
@@ -303,7 +309,7 @@ fn holding(pieces: &BTreeMap<Seq, Piece>, seq: Seq) -> Option<&Piece> {
 
 pub(super) fn listed<F: Fs>(fs: &F, directory: &Path) -> Result<Vec<(String, EntryKind)>, DiskError> {
     match insist(|| fs.list(directory)) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound || is_no_directory(&e) => Ok(Vec::new()),
         listed => {
             let listed = listed.map_err(DiskError::io("list", directory))?;
             Ok(listed.into_iter().map(|entry| (entry.name, entry.kind)).collect())
