@@ -9,8 +9,8 @@ use super::{Directory, Readers, parked, read_failure};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Outcome, output};
 use crate::disk::RealFs;
-use crate::ids::{DestinationName, Seq, SpoolId};
-use crate::spool::inspect::{Findings, LaneSnapshot};
+use crate::ids::{DestinationName, Incarnation, Seq, SpoolId};
+use crate::spool::inspect::{Findings, LaneSnapshot, incarnation};
 use crate::spool::{Hole, Segment};
 use crate::state::positions::{Restored, needs, usable};
 
@@ -49,10 +49,11 @@ pub(super) fn run(args: &InspectArgs) -> Outcome {
         let parked = parked::Rows::by_headers(&looked, lane.name())?;
         found.push(Found { lane, findings, readers, parked });
     }
+    let life = incarnation(&RealFs, &args.directory.dir, looked.spool);
     if args.json {
-        output::line(&as_json(looked.spool, &found).to_string())?;
+        output::line(&as_json((looked.spool, life), &found).to_string())?;
     } else {
-        output::print(&text::of(looked.spool, &found))?;
+        output::print(&text::of(life, &found))?;
     }
     let lost = found.iter().any(|f| f.findings.lost() > 0);
     Ok(if lost { Exit::Loss } else { Exit::Done })
@@ -69,7 +70,7 @@ pub(super) fn look_over(
     found.map_err(|e| read_failure(&e))
 }
 
-fn as_json(spool: SpoolId, found: &[Found]) -> Value {
+fn as_json((spool, life): (SpoolId, Incarnation), found: &[Found]) -> Value {
     let lanes = found.iter().map(|f| {
         let Found { lane, findings, readers, parked } = f;
         let segments: Vec<_> = lane.segments().map(|segment| segment_json(lane, segment, findings)).collect();
@@ -82,7 +83,7 @@ fn as_json(spool: SpoolId, found: &[Found]) -> Value {
             "destinations": readers.iter().map(|r| destination_json(r, f.range())).collect::<Vec<_>>(),
         })
     });
-    json!({ "incarnation": spool, "lanes": lanes.collect::<Vec<_>>() })
+    json!({ "incarnation": life, "spool": spool, "lanes": lanes.collect::<Vec<_>>() })
 }
 
 fn segment_json(lane: &LaneSnapshot<RealFs>, segment: &Segment, findings: &Findings) -> Value {

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use super::Found;
 use crate::disk::RealFs;
-use crate::ids::{DestinationName, Seq, SeqRange, SpoolId};
+use crate::ids::{DestinationName, Incarnation, Seq, SeqRange};
 use crate::spool::inspect::LaneSnapshot;
 use crate::spool::{Hole, Segment};
 use crate::state::positions::{Restored, needs, usable};
 
-pub(super) fn of(spool: SpoolId, found: &[Found]) -> String {
-    let mut text = format!("incarnation {spool}\n");
+pub(super) fn of(life: Incarnation, found: &[Found]) -> String {
+    let mut text = format!("incarnation {life}\n");
     found.iter().for_each(|f| put_lane(&mut text, f));
     text
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Lane, RepairArgs};
 use crate::disk::RealFs;
 use crate::ids::{DestinationName, SeqRange};
+use crate::spool::inspect::incarnation;
 use crate::spool::salvage::Old;
 use crate::state::positions::{Carried, Positions};
 
@@ -27,7 +28,7 @@ impl Report<'_> {
 
     pub(super) fn json(&self) -> Value {
         json!({
-            "incarnation": self.old.spool, "into": self.args.into, "lost": self.lost(),
+            "incarnation": incarnation(&RealFs, &self.args.dir, self.old.spool), "spool": self.old.spool, "into": self.args.into, "lost": self.lost(),
             "agent_running": self.running, "lanes": self.lanes.iter().map(lane_json).collect::<Vec<_>>(),
             "notes": self.old.notes,
         })
