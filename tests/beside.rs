@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use spoolway::kafka::BatchReader;
 use spoolway::target::{Target, TargetOptions};
-use support::agent::{Agent, Setup, assert_accounts_balance};
+use support::agent::{Agent, Setup, assert_accounts_balance, spoolway};
 use support::compare::{Comparison, Verdict};
 use support::http;
 use support::ledger::Book;
@@ -165,6 +165,21 @@ fn an_older_copy_put_back_in_place_of_the_newer_is_recognised_and_new_events_arr
     assert_accounts_balance(&agent.wait_drained(None, SOON));
     // The same numbers as those of the second load, and yet none is taken for one of them.
     cluster.judge(&books).assert_exact();
+    agent.stop();
+    // Tools say under which it lived last, and what is salvaged of it goes on under that one.
+    let new = setup.dir.join("salvaged");
+    let text = |path: &Path| path.to_str().expect("a path of text").to_owned();
+    let (data, into) = (text(&setup.data_dir()), text(&new));
+    for args in [&["inspect", "--json", &data][..], &["repair", "--json", &data, "--into", &into]] {
+        let output = spoolway().arg("spool").args(args).output().expect("it runs");
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(said["incarnation"], after.0, "{args:?}: {said}");
+        assert_ne!(said["spool"], after.0, "{args:?}: {said}");
+    }
+    fs::remove_dir_all(setup.data_dir()).expect("it is there");
+    fs::rename(&new, setup.data_dir()).expect("the same file system");
+    let agent = setup.start();
+    assert_eq!(incarnation(&agent), after);
     agent.stop();
 }
 

@@ -244,6 +244,29 @@ pub(super) fn last_known<F: Fs>(fs: &F, dir: &Path, spool: SpoolId) -> Incarnati
     record.map_or(Incarnation(spool.0), |record| record.life.incarnation)
 }
 
+/// The life of the spool at `from` goes on in what was salvaged of it at `into`. The record names no file: the first start
+/// takes the one it stands in for its own. `expected`: it is known to have had one; if that is lost, this is told.
+///
+/// DURABILITY: it is durable when this returns.
+pub(super) fn carry<F: Fs>(
+    fs: &F,
+    (from, into): (&Path, &Path),
+    spool: SpoolId,
+    expected: bool,
+) -> Result<(), DiskError> {
+    let found = record_in_file(fs, from).filter(|record| record.spool == spool);
+    let value = match found {
+        Some(record) => encode(&Record { file: FileIdentity::default(), ..record }),
+        // No record that anybody could read: the next start takes it for damaged.
+        None if expected => Vec::new(),
+        None => return Ok(()),
+    };
+    let (mut slots, _) = Slots::open(fs, &into.join(names::INCARNATION), LEN)?;
+    // Twice, as when it was drawn.
+    slots.save(&value).and_then(|()| slots.sync())?;
+    slots.save(&value).and_then(|()| slots.sync())
+}
+
 fn record_in_file<F: Fs>(fs: &F, dir: &Path) -> Option<Record> {
     decode(&look_at_slots(fs, &dir.join(names::INCARNATION)).ok()??)
 }

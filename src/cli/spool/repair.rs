@@ -16,7 +16,7 @@ use crate::cli::{Exit, Failure, Outcome, output};
 use crate::disk::{EntryKind, Fs as _, RealFs};
 use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId};
 use crate::spool::OpenError;
-use crate::spool::salvage::{LaneCopy, Old, Wishes, finish};
+use crate::spool::salvage::{LaneCopy, Old, Wishes, carry_life, finish};
 use crate::state::park::{self, Whose};
 use crate::state::positions::{self, Carried, NewLane, Positions, Restored, Store, carry, may_keep};
 use crate::state::routes;
@@ -50,6 +50,7 @@ pub(super) fn run(args: &RepairArgs) -> Outcome {
     let repair = Repair::begin(args)?;
     place::check_room(&args.into, repair.old.bytes())?;
     let lanes = repair.lanes()?;
+    carry_life(&RealFs, &args.dir, &args.into, repair.old.spool).map_err(|e| failure(&e))?;
     finish(&RealFs, &args.into, repair.old.spool).map_err(|e| failure(&e))?;
     place::give_to_owner(&args.dir, &args.into)?;
     let report = report::Report { args, old: &repair.old, lanes: &lanes, running: is_running(&args.dir) };

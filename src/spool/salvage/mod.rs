@@ -28,9 +28,10 @@ use std::path::Path;
 use crate::disk::Fs;
 use crate::ids::{SeqRange, SpoolId};
 
-use super::data_dir::write_root;
+use super::data_dir::{FoundRoot, read_root, write_root};
 use super::error::OpenError;
-use super::format::Root;
+use super::format::{HAS_INCARNATION, Root};
+use super::incarnation;
 use super::names;
 
 pub use copy::{LaneCopy, Wishes};
@@ -66,6 +67,17 @@ impl Salvaged {
     }
 }
 
+/// Before [`finish`]: the incarnation under which the spool at `from` lived last goes on in what was salvaged of it.
+///
+/// # Errors
+/// When a disk refuses.
+pub fn carry_life<F: Fs>(fs: &F, from: &Path, into: &Path, spool: SpoolId) -> Result<(), OpenError> {
+    fs.create_dir(into).map_err(OpenError::io("create", into))?;
+    let never_had_one =
+        matches!(read_root(fs, from)?, FoundRoot::Whole(root) if root.compat & HAS_INCARNATION == 0);
+    Ok(incarnation::carry(fs, (from, into), spool, !never_had_one)?)
+}
+
 /// The last step: what was salvaged becomes a spool.
 ///
 /// DURABILITY: every file in it is durable before, and `FORMAT` comes last.
@@ -79,5 +91,6 @@ pub fn finish<F: Fs>(fs: &F, into: &Path, spool: SpoolId) -> Result<(), OpenErro
     let lanes = into.join(names::LANES);
     fs.rename(&unfinished, &lanes).map_err(OpenError::io("rename", &unfinished))?;
     fs.sync_dir(into).map_err(OpenError::io("sync", into))?;
-    write_root(fs, into, &into.join(names::FORMAT), &Root::new(spool))
+    let compat = if fs.open_read(&into.join(names::INCARNATION)).is_ok() { HAS_INCARNATION } else { 0 };
+    write_root(fs, into, &into.join(names::FORMAT), &Root { compat, ..Root::new(spool) })
 }

@@ -204,3 +204,38 @@ fn what_is_lost_are_the_numbers_without_an_event_and_the_events_that_can_not_be_
     let salvaged = Salvaged { lost, undecodable: 10, unread: 100, unproven: 1000, ..Salvaged::default() };
     assert_eq!(salvaged.lost(), 114);
 }
+
+#[test]
+fn what_is_salvaged_goes_on_under_the_incarnation_that_the_old_one_lived_under() {
+    use crate::spool::Cause;
+    use crate::spool::salvage::carry_life;
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("old");
+    let data = DataDir::open(RealFs, &dir).unwrap();
+    data.note_rolled_back().unwrap();
+    let (spool, life) = (data.spool_id(), data.life());
+    assert_eq!(life.cause, Cause::RolledBack);
+    drop(data);
+    let repaired = |name: &str| {
+        let into = root.path().join(name);
+        carry_life(&RealFs, &dir, &into, spool).unwrap();
+        finish(&RealFs, &into, spool).unwrap();
+        let data = DataDir::open(RealFs, &into).unwrap();
+        data.note_opening();
+        assert_eq!(data.spool_id(), spool);
+        (into, data.life(), data.is_renewed())
+    };
+    let (into, lived, renewed) = repaired("whole");
+    assert_eq!((lived, renewed), (life, false));
+    // From its first start on it is told from its copies.
+    copy_dir(&into, &root.path().join("copy"));
+    assert_eq!(DataDir::open(RealFs, &root.path().join("copy")).unwrap().life().cause, Cause::Copied);
+    // A record that is lost does not bring the first life back.
+    std::fs::remove_file(dir.join("incarnation")).unwrap();
+    let (_, lived, renewed) = repaired("unmarked");
+    assert_eq!((lived.cause, renewed), (Cause::Unmarked, true));
+    // One of a version that kept none has had none to lose.
+    std::fs::write(dir.join("FORMAT"), crate::spool::format::Root::new(spool).encode()).unwrap();
+    let (_, lived, renewed) = repaired("before");
+    assert_eq!((lived.cause, lived.incarnation.0, renewed), (Cause::New, spool.0, false));
+}
