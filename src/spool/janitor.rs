@@ -179,10 +179,25 @@ impl<F: Fs> Janitor<F> {
         chores.note_headers();
         if let Some(id) = todo.prepare {
             let shared = &chores.shared;
+            let waiting = Waiting(self);
             let done = prepare(shared.data.fs(), &shared.dir, id, self.allocation);
             self.wish(|w| w.ahead = Ahead::Done(done));
+            drop(waiting);
         }
         true
+    }
+}
+
+/// A segment is being made. Should that end in a panic, whoever waits for it makes one himself.
+struct Waiting<'a, F: Fs>(&'a Janitor<F>);
+
+impl<F: Fs> Drop for Waiting<'_, F> {
+    fn drop(&mut self) {
+        self.0.wish(|w| {
+            if matches!(w.ahead, Ahead::Working) {
+                w.ahead = Ahead::Nothing;
+            }
+        });
     }
 }
 
