@@ -12,6 +12,7 @@ mod inspect;
 mod judge;
 mod live;
 mod model;
+mod nospace;
 mod reading;
 mod room;
 mod salvage;

@@ -278,7 +278,8 @@ fn a_file_system_without_room_costs_the_oldest_segment_only_where_that_is_wanted
         let mut lane = site.lane(&Spool { when_full, ..plain() });
         (0..8).for_each(|_| assert_eq!(send(&mut lane, &[("a", 5000)]), 1));
         site.fs.error(rustix::io::Errno::NOSPC);
-        site.fs.fail_next(Op::Allocate, 1);
+        // All that a segment reserves, and as little as it can be begun with.
+        site.fs.fail_next(Op::Allocate, 2);
         assert_eq!(send(&mut lane, &[("a", 5000)]), 0);
         assert!(lane.lane().status().full);
         while lane.tidy() {}
@@ -327,4 +328,22 @@ fn what_is_accepted_at_an_interval_is_synced_though_more_comes_all_the_time() {
         site.host.advance(Duration::from_millis(60));
     }
     lane.close();
+}
+
+/// The helper can't be made to go on; the lane says that it has died, and its writer is not held up.
+#[test]
+fn a_writer_does_not_wait_for_a_segment_whose_making_has_panicked() {
+    let site = Site::new();
+    let mut lane = site.lane(&plain());
+    assert_eq!(send(&mut lane, &[("a", 20_000)]), 1);
+    site.fs.meanwhile(Op::Create, || panic!("on purpose"));
+    let tidied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lane.tidy()));
+    assert!(tidied.is_err());
+    let (done, goes_on) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let sent = send(&mut lane, &[("a", 20_000)]);
+        done.send((sent, lane.lane().segment_of(Seq(2)))).unwrap();
+    });
+    let (sent, segment) = goes_on.recv_timeout(Duration::from_secs(20)).expect("the writer waits");
+    assert_eq!((sent, segment), (1, Some(SegmentId(2))));
 }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use crate::disk::Fs;
 
-use super::super::active::{Active, prepare};
+use super::super::active::{Active, Prepared, prepare};
 use super::super::encoder::Common;
-use super::super::format::{Kind, Verdict};
+use super::super::format::{DATA_START, Kind, Verdict};
 use super::super::gate::Gate;
 use super::{SEAL_ROOM, Writer};
+
+/// Bytes that a segment needs to be begun.
+const LEAST: u64 = DATA_START + 2 * SEAL_ROOM;
 
 impl<F: Fs> Writer<F> {
     /// Closes the active segment and opens the next.
@@ -58,7 +61,8 @@ impl<F: Fs> Writer<F> {
             None => self
                 .shared
                 .make_path_durable()
-                .and_then(|()| prepare(fs, &self.shared.dir, self.next_segment, self.allocation)),
+                .and_then(|()| prepare(fs, &self.shared.dir, self.next_segment, self.allocation))
+                .or_else(|e| self.prepare_least(e)),
         };
         self.asked_ahead = false;
         match prepared {
@@ -74,6 +78,16 @@ impl<F: Fs> Writer<F> {
                 self.shared.set_gate(Gate::of_error(&e, format!("a new segment can't be made: {e}")));
                 self.worry();
             }
+        }
+    }
+
+    /// Where the disk has no room for all that is to be reserved: as much as a header and a mark need. Without a successor
+    /// the segment before is the last one, which is never deleted, though everything in it be delivered.
+    fn prepare_least(&self, e: io::Error) -> io::Result<Prepared<F::File>> {
+        let least = LEAST.min(self.allocation);
+        match Gate::of_error(&e, String::new()) {
+            Gate::Full(_) => prepare(self.shared.data.fs(), &self.shared.dir, self.next_segment, least),
+            _ => Err(e),
         }
     }
 
