@@ -12,7 +12,7 @@ use super::error::ReadError;
 use super::format::{DATA_START, Kind, Verdict};
 use super::walk::{Sighting, Walker};
 
-/// Holes remembered one by one; further ones only widen the last.
+/// Holes remembered one by one. Further ones are told by the reader that comes to them.
 const MAX_HOLES: usize = 1000;
 
 /// What a segment was found to hold.
@@ -104,15 +104,12 @@ pub(super) fn scan<T: File>(
 }
 
 fn note(holes: &mut Vec<SeqRange>, hole: SeqRange) {
+    let many = holes.len() >= MAX_HOLES;
     match holes.last_mut() {
         _ if hole.is_empty() => {}
         Some(last) if last.end == hole.first => last.end = hole.end,
+        _ if many => {}
         _ => holes.push(hole),
-    }
-    if holes.len() > MAX_HOLES
-        && let (Some(last), Some(before)) = (holes.pop(), holes.last_mut())
-    {
-        before.end = last.end;
     }
 }
 

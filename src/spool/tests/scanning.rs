@@ -122,13 +122,50 @@ fn the_next_segment_is_told_the_byte_behind_the_last_good_block() {
 }
 
 #[test]
-fn more_holes_than_are_kept_apart_are_still_told_and_nothing_beyond_them() {
+fn more_holes_than_are_remembered_are_left_to_the_reader_and_the_end_is_found_all_the_same() {
     let count = 1003;
     let mut parts: Vec<Part> = (0..count).flat_map(|n| [Good(2 * n + 1, 2 * n), Gone(2 * n + 2)]).collect();
     parts.push(Good(2 * count + 1, 2 * count));
     let (found, _) = scanned(&parts, 0, None);
     assert_eq!((found.end, found.holes.len()), (Seq(2 * count + 2), 1000));
     let lone = |n: u64| SeqRange::new(Seq(2 * n), Seq(2 * n + 1));
-    assert!(found.holes[..999].iter().zip(1..).all(|(hole, n)| *hole == lone(n)));
-    assert_eq!(found.holes[999], SeqRange::new(Seq(2000), Seq(2 * count + 1)));
+    assert!(found.holes.iter().zip(1..).all(|(hole, n)| *hole == lone(n)));
+}
+
+#[test]
+fn more_damaged_places_than_a_start_remembers_are_counted_to_the_event_once_they_are_read() {
+    use crate::disk::sim::SimFs;
+    use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
+    const BLOCKS: u64 = 2400;
+    let (fs, metrics) = (SimFs::default(), Metrics::new());
+    let settings = Spool { segment_size: 4 << 20, compression: SpoolCompression::None, ..settings() };
+    let started = |seed| {
+        let host = std::sync::Arc::new(SteppedHost::new(seed));
+        let data = DataDir::open_on(fs.clone(), Path::new("/data"), host).unwrap();
+        SteppedLane::open(&data, lane_name(), &settings, Seq::NONE, &metrics).unwrap()
+    };
+    let mut lane = started(1);
+    for _ in 0..BLOCKS {
+        let heard = lane.append(vec![(stream("a"), batch(&[vec![7; 9]]))], 1, || 0).pop();
+        assert!(matches!(heard, Some(Heard::Answer(Ok(_), _))));
+    }
+    drop(lane);
+    let path = Path::new("/data/lanes/main").join(names::segment(crate::ids::SegmentId(1)));
+    let mut bytes = fs.world().read(&path).unwrap();
+    let (mut at, mut damaged) = (format::DATA_START as usize, 0);
+    while let Some(block) = bytes.get(at..).and_then(format::BlockHeader::decode) {
+        let (end, first) = (at + block.block_len() as usize, block.first.0);
+        if first % 2 == 1 {
+            bytes[end - 9] ^= 0xff;
+            damaged += 1;
+        }
+        at = end;
+    }
+    assert_eq!(damaged, BLOCKS / 2);
+    fs.tamper(|world| world.rot(&path, bytes)).unwrap();
+    let lane = started(2);
+    let counted = || lane.lane().status().quarantined_events;
+    assert!((1000..=damaged).contains(&counted()), "{} at the start", counted());
+    let (events, holes) = read_all(lane.lane(), 1);
+    assert_eq!((events.len() as u64, holes.len() as u64, counted()), (BLOCKS - damaged, damaged, damaged));
 }
