@@ -201,7 +201,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
         let is_over = |apart: &ApartReader<L::Reader>| apart.end.is_some_and(|end| topic_position >= end);
         for (partition, apart) in side.apart.extract_if(.., |_, apart| is_over(apart)) {
-            self.totals.even_out(apart.waiting, apart.dropped);
+            // What it has delivered of blocks that the topic's reader found gone waits there still, for nothing.
+            side.waiting = side.waiting.saturating_add(apart.waiting.min(0));
+            self.totals.even_out(apart.waiting.max(0), apart.dropped);
             if let Some(topic) = self.topics.get_mut(name) {
                 topic.apart.remove(&partition);
             }

@@ -114,8 +114,8 @@ fn stories_at_length() {
 /// settled there, which nobody knew of then; with all partitions that keys lead to apart, events without a key had nowhere to go; a
 /// position was past a window in doubt that held another reader's events; and what another partition had taken after all were back was
 /// not known to the reader of positions from before; a letter was sent again before its partition's reader had counted it;
-/// what a reader was known to have sent, and had counted when routes changed, counted twice; and what was left over in the account
-/// was not balanced.
+/// what a reader was known to have sent, and had counted when routes changed, counted twice; what was left over in the account
+/// was not balanced; and what a partition's reader had delivered of a block that its topic's then found gone counted twice.
 #[test]
 fn stories_that_once_failed_are_told_well() {
     for (seed, also) in [
@@ -132,6 +132,8 @@ fn stories_that_once_failed_are_told_well() {
         (3091, Also::Growth),
         (20410, Also::Routes),
         (20742, Also::Routes),
+        (928, Also::Losses),
+        (16_550_078_103_114_755_575, Also::Losses),
     ] {
         tell(seed, also);
     }
