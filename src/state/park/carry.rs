@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::store::{Park, Whose, directory, listed};
-use crate::disk::{DiskError, EntryKind, File, Fs, insist, make_way};
+use crate::disk::{DiskError, EntryKind, File, Fs, insist, make_way, sync_way};
 use crate::ids::{DestinationName, LaneName, Seq};
 
 /// Bytes copied at a time.
@@ -23,7 +23,8 @@ pub fn copy<F: Fs>(fs: &F, from: &Path, into: &Path, whose: Whose<'_>) -> Result
         for (name, _) in listed(fs, &old)?.into_iter().filter(|(_, kind)| *kind == EntryKind::File) {
             copy_file(fs, &old.join(&name), &new.join(&name))?;
         }
-        fs.sync_dir(&new).map_err(DiskError::io("sync", &new))?;
+        // A try that failed or was killed may have made directories whose names are not durable.
+        sync_way(fs, into, &new)?;
     }
     Ok(Park::open(fs, into, whose)?.first())
 }
@@ -46,8 +47,9 @@ pub fn rename<F: Fs>(
             let path = old.join(&name);
             fs.rename(&path, &new.join(&name)).map_err(DiskError::io("rename", &path))?;
         }
-        // The new names first: a file under both is better than one under none.
-        fs.sync_dir(&new).map_err(DiskError::io("sync", &new))?;
+        // The new names first: a file under both is better than one under none. And with them those of the directories on
+        // the way, which a try that failed or was killed may have made.
+        sync_way(fs, data_dir, &new)?;
         fs.sync_dir(&old).map_err(DiskError::io("sync", &old))?;
     }
     Ok(())
