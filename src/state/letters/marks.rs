@@ -112,4 +112,17 @@ mod tests {
             prop_assert_eq!(Marks::decode(&marks.encode(SpoolId(5)), SpoolId(6)), None);
         }
     }
+
+    #[test]
+    fn marks_below_the_first_letter_on_disk_are_forgotten() {
+        let mut marks = Marks { next: 30, ..Marks::default() };
+        [1, 2, 3, 4, 8, 9, 12].iter().for_each(|id| marks.set_gone(*id));
+        let gone = |marks: &Marks| (1..15).filter(|id| marks.is_gone(*id)).collect::<Vec<_>>();
+        marks.forget_below(4);
+        assert_eq!(gone(&marks), [1, 2, 3, 4, 8, 9, 12], "one range");
+        marks.forget_below(5);
+        assert_eq!(gone(&marks), [8, 9, 12]);
+        marks.forget_below(10);
+        assert_eq!(gone(&marks), [12]);
+    }
 }

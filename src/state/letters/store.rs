@@ -152,8 +152,15 @@ impl<F: Fs> Letters<F> {
         let result = inner.append(letters);
         if matches!(result, Err(LettersError::Disk(_))) {
             // A failed sync is believed: what may stand there half written is cut off, and its numbers are not given again.
-            inner.next = before + letters.len() as u64;
-            inner.leave_active();
+            let end = before + letters.len() as u64;
+            inner.next = end;
+            if !inner.leave_active() {
+                // It could not be cut off: so the marks say it, saved now or with their next change.
+                let withdraw = |marks: &mut Marks| (before..end).for_each(|id| marks.set_gone(id));
+                if inner.mark(withdraw).is_err() {
+                    withdraw(&mut inner.marks);
+                }
+            }
         }
         result.map(|()| inner.next - 1)
     }
@@ -290,7 +297,8 @@ impl<F: Fs> Inner<F> {
     }
 
     /// Gives back what was reserved behind the last letter of a file. What stands there, if anything, was never confirmed.
-    fn shorten(&mut self, path: &Path, used: u64) {
+    /// False if the disk refuses.
+    fn shorten(&mut self, path: &Path, used: u64) -> bool {
         let cut = || -> std::io::Result<u64> {
             let file = self.fs.open(path)?;
             let size = file.size()?;
@@ -305,8 +313,10 @@ impl<F: Fs> Inner<F> {
             Ok(freed) => self.bytes = self.bytes.saturating_sub(freed),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "room of a file of dead letters can't be given back");
+                return false;
             }
         }
+        true
     }
 
     fn reserve(&mut self) -> Result<(), DiskError> {
@@ -345,13 +355,19 @@ impl<F: Fs> Inner<F> {
     /// Begins a file with the next letter's number.
     fn begin(&mut self) -> Result<Active<F>, DiskError> {
         self.reserve()?;
-        let path = file::name_spare(&self.fs, &self.directory, self.next)?;
-        // The directory may have been made by a process that was killed before its name was durable.
-        self.fs.sync_dir(&self.data_dir).map_err(DiskError::io("sync", &self.data_dir))?;
-        let known = Known { path, first: self.next };
-        let Some(file) = self.spare.take() else {
-            let file = self.fs.open(&known.path).map_err(DiskError::io("open", &known.path))?;
-            return Ok(Active { file, known, at: 0 });
+        // Whatever fails from here on, it may have its name, and is no spare any more.
+        let spare = self.spare.take();
+        let known = Known { path: file::name(&self.directory, self.next), first: self.next };
+        if let Err(error) = self.name_spare() {
+            if let Ok(size) = insist(|| self.fs.open_read(&known.path)?.size()) {
+                self.bytes += size;
+                self.files.push(known);
+            }
+            return Err(error);
+        }
+        let file = match spare {
+            Some(file) => file,
+            None => self.fs.open(&known.path).map_err(DiskError::io("open", &known.path))?,
         };
         if let Err(error) = self.reserve() {
             tracing::error!(%error, "no room can be reserved for further dead letters");
@@ -359,11 +375,20 @@ impl<F: Fs> Inner<F> {
         Ok(Active { file, known, at: 0 })
     }
 
-    fn leave_active(&mut self) {
-        let Some(active) = self.active.take() else { return };
+    fn name_spare(&self) -> Result<(), DiskError> {
+        file::name_spare(&self.fs, &self.directory, self.next)?;
+        // The directory may have been made by a process that was killed before its name was durable.
+        self.fs.sync_dir(&self.data_dir).map_err(DiskError::io("sync", &self.data_dir))
+    }
+
+    /// False if what stands behind the last letter is still there.
+    fn leave_active(&mut self) -> bool {
+        let Some(active) = self.active.take() else { return true };
         self.bytes += self.file_size;
-        self.shorten(&active.known.path, active.at);
+        // The first letters of a file are not cut off: it would be a file without any.
+        let shortened = active.at > 0 && self.shorten(&active.known.path, active.at);
         self.files.push(active.known);
+        shortened
     }
 
     fn mark(&mut self, change: impl FnOnce(&mut Marks)) -> Result<(), LettersError> {
@@ -493,3 +518,6 @@ fn marks_of<F: Fs>(fs: &F, directory: &Path, spool: SpoolId) -> Result<Marks, Di
     };
     Ok(value.and_then(|value| Marks::decode(&value, spool)).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;
