@@ -333,4 +333,117 @@ mod tests {
             assert_eq!(dir.path().join("handover.aside-1").exists(), goes_on, "{op:?} {errno}");
         }
     }
+
+    /// On a disk that fails: everything is known under one name, and what was said to be done is.
+    #[test]
+    fn a_disk_that_refuses_any_call_leaves_everything_under_one_name_and_nothing_is_said_to_be_done_that_is_not()
+     {
+        use crate::disk::sim::{Call, Fault, Lasting, SimFs};
+        let dir = Path::new("/data");
+        let prepared = || {
+            let fs = SimFs::default();
+            fs.create_dir(dir).unwrap();
+            let (mut store, _) = Store::open(&fs, dir, SPOOL, &lane("main"), &name("old")).unwrap();
+            store.save(&Positions::fresh(SPOOL, Seq(11))).unwrap();
+            store.sync().unwrap();
+            let (mut journal, _) = Journal::open(&fs, dir, SPOOL, &lane("main"), &name("old"));
+            journal.prepare().unwrap();
+            journal.begin([]).unwrap();
+            fs
+        };
+        let files = |fs: &SimFs, n: &str| {
+            let [positions, first, second] = files(dir, &lane("main"), &name(n));
+            let paths = fs.world().paths();
+            [positions, first, second].map(|path| paths.contains(&path))
+        };
+        let renamed = (&name("old"), &name("new"));
+        let calls = {
+            let fs = prepared();
+            let began = fs.calls();
+            take_over(&fs, dir, SPOOL, renamed).unwrap();
+            assert_eq!((files(&fs, "old"), files(&fs, "new")), ([false; 3], [true; 3]));
+            fs.calls() - began
+        };
+        let mut refused = 0;
+        for lasting in [Lasting::Once, Lasting::UntilRepaired] {
+            for call in 0..calls {
+                let fs = prepared();
+                let errno = rustix::io::Errno::IO;
+                fs.break_at(Fault { at: fs.calls() + call, errno, lasting });
+                let taken = take_over(&fs, dir, SPOOL, renamed);
+                let hit = fs.repair();
+                refused += u64::from(taken.is_err());
+                // What could not be listed or read of the lanes is looked for at the next start.
+                let looked = hit.iter().any(|(_, call)| matches!(call, Call::List | Call::Read | Call::Size));
+                let when = format!("{lasting:?} at {hit:?}");
+                if taken.is_ok() && !looked {
+                    assert_eq!((files(&fs, "old"), files(&fs, "new")), ([false; 3], [true; 3]), "{when}");
+                    let cut = SimFs::of(fs.world().after_power_cut(&[]));
+                    assert_eq!((files(&cut, "old"), files(&cut, "new")), ([false; 3], [true; 3]), "{when}");
+                }
+                finish(&fs, dir).unwrap();
+                take_over(&fs, dir, SPOOL, renamed).unwrap();
+                assert_eq!((files(&fs, "old"), files(&fs, "new")), ([false; 3], [true; 3]), "{when}");
+            }
+        }
+        assert!(refused > calls, "{refused} of {calls}");
+    }
+
+    #[test]
+    fn a_directory_in_the_markers_place_is_set_aside_and_one_that_can_not_be_opened_stays() {
+        use crate::disk::sim::{Fault, Lasting, SimFs};
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(NAME)).unwrap();
+        finish(&RealFs, dir.path()).unwrap();
+        assert!(!dir.path().join(NAME).exists() && dir.path().join("handover.aside-1").exists());
+        let (fs, dir) = (SimFs::default(), Path::new("/data"));
+        fs.create_dir(dir).unwrap();
+        begin(&fs, dir, &Begun { lane: "main".into(), from: "old".into(), to: "new".into() }).unwrap();
+        let errno = rustix::io::Errno::IO;
+        fs.break_at(Fault { at: fs.calls(), errno, lasting: Lasting::UntilRepaired });
+        finish(&fs, dir).unwrap_err();
+        fs.repair();
+        assert_eq!(fs.world().paths(), [dir.join(NAME)]);
+    }
+
+    #[test]
+    fn what_can_not_be_removed_is_told_and_only_lanes_are_looked_into() {
+        use crate::disk::sim::{Fault, Lasting, SimFs};
+        let fs = SimFs::default();
+        let dir = Path::new("/data");
+        assert_eq!(lanes(&fs, dir), []);
+        ["main", "fast", "no lane"].iter().for_each(|l| fs.create_dir(&dir.join("readers").join(l)).unwrap());
+        fs.create(&dir.join("readers/file")).unwrap();
+        assert_eq!(lanes(&fs, dir), [lane("fast"), lane("main")]);
+        let [positions, ..] = files(dir, &lane("main"), &name("old"));
+        fs.create(&positions).unwrap();
+        let calls = {
+            let fs = SimFs::of(fs.world());
+            forget(&fs, dir, &lane("main"), &name("old")).unwrap();
+            fs.calls()
+        };
+        for at in 0..calls {
+            let fs = SimFs::of(fs.world());
+            fs.break_at(Fault { at, errno: rustix::io::Errno::IO, lasting: Lasting::UntilRepaired });
+            forget(&fs, dir, &lane("main"), &name("old")).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_new_name_that_something_is_known_under_keeps_it_and_a_journal_alone_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), "main", "old", 11);
+        save(dir.path(), "fast", "old", 5);
+        save(dir.path(), "fast", "new", 6);
+        // In lane main the new name has a journal that somebody has left.
+        save(dir.path(), "main", "new", 7);
+        std::fs::remove_file(directory(dir.path(), &lane("main")).join("new")).unwrap();
+        std::fs::write(journal::directory(dir.path(), &lane("main")).join("new.1"), b"somebody's").unwrap();
+        let renamed = (&name("old"), &name("new"));
+        assert_eq!(take_over(&RealFs, dir.path(), SPOOL, renamed).unwrap(), [lane("fast")]);
+        let expected = vec![row("fast", "new", 6), row("fast", "old", 5), row("main", "new", 11)];
+        assert_eq!(known(dir.path()).0, expected);
+        let left = std::fs::read(journal::directory(dir.path(), &lane("main")).join("new.1")).unwrap();
+        assert_ne!(left, b"somebody's");
+    }
 }

@@ -128,4 +128,58 @@ mod tests {
         std::fs::write(dir.path().join("overrides"), b"damaged").unwrap();
         assert_eq!(Overrides::read(dir.path(), "old").set, []);
     }
+
+    #[test]
+    fn what_is_read_again_leaves_only_what_is_pinned() {
+        let mut both = Overrides { files: 1, set: vec![set("a.*", true), set("b", false)] };
+        both.rebase("new");
+        assert_eq!(both, Overrides { files: crc32fast::hash(b"new"), set: vec![set("a.*", true)] });
+    }
+
+    fn config(routes: &str) -> Config {
+        let text = format!(
+            "[[source]]\ntype = \"stdin\"\nstream = \"orders\"\n\
+             [[destination]]\nname = \"home\"\nbootstrap = \"127.0.0.1:1\"\n\
+             [[destination]]\nname = \"away\"\nbootstrap = \"127.0.0.1:2\"\n{routes}"
+        );
+        let loaded = crate::config::load_text("x.toml", &text, &crate::config::Environment::Absent);
+        loaded.unwrap_or_else(|r| panic!("{r}")).config
+    }
+
+    fn ways(config: &Config) -> Vec<(String, String, String, bool)> {
+        let way = |r: Route| (r.streams.concat(), r.to.to_string(), r.topic.to_string(), r.only);
+        config.all_routes().into_iter().map(way).collect()
+    }
+
+    #[test]
+    fn what_is_set_stands_above_the_routes_of_the_files_and_they_go_on() {
+        let files = config("[[route]]\nstreams = [\"orders\"]\nto = \"home\"\n");
+        let way = |stream: &str, to: &str, topic: &str, only| {
+            (stream.to_owned(), to.to_owned(), topic.to_owned(), only)
+        };
+        let of_files = way("orders", "home", "{stream}", false);
+        let applied = |set| ways(&Overrides { files: 1, set }.applied(&files));
+        assert_eq!(applied(vec![]), [of_files.clone()]);
+        assert_eq!(
+            applied(vec![set("a.*", true), set("b", false)]),
+            [way("a.*", "away", "{stream}", true), way("b", "away", "{stream}", true), of_files.clone()]
+        );
+        // What says nothing.
+        let gone = Override { to: "gone".to_owned(), ..set("b", true) };
+        let no_name = Override { to: "no name".to_owned(), ..set("b", true) };
+        let no_topic = Override { topic: "{".to_owned(), ..set("b", true) };
+        assert_eq!(applied(vec![gone.clone(), no_name, no_topic]), [of_files.clone()]);
+        assert_eq!(applied(vec![gone, set("b", true)]), [way("b", "away", "{stream}", true), of_files]);
+    }
+
+    #[test]
+    fn more_than_the_file_has_room_for_takes_a_larger_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let many: Vec<_> = (0..2_000).map(|n| set(&format!("{n:0>100}"), true)).collect();
+        for set in [many.clone(), many[..1].to_vec(), many] {
+            let kept = Overrides { files: crc32fast::hash(b"files"), set };
+            kept.keep(&RealFs, dir.path()).unwrap();
+            assert_eq!(Overrides::read(dir.path(), "files"), kept);
+        }
+    }
 }

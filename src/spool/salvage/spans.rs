@@ -48,6 +48,9 @@ pub(super) fn missing(ranges: &[SeqRange], begin: Seq, end: Seq) -> Vec<SeqRange
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn range(first: u64, end: u64) -> SeqRange {
@@ -71,5 +74,39 @@ mod tests {
         assert_eq!(missing(&there, Seq(1), Seq(14)), [range(1, 3), range(7, 9), range(12, 14)]);
         assert_eq!(missing(&there, Seq(6), Seq(10)), [range(7, 9)]);
         assert_eq!(missing(&[], Seq(1), Seq(1)), []);
+    }
+
+    fn ranges() -> impl Strategy<Value = Vec<(u64, SeqRange)>> {
+        proptest::collection::vec((1u64..3, 1u64..40, 0u64..8), 0..12)
+            .prop_map(|all| all.into_iter().map(|(run, at, len)| (run, range(at, at + len))).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn of_ranges_in_order_it_is_known_what_a_set_would_know(mut added in ranges()) {
+            added.sort_by_key(|(_, range)| range.first);
+            let (mut spans, mut set) = (Spans::default(), BTreeSet::new());
+            for (run, range) in added {
+                spans.add(RunId(run), range);
+                set.extend((range.first.0..range.end.0).map(|seq| (run, seq)));
+            }
+            for (run, at, len) in (1..3).flat_map(|run| (1..50).flat_map(move |at| [1, 2, 9].map(|n| (run, at, n)))) {
+                let all = (at..at + len).all(|seq| set.contains(&(run, seq)));
+                prop_assert_eq!(spans.has(RunId(run), range(at, at + len)), all, "{} {} {}", run, at, len);
+            }
+        }
+
+        #[test]
+        fn what_is_missing_is_what_is_in_no_range(mut there in ranges(), begin in 1u64..50, len in 0u64..50) {
+            there.sort_by_key(|(_, range)| (range.first, range.end));
+            let there: Vec<_> = there.into_iter().map(|(_, range)| range).collect();
+            let found = missing(&there, Seq(begin), Seq(begin + len));
+            let expected: Vec<u64> = (begin..begin + len)
+                .filter(|seq| !there.iter().any(|range| range.contains(Seq(*seq))))
+                .collect();
+            let named: Vec<u64> = found.iter().flat_map(|r| r.first.0..r.end.0).collect();
+            prop_assert_eq!(named, expected);
+            prop_assert!(found.iter().all(|r| !r.is_empty()));
+        }
     }
 }

@@ -206,4 +206,76 @@ mod tests {
         let (_, history) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
         assert!(!history.is_settled());
     }
+
+    #[test]
+    fn a_file_that_is_there_says_so_when_streams_are_back_in_main() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, _) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        file.keep(&moved()).unwrap();
+        let (mut file, mut history) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        history.begin(&[], [(lane("main"), Seq(20))].into()).unwrap();
+        history.forget(|_, _| true);
+        assert!(!history.is_worth_keeping());
+        file.keep(&history).unwrap();
+        let (_, kept) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        assert!(kept.is_settled() && !kept.is_worth_keeping(), "{kept:?}");
+    }
+
+    #[test]
+    fn what_stands_there_already_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = || std::fs::read(dir.path().join(NAME)).unwrap();
+        let (mut file, _) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        file.keep(&moved()).unwrap();
+        let before = bytes();
+        file.keep(&moved()).unwrap();
+        let (mut file, history) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        file.keep(&history).unwrap();
+        assert!(bytes() == before);
+    }
+
+    /// What is read from such a text: how many eras, or that it can't be read.
+    fn eras(text: &str) -> Option<usize> {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut slots, _) = Slots::open(&RealFs, &dir.path().join(NAME), CAPACITY).unwrap();
+        slots.save(text.as_bytes()).unwrap();
+        slots.sync().unwrap();
+        let (file, history) = HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap();
+        file.saved.is_some().then_some(history.eras.len())
+    }
+
+    #[test]
+    fn a_history_is_read_whole_or_not_at_all() {
+        let text = |version: u32, spool: SpoolId, eras: &str| {
+            format!(r#"{{"version":{version},"spool":"{spool}","eras":[{eras}]}}"#)
+        };
+        let known = r#"{"streams":[["x*","fast"]],"starts":{"main":3}}"#;
+        let unknown = r#"{"streams":null,"starts":{}}"#;
+        assert_eq!(eras(&text(1, SPOOL, known)), Some(1));
+        assert_eq!(eras(&text(1, SPOOL, &format!("{unknown},{known}"))), Some(2));
+        assert_eq!(eras(&text(2, SPOOL, known)), None, "a later version's");
+        assert_eq!(eras(&text(1, SpoolId(8), known)), None, "another spool's");
+        assert_eq!(eras(&text(1, SPOOL, "")), None, "no era");
+        for wrong in [
+            r#"{"streams":[["x*","no lane"]],"starts":{}}"#,
+            r#"{"streams":[["","fast"]],"starts":{}}"#,
+            r#"{"streams":null,"starts":{"no lane":3}}"#,
+        ] {
+            assert_eq!(eras(&text(1, SPOOL, &format!("{known},{wrong}"))), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_can_not_be_listed_has_no_history_and_a_file_that_can_not_be_read_is_an_error() {
+        use crate::disk::sim::{Fault, Lasting, SimFs};
+        let (fs, dir) = (SimFs::default(), Path::new("/data"));
+        crate::disk::Fs::create_dir(&fs, dir).unwrap();
+        HomesFile::open(&fs, dir, SPOOL).unwrap().0.keep(&moved()).unwrap();
+        let began = fs.calls();
+        let (_, there) = HomesFile::open(&fs, dir, SPOOL).unwrap();
+        assert!(!there.is_settled());
+        let errno = rustix::io::Errno::IO;
+        fs.break_at(Fault { at: fs.calls() + 1, errno, lasting: Lasting::UntilRepaired });
+        assert!(HomesFile::open(&fs, dir, SPOOL).is_err(), "{began}");
+    }
 }

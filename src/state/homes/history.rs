@@ -222,6 +222,69 @@ mod tests {
         assert!(matches!(refused, Some(BeginError::TooMany(_))));
     }
 
+    #[test]
+    fn so_many_moves_are_remembered_and_no_more() {
+        let mut history = History::unknown();
+        let moves = (0..1000).take_while(|n| {
+            let name = if n % 2 == 0 { "fast" } else { "main" };
+            history.begin(&entries(&[("x", name)]), ends(&[("main", 30)])).is_ok()
+        });
+        assert_eq!(moves.count(), MAX_ERAS - 1, "the first era is what was not known");
+        assert_eq!(history.eras.len(), MAX_ERAS);
+        history.forget(|_, _| true);
+        history.begin(&entries(&[("x", "slow")]), ends(&[("main", 30)])).unwrap();
+    }
+
+    #[test]
+    fn only_what_a_later_process_would_take_for_granted_need_not_be_kept() {
+        let mut history = History::unknown();
+        assert!(history.is_worth_keeping(), "nobody knows");
+        history.begin(&entries(&[("x", "main")]), ends(&[("main", 5)])).unwrap();
+        assert!(history.is_worth_keeping(), "something may wait");
+        history.forget(|_, _| true);
+        assert!(!history.is_worth_keeping(), "every stream is in main, and was");
+        history.begin(&[], ends(&[("main", 9)])).unwrap();
+        assert!(history.is_worth_keeping() && !history.is_settled());
+        history.forget(|_, _| true);
+        history.begin(&entries(&[("x", "main"), ("y", "fast")]), ends(&[("main", 12)])).unwrap();
+        history.forget(|_, _| true);
+        assert!(history.is_settled() && history.is_worth_keeping(), "a stream is in another lane");
+    }
+
+    #[test]
+    fn a_lane_may_hold_what_it_kept_in_any_era_that_is_remembered() {
+        use crate::config::model::{Route, TopicTemplate};
+        let name = |name: &str| DestinationName::new(name).unwrap();
+        let route = |stream: &str, to: &str| Route {
+            streams: vec![stream.to_owned()],
+            to: name(to),
+            topic: TopicTemplate::stream(),
+            only: false,
+        };
+        let routes = RouteTable::of(&[route("x", "home"), route("y", "away")], &[]).unwrap();
+        let mut history = there_and_back();
+        let reaches = |history: &History, to: &str, l: &str, unknown| {
+            history.reaches(&routes, &name(to), &lane(l), unknown)
+        };
+        for unknown in [false, true] {
+            let of = |to: &str| ["main", "fast", "slow"].map(|l| reaches(&history, to, l, unknown));
+            assert_eq!((of("home"), of("away")), ([true, true, false], [true, false, false]));
+        }
+        history.forget(|_, _| true);
+        assert!(!reaches(&history, "home", "fast", true), "what was there has arrived");
+        let unknown = History::unknown();
+        assert!(reaches(&unknown, "home", "slow", true) && !reaches(&unknown, "home", "slow", false));
+    }
+
+    #[test]
+    fn the_highest_number_of_a_lane_is_that_of_any_era() {
+        let history = there_and_back();
+        assert_eq!(
+            ["main", "fast", "slow"].map(|l| history.highest(&lane(l))),
+            [Some(Seq(21)), Some(Seq(6)), None]
+        );
+    }
+
     /// What happens to a data directory: a stream's event, or a start with other homes for x, y and z.
     #[derive(Debug, Clone)]
     enum Happening {
