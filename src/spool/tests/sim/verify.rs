@@ -1,14 +1,17 @@
 //! After a crash: everything that was promised, and the same agent goes on.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::site::{Site, Step};
 use super::witness::{At, Witness};
 use crate::config::model::Spool;
 use crate::disk::sim::{SimFs, World};
+use crate::ids::Seq;
 use crate::metrics::Metrics;
 use crate::spool::inspect::Snapshot;
+use crate::spool::table::Segment;
 
 /// How much is tried.
 #[derive(Debug, Clone, Copy)]
@@ -96,15 +99,29 @@ impl<'a> Verifier<'a> {
     }
 
     fn live_on(&mut self, site: &mut Site, witness: &mut Witness) -> Result<(), String> {
+        let left = self.segments(site);
         site.start()?;
         let (found, end) = site.read(witness)?;
         complete(witness, &found)?;
-        // Recovery is repeated and finds the same.
+        let (judged, bytes) = (self.judged(site)?, self.segments(site));
+        // It has only recovered: of what was left not a byte has changed.
+        if let Some((path, _)) = left.iter().find(|(path, old)| bytes.get(*path) != Some(*old)) {
+            return Err(format!("a recovery has changed {}", path.display()));
+        }
+        // Recovery is repeated and finds the same, in the same bytes.
         site.kill();
         site.start()?;
         let again = site.read(witness)?;
         if again != (found, end) {
             return Err(format!("a second recovery finds {again:?}"));
+        }
+        let (judged_again, bytes_again) = (self.judged(site)?, self.segments(site));
+        if judged_again != judged {
+            return Err(format!("a second recovery judges {judged_again:#?} instead of {judged:#?}"));
+        }
+        if bytes_again != bytes {
+            let differs = bytes_again.iter().find(|(path, now)| bytes.get(*path) != Some(*now));
+            return Err(format!("a second recovery leaves other bytes: {:?}", differs.map(|(path, _)| path)));
         }
         self.look_on(site)?;
         // Faults have stopped: a new event is accepted, everything drains, segments go.
@@ -116,6 +133,23 @@ impl<'a> Verifier<'a> {
             return Err("after an orderly stop something is delivered again".to_owned());
         }
         Ok(())
+    }
+
+    /// What the log is, by the files that an agent has left. The one that a start makes ready holds nothing.
+    fn judged(&self, site: &Site) -> Result<Vec<(Seq, Vec<Segment>)>, String> {
+        let snapshot = Snapshot::take(&site.fs, site.place).map_err(|e| format!("no snapshot: {e}"))?;
+        let begun = |s: &&Segment| s.created.is_some() || s.end > s.base;
+        let lanes = snapshot.lanes.iter();
+        Ok(lanes.map(|lane| (lane.end(), lane.segments().filter(begun).cloned().collect())).collect())
+    }
+
+    /// Every byte of the lanes' files, but for their floors and for those in which nothing stands.
+    fn segments(&self, site: &Site) -> BTreeMap<PathBuf, Vec<u8>> {
+        let (world, lanes) = (site.fs.world(), self.place.join("lanes"));
+        let paths = world.paths().into_iter();
+        let segments = paths.filter(|path| path.starts_with(&lanes) && !path.ends_with("floor"));
+        let read = segments.filter_map(|path| Some((path.clone(), world.read(&path)?)));
+        read.filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0)).collect()
     }
 
     /// A tool that looks on sees nothing wrong, and changes nothing.
@@ -132,10 +166,7 @@ impl<'a> Verifier<'a> {
     }
 }
 
-fn complete(
-    witness: &Witness,
-    found: &std::collections::BTreeMap<super::witness::Mark, crate::ids::Seq>,
-) -> Result<(), String> {
+fn complete(witness: &Witness, found: &BTreeMap<super::witness::Mark, Seq>) -> Result<(), String> {
     let missing = witness.missing(found);
     if !missing.is_empty() {
         return Err(format!("acknowledged and neither delivered nor there: events {missing:?}"));
