@@ -218,7 +218,7 @@ fn what_was_given_and_what_was_taken_is_told_with_the_change_and_the_numbers() {
         },
     };
     let (first, second) = (given(1, "home", "away", 10), given(2, "away", "third", 20));
-    assert_eq!(share(&history, "home").gave, [first.clone()]);
+    assert_eq!(share(&history, "home").gave, std::slice::from_ref(&first));
     assert_eq!(
         (share(&history, "away").given, share(&history, "away").gave),
         (vec![first], vec![second.clone()])

@@ -94,7 +94,7 @@ impl Model {
                         (self.next, self.given) = (last + 1, last);
                     }
                     Err(refused) => {
-                        assert!(!fits && matches!(refused, LettersError::Full { .. }), "{refused}")
+                        assert!(!fits && matches!(refused, LettersError::Full { .. }), "{refused}");
                     }
                 }
             }
@@ -123,7 +123,7 @@ impl Model {
                 *letters = open(fs, at_least);
                 // A number that was not given to any letter may be forgotten.
                 self.next = letters.last() + 1;
-                assert!(self.next >= at_least && self.next > self.given, "{} {self:?}", at_least);
+                assert!(self.next >= at_least && self.next > self.given, "{at_least} {self:?}");
             }
         }
     }

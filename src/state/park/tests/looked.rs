@@ -143,7 +143,7 @@ fn a_header_is_read_where_it_stands_and_only_of_this_spool_and_version() {
     assert_eq!(codec::header(&header, SPOOL), Some((header.len(), 77)));
     assert_eq!(codec::header(&header, SpoolId(8)), None);
     assert_eq!(codec::header(&header[..header.len() - 1], SPOOL), None);
-    let mut newer = header.clone();
+    let mut newer = header;
     newer[12] = 2;
     let crc = crc32fast::hash(&newer[8..]);
     newer[4..8].copy_from_slice(&crc.to_le_bytes());
