@@ -142,7 +142,12 @@ impl Site {
 
     fn go_on(&mut self, journal: Journal<SimFs>, found: Found) {
         self.ever.push(found.intents.clone());
-        (self.journal, self.says) = (journal, vec![found.intents]);
+        // What was being written and is read now may be gone after a power cut: nothing of it was sent.
+        let tells_all = self.tampered || self.says.len() == 1;
+        let mut says = if tells_all { Vec::new() } else { std::mem::take(&mut self.says) };
+        says.retain(|said| *said != found.intents);
+        says.push(found.intents);
+        (self.journal, self.says) = (journal, says);
         (self.tampered, self.damaged) = (false, found.damaged);
     }
 

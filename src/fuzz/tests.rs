@@ -153,3 +153,26 @@ fn mutated_seeds_of_letters_break_no_promise() {
 fn mutated_seeds_of_parked_break_no_promise() {
     mutations("parked", 500, parked);
 }
+
+/// An append whose sync fails, an opening that reads it all the same, and a power cut after which it is gone.
+#[test]
+fn a_window_that_was_read_though_its_sync_had_failed_may_be_gone_after_a_power_cut() {
+    let mut input = Vec::new();
+    input.extend([0, 0, 1, 2]);
+    input.extend([255; 12]);
+    input.extend([9, 0]);
+    input.extend([63; 44]);
+    input.extend([0, 0, 0, 104]);
+    input.extend([63; 12]);
+    input.extend([0, 1, 255, 79, 1, 5, 6, 7, 254, 8, 71]);
+    super::journal(&input);
+}
+
+/// Where there was nothing to forge, a letter was kept and not noted.
+#[test]
+fn letters_that_are_kept_in_a_forged_store_are_not_looked_for() {
+    super::letters(&[
+        0, 3, 10, 243, 0, 0, 10, 0, 49, 1, 12, 36, 255, 196, 196, 196, 196, 255, 55, 248, 138, 253, 252, 22,
+        0, 167, 1, 3, 138, 46, 1, 10, 83, 87, 83, 76, 0, 8, 9, 0,
+    ]);
+}
