@@ -191,6 +191,9 @@ metrics! {
     /// `spoolway_destination_up`
     destination_up: Family<Destination, Gauge> = Family::default(),
         "spoolway_destination_up", "1 while the destination answers";
+    /// `spoolway_destination_throttled_seconds_total`
+    throttled: Family<Destination, Counter<f64, std::sync::atomic::AtomicU64>> = Family::default(),
+        "spoolway_destination_throttled_seconds", "Seconds for which brokers have asked for silence: quotas of the cluster";
     /// `spoolway_network_sent_bytes_total`
     sent_bytes: Family<Destination, Counter> = Family::default(),
         "spoolway_network_sent_bytes", "Bytes written to the destination's brokers";

@@ -112,6 +112,8 @@ pub struct Destination {
     pub waiting: Vec<Waiting>,
     /// Events sent again since the process started though it is not known whether they had arrived.
     pub possibly_doubled: u64,
+    /// Seconds since the process started for which its brokers have asked for silence: a quota of the cluster.
+    pub throttled_seconds: f64,
     /// What works, and costs something that a person should know.
     pub notes: Vec<String>,
     /// The last thing that went wrong.

@@ -56,6 +56,7 @@ impl Facts for Fake {
             parked_bytes: 0,
             waiting: vec![Waiting { topic: "orders".into(), reason: "it is missing".into() }],
             possibly_doubled: 0,
+            throttled_seconds: 0.0,
             notes: vec!["reading is not permitted".into()],
             last_error: Some(LastError {
                 at: 1,

@@ -17,6 +17,15 @@ pub struct Board {
     posted: Mutex<Posted>,
 }
 
+/// What metrics count, as `/status` shows it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counted {
+    /// Events sent again though it is not known whether they had arrived.
+    pub possibly_doubled: u64,
+    /// Seconds for which brokers have asked for silence.
+    pub throttled_seconds: f64,
+}
+
 #[derive(Debug, Default)]
 struct Posted {
     since: Seq,
@@ -24,7 +33,7 @@ struct Posted {
     totals: Totals,
     view: View,
     parked_bytes: u64,
-    possibly_doubled: u64,
+    counted: Counted,
     up: bool,
     ever_up: bool,
     last_error: Option<LastError>,
@@ -55,9 +64,9 @@ impl Board {
     }
 
     /// What the engine shows, and that its thread is alive.
-    pub fn post_view(&self, view: View, possibly_doubled: u64, now: UnixMillis) {
+    pub fn post_view(&self, view: View, counted: Counted, now: UnixMillis) {
         self.with(|p| {
-            (p.view, p.possibly_doubled) = (view, possibly_doubled);
+            (p.view, p.counted) = (view, counted);
             p.seen = now;
         });
     }
@@ -129,7 +138,8 @@ impl Board {
                 parked: p.view.parked.min(lag_events),
                 parked_bytes: p.parked_bytes,
                 waiting: waiting.collect(),
-                possibly_doubled: p.possibly_doubled,
+                possibly_doubled: p.counted.possibly_doubled,
+                throttled_seconds: p.counted.throttled_seconds,
                 notes: p.view.notes.clone(),
                 last_error: p.last_error.clone(),
             }

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::board::Counted;
 use super::engine::Delivered;
 use super::worker::Names;
 use crate::event::UnixMillis;
@@ -24,6 +26,8 @@ pub struct Counts {
     restamped: Counter,
     expired: Counter,
     pub(super) possibly_doubled: Counter,
+    /// Of all lanes that go to this destination.
+    pub(super) throttled: Counter<f64, AtomicU64>,
     pub(super) dropped: Counter,
 }
 
@@ -46,11 +50,17 @@ impl Counts {
             seconds: metrics.delivery_seconds.get_or_create(&pair).clone(),
             possibly_doubled: metrics.possibly_doubled.get_or_create(&pair).clone(),
             expired: metrics.expired.get_or_create(&pair).clone(),
+            throttled: metrics.throttled.get_or_create(&by_destination).clone(),
             restamped: metrics.restamped.get_or_create(&by_destination).clone(),
             dropped: metrics.dropped.get_or_create(&full).clone(),
             metrics: Arc::clone(metrics),
             names: pair,
         }
+    }
+
+    /// As `/status` shows it.
+    pub(super) fn posted(&self) -> Counted {
+        Counted { possibly_doubled: self.possibly_doubled.get(), throttled_seconds: self.throttled.get() }
     }
 
     /// Events have become dead letters.

@@ -285,7 +285,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             }
         }
         self.counts.possibly_doubled.inc_by(self.engine.take_possibly_doubled());
-        self.board.post_view(view, self.counts.possibly_doubled.get(), unix_now());
+        self.board.post_view(view, self.counts.posted(), unix_now());
         if let Some(message) = self.engine.take_error() {
             let hint = "see the spool's disk; `spoolway spool verify` says what is damaged".to_owned();
             self.error(LinkError { code: None, message, hint }, rounds);
@@ -443,7 +443,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         self.release(rounds);
         self.counts.possibly_doubled.inc_by(self.engine.take_possibly_doubled());
-        self.board.post_view(self.engine.view(), self.counts.possibly_doubled.get(), unix_now());
+        self.board.post_view(self.engine.view(), self.counts.posted(), unix_now());
         let left = self.engine.view().in_flight;
         if left > 0 {
             let destination = self.names.destination.as_str();

@@ -72,7 +72,9 @@ pub fn a_quota_is_obeyed_beyond_the_request_timeout_and_nothing_is_sent_again_al
     let began = Instant::now();
     let mut books = vec![load(1, 4_500)];
     let accepted = began.elapsed();
-    wait_calmly(&agent, |s| number(s, "pending") == 0);
+    let status = wait_calmly(&agent, |s| number(s, "pending") == 0);
+    let told = status["destinations"][0]["throttled_seconds"].as_f64().expect("a number");
+    assert!(told > 5.0 && told < 2.0 * began.elapsed().as_secs_f64(), "throttled for {told} seconds");
     let (took, stored) = (began.elapsed(), broker.log_bytes("throttled"));
     println!("throttled: {stored} bytes in {took:?}, accepted in {accepted:?}, {} sent", sent(&agent));
     assert!(took + LOOKS_BACK >= Duration::from_secs(stored / QUOTA), "{stored} bytes in {took:?}");
@@ -99,7 +101,8 @@ pub fn a_quota_is_obeyed_beyond_the_request_timeout_and_nothing_is_sent_again_al
     let agent = setup.start();
     let began = Instant::now();
     books.push(load(3, 4_500));
-    agent.wait_drained(None, DRAIN);
+    let status = agent.wait_drained(None, DRAIN);
+    assert_eq!(status["destinations"][0]["throttled_seconds"], 0.0);
     let without = began.elapsed();
     println!("throttled: without the quota {without:?}");
     assert!(without < took / 2, "{without:?}");

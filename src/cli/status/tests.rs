@@ -96,6 +96,7 @@ fn status(trouble: bool) -> status::Status {
             parked_bytes: 0,
             waiting: vec![status::Waiting { topic: "orders".into(), reason: "it is missing".into() }],
             possibly_doubled: 0,
+            throttled_seconds: 0.0,
             notes: vec!["reading is not permitted".into()],
             last_error: trouble.then_some(error),
         }],

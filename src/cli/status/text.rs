@@ -143,6 +143,10 @@ fn troubles(destination: &Destination, now: UnixMillis) -> Vec<String> {
     let mut lines: Vec<String> =
         destination.waiting.iter().map(|w| format!("topic {} waits: {}", w.topic, w.reason)).collect();
     lines.extend(destination.notes.iter().cloned());
+    if destination.throttled_seconds >= 1.0 {
+        let time = span(destination.throttled_seconds);
+        lines.push(format!("held back by quotas of the cluster, for {time} since the start"));
+    }
     if let Some(error) = &destination.last_error {
         let code = error.code.map(|code| format!(" (code {code})")).unwrap_or_default();
         let when = ago(error.at, now);

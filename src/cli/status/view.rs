@@ -63,6 +63,7 @@ pub(super) struct Destination {
     pub(super) in_flight: u64,
     pub(super) parked: u64,
     pub(super) waiting: Vec<Waiting>,
+    pub(super) throttled_seconds: f64,
     pub(super) notes: Vec<String>,
     pub(super) last_error: Option<LastError>,
 }

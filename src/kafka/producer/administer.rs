@@ -27,6 +27,9 @@ const SELDOM: Duration = Duration::from_secs(60);
 /// With the leader moved, a broker that has been silent for this long is not waited for.
 const MOVED: Duration = Duration::from_secs(3);
 
+/// A throttle is obeyed for this long at most: brokers ask for seconds, and nobody is to silence a host for weeks.
+const MOST_QUIET: Duration = Duration::from_mins(5);
+
 impl Task {
     pub(super) fn drive_control(&mut self, now: Instant) {
         if self.control.lost_at.is_some_and(|at| at + GRACE <= now) {
@@ -86,8 +89,7 @@ impl Task {
             Ok(answer) => answer,
             Err(reason) => return self.control_failed(&reason, now),
         };
-        let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default());
-        self.heard(quiet, now);
+        let quiet = self.heard(answer.throttle_ms, now);
         let could = self.cluster.may_write();
         if answer.cluster_id.as_deref().is_some_and(|id| self.cluster.is_other(id)) {
             self.another_cluster(&answer, now);
@@ -149,7 +151,7 @@ impl Task {
             Err(error) => (ConfigsAnswer::default(), Some(error)),
         };
         if failure.is_none() {
-            self.heard(Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default()), now);
+            self.heard(answer.throttle_ms, now);
         }
         for topic in topics {
             let row = answer.topics.iter().find(|row| row.name == topic.as_str());
@@ -244,11 +246,23 @@ impl Task {
         }
     }
 
-    fn heard(&mut self, quiet: Duration, now: Instant) {
+    /// The broker that is asked has answered; returns for how long it reads no more.
+    fn heard(&mut self, throttle_ms: i32, now: Instant) -> Duration {
+        let quiet = self.quiet(throttle_ms);
         self.control.heard = now + quiet;
         if let Some(connection) = self.control.connection() {
             connection.throttle(quiet);
         }
+        quiet
+    }
+
+    /// How long a broker is not to be sent anything, as it says, which is counted.
+    pub(super) fn quiet(&self, throttle_ms: i32) -> Duration {
+        let quiet = Duration::from_millis(u64::try_from(throttle_ms).unwrap_or_default()).min(MOST_QUIET);
+        if !quiet.is_zero() {
+            self.throttled.inc_by(quiet.as_secs_f64());
+        }
+        quiet
     }
 
     /// A control request failed: the connection is not trusted, nor idle ones to the same cluster.
@@ -278,7 +292,7 @@ impl Task {
                 return self.control_failed(&reason, now);
             }
         };
-        self.heard(Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default()), now);
+        self.heard(answer.throttle_ms, now);
         // Brokers that are still starting answer with an id of -1, under which batches are accepted without
         // any protection against duplicates.
         if answer.code == 0 && answer.producer_id >= 0 {

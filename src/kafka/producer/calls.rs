@@ -74,7 +74,7 @@ async fn open(address: &HostPort, options: &Options) -> Result<(Connection, Opti
     let request = metadata_request(connection.client_id(), version, std::iter::empty());
     let answer = connection.call(request).await.map_err(|e| e.to_string());
     let answer = answer.and_then(|a| understood(MetadataAnswer::decode(&a, version), &connection));
-    let cluster_id = answer.map_err(ConnectError::Handshake)?.cluster_id;
+    let cluster_id = answer.map_err(ConnectError::Mute)?.cluster_id;
     Ok((connection, cluster_id))
 }
 

@@ -17,9 +17,6 @@ use crate::kafka::wire::{PartitionResult, ProduceAnswer};
 /// Kafka's error code for a time stamp that the topic does not take: what is known of that may be old.
 const INVALID_TIMESTAMP: i16 = 32;
 
-/// A throttle is obeyed for this long at most: brokers ask for seconds, and nobody is to silence a host for weeks.
-const MOST_QUIET: Duration = Duration::from_mins(5);
-
 impl Task {
     pub(super) fn produced(
         &mut self,
@@ -37,8 +34,7 @@ impl Task {
         }
         match result {
             Ok(answer) => {
-                let quiet = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or_default())
-                    .min(MOST_QUIET);
+                let quiet = self.quiet(answer.throttle_ms);
                 if let Some(link) =
                     self.links.get_mut(&flight.way).filter(|l| l.generation == flight.generation)
                 {

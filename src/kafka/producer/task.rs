@@ -4,8 +4,10 @@ mod links;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -62,6 +64,8 @@ pub(super) struct Task {
     to_look: VecDeque<(SlotId, Search)>,
     looking: usize,
     pub(super) control_options: Options,
+    /// For how long brokers have asked for silence.
+    pub(super) throttled: Counter<f64, AtomicU64>,
     /// What can't be found out is held, not sent again.
     pub(super) holds_in_doubt: bool,
     /// How long a broker may wait for replicas.
@@ -130,6 +134,7 @@ impl Task {
             to_look: VecDeque::new(),
             looking: 0,
             control_options,
+            throttled: metrics.throttled.get_or_create(&label).clone(),
             acks_timeout_ms: i32::try_from(acks).unwrap_or(i32::MAX),
             seed,
         }
@@ -202,18 +207,12 @@ impl Task {
         while let Some(id) = self.board.next_ready() {
             let Some(slot) = self.board.slot(id) else { continue };
             if let Some(step) = slot.returned() {
-                self.board.put(id);
-                if let Step::Settled(window, outcome) = step {
-                    self.reporter.observer.settled(window, outcome);
-                }
+                self.put_back(id, step);
                 continue;
             }
             if slot.journaled().is_some_and(|journaled| self.cluster.is_other(&journaled.cluster_id)) {
                 let step = slot.is_foreign();
-                self.board.put(id);
-                if let Step::Settled(window, outcome) = step {
-                    self.reporter.observer.settled(window, outcome);
-                }
+                self.put_back(id, step);
                 continue;
             }
             match self.cluster.place(&slot.topic, slot.partition) {
@@ -252,16 +251,22 @@ impl Task {
                     slot.phase = super::slot::Phase::Blocked;
                     self.board.put(id);
                 }
-                Place::Nowhere(code) => {
-                    let step = slot.nowhere(code, self.holds_in_doubt, now);
-                    self.board.put(id);
-                    if let Some(Step::Settled(window, outcome)) = step {
-                        self.reporter.observer.settled(window, outcome);
-                    } else {
+                Place::Nowhere(code) => match slot.nowhere(code, self.holds_in_doubt, now) {
+                    Some(step) => self.put_back(id, step),
+                    None => {
+                        self.board.put(id);
                         self.refresh.want(now);
                     }
-                }
+                },
             }
+        }
+    }
+
+    /// A slot has made a step of its own, and waits again.
+    fn put_back(&mut self, id: SlotId, step: Step) {
+        self.board.put(id);
+        if let Step::Settled(window, outcome) = step {
+            self.reporter.observer.settled(window, outcome);
         }
     }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::broker::{Broker, Fault, Shared};
-use super::witness::{Witness, acked, expected, start, start_mapped, window};
-use crate::config::model::HostPort;
+use super::witness::{Witness, acked, expected, start, start_mapped, start_measured, window};
+use crate::config::model::{Destination, HostPort};
+use crate::ids::DestinationName;
 use crate::kafka::Producer;
+use crate::metrics::Metrics;
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_link_is_down_within_twenty_seconds_of_a_hang_and_up_again_after_it() {
@@ -306,6 +308,29 @@ async fn in_a_cluster_made_anew_nothing_goes_under_an_id_that_is_somebody_elses_
     for (partition, id) in [(1, 1), (2, 2), (0, 3)] {
         assert_eq!(broker.log("t", partition), expected([id]), "answered well, and not there");
     }
+    producer.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_is_counted_and_nobody_is_silenced_for_weeks() {
+    let broker = Broker::alone(2).await;
+    let name = DestinationName::new("home").unwrap();
+    let (destination, metrics) = (Destination::new(name, vec![broker.address.clone()]), Metrics::new());
+    let (producer, witness) = start_measured(&destination, &metrics);
+    broker
+        .faults([Fault::Throttle(Duration::from_secs(30)), Fault::Throttle(Duration::from_secs(1_000_000))]);
+    let began = Instant::now();
+    for id in 0..2 {
+        producer.send(window(id, "t", 0));
+        witness.settled(1 + id as usize).await;
+    }
+    producer.send(window(2, "t", 0));
+    tokio::time::sleep(Duration::from_secs(290)).await;
+    assert_eq!(witness.outcomes.lock().unwrap().len(), 2);
+    witness.settled(3).await;
+    assert!(began.elapsed() >= Duration::from_secs(329), "{:?}", began.elapsed());
+    let label = crate::metrics::Destination { destination: "home".to_owned() };
+    assert_eq!(metrics.throttled.get_or_create(&label).get(), 330.0);
     producer.close().await;
 }
 

@@ -85,11 +85,15 @@ pub(super) fn start_mapped(
 }
 
 pub(super) fn start_as(destination: &Destination) -> (Producer, Arc<Witness>) {
+    start_measured(destination, &Metrics::new())
+}
+
+pub(super) fn start_measured(destination: &Destination, metrics: &Metrics) -> (Producer, Arc<Witness>) {
     let witness = Arc::new(Witness::default());
     let observer: Arc<dyn Observer> = Arc::clone(&witness) as _;
     let runtime = tokio::runtime::Handle::current();
     let pace = SharedPace::new(destination.max_rate).join(false);
-    (Producer::start(destination, &Metrics::new(), observer, pace, &runtime), witness)
+    (Producer::start(destination, metrics, observer, pace, &runtime), witness)
 }
 
 /// A window of three records that name it.
