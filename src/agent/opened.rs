@@ -197,6 +197,7 @@ impl<F: Fs> Opened<F> {
             Restored::Positions(_) | Restored::Unusable(Unusable::Damaged | Unusable::Content(_)) => {
                 lane.first()
             }
+            Restored::Nothing if self.was_here => lane.first(),
             Restored::Unusable(_) | Restored::Nothing => return None,
         };
         let waiting = lane.durable().next().0.saturating_sub(needed.0);

@@ -20,13 +20,13 @@ use crate::kafka::SharedPace;
 use crate::metrics::Metrics;
 use crate::sabotage::{self, Bug};
 use crate::spool::{DataDir, Lane, Life};
-use crate::state::handover;
 use crate::state::homes::{History, HomesFile};
 use crate::state::journal::Intent;
 use crate::state::ledger::SledLedger;
 use crate::state::letters::{self, Copied, Letters};
-use crate::state::positions::{self, Positions, StoreError};
+use crate::state::positions::{Positions, StoreError};
 use crate::state::routes::RouteHistory;
+use crate::state::{handover, known};
 
 /// What stands.
 pub(super) struct Stand {
@@ -277,12 +277,12 @@ impl<'a> Found<'a> {
         (history, metrics): (&History, &Arc<Metrics>),
     ) -> Result<Self, AgentError> {
         let name = &plan.lane.name;
-        let known = positions::names(&RealFs, &positions::directory(data.path(), name));
-        let reads = |d: &&Destination| known.contains(&d.name) || wanted(d);
+        let all = known::destinations(&RealFs, data.path(), name);
+        let reads = |d: &&Destination| all.contains(&d.name) || wanted(d);
         let readers = destinations.iter().filter(reads);
         let readers = readers.map(|d| Ok((d, Opened::open(data, name, &d.name)?)));
         let readers = readers.collect::<Result<Vec<_>, AgentError>>()?;
-        let strangers = known.into_iter().filter(|name| destinations.iter().all(|d| d.name != *name));
+        let strangers = all.into_iter().filter(|name| destinations.iter().all(|d| d.name != *name));
         let strangers = strangers.map(|d| Opened::open(data, name, &d).map(|opened| (d, opened)));
         let strangers = strangers.collect::<Result<Vec<_>, _>>()?;
         let all = readers.iter().map(|(_, o)| o).chain(strangers.iter().map(|(_, o)| o));

@@ -14,8 +14,8 @@ use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, Seq};
 use crate::spool::inspect::Snapshot;
 use crate::spool::{self, OpenError};
-use crate::state::handover;
 use crate::state::positions::{self, Restored};
+use crate::state::{handover, known};
 
 /// What `spoolway destination` takes.
 #[derive(Debug, Args)]
@@ -164,7 +164,7 @@ fn is_unknown_to_the_agent(admin: &Admin, name: &DestinationName) -> Result<(), 
 fn waiting(data_dir: &Path, name: &DestinationName) -> Result<Vec<(LaneName, u64)>, Failure> {
     let mut known: Vec<(LaneName, Restored)> = Vec::new();
     let snapshot = Snapshot::take_with(&RealFs, data_dir, |_, _| Ok(Seq::NONE)).map_err(Failure::running)?;
-    for lane in handover::lanes(&RealFs, data_dir) {
+    for lane in known::lanes(&RealFs, data_dir) {
         let found = positions::look(&RealFs, data_dir, snapshot.spool, &lane).map_err(|e| {
             Failure::running(format!(
                 "cannot read the positions of lane {lane}: {e}; run this as the user the agent runs as"

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::journal;
 use super::park::{self, Whose};
 use super::positions::{self, Restored, directory};
-use crate::disk::{DiskError, EntryKind, File, Fs, insist, is_damage, is_in_the_way, make_way, set_aside};
+use super::{journal, known};
+use crate::disk::{DiskError, File, Fs, insist, is_damage, is_in_the_way, make_way, set_aside};
 use crate::ids::{DestinationName, LaneName, SpoolId};
 
 const NAME: &str = "handover";
@@ -36,15 +36,6 @@ fn files(data_dir: &Path, lane: &LaneName, name: &DestinationName) -> [PathBuf; 
     [directory(data_dir, lane).join(name.as_str()), journal("0"), journal("1")]
 }
 
-/// Lanes for which something is known of some destination.
-#[must_use]
-pub fn lanes<F: Fs>(fs: &F, data_dir: &Path) -> Vec<LaneName> {
-    // What is not there has none; what can't be read is refused when a file in it is opened.
-    let entries = fs.list(&data_dir.join("readers")).unwrap_or_default().into_iter();
-    let directories = entries.filter(|e| e.kind == EntryKind::Directory);
-    directories.filter_map(|e| LaneName::new(&e.name).ok()).collect()
-}
-
 /// Gives everything known under the name `from` to the name `to`, in each lane in which nothing is known under that one.
 /// Returns the lanes in which both are known: there `from` stays what it is.
 ///
@@ -57,15 +48,16 @@ pub fn take_over<F: Fs>(
     (from, to): (&DestinationName, &DestinationName),
 ) -> Result<Vec<LaneName>, DiskError> {
     let mut kept = Vec::new();
-    for lane in lanes(fs, data_dir) {
+    for lane in known::lanes(fs, data_dir) {
         let found = positions::look(fs, data_dir, spool, &lane);
         let found = found.map_err(DiskError::io("read", &directory(data_dir, &lane)))?;
-        let known = |name: &DestinationName| found.iter().any(|(n, r)| n == name && *r != Restored::Nothing);
+        let is_known =
+            |name: &DestinationName| found.iter().any(|(n, r)| n == name && *r != Restored::Nothing);
         // One that has a journal is not new, though its positions are lost: so it is for the one that comes after it.
-        if !known(from) && (known(to) || !has_journal(fs, data_dir, &lane, from)) {
+        if !is_known(from) && (is_known(to) || !has_journal(fs, data_dir, &lane, from)) {
             continue;
         }
-        if known(to) {
+        if is_known(to) {
             kept.push(lane);
             continue;
         }
@@ -215,9 +207,9 @@ mod tests {
     }
 
     /// Lane, destination and position of everything that is known, and the journals' files.
-    fn known(dir: &Path) -> (Vec<(String, String, u64)>, Vec<String>) {
+    fn all_known(dir: &Path) -> (Vec<(String, String, u64)>, Vec<String>) {
         let (mut all, mut journals) = (Vec::new(), Vec::new());
-        for l in lanes(&RealFs, dir) {
+        for l in known::lanes(&RealFs, dir) {
             for (destination, restored) in positions::look(&RealFs, dir, SPOOL, &l).unwrap() {
                 if let Restored::Positions(positions) = restored {
                     all.push((l.to_string(), destination.to_string(), positions.position.0));
@@ -246,13 +238,13 @@ mod tests {
         let expected = vec![row("fast", "new", 5), row("fast", "other", 6), row("main", "new", 11)];
         let journals =
             ["fast/new.0", "fast/new.1", "fast/other.0", "fast/other.1", "main/new.0", "main/new.1"];
-        assert_eq!(known(dir.path()), (expected.clone(), journals.map(str::to_owned).to_vec()));
+        assert_eq!(all_known(dir.path()), (expected.clone(), journals.map(str::to_owned).to_vec()));
         assert_eq!(take_over(&RealFs, dir.path(), SPOOL, renamed).unwrap(), []);
-        assert_eq!(known(dir.path()).0, expected);
+        assert_eq!(all_known(dir.path()).0, expected);
         // It was there again for a while: the new one has a life of its own by now.
         save(dir.path(), "main", "old", 2);
         assert_eq!(take_over(&RealFs, dir.path(), SPOOL, renamed).unwrap(), [lane("main")]);
-        assert!(known(dir.path()).0.contains(&row("main", "new", 11)));
+        assert!(all_known(dir.path()).0.contains(&row("main", "new", 11)));
     }
 
     #[test]
@@ -262,14 +254,14 @@ mod tests {
         std::fs::remove_file(directory(dir.path(), &lane("main")).join("old")).unwrap();
         for _ in 0..2 {
             assert_eq!(take_over(&RealFs, dir.path(), SPOOL, (&name("old"), &name("new"))).unwrap(), []);
-            assert_eq!(known(dir.path()).1, ["main/new.0", "main/new.1"]);
+            assert_eq!(all_known(dir.path()).1, ["main/new.0", "main/new.1"]);
         }
         // What is left of an old one where the new one has a life of its own changes nothing.
         save(dir.path(), "main", "new", 5);
         save(dir.path(), "main", "old", 11);
         std::fs::remove_file(directory(dir.path(), &lane("main")).join("old")).unwrap();
         assert_eq!(take_over(&RealFs, dir.path(), SPOOL, (&name("old"), &name("new"))).unwrap(), []);
-        assert_eq!(known(dir.path()).0, [row("main", "new", 5)]);
+        assert_eq!(all_known(dir.path()).0, [row("main", "new", 5)]);
     }
 
     #[test]
@@ -289,7 +281,7 @@ mod tests {
                 let expected = vec![row("fast", "new", 5), row("main", "new", 11)];
                 let journals = ["fast/new.0", "fast/new.1", "main/new.0", "main/new.1"];
                 assert_eq!(
-                    known(dir.path()),
+                    all_known(dir.path()),
                     (expected, journals.map(str::to_owned).to_vec()),
                     "{op:?} {spared}"
                 );
@@ -308,10 +300,10 @@ mod tests {
         forget(&RealFs, dir.path(), &lane("main"), &name("old")).unwrap();
         let left =
             (vec![row("main", "other", 12)], vec!["main/other.0".to_owned(), "main/other.1".to_owned()]);
-        assert_eq!(known(dir.path()), left);
+        assert_eq!(all_known(dir.path()), left);
         std::fs::write(dir.path().join(NAME), b"{\"lane\":").unwrap();
         finish(&RealFs, dir.path()).unwrap();
-        assert_eq!(known(dir.path()), left);
+        assert_eq!(all_known(dir.path()), left);
         assert!(!dir.path().join(NAME).exists());
     }
 
@@ -407,14 +399,11 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_removed_is_told_and_only_lanes_are_looked_into() {
+    fn what_can_not_be_removed_is_told() {
         use crate::disk::sim::{Fault, Lasting, SimFs};
         let fs = SimFs::default();
         let dir = Path::new("/data");
-        assert_eq!(lanes(&fs, dir), []);
-        ["main", "fast", "no lane"].iter().for_each(|l| fs.create_dir(&dir.join("readers").join(l)).unwrap());
-        fs.create(&dir.join("readers/file")).unwrap();
-        assert_eq!(lanes(&fs, dir), [lane("fast"), lane("main")]);
+        fs.create_dir(&dir.join("readers/main")).unwrap();
         let [positions, ..] = files(dir, &lane("main"), &name("old"));
         fs.create(&positions).unwrap();
         let calls = {
@@ -442,7 +431,7 @@ mod tests {
         let renamed = (&name("old"), &name("new"));
         assert_eq!(take_over(&RealFs, dir.path(), SPOOL, renamed).unwrap(), [lane("fast")]);
         let expected = vec![row("fast", "new", 6), row("fast", "old", 5), row("main", "new", 11)];
-        assert_eq!(known(dir.path()).0, expected);
+        assert_eq!(all_known(dir.path()).0, expected);
         let left = std::fs::read(journal::directory(dir.path(), &lane("main")).join("new.1")).unwrap();
         assert_ne!(left, b"somebody's");
     }

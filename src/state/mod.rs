@@ -13,6 +13,7 @@
 pub mod handover;
 pub mod homes;
 pub mod journal;
+pub mod known;
 pub mod ledger;
 pub mod letters;
 pub mod overrides;

@@ -170,13 +170,16 @@ fn a_destination_that_is_gone_holds_its_events_until_it_is_forgotten_with_an_age
     let (code, said) = forget(&alone, &["gone", "--yes"]);
     assert!(code == Some(2) && said.contains("nothing is known"), "{said}");
     agent.stop();
-    // The same again, with no agent there.
+    // The same again, with its positions lost, and no agent there when it is forgotten.
     let again = both(setup.anew());
     let agent = again.start();
     fill();
     agent.wait_drained(Some("home"), SOON);
     agent.stop();
-    alone.start().stop();
+    std::fs::remove_file(setup.data_dir().join("readers/main/gone")).expect("it has positions");
+    let agent = alone.start();
+    assert!(bytes(&agent.status()) > 6_000_000, "all of it is kept");
+    agent.stop();
     let (code, said) = forget(&alone, &["gone", "--yes"]);
     assert!(code == Some(0) && said.contains("forgotten"), "{said}");
     let agent = alone.start();

@@ -13,10 +13,11 @@ use clap::Args;
 use super::{Readers, exists, failure};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, output};
-use crate::disk::{EntryKind, Fs as _, RealFs};
+use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId};
 use crate::spool::OpenError;
 use crate::spool::salvage::{LaneCopy, Old, Wishes, carry_life, finish};
+use crate::state::known;
 use crate::state::park::{self, Whose};
 use crate::state::positions::{self, Carried, NewLane, Positions, Restored, Store, carry, may_keep};
 use crate::state::routes;
@@ -74,7 +75,7 @@ impl<'a> Repair<'a> {
     fn begin(args: &'a RepairArgs) -> Result<Self, Failure> {
         let spool = Old::identify(&RealFs, &args.dir).map_err(|e| failure(&e))?;
         let mut readers = BTreeMap::new();
-        for lane in lanes_with_readers(&args.dir) {
+        for lane in known::lanes(&RealFs, &args.dir) {
             let found = look(&args.dir, spool, &lane)?;
             readers.insert(lane, found);
         }
@@ -151,12 +152,4 @@ fn look(dir: &Path, spool: SpoolId, lane: &LaneName) -> Result<Readers, Failure>
             source,
         })
     })
-}
-
-/// Lanes that have, or had, a reader.
-fn lanes_with_readers(dir: &Path) -> Vec<LaneName> {
-    // Without the directory there are no positions; files in it that may not be read are refused later.
-    let entries = RealFs.list(&dir.join("readers")).unwrap_or_default();
-    let directories = entries.into_iter().filter(|e| e.kind == EntryKind::Directory);
-    directories.filter_map(|e| LaneName::new(&e.name).ok()).collect()
 }

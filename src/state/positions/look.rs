@@ -7,16 +7,7 @@ use super::record::Positions;
 use super::store::{Restored, Unusable, directory, read};
 use crate::disk::{Fs, look_at_slots};
 use crate::ids::{DestinationName, LaneName, Seq, SpoolId};
-
-/// The destinations that have a positions file in a lane, configured or not.
-pub fn names<F: Fs>(fs: &F, directory: &Path) -> Vec<DestinationName> {
-    // A directory that is not there has no files; one that can't be read is refused when a file is opened.
-    let entries = fs.list(directory).unwrap_or_default();
-    let left_over =
-        |name: &str| name.ends_with(".new") || name.ends_with(".making") || name.contains(".aside-");
-    let ours = entries.into_iter().filter(|e| !left_over(&e.name));
-    ours.filter_map(|e| DestinationName::new(&e.name).ok()).collect()
-}
+use crate::state::known;
 
 /// What the positions files of a lane say at this moment.
 ///
@@ -34,7 +25,7 @@ pub fn look<F: Fs>(
         _ => {}
     }
     let mut found = Vec::new();
-    for name in names(fs, &directory) {
+    for name in known::destinations(fs, data_dir, lane) {
         let restored = look_at(fs, &directory.join(name.as_str()), spool)?;
         found.push((name, restored));
     }

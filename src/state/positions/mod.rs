@@ -17,7 +17,7 @@ pub use aparts::{Apart, Keys, PassedApart};
 pub use bits::Bits;
 pub use carry::{Carried, NewLane, carry, may_keep};
 pub use codec::DecodeError;
-pub use look::{highest, look, names, needs, usable};
+pub use look::{highest, look, needs, usable};
 pub use record::{
     Counter, Partial, Passed, PassedStream, Positions, Replaying, Side, Tally, TopicCounters, Totals,
 };
