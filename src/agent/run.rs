@@ -220,7 +220,11 @@ async fn finish(
         Ok(End::Input) => {
             drain(facts, signals).await;
             facts.stopping.store(true, Ordering::Relaxed);
-            Ok(Ended::Stopped)
+            // Whoever pipes something in looks at how it ends, and at no log.
+            match facts.sources.get().map_or(0, Sources::rejected) {
+                0 => Ok(Ended::Stopped),
+                lines => Err(AgentError::LeftOut(lines)),
+            }
         }
         Err(e) => Err(e),
     };

@@ -81,6 +81,12 @@ impl Sources {
         self.tallies.iter().map(|tally| tally.row()).collect()
     }
 
+    /// Events that were refused since the start.
+    #[must_use]
+    pub fn rejected(&self) -> u64 {
+        self.tallies.iter().map(|tally| tally.row().rejected).sum()
+    }
+
     /// Resolves when no further event can come: standard input, being the only source, has ended and all of
     /// it is accepted. Never resolves while something listens.
     ///

@@ -9,6 +9,7 @@
 )]
 
 mod destinations;
+mod piped;
 mod routes;
 #[path = "../support/mod.rs"]
 mod support;
