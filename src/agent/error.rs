@@ -42,7 +42,9 @@ pub enum AgentError {
     #[error(transparent)]
     Stdin(#[from] source::EndError),
     /// Lines of standard input that could not be taken, at its end.
-    #[error("lines of standard input that were refused, and are not delivered: {0} (the log says why: over spool.max_event_size, say); all others are")]
+    #[error(
+        "lines of standard input that were refused, and are not delivered: {0} (the log says why: over spool.max_event_size, say); all others are"
+    )]
     LeftOut(u64),
     /// The admin server could not be bound.
     #[error(transparent)]

@@ -4,6 +4,7 @@
 //! in, every name valid, every reference resolved. How it is found, merged, read from TOML and explained
 //! to a person when it is wrong is the business of the other files of this room.
 
+mod blank;
 mod check;
 mod defaults;
 mod effective;
@@ -32,5 +33,5 @@ pub use nearest::nearest;
 pub use reading::Environment;
 pub use report::{Report, Row, Severity};
 pub use routes::{Pattern, PatternError, RouteTable};
-pub use scalar::parse_host_port;
+pub use scalar::{is_broker_host, parse_host_port};
 pub use template::TemplateError;

@@ -3,6 +3,7 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
+use super::blank::blank_secrets;
 use super::text::{Place, Text};
 
 /// How much a finding matters.
@@ -85,6 +86,7 @@ impl Problem {
 /// Everything that was found in a configuration, errors first, then in the order of the files.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
+    /// Without secrets.
     files: Vec<Text>,
     problems: Vec<Problem>,
 }
@@ -109,7 +111,8 @@ pub struct Row {
 impl Report {
     pub(super) fn new(files: Vec<Text>, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(Problem::key);
-        Self { files, problems }
+        let blank = |file: Text| Text { text: blank_secrets(&file.text), ..file };
+        Self { files: files.into_iter().map(blank).collect(), problems }
     }
 
     /// How many findings are errors.

@@ -163,6 +163,13 @@ pub fn parse_host_port(text: &str) -> Result<HostPort, String> {
     host_port(text).map_err(|(what, help)| format!("it {what}: {help}"))
 }
 
+/// Whether a broker may be said to be reached there: a name or an address, with a zone perhaps.
+#[must_use]
+pub fn is_broker_host(host: &str) -> bool {
+    let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
+    !host.is_empty() && host.len() <= 253 && host.chars().all(sound)
+}
+
 fn is_host(host: &str) -> bool {
     let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     !host.is_empty() && host.len() <= 253 && host.chars().all(sound)

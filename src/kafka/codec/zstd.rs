@@ -4,7 +4,7 @@
 use std::io;
 use std::panic::catch_unwind;
 
-use structured_zstd::decoding::{FrameDecoder, StreamingDecoder};
+use structured_zstd::decoding::{ContentChecksum, FrameDecoder, StreamingDecoder};
 use structured_zstd::encoding::{CompressionLevel, compress_slice_to_vec};
 
 /// A frame may ask for a window of this size at most; Kafka's clients use 8 MiB at most.
@@ -44,6 +44,7 @@ pub(super) fn decompress(frame: &[u8], limit: usize) -> io::Result<Option<Vec<u8
 fn read(frame: &[u8], limit: usize) -> io::Result<Option<Vec<u8>>> {
     let mut decoder = FrameDecoder::new();
     decoder.set_max_window_size(MAX_WINDOW).map_err(|e| io::Error::other(e.to_string()))?;
+    decoder.set_content_checksum(ContentChecksum::Verify);
     let stream = StreamingDecoder::new_with_decoder(frame, decoder);
     super::decompress::read_limited(stream, frame.len(), limit)
 }

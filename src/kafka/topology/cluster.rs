@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::state::{PartitionInfo, TopicState, Topology};
 use super::terms::{Terms, TimeLimits, Times};
+use crate::config::is_broker_host;
 use crate::config::model::HostPort;
 use crate::ids::TopicName;
 use crate::kafka::errors::meaning;
@@ -69,11 +70,16 @@ impl Cluster {
         self.brokers.get(&broker)
     }
 
-    /// Every address worth trying, each once: known brokers, then the bootstrap list; `last` at the end.
+    /// Every address worth trying, each once: known brokers and those of the bootstrap list by turns, so that no answer, however
+    /// many brokers it names, keeps the cluster that is configured from being found; `last` at the end.
     pub(crate) fn candidates(&self, last: Option<&HostPort>) -> Vec<HostPort> {
         let mut seen = BTreeSet::new();
-        let all = self.brokers.values().chain(&self.bootstrap);
-        let mut out: Vec<HostPort> = all.filter(|a| seen.insert(*a)).cloned().collect();
+        let (mut known, mut configured) = (self.brokers.values(), self.bootstrap.iter());
+        let turns = std::iter::from_fn(|| match (known.next(), configured.next()) {
+            (None, None) => None,
+            turn => Some([turn.0, turn.1].into_iter().flatten()),
+        });
+        let mut out: Vec<HostPort> = turns.flatten().filter(|a| seen.insert(*a)).cloned().collect();
         out.sort_by_key(|a| Some(a) == last);
         out
     }
@@ -177,6 +183,8 @@ impl Cluster {
     }
 
     fn mapped(&self, id: i32, host: &str, port: i32) -> Option<(i32, HostPort)> {
+        // It is written into requests to a proxy, and shown to people.
+        let host = Some(host).filter(|host| is_broker_host(host))?;
         let told = HostPort { host: host.to_owned(), port: u16::try_from(port).ok()? };
         let mapped = self.address_map.iter().find(|(from, _)| *from == told).map(|(_, to)| to.clone());
         Some((id, mapped.unwrap_or(told)))
@@ -309,12 +317,28 @@ mod tests {
         let mut cluster = cluster();
         cluster.merge(&answer(1, &[]));
         assert_eq!(cluster.address(1), Some(&at("gate", 19092)));
-        let all = [at("gate", 19092), at("k2", 9092), at("boot", 1)];
+        let all = [at("gate", 19092), at("boot", 1), at("k2", 9092)];
         assert_eq!(cluster.candidates(None), all);
         assert_eq!(cluster.candidates(Some(&at("gate", 19092))).last(), Some(&at("gate", 19092)));
         let nobody = MetadataAnswer::default();
         cluster.merge(&nobody);
         assert_eq!(cluster.candidates(None), all, "an answer without brokers is not believed");
+    }
+
+    #[test]
+    fn no_answer_hides_the_bootstrap_list_or_names_a_host_that_is_none() {
+        let mut cluster = cluster();
+        let told = |id, host: &str| BrokerRow { id, host: host.into(), port: 9092 };
+        let many = (0..10_000).map(|id| told(id, &format!("10.0.{}.{}", id / 256, id % 256))).collect();
+        cluster.merge(&MetadataAnswer { brokers: many, ..answer(1, &[]) });
+        assert_eq!(cluster.candidates(None).iter().position(|c| *c == at("boot", 1)), Some(1));
+        let long = "h".repeat(254);
+        let hosts =
+            ["evil HTTP/1.1\r\n\r\n", "a b", "\u{1b}]0;x\u{7}", "", &long, "fe80::1%eth0", "k_3.example-x"];
+        let rows = (0..).zip(hosts).map(|(id, host)| told(id, host)).collect();
+        cluster.merge(&MetadataAnswer { brokers: rows, ..answer(1, &[]) });
+        let known: Vec<&str> = (0..7).filter_map(|id| Some(cluster.address(id)?.host.as_str())).collect();
+        assert_eq!(known, ["fe80::1%eth0", "k_3.example-x"]);
     }
 
     #[test]

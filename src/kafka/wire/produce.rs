@@ -1,5 +1,7 @@
 //! Produce, versions 7 and 8 (both before flexible encoding).
 
+use std::sync::Arc;
+
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::ApiKey;
 
@@ -70,8 +72,8 @@ pub struct ProduceAnswer {
 /// What became of one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionResult {
-    /// Its topic.
-    pub topic: String,
+    /// Its topic. Held once, however many partitions the answer names.
+    pub topic: Arc<str>,
     /// Its partition.
     pub index: i32,
     /// 0, or what went wrong. The other fields mean nothing without this being 0.
@@ -102,16 +104,16 @@ impl ProduceAnswer {
         let mut c = Cursor::new(bytes);
         let mut partitions = Vec::new();
         for _ in 0..c.array(false, 6)? {
-            let topic = c.string(false)?;
+            let topic = Arc::from(c.string(false)?);
             for _ in 0..c.array(false, 30)? {
-                partitions.push(result(&mut c, topic, version)?);
+                partitions.push(result(&mut c, &topic, version)?);
             }
         }
         Ok(Self { throttle_ms: c.i32()?, partitions })
     }
 }
 
-fn result(c: &mut Cursor<'_>, topic: &str, version: i16) -> Result<PartitionResult, WireError> {
+fn result(c: &mut Cursor<'_>, topic: &Arc<str>, version: i16) -> Result<PartitionResult, WireError> {
     let (index, code, offset) = (c.i32()?, c.i16()?, c.i64()?);
     let (_log_append_time, _log_start_offset) = (c.i64()?, c.i64()?);
     let mut record_errors = Vec::new();
@@ -123,5 +125,5 @@ fn result(c: &mut Cursor<'_>, topic: &str, version: i16) -> Result<PartitionResu
         }
         message = c.nullable_string(false)?.map(str::to_owned);
     }
-    Ok(PartitionResult { topic: topic.to_owned(), index, code, offset, record_errors, message })
+    Ok(PartitionResult { topic: Arc::clone(topic), index, code, offset, record_errors, message })
 }

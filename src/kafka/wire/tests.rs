@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
@@ -191,6 +193,18 @@ fn versions_are_the_newest_both_sides_speak() {
         "it is done without"
     );
     hostile(&kafka_4, ApiVersions::decode);
+}
+
+#[test]
+fn a_topic_of_many_rows_is_named_once_in_memory() {
+    let row = [&1i32.to_be_bytes()[..], &[0; 26]].concat();
+    let name = "n".repeat(32_767);
+    let head =
+        [&1i32.to_be_bytes()[..], &i16::MAX.to_be_bytes(), name.as_bytes(), &1_000i32.to_be_bytes()].concat();
+    let bytes = [head, row.repeat(1_000), vec![0; 4]].concat();
+    let got = ProduceAnswer::decode(&bytes, 7).unwrap();
+    assert_eq!(got.partitions.len(), 1_000);
+    assert!(got.partitions.iter().all(|p| Arc::ptr_eq(&p.topic, &got.partitions[0].topic)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use structured_zstd::decoding::{FrameDecoder, StreamingDecoder};
+use structured_zstd::decoding::{ContentChecksum, FrameDecoder, StreamingDecoder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Refusal;
@@ -64,6 +64,7 @@ fn reader(body: impl BufRead + 'static, coding: Coding) -> io::Result<Box<dyn Re
         Coding::Zstd => {
             let mut decoder = FrameDecoder::new();
             decoder.set_max_window_size(MAX_WINDOW).map_err(|error| io::Error::other(error.to_string()))?;
+            decoder.set_content_checksum(ContentChecksum::Verify);
             Box::new(StreamingDecoder::new_with_decoder(body, decoder))
         }
     })

@@ -53,7 +53,11 @@ async fn bombs_and_broken_streams_are_refused() {
     cut.truncate(cut.len() - 5);
     // A frame header that asks for a window of 3.75 TiB.
     let window = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff][..], &[0; 20]].concat();
+    // As `zstd --check` writes "abcdefgh" (a raw block, then the checksum), with one bit of it another one.
+    let head = [0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58, 0x49, 0x00, 0x00];
+    let flipped = [&head[..], b"abcdefgi\n", &[0x91, 0x25, 0x68, 0x86]].concat();
     for (coding, body, status) in [
+        ("zstd", flipped, 400),
         ("gzip", gzip(&bomb), 413),
         ("zstd", zstd(&bomb), 413),
         ("gzip", cut, 400),
