@@ -17,7 +17,7 @@ use crate::state::journal::Journal;
 use crate::state::ledger::{LedgerError, Page, Query};
 use crate::state::letters;
 use crate::state::letters::testing::letter;
-use crate::state::park::Whose;
+use crate::state::park::{Parked, Whose};
 
 const SPOOL: SpoolId = SpoolId(7);
 
@@ -137,7 +137,7 @@ impl Site {
             retention: Box::new(released.clone()),
             needs: Arc::new(needs),
             letters: Arc::new(letters),
-            park: Arc::new(Park::open(&fs, dir.path(), whose).unwrap()),
+            park: Arc::new(Park::open(&fs, dir.path(), whose).unwrap().bounded(1 << 20, 0)),
             parking: None,
             crossing: None,
             ledger: Arc::new(Nobody),
@@ -279,6 +279,29 @@ fn positions_are_synced_now_and_then_and_at_the_end() {
     assert_eq!(site.syncs(), syncs + 1);
     site.worker.end(&mut site.rounds);
     assert_eq!(site.syncs(), syncs + 2);
+}
+
+#[test]
+fn what_was_parked_goes_once_the_positions_that_need_it_no_more_are_synced() {
+    let mut site = Site::new();
+    let mut batch = EventBatch::new();
+    batch.push(&Event::of_value(b"v"));
+    let range = SeqRange::new(Seq(2), Seq(3));
+    let stream = StreamName::new("s").unwrap();
+    let payload = batch.as_bytes().to_vec().into();
+    let block = Parked { range, stream, time: 0, run: RunId(2), segment: SegmentId(1), payload };
+    site.worker.park.keep(&TopicName::new("t").unwrap(), range, &[block]).unwrap();
+    site.worker.save(&mut site.rounds);
+    let round = |site: &mut Site| {
+        (site.rounds.round_after, site.rounds.sync_after) = (Instant::now(), Instant::now());
+        site.worker.keep(&mut site.rounds);
+    };
+    site.fail();
+    round(&mut site);
+    assert!(site.worker.park.bytes() > 0, "after a power cut they are needed again");
+    site.worker.save(&mut site.rounds);
+    round(&mut site);
+    assert_eq!(site.worker.park.bytes(), 0);
 }
 
 #[test]
