@@ -36,6 +36,9 @@ const FULL_BATCH: usize = 512 * 1024;
 /// Between two offers of a batch that the spool could not take.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(1);
+/// A line that takes more than everybody may hold has to end within this time. Its bytes come out of what all sources share: without
+/// it, a few senders that never end a line keep everybody else from sending any but the smallest.
+const LINE_TIME: Duration = Duration::from_mins(1);
 /// Left of the stop's grace to count what is not kept.
 const COUNTING: Duration = Duration::from_millis(500);
 
@@ -90,11 +93,14 @@ impl<I: Intake> Pump<I> {
                 return end;
             }
             let ahead = under_way.is_some();
+            // Standard input, which has no idle time, is no stranger's.
+            let line_over = filling.line_since.filter(|_| self.idle.is_some()).map(|since| since + LINE_TIME);
             tokio::select! {
                 biased;
                 taken = async { match &mut under_way { Some(offer) => offer.await, None => Ok(()) } }, if ahead => {
                     under_way = None;
                     quiet.as_mut().heard();
+                    filling.wait_anew();
                     if let Err(lost) = taken {
                         return End::NotAccepted(lost + filling.discard());
                     }
@@ -106,6 +112,14 @@ impl<I: Intake> Pump<I> {
                     Err(error) => end = Some(End::Failed(error)),
                 },
                 () = quiet.as_mut().over(), if end.is_none() && !ahead => end = Some(End::Idle),
+                () = until(line_over), if end.is_none() && !ahead => if filling.line_since.is_some() {
+                    tracing::warn!(
+                        source = self.tally.name(),
+                        bytes = filling.lines.held(),
+                        "a line did not end within a minute: its connection is closed"
+                    );
+                    end = Some(End::Idle);
+                },
             }
         }
     }
@@ -171,6 +185,13 @@ impl<I: Intake> Pump<I> {
     }
 }
 
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether a refusal passes by itself, so that waiting helps.
 fn passes(refused: &Refused) -> bool {
     matches!(refused, Refused::Full(_) | Refused::Failing(_))
@@ -184,12 +205,14 @@ struct Filling<'a> {
     held: Held,
     limit: usize,
     warned: bool,
+    /// Since when it is the sender alone who keeps a line from ending that takes more than what everybody may hold.
+    line_since: Option<Instant>,
 }
 
 impl<'a> Filling<'a> {
     fn new(tally: &'a Tally, budget: &Budget, limit: usize) -> Self {
         let (lines, batch) = (Lines::new(limit), EventBatch::new());
-        Self { tally, lines, batch, held: budget.holder(), limit, warned: false }
+        Self { tally, lines, batch, held: budget.holder(), limit, warned: false, line_since: None }
     }
 
     fn used(&self) -> usize {
@@ -204,8 +227,11 @@ impl<'a> Filling<'a> {
     /// Reads once. Cancel-safe: what was read is in the batch when this is ready, and nothing was read
     /// before. `ahead` means that a batch is under way, whose end will wake the task.
     async fn read(&mut self, input: &mut (impl AsyncRead + Unpin), ahead: bool) -> io::Result<usize> {
-        if !ahead {
+        if !ahead && !self.held.try_cover(self.used()) {
+            // What is waited for here is no sender's fault.
+            let long = self.line_since.take().is_some();
             self.held.cover(self.used()).await;
+            self.line_since = long.then(Instant::now);
         }
         poll_fn(|cx| self.poll_read(cx, input, ahead)).await
     }
@@ -238,8 +264,19 @@ impl<'a> Filling<'a> {
 
     fn cut(&mut self, chunk: &[u8]) {
         let (mut too_long, batch) = (0u64, &mut self.batch);
-        let Ok(()) = self.lines.feed(chunk, |line| take_line(batch, &mut too_long, line));
+        let mut ended = false;
+        let Ok(()) = self.lines.feed(chunk, |line| {
+            ended = true;
+            take_line(batch, &mut too_long, line)
+        });
         self.count_too_long(too_long);
+        let is_long = self.lines.held() > FREE;
+        self.line_since = is_long.then(|| self.line_since.filter(|_| !ended).unwrap_or_else(Instant::now));
+    }
+
+    /// The sender was not read from until now.
+    fn wait_anew(&mut self) {
+        self.line_since = self.line_since.map(|_| Instant::now());
     }
 
     fn finish(&mut self) {

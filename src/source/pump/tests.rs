@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{End, FULL_BATCH, Pump};
@@ -71,6 +72,50 @@ async fn a_line_over_the_limit_is_counted_and_the_connection_goes_on() {
     assert!(matches!(pump.await.unwrap(), End::Eof));
     assert_eq!(bench.intake.values(), vec![&b"one"[..], b"three"]);
     assert_eq!(bench.rejected(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_line_that_never_ends_is_given_up_after_a_minute_and_its_memory_with_it() {
+    let bench = bench();
+    let (mut io, pump) = bench.connect();
+    io.write_all(b"one\n").await.unwrap();
+    io.write_all(&[b'x'; 50_000]).await.unwrap();
+    let began = Instant::now();
+    // Each byte is a sign of life, and yet nobody else may have what it holds.
+    while io.write_all(b"x").await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        assert!(began.elapsed() < Duration::from_secs(80), "it goes on and on");
+    }
+    assert!(began.elapsed() >= Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(matches!(pump.await.unwrap(), End::Idle));
+    assert!(bench.pump.budget.holder().try_cover(1 << 20), "all of it is given back");
+    assert_eq!((bench.intake.values(), bench.rejected()), (vec![b"one".to_vec()], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_lines_may_come_slowly_short_ones_very_slowly_and_a_full_spool_is_no_senders_fault() {
+    let bench = bench();
+    let (mut io, pump) = bench.connect();
+    for _ in 0..4 {
+        for piece in [&[b'x'; 30_000][..], &[b'x'; 30_000], b"\n"] {
+            io.write_all(piece).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(25)).await;
+        }
+    }
+    for _ in 0..5 {
+        io.write_all(b"y").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(50)).await;
+    }
+    bench.intake.block();
+    io.write_all(b"\n").await.unwrap();
+    io.write_all(&[b'z'; 8_000]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    bench.intake.unblock();
+    io.write_all(&[b'z'; 40_000]).await.unwrap();
+    io.write_all(b"\n").await.unwrap();
+    drop(io);
+    assert!(matches!(pump.await.unwrap(), End::Eof));
+    assert_eq!((bench.intake.values().len(), bench.rejected()), (6, 0));
 }
 
 #[tokio::test(start_paused = true)]
