@@ -81,6 +81,9 @@ pub enum Outcome {
         batch: Batch,
         /// Whether it may be in the log all the same.
         may_be_doubled: bool,
+        /// The broker knows a later epoch of its producer id: somebody else goes on under that, and nothing of this window can be
+        /// appended any more.
+        fenced: bool,
     },
     /// It was asked back ([`Producer::recall`](super::Producer::recall)). What it holds is free to go elsewhere.
     Returned {

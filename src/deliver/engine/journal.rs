@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::line::{InFlight, Line, Sealed, Trail};
 use super::super::log::Log;
-use super::{Engine, Sink};
+use super::{Engine, Sink, splitmix};
 use crate::event::UnixMillis;
 use crate::ids::TopicName;
 use crate::kafka::batch::Identity;
@@ -93,6 +93,29 @@ impl Trail {
         let goes_on = window.is_own || sabotage::commits(Bug::NextSequenceFromDisk);
         self.identity = goes_on.then_some(next);
     }
+}
+
+/// What goes under the identity after that of a window that is not in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The window itself.
+    Itself,
+    /// It, and somebody else has a later epoch of its producer id.
+    Fenced,
+    /// What follows it.
+    Others,
+}
+
+/// The epoch after one that this process was given, or made up: an even one, since ids begin with 0. `None`: there is none left.
+fn own_epoch_after(epoch: i16) -> Option<i16> {
+    Some(epoch.checked_add(2)? & !1)
+}
+
+/// An epoch for a window of an earlier process, after that under which it was sent: an odd one, and any of a thousand. `None`: there is
+/// none left.
+fn others_epoch_after(epoch: i16, random: u64) -> Option<i16> {
+    let further = i16::try_from(random % 1000).ok()? * 2;
+    Some(epoch.checked_add(1)?.checked_add(further)? | 1)
 }
 
 /// Sequence numbers come round to 0 (`DefaultRecordBatch.incrementSequence`).
@@ -205,12 +228,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    /// A window is not in the log: it is withdrawn, and what follows it goes under another identity: the next epoch, which
-    /// keeps what may still be on its way from being appended afterwards. `same`: what follows is the window itself.
+    /// A window is not in the log: it is withdrawn, and what follows it goes under another identity: a later epoch, which
+    /// keeps what may still be on its way from being appended afterwards.
     ///
-    /// INVARIANT: an identity that was written down names one set of events for ever. The id of an earlier process is
-    /// only used for that process's windows: a clone of the data directory would make up the same epochs for others.
-    pub(super) fn fence(&mut self, name: &TopicName, partition: i32, window: &InFlight, same: bool) {
+    /// INVARIANT: an identity that was written down names one set of events for ever. The id of an earlier process is only used for that
+    /// process's windows. Should the data directory have been cloned, that process may live, and goes on to even epochs: these windows
+    /// take odd ones, no two of them the same. Whoever is told of a later epoch than its own leaves the id to the other.
+    pub(super) fn fence(&mut self, name: &TopicName, partition: i32, window: &InFlight, next: Next) {
         let Some(intent) = window.intent.clone() else { return };
         self.withdraw(&intent);
         // Another cluster gives out the same ids anew: nothing of the window is on its way there, and a later process may be
@@ -218,18 +242,22 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let elsewhere = self.is_of_another_cluster(&intent);
         // Without an identity nothing can be fenced.
         let named = !identity_of(&intent).is_none();
-        let next =
-            Some(&intent).filter(|_| named && !elsewhere && (same || window.is_own)).and_then(|intent| {
-                let epoch = intent.epoch.checked_add(1)?;
-                Some(Identity { producer_id: intent.producer_id, epoch, base_sequence: 0 })
-            });
-        if next.is_none() && named && window.is_own {
-            // Its epochs have run out, or its id is another cluster's.
+        let epoch = match next {
+            _ if !named || elsewhere => None,
+            Next::Fenced => None,
+            _ if window.is_own => own_epoch_after(intent.epoch),
+            Next::Itself => others_epoch_after(intent.epoch, splitmix(&mut self.random)),
+            Next::Others => None,
+        };
+        let producer_id = intent.producer_id;
+        let identity = epoch.map(|epoch| Identity { producer_id, epoch, base_sequence: 0 });
+        if identity.is_none() && named && window.is_own {
+            // Its epochs have run out, its id is another cluster's, or somebody else has it.
             self.producer = None;
             self.sink.renew();
         }
         if let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) {
-            (line.trail.identity, line.trail.before) = (next, Before::Withdrawn);
+            (line.trail.identity, line.trail.before) = (identity, Before::Withdrawn);
         }
     }
 
@@ -256,9 +284,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.in_doubt().map(Intent::size).sum()
     }
 
-    /// The broker will not have a window under its identity: it is sent again under the next epoch, which keeps what may
-    /// still be on its way from being appended after it.
-    pub(super) fn renew(
+    /// What a window held is sent again, under the identity that comes next.
+    pub(super) fn again(
         &mut self,
         name: &TopicName,
         partition: i32,
@@ -266,7 +293,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
         batch: Batch,
         may_be_doubled: bool,
     ) {
-        self.fence(name, partition, &window, true);
         let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) else { return };
         let counter = window.counter.saturating_sub(u64::from(window.parts.count()));
         line.ready.push_front(Sealed {
@@ -285,6 +311,20 @@ impl<L: Log, S: Sink> Engine<L, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn epochs_of_this_process_and_of_earlier_ones_are_never_the_same_and_end() {
+        assert_eq!(
+            [0, 2, 5, i16::MAX - 3].map(own_epoch_after),
+            [Some(2), Some(4), Some(6), Some(i16::MAX - 1)]
+        );
+        assert_eq!([i16::MAX - 1, i16::MAX].map(own_epoch_after), [None; 2]);
+        for (epoch, random) in [(0, 0), (1, 999), (4, 5000), (7, u64::MAX), (i16::MAX - 1, 0)] {
+            let next = others_epoch_after(epoch, random).unwrap();
+            assert!(next > epoch && next % 2 == 1, "{next}");
+        }
+        assert_eq!((others_epoch_after(i16::MAX, 0), others_epoch_after(i16::MAX - 10, 999)), (None, None));
+    }
 
     #[test]
     fn after_the_last_sequence_number_comes_0_as_brokers_count() {

@@ -10,7 +10,7 @@ use super::super::line::InFlight;
 use super::super::log::{BlockInfo, Log, LogReader, Read};
 use super::super::parts::Parts;
 use super::fill::record;
-use super::journal::{Departure, journaled};
+use super::journal::{Departure, Next, journaled};
 use super::{Engine, Now, Sink};
 use crate::event::EventIter;
 use crate::ids::{Incarnation, Seq, SeqRange, StreamName, TopicName};
@@ -162,7 +162,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let line = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition));
         let Some(window) = line.and_then(|l| l.in_flight.take()) else { return };
         self.free(name, &window.parts, window.again);
-        self.fence(name, partition, &window, false);
+        self.fence(name, partition, &window, Next::Others);
         self.possibly_doubled += u64::from(window.parts.count());
         self.read_anew(name);
         let draw = self.draw();

@@ -6,6 +6,7 @@ use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::Finished;
 use super::apart::{ApartReader, pop_below};
+use super::journal::Next;
 use super::{Delivered, Engine, Now, Sink};
 use crate::ids::TopicName;
 use crate::kafka::{Outcome, TopicState};
@@ -33,8 +34,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 }
                 Some(self.deliver(&name, &window, may_be_doubled))
             }
-            Outcome::Forgotten { batch, may_be_doubled } => {
-                self.renew(&name, partition, window, batch, may_be_doubled);
+            Outcome::Forgotten { batch, may_be_doubled, fenced } => {
+                self.fence(&name, partition, &window, if fenced { Next::Fenced } else { Next::Itself });
+                self.again(&name, partition, window, batch, may_be_doubled);
                 None
             }
             Outcome::Returned { in_doubt } => {
@@ -103,7 +105,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     fn returned(&mut self, name: &TopicName, partition: i32, window: &InFlight, in_doubt: bool) {
         if in_doubt {
             self.free(name, &window.parts, window.again);
-            self.fence(name, partition, window, false);
+            self.fence(name, partition, window, Next::Others);
             self.possibly_doubled += u64::from(window.parts.count());
         } else {
             self.take_back(name, partition, window);
@@ -132,7 +134,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             self.possibly_doubled += u64::from(window.parts.count());
         }
         self.free(name, &window.parts, window.again);
-        self.fence(name, partition, window, false);
+        self.fence(name, partition, window, Next::Others);
         let first = window.counter.saturating_sub(u64::from(window.parts.count()));
         if let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) {
             line.counter.give_back(first);

@@ -38,6 +38,8 @@ const SLOW: Duration = Duration::from_secs(5);
 
 /// Kafka's error code for a topic or partition that does not exist.
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+/// Kafka's error code for an epoch that is not the producer's last one.
+const INVALID_PRODUCER_EPOCH: i16 = 47;
 /// Kafka's error codes for a topic that nobody, or not this principal, may write to.
 const FORBIDDEN: [i16; 2] = [17, 29];
 
@@ -104,6 +106,8 @@ pub(super) struct Slot {
     outdated: bool,
     /// The broker will not have the front window under its identity.
     forgotten: bool,
+    /// Since it knows a later epoch.
+    fenced: bool,
     /// Its times are too old for the topic: should it not be there, they are moved to this one.
     restamp: Option<UnixMillis>,
     /// How often it was so in a row.
@@ -136,6 +140,7 @@ impl Slot {
             look: false,
             outdated: false,
             forgotten: false,
+            fenced: false,
             restamp: None,
             renewals: 0,
             may_be_doubled: false,
@@ -164,7 +169,7 @@ impl Slot {
         self.look = self.doubtful;
         (self.doubtful_since, self.first_doubt) = (None, None);
         (self.forgotten, self.recalled, self.nowhere_since) = (false, false, None);
-        (self.unnamed, self.restamp, self.outdated) = (false, None, false);
+        (self.unnamed, self.restamp, self.outdated, self.fenced) = (false, None, false, false);
         self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
     }
 
@@ -226,7 +231,7 @@ impl Slot {
         }
         match verdict {
             Verdict::Reset if self.journaled().is_some() => {
-                self.forgotten = true;
+                (self.forgotten, self.fenced) = (true, result.code == INVALID_PRODUCER_EPOCH);
                 // The first time at once; a broker that will have no identity at all is not asked without a pause.
                 if !self.doubtful && self.renewals == 0 {
                     return self.give_back();

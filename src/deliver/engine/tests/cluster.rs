@@ -72,13 +72,15 @@ impl Cluster {
     /// What a broker does, and what a producer makes of it that looks for what is in doubt.
     pub(super) fn produce(&mut self, window: &Window, in_doubt: bool) -> Outcome {
         let acked = Outcome::Acked { offset: 0, doubtful: in_doubt, may_be_doubled: false };
+        let forgotten =
+            |fenced| Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: false, fenced };
         let (places, seqs): (Vec<u32>, Vec<Seq>) = self.poisoned(window).into_iter().unzip();
         let too_large =
             self.max_bytes > 0 && window.batch.encoded_len() > self.max_bytes && window.batch.count() > 1;
         let in_doubt_before = in_doubt || window.journaled.as_ref().is_some_and(|j| j.doubtful);
         if (too_large || !seqs.is_empty()) && in_doubt_before {
             // A refusal proves nothing of an earlier send: it is looked for, and goes out anew.
-            return Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: false };
+            return forgotten(false);
         }
         if too_large {
             self.too_large += 1;
@@ -107,7 +109,7 @@ impl Cluster {
             return acked;
         }
         if !accepts {
-            return Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: false };
+            return forgotten(known.is_some_and(|(last, _)| epoch < last.epoch));
         }
         self.memory.insert((place.0, place.1, producer_id), (journaled.identity, window.batch.count()));
         self.appended.insert(name);

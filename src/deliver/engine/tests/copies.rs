@@ -185,6 +185,28 @@ proptest! {
     }
 }
 
+/// The clone took, for a window that it had from the original, an epoch that the original took for another window: a broker answered
+/// "duplicate", and that one had not arrived.
+#[test]
+fn a_clone_and_its_original_never_make_up_the_same_identity() {
+    tell(7_963_249_434_814_243_730, Story::Cloned);
+}
+
+/// As `stories_at_length`.
+#[test]
+#[ignore = "as long as one wants"]
+fn copies_at_length() {
+    let mut failed = Vec::new();
+    for seed in super::partitions::asked_for() {
+        for story in [Story::Restored, Story::Cloned] {
+            if std::panic::catch_unwind(|| tell(seed, story)).is_err() {
+                failed.push((seed, story));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
 #[test]
 fn a_next_sequence_that_is_taken_from_disk_is_caught_by_copies_and_by_nothing_else() {
     let _wrong = Sabotage::begin(Bug::NextSequenceFromDisk);

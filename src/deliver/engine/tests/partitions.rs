@@ -90,15 +90,20 @@ fn tell(seed: u64, also: Also) {
     play(world, 400, matches!(also, Also::Losses));
 }
 
+/// The stories that are asked for.
+pub(super) fn asked_for() -> std::ops::Range<u64> {
+    let range = std::env::var("SPOOLWAY_STORIES").unwrap_or_default();
+    let (from, to) = range.split_once("..").unwrap_or(("0", "100"));
+    from.parse().unwrap()..to.parse().unwrap()
+}
+
 /// As many stories as are asked for: `SPOOLWAY_STORIES=from..to`, of one kind with `SPOOLWAY_ALSO=growth`.
 #[test]
 #[ignore = "as long as one likes"]
 fn stories_at_length() {
-    let range = std::env::var("SPOOLWAY_STORIES").unwrap_or_default();
-    let (from, to) = range.split_once("..").unwrap_or(("0", "100"));
     let kind = std::env::var("SPOOLWAY_ALSO").unwrap_or_default();
     let mut failed = Vec::new();
-    for seed in from.parse::<u64>().unwrap()..to.parse().unwrap() {
+    for seed in asked_for() {
         for also in [Also::Nothing, Also::Growth, Also::Parking, Also::Routes, Also::Poison, Also::Losses] {
             let is_asked_for = kind.is_empty() || format!("{also:?}").eq_ignore_ascii_case(&kind);
             if is_asked_for && std::panic::catch_unwind(|| tell(seed, also)).is_err() {

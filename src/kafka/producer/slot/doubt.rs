@@ -148,10 +148,10 @@ impl Slot {
 
     /// The window needs another identity.
     pub(super) fn give_back(&mut self) -> Step {
-        let may_be_doubled = self.may_be_doubled;
+        let (may_be_doubled, fenced) = (self.may_be_doubled, self.fenced);
         self.renewals = self.renewals.saturating_add(1);
         match self.front().map(|w| w.batch.clone()) {
-            Some(batch) => self.settle(Outcome::Forgotten { batch, may_be_doubled }),
+            Some(batch) => self.settle(Outcome::Forgotten { batch, may_be_doubled, fenced }),
             None => self.settle(Outcome::Deferred { code: 0, message: String::new() }),
         }
     }
