@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    Exit, Failure, Outcome, check, demo, destination, dlq, pipe, reconcile, route, run, spool, status, verify,
+    Exit, Failure, Outcome, check, demo, destination, dlq, healthcheck, pipe, reconcile, route, run, spool,
+    status, verify,
 };
 use crate::config::{self, Environment, Loaded};
 use crate::logs;
@@ -102,6 +103,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Say what a running agent is doing.
     Status(status::StatusArgs),
+    /// Ask a running agent whether it is well: exit code 0 if it is, else 1.
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Read topics back and prove that every event is there once, in order.
     Verify(verify::VerifyArgs),
     /// Compare two topics, or a topic and a file: what is on one side only, and the pace of each.
@@ -141,6 +144,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::DemoPart(args) => demo::run_part(args, &general),
         Command::Check(args) => check::run(&args, &general),
         Command::Status(args) => status::run(&args, &general),
+        Command::Healthcheck(args) => healthcheck::run(&args, &general),
         Command::Verify(args) => verify::run(args, &general),
         Command::Reconcile(args) => reconcile::run(args, &general),
         Command::Spool(args) => spool::run(args, &general),
@@ -200,6 +204,7 @@ mod tests {
                 "demo",
                 "check",
                 "status",
+                "healthcheck",
                 "verify",
                 "reconcile",
                 "spool",

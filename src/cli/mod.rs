@@ -16,6 +16,7 @@ pub mod demo;
 pub mod destination;
 pub mod dlq;
 pub mod exit;
+pub mod healthcheck;
 pub mod output;
 pub mod pipe;
 mod progress;
@@ -24,6 +25,8 @@ pub mod route;
 pub mod run;
 pub mod spool;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 
 pub use arguments::{Cli, Command, ConfigFiles, General, main};

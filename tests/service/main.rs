@@ -1,0 +1,20 @@
+//! The agent as a service: what its manager hears, what its commands say, what it keeps to itself.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+mod commands;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::agent::Setup;
+use support::ports::free_port;
+
+/// A setup whose destination is never there.
+fn lonely(name: &str) -> Setup {
+    Setup::new(name).destination("home", free_port(), "")
+}
