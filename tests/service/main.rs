@@ -8,11 +8,16 @@
 )]
 
 mod commands;
+mod manager;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::time::Duration;
+
 use support::agent::Setup;
 use support::ports::free_port;
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// A setup whose destination is never there.
 fn lonely(name: &str) -> Setup {
