@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    Exit, Failure, Outcome, check, demo, destination, dlq, healthcheck, pipe, reconcile, route, run, spool,
-    status, verify,
+    Exit, Failure, Outcome, check, demo, destination, dlq, healthcheck, init, pipe, reconcile, route, run,
+    spool, status, verify,
 };
 use crate::config::{self, Environment, Loaded};
 use crate::logs;
@@ -99,6 +99,8 @@ pub enum Command {
     /// A process that the demo starts.
     #[command(hide = true)]
     DemoPart(demo::DemoPartArgs),
+    /// Write a commented configuration to begin with.
+    Init(init::InitArgs),
     /// Check the configuration and name every problem in it.
     Check(check::CheckArgs),
     /// Say what a running agent is doing.
@@ -142,6 +144,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Pipe(args) => pipe::run(args, &general),
         Command::Demo(args) => demo::run(args, &general),
         Command::DemoPart(args) => demo::run_part(args, &general),
+        Command::Init(args) => init::run(&args, &general),
         Command::Check(args) => check::run(&args, &general),
         Command::Status(args) => status::run(&args, &general),
         Command::Healthcheck(args) => healthcheck::run(&args, &general),
@@ -202,6 +205,7 @@ mod tests {
                 "run",
                 "pipe",
                 "demo",
+                "init",
                 "check",
                 "status",
                 "healthcheck",

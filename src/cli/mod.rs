@@ -17,6 +17,7 @@ pub mod destination;
 pub mod dlq;
 pub mod exit;
 pub mod healthcheck;
+pub mod init;
 pub mod output;
 pub mod pipe;
 mod progress;

@@ -1,11 +1,13 @@
 //! Commands that need no cluster, as a person or a package runs them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
 use super::lonely;
 use super::support::agent::spoolway;
+use super::support::process::scratch;
 
 fn run(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = spoolway();
@@ -37,4 +39,31 @@ fn healthcheck_is_0_for_an_agent_that_is_well_and_1_for_whatever_else() {
     let (code, _, said) = run(&setup.dir, &["healthcheck", "-c", "off.toml"]);
     assert!(code == Some(1) && said.contains("admin.listen is \"off\""), "{said}");
     assert_eq!(run(&setup.dir, &["healthcheck", "-c", "absent.toml"]).0, Some(1), "2 is reserved");
+}
+
+#[test]
+fn init_writes_what_check_accepts_for_others_to_read_and_never_over_a_file() {
+    let dir = scratch("init");
+    let args = ["init", "-o", "spoolway.toml", "-b", "k1:9092,k2:9092", "--data-dir", "data"];
+    let (code, out, said) = run(&dir, &args);
+    assert_eq!((code, out.as_str()), (Some(0), ""), "{said}");
+    let path = dir.join("spoolway.toml");
+    let mode = fs::metadata(&path).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o600, 0o600);
+    let plain = dir.join("plain");
+    fs::write(&plain, "").expect("a file");
+    assert_eq!(
+        mode & 0o077,
+        fs::metadata(&plain).expect("a file").permissions().mode() & 0o044,
+        "by the umask alone"
+    );
+    let (code, out, said) = run(&dir, &["check", "-c", "spoolway.toml"]);
+    assert_eq!((code, said.as_str()), (Some(0), ""), "{out}");
+    let written = fs::read_to_string(&path).expect("text");
+    assert!(written.contains("bootstrap = [\"k1:9092\", \"k2:9092\"]"), "{written}");
+    let (code, _, said) = run(&dir, &["init", "-o", "spoolway.toml"]);
+    assert!(code == Some(1) && said.contains("is there already"), "{said}");
+    assert_eq!(fs::read_to_string(&path).expect("text"), written);
+    let (code, printed, _) = run(&dir, &["init"]);
+    assert!(code == Some(0) && printed.contains("/var/lib/spoolway"), "{printed}");
 }
