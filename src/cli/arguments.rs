@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    Exit, Failure, Outcome, check, demo, destination, dlq, healthcheck, init, pipe, reconcile, route, run,
-    spool, status, verify,
+    Exit, Failure, Outcome, check, completions, demo, destination, dlq, healthcheck, init, man, pipe,
+    reconcile, route, run, spool, status, verify,
 };
 use crate::config::{self, Environment, Loaded};
 use crate::logs;
@@ -119,6 +119,11 @@ pub enum Command {
     Route(route::RouteArgs),
     /// Give up what is kept for a destination that is no longer configured, or in doubt at one that will not come back.
     Destination(destination::DestinationArgs),
+    /// Print what a shell needs to complete this command line.
+    Completions(completions::CompletionsArgs),
+    /// Print or write the manual pages.
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -154,6 +159,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Dlq(args) => dlq::run(&args, &general),
         Command::Route(args) => route::run(&args, &general),
         Command::Destination(args) => destination::run(&args, &general),
+        Command::Completions(args) => completions::run(&args, &general),
+        Command::Man(args) => man::run(&args, &general),
     }
 }
 
@@ -214,7 +221,8 @@ mod tests {
                 "spool",
                 "dlq",
                 "route",
-                "destination"
+                "destination",
+                "completions"
             ]
         );
     }

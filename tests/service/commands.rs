@@ -67,3 +67,15 @@ fn init_writes_what_check_accepts_for_others_to_read_and_never_over_a_file() {
     let (code, printed, _) = run(&dir, &["init"]);
     assert!(code == Some(0) && printed.contains("/var/lib/spoolway"), "{printed}");
 }
+
+#[test]
+fn a_package_gets_its_manual_pages_and_completions() {
+    let dir = scratch("package");
+    assert_eq!(run(&dir, &["man", "--dir", "."]).0, Some(0));
+    assert!(dir.join("spoolway.1").exists() && dir.join("spoolway-run.1").exists());
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = run(&dir, &["completions", shell]);
+        assert!(code == Some(0) && script.contains("spoolway"), "{shell}");
+    }
+    assert_eq!(run(&dir, &["completions", "cmd"]).0, Some(2));
+}
