@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -66,9 +67,14 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     for (name, text) in files {
         fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
         fs::write(dir.path().join(name), text).unwrap();
+        let mode = if SECRETS.contains(name) { 0o600 } else { 0o644 };
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     dir
 }
+
+/// Files that are for their owner alone.
+const SECRETS: [&str; 2] = ["secret", "proxy"];
 
 /// Runs `spoolway check` on one text.
 fn check(text: &str) -> Checked {
@@ -379,6 +385,7 @@ fn a_secret_comes_from_a_file_or_the_environment_and_is_never_printed() {
         assert!(!checked.out.contains("hunter2"), "{}", checked.out);
     }
     let literal = check_link(&sasl("\"hunter2\""), &[]);
+    assert!(literal.err.contains("x.toml:11:") && !literal.err.contains("hunter2"), "{}", literal.err);
     literal
         .count(1)
         .says("`destination.sasl.password` is a secret and must not stand here")
@@ -388,6 +395,27 @@ fn a_secret_comes_from_a_file_or_the_environment_and_is_never_printed() {
     check_link(&sasl("{ env = \"UNSET\" }"), &[])
         .count(1)
         .says("UNSET of `destination.sasl.password` is not set");
+    check_link(&sasl("{ file = \"open\" }"), &[("open", "hunter2")])
+        .count(1)
+        .says("open has mode 644")
+        .says("chmod 600");
+    check_link("proxy = { file = \"open\" }", &[("open", "socks5://u:hunter2@p:1")])
+        .count(1)
+        .says("chmod 600");
+    assert_eq!(
+        check_link("proxy = { file = \"open\" }", &[("open", "socks5://p:1")]).code,
+        0,
+        "no secret in it"
+    );
+    for line in [
+        "proxy = \"http://u:hunter3@p:1\"",
+        "proxy = \"htp://u:hunter3@p:1\"",
+        "sasl = { mechanism = \"PLANE\", username = \"u\", password = \"hunter3\" }",
+        "sasl = { mechanism = \"PLAIN\", user = \"u\", username = \"u\", password = { env = \"SECRET\", default = \"hunter3\" } }",
+    ] {
+        let checked = check_link(line, &[]);
+        assert!(checked.code == 2 && !checked.err.contains("hunter3"), "{}", checked.err);
+    }
     check_link("proxy = \"http://u:hunter3@p:1\"", &[]).count(1).says("must not stand here");
     let proxy = check_link("proxy = { file = \"proxy\" }", &[("proxy", "socks5://u:hunter2@p:1")]);
     assert!(

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    Exit, Failure, Outcome, check, completions, demo, destination, dlq, healthcheck, init, man, pipe,
-    reconcile, route, run, spool, status, verify,
+    Exit, Failure, Outcome, check, completions, demo, destination, dlq, hardening, healthcheck, init, man,
+    pipe, reconcile, route, run, spool, status, verify,
 };
 use crate::config::{self, Environment, Loaded};
 use crate::logs;
@@ -144,6 +144,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Outcome {
     let general = cli.general;
+    hardening::harden(&cli.command);
     match cli.command {
         Command::Run(args) => run::run(args, &general),
         Command::Pipe(args) => pipe::run(args, &general),

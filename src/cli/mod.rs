@@ -17,6 +17,7 @@ pub mod demo;
 pub mod destination;
 pub mod dlq;
 pub mod exit;
+mod hardening;
 pub mod healthcheck;
 pub mod init;
 pub mod man;

@@ -63,7 +63,7 @@ pub fn load_text(path: &str, text: &str, environment: &Environment<'_>) -> Resul
 }
 
 pub(super) fn load_texts(
-    texts: Vec<Text>,
+    mut texts: Vec<Text>,
     mut problems: Vec<Problem>,
     environment: &Environment<'_>,
 ) -> Result<Loaded, Report> {
@@ -79,9 +79,17 @@ pub(super) fn load_texts(
         problems: RefCell::new(problems),
         effective: RefCell::default(),
         stood_in: Cell::default(),
+        secrets: RefCell::default(),
     };
     let config = resolve(&reading, &root);
-    let (problems, effective) = (reading.problems.into_inner(), reading.effective.into_inner());
+    let Reading { problems, effective, secrets, .. } = reading;
+    let (problems, effective, secrets) =
+        (problems.into_inner(), effective.into_inner(), secrets.into_inner());
+    for place in secrets {
+        if let Some(text) = texts.get_mut(place.file) {
+            text.hide(place.span);
+        }
+    }
     let files = texts.iter().map(|text| text.path.clone()).collect();
     let report = Report::new(texts, problems);
     match config {

@@ -41,6 +41,8 @@ pub(super) struct Reading<'a> {
     pub(super) effective: RefCell<Effective>,
     /// How many values were stood in for.
     pub(super) stood_in: Cell<u8>,
+    /// Where secrets stand that must not stand there.
+    pub(super) secrets: RefCell<Vec<Place>>,
 }
 
 /// The only keys of a reference.
@@ -49,6 +51,11 @@ const REFERENCE_KEYS: [&str; 3] = ["env", "default", "file"];
 impl Reading<'_> {
     pub(super) fn problem(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
+    }
+
+    /// Here stands a secret: no excerpt shows it.
+    pub(super) fn hide(&self, place: &Place) {
+        self.secrets.borrow_mut().push(place.clone());
     }
 
     /// A value that no other one is equal to, so that what was not looked up is not taken for said twice.

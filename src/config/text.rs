@@ -29,6 +29,13 @@ impl Text {
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         (before.matches('\n').count() + 1, column)
     }
+
+    /// Puts stars in the place of what stands there, byte for byte, so that every other place stays where it is.
+    pub(super) fn hide(&mut self, span: Range<usize>) {
+        let Some(secret) = self.text.get(span.clone()) else { return };
+        let stars: String = secret.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
+        self.text.replace_range(span, &stars);
+    }
 }
 
 #[cfg(test)]
@@ -42,5 +49,13 @@ mod tests {
         assert_eq!(text.line_column(6), (2, 1));
         assert_eq!(text.line_column(text.text.find('#').unwrap()), (2, 9));
         assert_eq!(text.line_column(9999), (2, 12));
+    }
+
+    #[test]
+    fn what_is_hidden_takes_as_many_bytes_and_lines_as_before() {
+        let mut text = Text { path: "x".into(), text: "a = \"ö\nx\" # b".into() };
+        text.hide(4..10);
+        assert_eq!(text.text, "a = ***\n** # b");
+        text.hide(90..100);
     }
 }

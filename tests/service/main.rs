@@ -9,6 +9,7 @@
 
 mod commands;
 mod manager;
+mod private;
 #[path = "../support/mod.rs"]
 mod support;
 

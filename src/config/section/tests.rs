@@ -16,6 +16,7 @@ fn section<T>(text: &str, read: impl FnOnce(&Section<'_>) -> T) -> (T, String, S
         problems: RefCell::default(),
         effective: RefCell::new(Effective::default()),
         stood_in: std::cell::Cell::default(),
+        secrets: RefCell::default(),
     };
     let Some(Data::Table(table)) = root.get("x").map(|e| &e.value.data) else { panic!("no [x]") };
     let section = Section::new(&reading, "x", "[x]", Some(table), Place { file: 0, span: 0..3 });
