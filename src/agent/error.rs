@@ -41,9 +41,9 @@ pub enum AgentError {
     /// Standard input could not be read to its end.
     #[error(transparent)]
     Stdin(#[from] source::EndError),
-    /// The admin server could not be bound.
+    /// The admin server could not be started.
     #[error(transparent)]
-    Admin(#[from] admin::BindError),
+    Admin(#[from] admin::StartError),
     /// A route that can't be read, though the configuration was checked.
     #[error("route: {0}")]
     Route(#[from] PatternError),

@@ -7,6 +7,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod canary;
 mod commands;
 mod manager;
 mod private;

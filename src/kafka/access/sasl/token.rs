@@ -14,9 +14,9 @@ use super::error::{SaslError, printable};
 use super::http::{self, Answer};
 use super::secret;
 use crate::config::model::{self, Proxy, TokenGrant};
-use crate::kafka::access::kept::Kept;
 use crate::kafka::access::tls::Tls;
 use crate::kafka::connection::{Deadline, dial};
+use crate::kept::Kept;
 use crate::secret::{Secret, without};
 
 /// A token that is good for less is not used for another session.
