@@ -6,7 +6,7 @@
 //! source ──► shape ──► spool (lane) ──► deliver ──► kafka
 //! ```
 //! Rooms to the left never import rooms to the right. What everybody needs stands at the root: [`ids`],
-//! [`event`], [`intake`], [`config`]'s model, [`metrics`], [`secret`], [`status`].
+//! [`event`], [`intake`], [`config`]'s model, [`metrics`], [`secret`], [`guard`], [`status`].
 
 #![cfg_attr(
     test,
@@ -28,11 +28,14 @@ pub mod disk;
 pub mod event;
 #[cfg(any(test, feature = "simulation"))]
 pub mod fuzz;
+pub mod guard;
 pub mod ids;
 pub mod intake;
 pub mod kafka;
+mod kept;
 pub mod logs;
 pub mod metrics;
+mod pem;
 pub mod reconcile;
 pub mod sabotage;
 pub mod secret;

@@ -7,7 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+#[path = "support/certificates.rs"]
+#[expect(dead_code, reason = "others use the rest")]
+#[expect(clippy::expect_used, reason = "a test stops at the first surprise")]
+mod certificates;
 
 use assert_cmd::Command;
 use spoolway::config::{Effective, Environment, load_text};
@@ -66,9 +72,14 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     for (name, text) in files {
         fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
         fs::write(dir.path().join(name), text).unwrap();
+        let mode = if SECRETS.contains(name) { 0o600 } else { 0o644 };
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     dir
 }
+
+/// Files that are for their owner alone.
+const SECRETS: [&str; 3] = ["secret", "proxy", "token"];
 
 /// Runs `spoolway check` on one text.
 fn check(text: &str) -> Checked {
@@ -269,6 +280,76 @@ fn an_address_open_to_other_hosts_must_be_meant() {
     assert_eq!(check(&format!("{GOOD}[admin]\nmetrics_listen = \"0.0.0.0:9675\"")).code, 0);
 }
 
+/// [`GOOD`] with its source open to other hosts, and lines for it; `check`ed beside files.
+fn check_open(lines: &str, files: &[(&str, &str)]) -> Checked {
+    let text = changed("127.0.0.1:8080\"", &format!("0.0.0.0:8080\"\n{lines}"));
+    let dir = folder(&[files, &[("x.toml", text.as_str())]].concat());
+    spoolway(dir.path(), &["check", "-c", "x.toml", "--print-effective"], &[("BEARER", BEARER)])
+}
+
+const BEARER: &str = "hunter2-hunter2-hunter2";
+
+#[test]
+fn an_address_open_to_other_hosts_is_right_with_tls_and_a_token_or_a_certificate() {
+    let authority = certificates::Authority::new("ours");
+    let (signed, other) = (authority.sign(&["edge"]), authority.sign(&["x"]));
+    let files = [
+        ("c.pem", signed.certificate.as_str()),
+        ("secret", signed.key.as_str()),
+        ("ca.pem", authority.pem()),
+        ("token", BEARER),
+        ("other.pem", other.certificate.as_str()),
+    ];
+    let tls = |more: &str| format!("tls = {{ certificate = \"c.pem\", key = \"secret\"{more} }}\n");
+    let run = |lines: &str| check_open(lines, &files);
+    for good in [
+        format!("{}token = {{ file = \"token\" }}", tls("")),
+        format!("{}token = {{ env = \"BEARER\" }}", tls("")),
+        tls(", client_ca = \"ca.pem\""),
+        format!("{}insecure = true", tls("")),
+    ] {
+        let checked = run(&good);
+        assert_eq!((checked.code, checked.err.as_str()), (0, ""), "{good}");
+        assert!(!checked.out.contains("hunter2"), "{}", checked.out);
+    }
+    run(&tls("")).count(1).says("without authentication").says("client_ca").says("insecure = true");
+    run("token = { file = \"token\" }").count(1).says("without encryption").says("add tls = {");
+    run(&tls(", client_ca = \"nowhere.pem\"")).count(1).says("nowhere.pem: No such file");
+    run("tls = { certificate = \"c.pem\" }").count(1).says("`source.tls.key` is missing");
+    run("tls = { certificate = \"other.pem\", key = \"secret\" }")
+        .count(1)
+        .says("`source.tls` can't be used");
+    run("tls = { certificate = \"c.pem\", key = \"c.pem\" }").count(1).says("chmod 600");
+    run("tls = { cert = \"c.pem\", key = \"secret\" }").count(1).says("the key is `certificate`");
+    run(&format!("{}token = \"{BEARER}\"", tls(""))).count(1).says("`source.token` is a secret");
+    let short = check_open(
+        &format!("{}token = {{ file = \"proxy\" }}", tls("")),
+        &[&files[..], &[("proxy", "hunter2")]].concat(),
+    );
+    short.count(1).says("the token in line 1 has 7 characters");
+    assert!(!short.err.contains("hunter2"), "{}", short.err);
+    // Lines have no place for a token.
+    let tcp = |lines: &str| {
+        let text = changed(
+            "type = \"http\"\nlisten = \"127.0.0.1:8080\"",
+            &format!("type = \"tcp\"\nstream = \"x\"\nlisten = \"0.0.0.0:5170\"\n{lines}"),
+        );
+        let dir = folder(&[&files[..], &[("x.toml", text.as_str())]].concat());
+        spoolway(dir.path(), &["check", "-c", "x.toml"], &[])
+    };
+    assert_eq!(tcp(&tls(", client_ca = \"ca.pem\"")).code, 0);
+    tcp(&tls("")).count(1).says("add client_ca");
+    tcp(&format!("{}token = {{ file = \"token\" }}", tls(", client_ca = \"ca.pem\"")))
+        .count(1)
+        .says("only http has it");
+    // Nobody but this host reaches a loopback address.
+    let text = format!("{GOOD}[admin]\ntoken = {{ env = \"BEARER\" }}\n");
+    let dir = folder(&[("x.toml", text.as_str())]);
+    spoolway(dir.path(), &["check", "-c", "x.toml"], &[("BEARER", BEARER)])
+        .count(1)
+        .says("none reaches admin.listen");
+}
+
 #[test]
 fn files_are_merged_and_what_is_said_twice_names_both_places() {
     let dir = folder(&[
@@ -379,7 +460,7 @@ fn a_secret_comes_from_a_file_or_the_environment_and_is_never_printed() {
         assert!(!checked.out.contains("hunter2"), "{}", checked.out);
     }
     let literal = check_link(&sasl("\"hunter2\""), &[]);
-    assert!(!literal.err.contains("hunter2"), "{}", literal.err);
+    assert!(literal.err.contains("x.toml:11:") && !literal.err.contains("hunter2"), "{}", literal.err);
     literal
         .count(1)
         .says("`destination.sasl.password` is a secret and must not stand here")
@@ -389,9 +470,28 @@ fn a_secret_comes_from_a_file_or_the_environment_and_is_never_printed() {
     check_link(&sasl("{ env = \"UNSET\" }"), &[])
         .count(1)
         .says("UNSET of `destination.sasl.password` is not set");
-    let proxy = check_link("proxy = \"http://u:hunter3@p:1\"", &[]);
-    assert!(!proxy.err.contains("hunter3"), "{}", proxy.err);
-    proxy.count(1).says("must not stand here");
+    check_link(&sasl("{ file = \"open\" }"), &[("open", "hunter2")])
+        .count(1)
+        .says("open has mode 644")
+        .says("chmod 600");
+    check_link("proxy = { file = \"open\" }", &[("open", "socks5://u:hunter2@p:1")])
+        .count(1)
+        .says("chmod 600");
+    assert_eq!(
+        check_link("proxy = { file = \"open\" }", &[("open", "socks5://p:1")]).code,
+        0,
+        "no secret in it"
+    );
+    for line in [
+        "proxy = \"http://u:hunter3@p:1\"",
+        "proxy = \"htp://u:hunter3@p:1\"",
+        "sasl = { mechanism = \"PLANE\", username = \"u\", password = \"hunter3\" }",
+        "sasl = { mechanism = \"PLAIN\", user = \"u\", username = \"u\", password = { env = \"SECRET\", default = \"hunter3\" } }",
+    ] {
+        let checked = check_link(line, &[]);
+        assert!(checked.code == 2 && !checked.err.contains("hunter3"), "{}", checked.err);
+    }
+    check_link("proxy = \"http://u:hunter3@p:1\"", &[]).count(1).says("must not stand here");
     let proxy = check_link("proxy = { file = \"proxy\" }", &[("proxy", "socks5://u:hunter2@p:1")]);
     assert!(
         proxy.out.contains("proxy = { file = \"proxy\" }") && !proxy.out.contains("hunter2"),
@@ -482,8 +582,14 @@ fn keys(effective: &Effective, section: &str) -> Vec<String> {
 }
 
 const SOURCES: [(&str, &str); 4] = [
-    ("http", "listen = \"127.0.0.1:1\""),
-    ("tcp", "listen = \"127.0.0.1:1\"\nstream = \"x\""),
+    (
+        "http",
+        "listen = \"127.0.0.1:1\"\ntls = { certificate = \"c\", key = \"k\", client_ca = \"a\" }\ntoken = { env = \"T\" }",
+    ),
+    (
+        "tcp",
+        "listen = \"127.0.0.1:1\"\nstream = \"x\"\ntls = { certificate = \"c\", key = \"k\", client_ca = \"a\" }",
+    ),
     ("unix", "path = \"s\"\nstream = \"x\""),
     ("stdin", "stream = \"x\""),
 ];
@@ -495,7 +601,7 @@ fn with_source(kind: &str, keys: &str) -> String {
 
 #[test]
 fn the_reference_has_every_key_the_program_reads_and_no_other() {
-    let more = "[spool]\nmax_size = \"1GiB\"\npark_size = \"1GiB\"\n[dead_letters]\ntopic = \"letters\"\n[[lane]]\nname = \"main\"\nmax_size = \"1GiB\"\npark_size = \"1GiB\"\n[[stream]]\nname = \"x\"\n[[route]]\nstreams = [\"*\"]\nto = \"home\"\n";
+    let more = "[spool]\nmax_size = \"1GiB\"\npark_size = \"1GiB\"\n[dead_letters]\ntopic = \"letters\"\n[[lane]]\nname = \"main\"\nmax_size = \"1GiB\"\npark_size = \"1GiB\"\n[[stream]]\nname = \"x\"\n[[route]]\nstreams = [\"*\"]\nto = \"home\"\n[admin]\nlisten = \"0.0.0.0:9674\"\ntls = { certificate = \"c\", key = \"k\" }\ntoken = { env = \"T\" }\n";
     let link = format!("{PASSWORD}proxy = \"http://p:1\"\nmax_rate = \"1MB/s\"\n");
     let read = effective(&format!("{GOOD}renamed_from = \"old\"\n{link}{more}"));
     for (section, rows) in tables().into_iter().filter(|(section, _)| section.starts_with('[')) {
@@ -544,6 +650,20 @@ fn the_reference_has_every_key_of_tls_and_sasl_and_no_other() {
         listed.sort();
         assert_eq!(listed, inner_keys(table, texts), "{table}");
     }
+}
+
+#[test]
+fn the_reference_has_every_key_of_a_listeners_tls_and_no_other() {
+    let printed: toml::Table =
+        effective(&with_source(SOURCES[0].0, SOURCES[0].1)).to_string().parse().unwrap();
+    let tls =
+        printed.get("source").and_then(|s| s.get(0)).and_then(|s| s.get("tls")).and_then(|t| t.as_table());
+    let mut read: Vec<&str> = tls.unwrap().keys().map(String::as_str).collect();
+    read.sort_unstable();
+    let rows = &tables()["Listening: `tls` and `token"];
+    let mut listed: Vec<&str> = rows.iter().map(|row| word(&row[0]).unwrap()).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, read);
 }
 
 #[test]

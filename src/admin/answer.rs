@@ -36,6 +36,17 @@ pub(super) struct Answers {
     pub(super) max_lag: Option<Duration>,
 }
 
+/// Which way a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Over loopback.
+    Loopback,
+    /// From this host itself, by another of its addresses, and asked for nothing.
+    Here,
+    /// From elsewhere, having shown what is asked for; or from anywhere, where nothing is.
+    Afar,
+}
+
 /// The body of every refusal.
 #[derive(Serialize)]
 struct Refusal<'a> {
@@ -44,15 +55,14 @@ struct Refusal<'a> {
 }
 
 impl Answers {
-    /// Answers one request that came to an address of `scope`; `over_loopback` says whether that address
-    /// is a loopback one.
-    pub(super) async fn answer<B>(&self, request: Request<B>, scope: Scope, over_loopback: bool) -> Answer
+    /// Answers one request that came to an address of `scope`.
+    pub(super) async fn answer<B>(&self, request: Request<B>, scope: Scope, way: Way) -> Answer
     where
         B: Body + Send,
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut answer = match self.refuse(&request, scope, over_loopback) {
+        let mut answer = match self.refuse(&request, scope, way) {
             Some(refusal) => refusal,
             None if command::is_command(&request) => self.command(request).await,
             None => match route(scope, request.uri().path(), request.uri().query().unwrap_or_default()) {
@@ -65,7 +75,7 @@ impl Answers {
     }
 
     /// Why a request is not even looked at.
-    fn refuse<B>(&self, request: &Request<B>, scope: Scope, over_loopback: bool) -> Option<Answer> {
+    fn refuse<B>(&self, request: &Request<B>, scope: Scope, way: Way) -> Option<Answer> {
         let asks = request.method() == Method::GET || request.method() == Method::HEAD;
         let commands = scope == Scope::All && command::is_command(request);
         if !asks && !commands {
@@ -78,14 +88,14 @@ impl Answers {
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             return Some(answer);
         }
-        if !asks && !over_loopback {
+        if !asks && way != Way::Loopback {
             let message = "commands are taken over loopback only: run the command on the relay's own host";
             return Some(refusal(StatusCode::FORBIDDEN, "loopback", message));
         }
         // HTTP/1.0 clients may send no Host; browsers, whom this is about, always do.
         let host = request.headers().get(header::HOST)?;
         let local = host.to_str().is_ok_and(host::is_local);
-        (over_loopback && !local).then(|| {
+        (way != Way::Afar && !local).then(|| {
             let message = "this address answers requests to an IP address or localhost only, so that web pages \
                            can't read it through a browser: use the address in the URL";
             refusal(StatusCode::FORBIDDEN, "host", message)
@@ -154,6 +164,15 @@ impl Answers {
             }
         }
     }
+}
+
+/// For whoever names no token that lets in.
+pub(super) fn unauthorized() -> Answer {
+    let message = "from other hosts this address wants a token: send Authorization: Bearer TOKEN";
+    let mut answer = refusal(StatusCode::UNAUTHORIZED, "unauthorized", message);
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    harden(answer.headers_mut());
+    answer
 }
 
 fn ok_or_unavailable(ok: bool) -> StatusCode {

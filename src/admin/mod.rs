@@ -11,6 +11,9 @@
 //!   On other addresses any name is taken: whoever opens them chose to show this to that network, and the
 //!   names they are known by there can't be known here.
 //!
+//! - Whoever comes from another host is asked for what `[admin]` says: TLS, a certificate, a token. What comes from this
+//!   host itself is asked for nothing, so that `spoolway status` needs nothing.
+//!
 //! `metrics_listen` opens a second address that has `/metrics` and nothing else.
 //!
 //! On failure: an address that can't be bound is a [`BindError`] at start; afterwards nothing that a client
@@ -33,4 +36,4 @@ mod tests;
 
 pub use command::{Command, CommandError, SetRoute};
 pub use facts::Facts;
-pub use server::{BindError, Server};
+pub use server::{BindError, Server, StartError};

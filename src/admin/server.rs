@@ -6,18 +6,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::model::Admin;
+use crate::guard::{Gate, HANDSHAKE};
 use crate::metrics::Metrics;
 
-use super::answer::Answers;
+use super::answer::{self, Answers, Way};
 use super::facts::Facts;
 use super::gauges::Gauges;
 use super::route::Scope;
@@ -34,6 +40,8 @@ pub(super) struct Limits {
     pub(super) life: Duration,
     /// How long that last answer may take to be taken.
     pub(super) grace: Duration,
+    /// Which connections come from this host itself, and are asked for nothing.
+    pub(super) from_here: fn(&TcpStream) -> bool,
 }
 
 impl Limits {
@@ -42,6 +50,7 @@ impl Limits {
         head: Duration::from_secs(30),
         life: Duration::from_secs(300),
         grace: Duration::from_secs(5),
+        from_here,
     };
 }
 
@@ -84,6 +93,18 @@ impl BindError {
     }
 }
 
+/// Why the server can't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address can't be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A certificate, key or token of `[admin]` can't be used.
+    #[error("admin: {0}")]
+    Guard(String),
+}
+
 /// The running server. It ends with its token; dropping the value changes nothing.
 #[derive(Debug)]
 pub struct Server {
@@ -96,7 +117,7 @@ impl Server {
     /// Binds the configured addresses and serves on the current tokio runtime until `stop` is cancelled.
     ///
     /// # Errors
-    /// [`BindError`] for the first address that can't be opened; then nothing is served.
+    /// [`StartError`] for the first address that can't be opened, or files that can't be used; then nothing is served.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -105,7 +126,7 @@ impl Server {
         facts: Arc<dyn Facts>,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
-    ) -> Result<Server, BindError> {
+    ) -> Result<Server, StartError> {
         Self::start_with(config, facts, metrics, stop, Limits::DEFAULT)
     }
 
@@ -116,7 +137,8 @@ impl Server {
         metrics: Arc<Metrics>,
         stop: CancellationToken,
         limits: Limits,
-    ) -> Result<Server, BindError> {
+    ) -> Result<Server, StartError> {
+        let gate = Arc::new(Gate::new(&config.guard).map_err(StartError::Guard)?);
         let admin = config.listen.map(|at| bind("admin.listen", at)).transpose()?;
         let metrics_only = config.metrics_listen.map(|at| bind("admin.metrics_listen", at)).transpose()?;
         let answers =
@@ -125,6 +147,8 @@ impl Server {
         let serve = |(listener, address), scope| {
             let door = Door {
                 scope,
+                // Metrics hold no events and change nothing: whoever opens an address for them shows them.
+                gate: if scope == Scope::All { Arc::clone(&gate) } else { Arc::new(Gate::open()) },
                 limits,
                 answers: Arc::clone(&answers),
                 stop: stop.clone(),
@@ -171,6 +195,7 @@ fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAd
 #[derive(Clone)]
 struct Door {
     scope: Scope,
+    gate: Arc<Gate>,
     limits: Limits,
     answers: Arc<Answers>,
     stop: CancellationToken,
@@ -205,16 +230,51 @@ impl Door {
     /// Serves one connection to its end; what goes wrong on it is the client's affair.
     async fn connection(self, stream: TcpStream) {
         let over_loopback = stream.local_addr().is_ok_and(|at| at.ip().to_canonical().is_loopback());
-        let service = service_fn(|request| {
+        let from_here = (self.limits.from_here)(&stream);
+        let way = match over_loopback {
+            true => Way::Loopback,
+            false if from_here && !self.gate.is_open() => Way::Here,
+            false => Way::Afar,
+        };
+        if self.gate.is_open() {
+            return self.converse(TokioIo::new(stream), way, true).await;
+        }
+        let entering = async {
+            if from_here && !greets_with_tls(&stream).await {
+                return Ok(Either::Left(stream));
+            }
+            self.gate.enter(stream).await
+        };
+        match self.stop.run_until_cancelled(entering).await {
+            Some(Ok(entered)) => self.converse(TokioIo::new(entered), way, from_here).await,
+            Some(Err(error)) => self.gate.say("admin", &error),
+            None => {}
+        }
+    }
+
+    /// `known`: nothing more is asked of whoever is at the other end.
+    async fn converse<S>(&self, stream: TokioIo<S>, way: Way, known: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let service = service_fn(|request: Request<Incoming>| {
             let answers = Arc::clone(&self.answers);
-            async move { Ok::<_, Infallible>(answers.answer(request, self.scope, over_loopback).await) }
+            let shown = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+            let admitted = known || self.gate.admits(shown);
+            async move {
+                let answer = match admitted {
+                    true => answers.answer(request, self.scope, way).await,
+                    false => answer::unauthorized(),
+                };
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(stream, service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = &mut connection => Some(ended),
@@ -227,4 +287,21 @@ impl Door {
             let _over = tokio::time::timeout(self.limits.grace, connection).await;
         }
     }
+}
+
+/// Whether a connection comes from this host itself, as those of `spoolway status` do: over loopback, or from an address to
+/// itself, which no other host can complete a handshake from.
+fn from_here(stream: &TcpStream) -> bool {
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return false };
+    let (peer, local) = (peer.ip().to_canonical(), local.ip().to_canonical());
+    peer == local || peer.is_loopback() && local.is_loopback()
+}
+
+/// The first byte of a TLS handshake, which no HTTP request begins with.
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+async fn greets_with_tls(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    let peeked = tokio::time::timeout(HANDSHAKE, stream.peek(&mut first)).await;
+    matches!(peeked, Ok(Ok(1..))) && first == [HANDSHAKE_RECORD]
 }

@@ -18,6 +18,8 @@ use crate::spool::Cause;
 use crate::state::ledger::{Key, LedgerError, Page, Query, Row};
 use crate::status::{Account, Destination, Lane, LastError, Relay, Source, Status, Waiting};
 
+mod guarded;
+
 #[derive(Default)]
 struct Fake {
     accept: Mutex<Option<String>>,
@@ -172,12 +174,15 @@ impl Running {
 
 fn running(limits: Limits) -> Running {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let config =
-        Admin { listen: Some(any), ready_max_lag: Some(Duration::from_secs(300)), metrics_listen: Some(any) };
+    let config = Admin { listen: Some(any), metrics_listen: Some(any), ..Admin::default() };
+    start(&config, limits)
+}
+
+fn start(config: &Admin, limits: Limits) -> Running {
     let facts = Arc::new(Fake::default());
     let stop = CancellationToken::new();
     let server =
-        Server::start_with(&config, Arc::clone(&facts) as _, Metrics::new(), stop.clone(), limits).unwrap();
+        Server::start_with(config, Arc::clone(&facts) as _, Metrics::new(), stop.clone(), limits).unwrap();
     Running { server, facts, stop }
 }
 
@@ -445,7 +450,7 @@ async fn it_stops_when_told_and_frees_the_port() {
 #[tokio::test]
 async fn a_port_in_use_is_one_clear_line() {
     let run = running(Limits::DEFAULT);
-    let config = Admin { listen: Some(run.address()), ready_max_lag: None, metrics_listen: None };
+    let config = Admin { listen: Some(run.address()), ..Admin::off() };
     let error =
         Server::start(&config, Arc::clone(&run.facts) as _, Metrics::new(), run.stop.clone()).unwrap_err();
     let text = error.to_string();

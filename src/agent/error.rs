@@ -46,9 +46,9 @@ pub enum AgentError {
         "lines of standard input that were refused, and are not delivered: {0} (the log says why: over spool.max_event_size, say); all others are"
     )]
     LeftOut(u64),
-    /// The admin server could not be bound.
+    /// The admin server could not be started.
     #[error(transparent)]
-    Admin(#[from] admin::BindError),
+    Admin(#[from] admin::StartError),
     /// A route that can't be read, though the configuration was checked.
     #[error("route: {0}")]
     Route(#[from] PatternError),

@@ -50,6 +50,20 @@ impl Facts {
     }
 }
 
+/// For the service manager.
+impl Facts {
+    /// How things are, in a line.
+    pub(super) fn in_a_line(&self) -> String {
+        let status = admin::Facts::status(self);
+        let (all, up) = (status.destinations.len(), status.destinations.iter().filter(|d| d.up).count());
+        let waiting: u64 = status.accounts.iter().map(|account| account.pending).sum();
+        let accepting = admin::Facts::accept_problem(self);
+        let accepting =
+            accepting.map_or_else(|| "accepting".to_owned(), |why| format!("not accepting: {why}"));
+        format!("{accepting}; destinations up: {up} of {all}; events waiting: {waiting}")
+    }
+}
+
 /// Dead letters.
 impl Facts {
     /// Those that are there, by the delivery they belong to; how many have none, since its destination is configured no more.

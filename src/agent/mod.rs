@@ -10,6 +10,9 @@
 //! - SIGHUP: a configuration that has changed and is right is gone on with, by a stop and a start in this process; one that
 //!   is wrong, or can't be started with, leaves the one before running.
 //!
+//! - A service manager that wants to know (systemd's `Type=notify`) hears when events can be taken, of reloads, of the stop,
+//!   and, while every task comes round, that its watchdog need not act.
+//!
 //! # Order
 //! Start: data directory, positions, lanes, deliveries, admin, sources. Stop: sources, lanes, deliveries, ledger,
 //! admin. Each is stopped only after what feeds it.
@@ -25,6 +28,7 @@ mod drained;
 mod error;
 mod facts;
 mod lanes;
+mod manager;
 mod opened;
 mod process;
 mod routed;

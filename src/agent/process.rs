@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 
 use super::error::AgentError;
+use super::manager::Manager;
 use super::run::{Ended, serve};
 use super::signals::Signals;
 use crate::config::model::{Config, SourceKind};
@@ -52,6 +53,7 @@ pub(super) struct Process {
     pub(super) metrics: Arc<Metrics>,
     pub(super) began: Instant,
     pub(super) signals: Signals,
+    pub(super) manager: Manager,
     pub(super) watch: Watch,
     /// Routes that were set while running, and those of the life before; `None`: as the data directory has them.
     pub(super) overrides: Option<Overrides>,
@@ -107,6 +109,7 @@ async fn live(configured: Configured, reread: Option<&Rereading<'_>>) -> Result<
         metrics: Metrics::new(),
         began: Instant::now(),
         signals: Signals::new()?,
+        manager: Manager::of_process(),
         watch: Watch { seen: reread.map_or(0, |r| r.began), changing: None },
         overrides: None,
         overrides_before: None,

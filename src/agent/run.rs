@@ -92,8 +92,9 @@ pub(super) async fn serve(
             // Nothing is delivered by a configuration that does not stand.
             stand.go();
             say_ready(config, &facts);
+            process.manager.ready();
             let end = until_end(&facts, process, (configured, reread)).await;
-            finish(&facts, &stop, &mut process.signals, end).await
+            finish(&facts, &stop, process, end).await
         }
         started => started.map(|()| Ended::Stopped),
     };
@@ -141,19 +142,22 @@ async fn until_end(
     (configured, reread): (&Configured, Option<&Rereading<'_>>),
 ) -> Result<End, AgentError> {
     let Some(sources) = facts.sources.get() else { return Ok(End::Told("nothing to do")) };
-    let mut look = tokio::time::interval(LOOK_AFTER);
+    let mut look = tokio::time::interval(process.manager.pace(LOOK_AFTER));
     loop {
         tokio::select! {
             name = process.signals.next() => match reread.filter(|_| name == HANGUP) {
                 None => return Ok(End::Told(name)),
                 Some(reread) => {
+                    process.manager.reloading();
                     process.watch.has_changed((reread.fingerprint)());
                     if let Some(new) = look_again(facts, process, configured, reread) {
                         return Ok(End::Reload(new));
                     }
+                    process.manager.ready();
                 }
             },
             overrides = facts.table.changed() => {
+                process.manager.reloading();
                 process.overrides_before = process.overrides.replace(overrides);
                 return Ok(End::Routes(Box::new(configured.clone())));
             }
@@ -166,11 +170,13 @@ async fn until_end(
                 if let Some(what) = facts.dead() {
                     return Err(AgentError::Died(what));
                 }
+                process.manager.look(Instant::now(), admin::Facts::stalled(facts), || facts.in_a_line());
                 if let Some(reread) = reread.filter(|_| configured.config.relay.watch)
                     && process.watch.has_changed(tokio::task::block_in_place(|| (reread.fingerprint)()))
                 {
                     tracing::info!("the configuration's files have changed");
                     if let Some(new) = look_again(facts, process, configured, reread) {
+                        process.manager.reloading();
                         return Ok(End::Reload(new));
                     }
                 }
@@ -199,11 +205,14 @@ fn look_again(
 async fn finish(
     facts: &Facts,
     stop: &CancellationToken,
-    signals: &mut Signals,
+    process: &mut Process,
     end: Result<End, AgentError>,
 ) -> Result<Ended, AgentError> {
     // Before it is said: whoever reads the log may ask next whether events are taken.
     facts.stopping.store(!matches!(end, Ok(End::Input)), Ordering::Relaxed);
+    if matches!(end, Ok(End::Told(_)) | Err(_)) {
+        process.manager.stopping();
+    }
     let result = match end {
         Ok(End::Told(signal)) => {
             tracing::info!(signal, "stopping");
@@ -218,8 +227,9 @@ async fn finish(
             Ok(Ended::Reload(same))
         }
         Ok(End::Input) => {
-            drain(facts, signals).await;
+            drain(facts, &mut process.signals).await;
             facts.stopping.store(true, Ordering::Relaxed);
+            process.manager.stopping();
             // Whoever pipes something in looks at how it ends, and at no log.
             match facts.sources.get().map_or(0, Sources::rejected) {
                 0 => Ok(Ended::Stopped),

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    Exit, Failure, Outcome, check, demo, destination, dlq, pipe, reconcile, route, run, spool, status, verify,
+    Exit, Failure, Outcome, check, completions, demo, destination, dlq, hardening, healthcheck, init, man,
+    pipe, reconcile, route, run, spool, status, verify,
 };
 use crate::config::{self, Environment, Loaded};
 use crate::logs;
@@ -98,10 +99,14 @@ pub enum Command {
     /// A process that the demo starts.
     #[command(hide = true)]
     DemoPart(demo::DemoPartArgs),
+    /// Write a commented configuration to begin with.
+    Init(init::InitArgs),
     /// Check the configuration and name every problem in it.
     Check(check::CheckArgs),
     /// Say what a running agent is doing.
     Status(status::StatusArgs),
+    /// Ask a running agent whether it is well: exit code 0 if it is, else 1.
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Read topics back and prove that every event is there once, in order.
     Verify(verify::VerifyArgs),
     /// Compare two topics, or a topic and a file: what is on one side only, and the pace of each.
@@ -114,6 +119,11 @@ pub enum Command {
     Route(route::RouteArgs),
     /// Give up what is kept for a destination that is no longer configured, or in doubt at one that will not come back.
     Destination(destination::DestinationArgs),
+    /// Print what a shell needs to complete this command line.
+    Completions(completions::CompletionsArgs),
+    /// Print or write the manual pages.
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -134,19 +144,24 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Outcome {
     let general = cli.general;
+    hardening::harden(&cli.command);
     match cli.command {
         Command::Run(args) => run::run(args, &general),
         Command::Pipe(args) => pipe::run(args, &general),
         Command::Demo(args) => demo::run(args, &general),
         Command::DemoPart(args) => demo::run_part(args, &general),
+        Command::Init(args) => init::run(&args, &general),
         Command::Check(args) => check::run(&args, &general),
         Command::Status(args) => status::run(&args, &general),
+        Command::Healthcheck(args) => healthcheck::run(&args, &general),
         Command::Verify(args) => verify::run(args, &general),
         Command::Reconcile(args) => reconcile::run(args, &general),
         Command::Spool(args) => spool::run(args, &general),
         Command::Dlq(args) => dlq::run(&args, &general),
         Command::Route(args) => route::run(&args, &general),
         Command::Destination(args) => destination::run(&args, &general),
+        Command::Completions(args) => completions::run(&args, &general),
+        Command::Man(args) => man::run(&args, &general),
     }
 }
 
@@ -198,14 +213,17 @@ mod tests {
                 "run",
                 "pipe",
                 "demo",
+                "init",
                 "check",
                 "status",
+                "healthcheck",
                 "verify",
                 "reconcile",
                 "spool",
                 "dlq",
                 "route",
-                "destination"
+                "destination",
+                "completions"
             ]
         );
     }

@@ -33,12 +33,14 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The connection broke off or took too long.
-    #[error("the agent at {address} did not answer {path} in full within {WHOLE:?}: {source}")]
+    #[error("the agent at {address} did not answer {path} in full within {limit:?}: {source}")]
     Broken {
         /// Who was asked.
         address: HostPort,
         /// What was asked.
         path: String,
+        /// How long it was given.
+        limit: Duration,
         /// What the system said.
         source: io::Error,
     },
@@ -156,12 +158,13 @@ impl Client {
         Self { address, whole: WHOLE }
     }
 
-    #[cfg(test)]
-    pub(super) fn impatient(address: HostPort, whole: Duration) -> Self {
+    /// The same, with another limit on the whole of each question.
+    #[must_use]
+    pub fn within(address: HostPort, whole: Duration) -> Self {
         Self { address, whole }
     }
 
-    /// The body of the answer; 503 counts as one, since `/readyz` says its reasons with it.
+    /// The body of the answer; 503 counts as one where its reasons come with it: `/readyz` and `/healthz`.
     ///
     /// # Errors
     /// [`ClientError`] when there is none, or it is an error.
@@ -190,10 +193,11 @@ impl Client {
         let mut stream = self.connect()?;
         let answer =
             exchange(&mut stream, &self.address, (method, path, body), deadline).map_err(|source| {
-                ClientError::Broken { address: self.address.clone(), path: path.to_owned(), source }
+                let (address, path, limit) = (self.address.clone(), path.to_owned(), self.whole);
+                ClientError::Broken { address, path, limit, source }
             })?;
         let (code, body) = parse(&answer).map_err(|what| self.foreign(what))?;
-        if code == 200 || (code == 503 && path.starts_with("/readyz")) {
+        if code == 200 || (code == 503 && ["/readyz", "/healthz"].iter().any(|p| path.starts_with(p))) {
             return Ok(body.to_owned());
         }
         let body = body.chars().take(2000).collect();

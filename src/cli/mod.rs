@@ -11,11 +11,16 @@ pub mod check;
 mod client;
 pub mod cluster;
 pub mod command_config;
+pub mod completions;
 mod connect;
 pub mod demo;
 pub mod destination;
 pub mod dlq;
 pub mod exit;
+mod hardening;
+pub mod healthcheck;
+pub mod init;
+pub mod man;
 pub mod output;
 pub mod pipe;
 mod progress;
@@ -24,6 +29,8 @@ pub mod route;
 pub mod run;
 pub mod spool;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 
 pub use arguments::{Cli, Command, ConfigFiles, General, main};

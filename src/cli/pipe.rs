@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::{Failure, General, Outcome, run};
 use crate::config::model::{
-    Ack, Admin, Config, DeadLetters, Destination, HostPort, KafkaCompression, Relay, Source, SourceKind,
-    Spool,
+    Ack, Admin, Config, DeadLetters, Destination, Guard, HostPort, KafkaCompression, Relay, Source,
+    SourceKind, Spool,
 };
 use crate::config::parse_host_port;
 use crate::ids::{DestinationName, StreamName, TopicName};
@@ -71,6 +71,7 @@ fn configuration(args: &PipeArgs, home: &Home) -> Result<Config, Failure> {
             name: "stdin".to_owned(),
             kind: SourceKind::Stdin { stream },
             ack: Ack::Accepted,
+            guard: Guard::default(),
         }],
         destinations: vec![destination],
         routes: vec![],

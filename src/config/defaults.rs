@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::model::{
-    Admin, Begin, ConnectionLimits, DeadLetters, Delivery, Destination, HostPort, HttpLimits, InDoubt,
+    Admin, Begin, ConnectionLimits, DeadLetters, Delivery, Destination, Guard, HostPort, HttpLimits, InDoubt,
     KafkaCompression, Partitioner, Relay, Spool, SpoolCompression, Sync, TimestampPolicy, WhenFull,
 };
 use crate::ids::DestinationName;
@@ -105,6 +105,7 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9674)),
+            guard: Guard::default(),
             ready_max_lag: Some(Duration::from_mins(5)),
             metrics_listen: None,
         }
@@ -115,6 +116,6 @@ impl Admin {
     /// No admin address at all.
     #[must_use]
     pub fn off() -> Self {
-        Self { listen: None, ready_max_lag: None, metrics_listen: None }
+        Self { listen: None, guard: Guard::default(), ready_max_lag: None, metrics_listen: None }
     }
 }

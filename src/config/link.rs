@@ -1,4 +1,4 @@
-//! The part of a destination that says how a connection to it is made: TLS, SASL, a proxy.
+//! How connections are made: to a destination (TLS, SASL, a proxy), and to a listener (TLS, tokens).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +18,36 @@ pub struct Tls {
     pub server_name: Option<String>,
 }
 
-/// What this host shows to a broker that asks.
+/// What is asked of those who connect to a listener; all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// `tls`
+    pub tls: Option<ServerTls>,
+    /// `token`: a request has to name one of these, which stand one a line.
+    pub token: Option<SecretSource>,
+}
+
+impl Guard {
+    /// Whether nobody can read along, and nobody comes in unknown.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        match &self.tls {
+            Some(tls) => tls.client_ca.is_some() || self.token.is_some(),
+            None => false,
+        }
+    }
+}
+
+/// `tls` of a source or of `[admin]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// `certificate` and `key`
+    pub identity: TlsIdentity,
+    /// `client_ca`: clients have to show a certificate that one of these has signed.
+    pub client_ca: Option<Pem>,
+}
+
+/// What this host shows to a broker that asks, or to its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsIdentity {
     /// The certificate, and those between it and the authority's.

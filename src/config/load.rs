@@ -81,7 +81,8 @@ pub(super) fn load_texts(
         stood_in: Cell::default(),
     };
     let config = resolve(&reading, &root);
-    let (problems, effective) = (reading.problems.into_inner(), reading.effective.into_inner());
+    let Reading { problems, effective, .. } = reading;
+    let (problems, effective) = (problems.into_inner(), effective.into_inner());
     let files = texts.iter().map(|text| text.path.clone()).collect();
     let report = Report::new(texts, problems);
     match config {

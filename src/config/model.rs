@@ -12,8 +12,11 @@ pub use self::destination::{
     Begin, Delivery, Destination, HostPort, InDoubt, KafkaCompression, Partitioner, TimestampPolicy,
 };
 pub use self::source::{Ack, ConnectionLimits, HttpLimits, Source, SourceKind};
-pub use super::link::{Mechanism, Pem, Proxy, ProxyKind, Sasl, Tls, TlsIdentity, TokenGrant, TokenUrl};
+pub use super::link::{
+    Guard, Mechanism, Pem, Proxy, ProxyKind, Sasl, ServerTls, Tls, TlsIdentity, TokenGrant, TokenUrl,
+};
 use crate::ids::{DestinationName, LaneName, StreamName, TopicName};
+pub use crate::secret::SecretSource;
 
 /// Everything the agent is told.
 #[derive(Debug, Clone)]
@@ -164,6 +167,8 @@ pub enum TopicTemplate {
 pub struct Admin {
     /// Address of `/status`, `/metrics` and the rest; `None` with `listen = "off"`.
     pub listen: Option<SocketAddr>,
+    /// What is asked of those who come from other hosts.
+    pub guard: Guard,
     /// `/readyz?for=deliver` fails beyond this lag; `None` with `"off"`.
     pub ready_max_lag: Option<Duration>,
     /// A second address for `/metrics` alone.

@@ -227,21 +227,14 @@ impl<'a> Section<'a> {
         )
     }
 
-    /// The address to listen on, which is this host's own unless `open` is set.
-    pub(super) fn check_loopback(&self, key: &str, address: SocketAddr, open: bool) {
-        if address.ip().is_loopback() || open {
-            return;
-        }
-        let problem = Problem::at(
-            &self.place_of(key),
-            format!(
-                "`{}` would be open to other hosts, without encryption or authentication",
-                self.full_name(key)
-            ),
-        );
+    /// `listen` would be open to other hosts, and lacks something for that.
+    pub(super) fn refuse_open(&self, address: SocketAddr, lacks: &str, add: &str) {
+        let name = self.full_name("listen");
+        let problem =
+            Problem::at(&self.place_of("listen"), format!("`{name}` would be open to other hosts, {lacks}"));
         let local = SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port());
         self.reading.problem(problem.help(format!(
-            "listen on \"{local}\", or add insecure = true to say that the network is trusted"
+            "listen on \"{local}\"; or {add}; or add insecure = true to say that the network is trusted"
         )));
     }
 

@@ -4,8 +4,6 @@
 /// What stands in the contract and is not built in yet. (section, key)
 const LATER: &[(&str, &str)] = &[
     ("", "heartbeat"),
-    ("source", "tls"),
-    ("source", "token"),
     ("source", "max_rate"),
     ("source", "limits"),
     ("stream", "key"),
@@ -15,8 +13,6 @@ const LATER: &[(&str, &str)] = &[
     ("stream", "limits"),
     ("stream", "max_rate"),
     ("destination", "create_topics"),
-    ("admin", "tls"),
-    ("admin", "token"),
 ];
 
 /// Source types of the contract that are not built in yet.
@@ -79,6 +75,22 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("source", "socket_path", "the key is `path`"),
     ("source", "topic", "the key is `stream`; a `[[route]]` gives streams their topics"),
     ("source", "tag", "the key is `stream`"),
+    ("source", "ssl", "the key is `tls`"),
+    ("source", "tokens", "the key is `token`: { file = \"PATH\" }, with one token a line"),
+    ("source", "auth", "the keys are `token`, and `client_ca` of `tls`"),
+    ("source.tls", "cert", "the key is `certificate`"),
+    ("source.tls", "crt_file", "the key is `certificate`"),
+    ("source.tls", "key_file", "the key is `key`"),
+    ("source.tls", "ca", "the key is `client_ca`: clients have to show a certificate that it has signed"),
+    (
+        "source.tls",
+        "ca_file",
+        "the key is `client_ca`: clients have to show a certificate that it has signed",
+    ),
+    ("source.tls", "verify_certificate", "name `client_ca`, and clients have to show a certificate"),
+    ("source.tls", "enabled", "leave `tls` away to go without"),
+    ("admin.tls", "cert", "the key is `certificate`"),
+    ("admin.tls", "ca", "the key is `client_ca`: clients have to show a certificate that it has signed"),
     ("destination", "brokers", "the key is `bootstrap`"),
     ("destination", "broker", "the key is `bootstrap`"),
     ("destination", "servers", "the key is `bootstrap`"),
@@ -182,6 +194,8 @@ const OF_SOURCES: &[(&str, &str)] = &[
     ("stream", "only tcp, unix and stdin have it; http takes the stream from the URL: /v1/events/{stream}"),
     ("listen", "only http and tcp have it"),
     ("insecure", "only http and tcp have it"),
+    ("tls", "only http and tcp have it"),
+    ("token", "only http has it; for tcp, `client_ca` of `tls` says who may come in"),
     ("path", "only unix has it; http takes events at /v1/events/{stream}"),
     ("max_connections", "only http, tcp and unix have it"),
     ("idle_timeout", "only http, tcp and unix have it"),

@@ -19,6 +19,14 @@ pub enum BindError {
         #[source]
         cause: io::Error,
     },
+    /// A certificate, key or token can't be used.
+    #[error("source {source_name}: {cause}")]
+    Guard {
+        /// Name of the source.
+        source_name: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The socket file can't be made.
     #[error("source {source_name}: can't make socket {}: {cause}; {}", path.display(), remedy(cause))]
     Path {

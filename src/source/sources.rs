@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use super::stdin;
 use super::tally::Tally;
 use super::unix::{self, SocketFile};
 use crate::config::model::{ConnectionLimits, HttpLimits, Source, SourceKind, Spool};
+use crate::guard::{Entered, Gate};
 use crate::ids::StreamName;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
@@ -50,6 +52,7 @@ impl Sources {
         stop: &CancellationToken,
     ) -> Result<Sources, BindError> {
         one_stdin(sources)?;
+        let gates = sources.iter().map(gate).collect::<Result<Vec<_>, _>>()?;
         let bound = sources.iter().map(Bound::new).collect::<Result<Vec<_>, _>>()?;
         let (ended, stdin_end) = watch::channel(None);
         let mut all = Start {
@@ -64,12 +67,12 @@ impl Sources {
         };
         let mut listening = false;
         let mut stdin = None;
-        for (source, bound) in sources.iter().zip(bound) {
+        for ((source, bound), gate) in sources.iter().zip(bound).zip(gates) {
             match bound {
                 Bound::Stdin => stdin = Some(stdin_end.clone()),
                 _ => listening = true,
             }
-            all.one(source, bound)?;
+            all.one(source, bound, gate)?;
         }
         all.tracker.close();
         Ok(Sources { tallies: all.tallies, tracker: all.tracker, stdin, listening })
@@ -107,6 +110,11 @@ impl Sources {
     pub async fn stopped(&self) {
         self.tracker.wait().await;
     }
+}
+
+fn gate(source: &Source) -> Result<Arc<Gate>, BindError> {
+    let wrong = |cause| BindError::Guard { source_name: source.name.clone(), cause };
+    Gate::new(&source.guard).map(Arc::new).map_err(wrong)
 }
 
 fn one_stdin(sources: &[Source]) -> Result<(), BindError> {
@@ -175,7 +183,7 @@ struct Start<'a, I> {
 }
 
 impl<I: Intake> Start<'_, I> {
-    fn one(&mut self, source: &Source, bound: Bound) -> Result<(), BindError> {
+    fn one(&mut self, source: &Source, bound: Bound, gate: Arc<Gate>) -> Result<(), BindError> {
         let kind = kind_name(&source.kind);
         let address = bound.address(&source.kind);
         tracing::info!(source = source.name, kind, address = address.as_deref(), "source ready");
@@ -183,13 +191,13 @@ impl<I: Intake> Start<'_, I> {
         self.tallies.push(Arc::clone(&tally));
         match (bound, &source.kind) {
             (Bound::Tcp(listener), SourceKind::Http { limits, http, .. }) => {
-                self.http(listener, tally, source, limits, http);
+                self.http((listener, gate), tally, source, limits, http);
             }
             (Bound::Tcp(listener), SourceKind::Tcp { stream, limits, .. }) => {
-                self.lines(listener, None, tally, stream, limits);
+                self.lines((listener, gate), None, tally, stream, limits);
             }
             (Bound::Unix(listener, file), SourceKind::Unix { stream, limits, .. }) => {
-                self.lines(listener, Some(file), tally, stream, limits);
+                self.lines((listener, gate), Some(file), tally, stream, limits);
             }
             (Bound::Stdin, SourceKind::Stdin { stream }) => self.stdin(tally, stream)?,
             // `Bound::new` made the one from the other.
@@ -217,7 +225,7 @@ impl<I: Intake> Start<'_, I> {
 
     fn lines(
         &self,
-        listener: impl Accept,
+        (listener, gate): (impl Accept, Arc<Gate>),
         file: Option<SocketFile>,
         tally: Arc<Tally>,
         stream: &StreamName,
@@ -226,8 +234,9 @@ impl<I: Intake> Start<'_, I> {
         let door = self.door(Arc::clone(&tally), limits);
         let pump = Arc::new(self.pump(tally, stream, Some(limits)));
         let serve = door.serve(listener, move |io| {
-            let pump = Arc::clone(&pump);
+            let (pump, gate) = (Arc::clone(&pump), Arc::clone(&gate));
             async move {
+                let Some(io) = enter(&gate, &pump.tally, io).await else { return };
                 let end = pump.run(io, &pump.stop).await;
                 tracing::debug!(source = pump.tally.name(), ?end, "connection closed");
             }
@@ -240,7 +249,7 @@ impl<I: Intake> Start<'_, I> {
 
     fn http(
         &self,
-        listener: TcpListener,
+        (listener, gate): (TcpListener, Arc<Gate>),
         tally: Arc<Tally>,
         source: &Source,
         limits: &ConnectionLimits,
@@ -249,6 +258,7 @@ impl<I: Intake> Start<'_, I> {
         let door = self.door(Arc::clone(&tally), limits);
         let service = Arc::new(http::Service {
             intake: Arc::clone(self.intake),
+            gate,
             tally,
             budget: self.budget.clone(),
             decoders: http::decoders(),
@@ -258,7 +268,15 @@ impl<I: Intake> Start<'_, I> {
             max_event_size: self.spool.max_event_size,
             stop: self.stop.clone(),
         });
-        self.tracker.spawn(door.serve(listener, move |io| http::drive(io, Arc::clone(&service))));
+        let serve = door.serve(listener, move |io| {
+            let service = Arc::clone(&service);
+            async move {
+                if let Some(io) = enter(&service.gate, &service.tally, io).await {
+                    http::drive(io, Arc::clone(&service)).await;
+                }
+            }
+        });
+        self.tracker.spawn(serve);
     }
 
     fn stdin(&mut self, tally: Arc<Tally>, stream: &StreamName) -> Result<(), BindError> {
@@ -273,6 +291,18 @@ impl<I: Intake> Start<'_, I> {
             }
         });
         Ok(())
+    }
+}
+
+/// Lets a connection through the gate, or says and counts why not.
+async fn enter<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, tally: &Tally, io: S) -> Option<Entered<S>> {
+    match gate.enter(io).await {
+        Ok(entered) => Some(entered),
+        Err(error) => {
+            tally.rejected("handshake", 1);
+            gate.say(tally.name(), &error);
+            None
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The command against agents that answer well, badly and not at all.
 
-use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -9,39 +8,11 @@ use super::view::{Ready, Status};
 use super::{ledger, text};
 use crate::cli::client::address;
 use crate::cli::client::{Client, ClientError};
+use crate::cli::testing::{agent, answer, ok};
 use crate::config::model::HostPort;
 use crate::ids::{DestinationName, Incarnation, LaneName, Seq};
 use crate::spool::Cause;
 use crate::status;
-
-/// Answers each connection with the next of `answers`, byte for byte, then closes it.
-fn agent(answers: Vec<String>) -> HostPort {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for answer in answers {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
-                head.push(byte[0]);
-            }
-            stream.write_all(answer.as_bytes()).unwrap();
-        }
-    });
-    HostPort { host: "127.0.0.1".into(), port }
-}
-
-fn ok(body: &str) -> String {
-    answer("200 OK", body)
-}
-
-fn answer(status: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
 
 /// What an agent says of itself, in trouble or not.
 fn status(trouble: bool) -> status::Status {
@@ -242,7 +213,7 @@ fn where_nobody_listens_it_says_what_to_look_at() {
 fn an_agent_that_never_answers_is_left_after_a_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = HostPort { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
-    let error = Client::impatient(at, Duration::from_millis(50)).get("/status").unwrap_err();
+    let error = Client::within(at, Duration::from_millis(50)).get("/status").unwrap_err();
     assert!(matches!(&error, ClientError::Broken { .. }), "{error}");
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::link::Guard;
 use crate::ids::StreamName;
 
 /// `[[source]]`
@@ -15,6 +16,8 @@ pub struct Source {
     pub kind: SourceKind,
     /// When the sender is answered (http only).
     pub ack: Ack,
+    /// What is asked of those who connect (http, tcp).
+    pub guard: Guard,
 }
 
 /// `source.ack`

@@ -59,7 +59,11 @@ fn read_server_name(scalar: &Scalar) -> Result<String, Wrong> {
 }
 
 /// The file that a key names, if it can be used.
-fn file(section: &Section<'_>, key: &'static str, usable: fn(&Path) -> Result<(), String>) -> Option<Pem> {
+pub(super) fn file(
+    section: &Section<'_>,
+    key: &'static str,
+    usable: fn(&Path) -> Result<(), String>,
+) -> Option<Pem> {
     let written = section.optional(key, scalar::path, |path| quoted(path))?;
     let path: PathBuf = section.reading.path(&section.place_of(key), &written);
     if section.is_blind() {
@@ -75,14 +79,14 @@ fn file(section: &Section<'_>, key: &'static str, usable: fn(&Path) -> Result<()
     }
 }
 
-fn readable(path: &Path) -> Result<(), String> {
+pub(super) fn readable(path: &Path) -> Result<(), String> {
     match std::fs::File::open(path) {
         Ok(_) => Ok(()),
         Err(e) => Err(format!("{}: {e}", path.display())),
     }
 }
 
-fn private(path: &Path) -> Result<(), String> {
+pub(super) fn private(path: &Path) -> Result<(), String> {
     open_private(path).map(drop)
 }
 
@@ -142,7 +146,10 @@ pub(super) fn proxy(section: &Section<'_>) -> Option<Proxy> {
     let literal = section.is_literal("proxy");
     let read = |s: &Scalar| read_proxy(&scalar::text(s)?, literal);
     // One from elsewhere may hold a password, so its place is shown instead.
-    section.optional("proxy", read, |p| section.reference("proxy").unwrap_or_else(|| quoted(&p.to_string())))
+    let show = |p: &Proxy| section.reference("proxy").unwrap_or_else(|| quoted(&p.to_string()));
+    let proxy = section.optional("proxy", read, show)?;
+    let secret = section.file_of("proxy").filter(|_| proxy.login.is_some());
+    secret.is_none_or(|path| section.check_private("proxy", &path)).then_some(proxy)
 }
 
 /// INVARIANT: no finding repeats what was written: it may hold a password.

@@ -3,6 +3,7 @@
 mod admin;
 mod dead_letters;
 mod destination;
+mod guard;
 mod link;
 mod relay;
 mod route;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::model::{Ack, ConnectionLimits, HttpLimits, Source, SourceKind};
+use crate::config::model::{Ack, ConnectionLimits, Guard, HttpLimits, Source, SourceKind};
 use crate::config::reading::StandIn;
 use crate::config::report::Problem;
 use crate::config::scalar::{self, Scalar, Wrong, quoted};
@@ -12,6 +12,8 @@ use crate::config::section::{Bounds, Section, bounds};
 use crate::config::text::Place;
 use crate::config::words::LATER_SOURCES;
 use crate::ids::StreamName;
+
+use super::guard::guard;
 
 /// A source, and where the parts stand that must fit the rest of the configuration.
 pub(in crate::config) struct ReadSource {
@@ -50,7 +52,7 @@ pub(in crate::config) fn source(section: Section<'_>) -> Option<ReadSource> {
     let default = parts.default_name(kind);
     let name = section.text("name", default.unwrap_or_else(|| kind.word().to_owned()));
     let places = ReadSource {
-        source: Source { name, kind: parts.kind(&section, kind)?, ack },
+        source: Source { name, kind: parts.kind(&section, kind)?, ack, guard: parts.guard },
         name: section.place_of("name"),
         listen: parts.listen.map(|address| (address, section.place_of("listen"))),
         path: parts.path.map(|path| (path, section.place_of("path"))),
@@ -77,13 +79,18 @@ struct Parts {
     listen: Option<SocketAddr>,
     path: Option<PathBuf>,
     stream: Option<StreamName>,
+    guard: Guard,
 }
 
 impl Parts {
     fn read(section: &Section<'_>, kind: Type) -> Self {
-        let listens = matches!(kind, Type::Http | Type::Tcp);
+        let (listen, guard) = match kind {
+            Type::Http | Type::Tcp => listen(section, kind),
+            Type::Unix | Type::Stdin => (None, Guard::default()),
+        };
         Self {
-            listen: if listens { listen(section, kind) } else { None },
+            listen,
+            guard,
             path: if kind == Type::Unix { path(section) } else { None },
             stream: if kind == Type::Http { None } else { stream(section) },
         }
@@ -121,13 +128,18 @@ impl Type {
     }
 }
 
-fn listen(section: &Section<'_>, kind: Type) -> Option<SocketAddr> {
+fn listen(section: &Section<'_>, kind: Type) -> (Option<SocketAddr>, Guard) {
     let example = if kind == Type::Http { "\"127.0.0.1:8080\"" } else { "\"127.0.0.1:5170\"" };
     let address =
         section.required("listen", example, StandIn::Address, scalar::listen, |a| quoted(&a.to_string()));
     let insecure = section.flag("insecure", false);
-    section.check_loopback("listen", address?, insecure);
-    address
+    // Lines have no place for a token.
+    let tokens = kind == Type::Http;
+    let guard = guard(section, "source.tls", tokens);
+    if let Some(address) = address {
+        section.check_open(address, insecure, &guard, tokens);
+    }
+    (address, guard)
 }
 
 fn stream(section: &Section<'_>) -> Option<StreamName> {

@@ -1,12 +1,13 @@
 //! A table inside of a section, written in one line: `tls = { ca = "ca.pem" }`.
 
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
 use super::{Section, quoted};
 use crate::config::reading::Environment;
 use crate::config::scalar::{self, Wrong};
 use crate::config::tree::Data;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::{Secret, SecretSource, open_private};
 
 /// What stands where a table may stand.
 pub(in crate::config) enum Inner<'a> {
@@ -78,13 +79,26 @@ impl<'a> Section<'a> {
             return Some(SecretSource::Known(Secret::new(String::new())));
         }
         let text = self.parse(key, scalar::text)?;
-        match table.get("file").map(|entry| &entry.value) {
-            Some(file) => {
-                let Data::Text(path) = &file.data else { return None };
-                Some(SecretSource::File(self.reading.path(&file.place, path)))
-            }
-            None => Some(SecretSource::Known(Secret::new(text))),
+        let Some(path) = self.file_of(key) else { return Some(SecretSource::Known(Secret::new(text))) };
+        self.check_private(key, &path).then_some(SecretSource::File(path))
+    }
+
+    /// The file that a value comes from, if it is written as `{ file = … }`.
+    pub(in crate::config) fn file_of(&self, key: &str) -> Option<PathBuf> {
+        let Data::Table(table) = &self.entry(key)?.value.data else { return None };
+        let file = &table.get("file")?.value;
+        let Data::Text(path) = &file.data else { return None };
+        Some(self.reading.path(&file.place, path))
+    }
+
+    /// Whether a file with a secret is for its owner alone; if not, that is reported.
+    pub(in crate::config) fn check_private(&self, key: &str, path: &Path) -> bool {
+        let wrong = open_private(path).err();
+        if let Some(cause) = &wrong {
+            let help = "let nobody but the agent's own user read it".to_owned();
+            self.refuse(key, (format!("comes from a file that can't be used: {cause}"), help));
         }
+        wrong.is_none()
     }
 
     /// A value from elsewhere as it stands here, `{ env = "X" }`: what is shown instead of a secret.

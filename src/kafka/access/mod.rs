@@ -6,7 +6,7 @@
 //! - **Nobody is trusted unproven.** A certificate is verified against the trusted authorities and the name that was
 //!   connected to; there is no key that turns this off. With SCRAM the broker proves that it knows the password too.
 //! - **Files are read again when they have changed.** The next connection uses a renewed certificate, authority or
-//!   password. A changed file that can't be used leaves the last good one in force, and is logged ([`kept`]).
+//!   password. A changed file that can't be used leaves the last good one in force, and is logged ([`crate::kept`]).
 //! - **Secrets stay secret**: see [`crate::secret`]. No error, log line or `Debug` has one.
 //! - **Nothing from the other end is believed**: lengths are checked before anything is allocated, what a SCRAM server may
 //!   ask for is bounded, answers of proxies and token endpoints are capped, and each step has a deadline.
@@ -15,7 +15,6 @@
 //! (wrong credentials, untrusted certificates) are told apart, so that they are tried again at a slower pace.
 
 mod certificate;
-pub(crate) mod kept;
 pub(crate) mod proxy;
 pub(crate) mod sasl;
 pub(crate) mod tls;

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::config::model::{HostPort, Proxy, ProxyKind};
+use crate::secret::without;
 
 /// Most that a proxy may say before the connection is ours.
 const MAX_HEAD: usize = 16 * 1024;
@@ -154,9 +155,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut request = Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
+    let mut login = Zeroizing::new(String::new());
     if let Some((user, password)) = &proxy.login {
-        let login = Zeroizing::new(format!("{user}:{}", password.reveal()));
-        let login = Zeroizing::new(STANDARD.encode(login.as_bytes()));
+        let plain = Zeroizing::new(format!("{user}:{}", password.reveal()));
+        login = Zeroizing::new(STANDARD.encode(plain.as_bytes()));
         request.push_str("Proxy-Authorization: Basic ");
         request.push_str(&login);
         request.push_str("\r\n");
@@ -168,8 +170,9 @@ where
     let mut words = first.splitn(3, ' ');
     let version = words.next().unwrap_or_default();
     let status = words.next().unwrap_or_default();
-    let reason: String =
-        words.next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect();
+    let password = proxy.login.as_ref().map_or("", |(_, password)| password.reveal());
+    let reason = without(words.next().unwrap_or_default(), &[&login, password]);
+    let reason: String = reason.chars().filter(|c| !c.is_control()).take(80).collect();
     match status {
         _ if !version.starts_with("HTTP/1.") => Err(ProxyError::Foreign("HTTP")),
         "200" => Ok(()),

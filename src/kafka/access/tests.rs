@@ -18,11 +18,8 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::*;
 use crate::config::model::{HostPort, Pem, TlsIdentity};
+use crate::guard::testing::certificates::{Authority, Signed, put};
 use crate::kafka::connection::{ConnectError, Connection, Options, connect};
-
-#[path = "../../../tests/support/certificates.rs"]
-mod certificates;
-use certificates::{Authority, Signed, put};
 
 fn options(access: Access) -> Options {
     Options {

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
@@ -44,6 +46,13 @@ impl Refusal {
 
     pub(super) fn bad_request(word: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, word, message)
+    }
+
+    /// None of the tokens that let in is named.
+    pub(super) fn unauthorized() -> Self {
+        let message = "this address wants a token: send Authorization: Bearer TOKEN";
+        let refusal = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
+        refusal.with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
     /// Nothing was found at the path.

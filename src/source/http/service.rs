@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::{Body, Incoming};
-use hyper::header::EXPECT;
+use hyper::header::{AUTHORIZATION, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use super::events::Events;
 use super::head::{Coding, Format, Head};
 use crate::config::model::{Ack, HttpLimits};
 use crate::event::EventBatch;
+use crate::guard::Gate;
 use crate::intake::{AcceptError, Appended, Intake, Patience};
 use crate::source::budget::{Budget, Held};
 use crate::source::tally::Tally;
@@ -25,6 +26,7 @@ use crate::source::tally::Tally;
 #[derive(Debug)]
 pub(in crate::source) struct Service<I> {
     pub(in crate::source) intake: Arc<I>,
+    pub(in crate::source) gate: Arc<Gate>,
     pub(in crate::source) tally: Arc<Tally>,
     pub(in crate::source) budget: Budget,
     pub(in crate::source) decoders: Arc<Semaphore>,
@@ -77,6 +79,10 @@ impl<I: Intake> Service<I> {
     }
 
     async fn ingest(&self, parts: &Parts, body: &mut Incoming) -> Result<Answer, Failure> {
+        // Before anything else: whoever is not known learns nothing of what is here.
+        if !self.gate.admits(parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes)) {
+            return Err(Refusal::unauthorized().into());
+        }
         let head = Head::of(parts, |name| self.tally.known(name).map(|(stream, _)| stream))?;
         if head.length.is_some_and(|length| length > self.limits.max_body_size) {
             return Err(Refusal::body_too_large(self.limits.max_body_size).into());

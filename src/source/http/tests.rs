@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Service, decoders, drive};
 use crate::config::model::{Ack, HttpLimits};
+use crate::guard::Gate;
 use crate::metrics::Metrics;
 use crate::source::budget::Budget;
 use crate::source::tally::Tally;
@@ -18,6 +19,7 @@ use crate::source::testing::FakeIntake;
 mod connections;
 mod formats;
 mod limits;
+mod tokens;
 
 const MAX_EVENT: usize = 1000;
 const MAX_BODY: usize = 20_000;
@@ -32,9 +34,14 @@ fn bench() -> Bench {
 }
 
 fn bench_with(ack: Ack) -> Bench {
+    bench_behind(Gate::open(), ack)
+}
+
+fn bench_behind(gate: Gate, ack: Ack) -> Bench {
     let intake = FakeIntake::new();
     let service = Arc::new(Service {
         intake: Arc::clone(&intake),
+        gate: Arc::new(gate),
         tally: Tally::new("h", "http", None, 10, Metrics::new()),
         budget: Budget::new(16 * 1024),
         decoders: decoders(),

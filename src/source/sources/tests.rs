@@ -11,12 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Sources;
 use crate::config::model::{
-    Ack, ConnectionLimits, HttpLimits, Source, SourceKind, Spool, SpoolCompression, Sync, WhenFull,
+    Ack, ConnectionLimits, Guard, HttpLimits, Source, SourceKind, Spool, SpoolCompression, Sync, WhenFull,
 };
 use crate::ids::StreamName;
 use crate::metrics::Metrics;
 use crate::source::testing::FakeIntake;
 use crate::source::{BindError, EndError};
+
+mod guarded;
 
 fn spool() -> Spool {
     Spool {
@@ -39,7 +41,7 @@ fn limits(max_connections: usize) -> ConnectionLimits {
 }
 
 fn named(name: &str, kind: SourceKind) -> Source {
-    Source { name: name.to_owned(), kind, ack: Ack::Accepted }
+    Source { name: name.to_owned(), kind, ack: Ack::Accepted, guard: Guard::default() }
 }
 
 fn app() -> StreamName {

@@ -19,12 +19,12 @@ pub use error::SaslError;
 use exchange::Exchange;
 use token::Tokens;
 
-use super::kept::Kept;
 use crate::config::model;
 use crate::kafka::connection::CallError;
 use crate::kafka::wire::{
     Request, SaslAuthenticateAnswer, SaslHandshakeAnswer, sasl_authenticate_request, sasl_handshake_request,
 };
+use crate::kept::Kept;
 use crate::secret::{Secret, SecretSource};
 
 /// More messages than any mechanism needs.

@@ -102,7 +102,11 @@ async fn a_password_corrected_in_its_file_counts_at_the_next_try_and_a_lost_file
     assert!(matches!(&missing, SaslError::Secret(why) if why.contains("password")), "{missing}");
     for (text, sent) in [(Some("wrong"), "wrong"), (Some("right\n"), "right"), (None, "right")] {
         match text {
-            Some(text) => std::fs::write(&path, text).unwrap(),
+            Some(text) => {
+                std::fs::write(&path, text).unwrap();
+                let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+                std::fs::set_permissions(&path, private).unwrap();
+            }
             None => std::fs::remove_file(&path).unwrap(),
         }
         let mut wire = script([handshake(0), verdict(0, None, b"", 0)]);

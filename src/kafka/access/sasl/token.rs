@@ -14,10 +14,10 @@ use super::error::{SaslError, printable};
 use super::http::{self, Answer};
 use super::secret;
 use crate::config::model::{self, Proxy, TokenGrant};
-use crate::kafka::access::kept::Kept;
 use crate::kafka::access::tls::Tls;
 use crate::kafka::connection::{Deadline, dial};
-use crate::secret::Secret;
+use crate::kept::Kept;
+use crate::secret::{Secret, without};
 
 /// A token that is good for less is not used for another session.
 const SHORT: Duration = Duration::from_secs(3);
@@ -29,6 +29,8 @@ const UNSAID: u64 = 300;
 const LONGEST: u64 = 365 * 24 * 3600;
 /// Longest token.
 const MAX_TOKEN: usize = 48 * 1024;
+/// How credentials are shown (RFC 7617).
+const SCHEME: &str = "Basic ";
 
 /// The tokens of a destination: one at a time, for all its connections.
 #[derive(Debug)]
@@ -101,7 +103,9 @@ impl Tokens {
 
     async fn fetch(&self) -> Result<Token, SaslError> {
         let began = Instant::now();
-        let request = self.request().await?;
+        let secret = secret(&self.secret, &self.grant.client_secret).await?;
+        let request = self.request(&secret);
+        let login = request.authorization.clone();
         let url = &self.grant.url;
         let stream = dial(&url.address, self.proxy.as_ref(), Deadline::within(PATIENCE)).await;
         let stream = stream.map_err(|e| self.error(e.to_string(), false))?;
@@ -112,11 +116,11 @@ impl Tokens {
             }
             None => http::post(stream, request).await,
         };
-        self.read(&answer.map_err(|reason| self.error(reason, false))?, began)
+        let login = login.strip_prefix(SCHEME).unwrap_or(&login);
+        self.read(&answer.map_err(|reason| self.error(reason, false))?, began, &[secret.reveal(), login])
     }
 
-    async fn request(&self) -> Result<http::Post, SaslError> {
-        let secret = secret(&self.secret, &self.grant.client_secret).await?;
+    fn request(&self, secret: &Secret) -> http::Post {
         let (id, secret) = (form_encoded(&self.grant.client_id), form_encoded(secret.reveal()));
         let login = Zeroizing::new(format!("{}:{}", id.as_str(), secret.as_str()));
         let mut form = "grant_type=client_credentials".to_owned();
@@ -125,18 +129,20 @@ impl Tokens {
             form.push_str(&form_encoded(scope));
         }
         let url = &self.grant.url;
-        Ok(http::Post {
+        http::Post {
             host: url.address.to_string(),
             path: url.path.clone(),
-            authorization: Zeroizing::new(format!("Basic {}", STANDARD.encode(login.as_bytes()))),
+            authorization: Zeroizing::new(format!("{SCHEME}{}", STANDARD.encode(login.as_bytes()))),
             form,
-        })
+        }
     }
 
-    fn read(&self, answer: &Answer, now: Instant) -> Result<Token, SaslError> {
+    /// `hidden`: what no error repeats, though the endpoint may.
+    fn read(&self, answer: &Answer, now: Instant, hidden: &[&str]) -> Result<Token, SaslError> {
         if answer.status != 200 {
             let refusal: Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
-            let said = printable(&format!("{} {}", refusal.error, refusal.error_description), 200);
+            let said = format!("{} {}", refusal.error, refusal.error_description);
+            let said = printable(&without(&said, hidden), 200);
             let reason =
                 format!("it answers {}{}{said}", answer.status, if said.is_empty() { "" } else { ": " });
             return Err(self.error(reason, (400..500).contains(&answer.status) && answer.status != 429));
