@@ -31,11 +31,29 @@ pub enum Bug {
     AcceptedUnwritten,
     /// New windows go on under the producer id, epoch and sequence number that the journal ends with.
     NextSequenceFromDisk,
+    /// What is lost is passed over, and counted by nobody.
+    LossUncounted,
+    /// A read that fails once is taken for damage.
+    ErrorIsDamage,
+    /// What the page cache holds of a killed process's last segment is taken for durable.
+    LeftoversBelieved,
+    /// What stands in a slot is not compared with its checksum.
+    SlotUnchecked,
+    /// With `sync = <interval>`, what was accepted is never synced for its own sake.
+    IntervalForgotten,
+    /// A file of parked events has its name before anything is in it.
+    ParkedUnderItsName,
+    /// A dead letter is kept before the journal says that its window was withdrawn.
+    LetterBeforeWithdrawal,
+    /// A letter is marked as being sent again before the positions on disk say so.
+    LetterTakenBeforePosition,
+    /// What a stream has in its new lane does not wait for what it has left in the old one.
+    MovedWithoutWaiting,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 11] = [
+    pub const ALL: [Bug; 20] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -47,6 +65,15 @@ impl Bug {
         Bug::PositionBeyondTheLog,
         Bug::AcceptedUnwritten,
         Bug::NextSequenceFromDisk,
+        Bug::LossUncounted,
+        Bug::ErrorIsDamage,
+        Bug::LeftoversBelieved,
+        Bug::SlotUnchecked,
+        Bug::IntervalForgotten,
+        Bug::ParkedUnderItsName,
+        Bug::LetterBeforeWithdrawal,
+        Bug::LetterTakenBeforePosition,
+        Bug::MovedWithoutWaiting,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -64,6 +91,15 @@ impl Bug {
             Bug::PositionBeyondTheLog => "position-beyond-the-log",
             Bug::AcceptedUnwritten => "accepted-unwritten",
             Bug::NextSequenceFromDisk => "next-sequence-from-disk",
+            Bug::LossUncounted => "loss-uncounted",
+            Bug::ErrorIsDamage => "error-is-damage",
+            Bug::LeftoversBelieved => "leftovers-believed",
+            Bug::SlotUnchecked => "slot-unchecked",
+            Bug::IntervalForgotten => "interval-forgotten",
+            Bug::ParkedUnderItsName => "parked-under-its-name",
+            Bug::LetterBeforeWithdrawal => "letter-before-withdrawal",
+            Bug::LetterTakenBeforePosition => "letter-taken-before-position",
+            Bug::MovedWithoutWaiting => "moved-without-waiting",
         }
     }
 

@@ -4,6 +4,8 @@ use std::io;
 
 use rustix::io::Errno;
 
+use crate::sabotage::{self, Bug};
+
 /// How often.
 const TRIES: u32 = 3;
 
@@ -22,7 +24,7 @@ pub fn insist<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         left -= 1;
         match attempt() {
-            Err(e) if left > 0 && may_pass(&e) => {}
+            Err(e) if left > 0 && may_pass(&e) && !sabotage::commits(Bug::ErrorIsDamage) => {}
             done => return done,
         }
     }

@@ -150,9 +150,10 @@ impl<F: Fs> SteppedLane<F> {
         senders.into_iter().map(|s| s.heard.unwrap_or(Heard::Nothing)).collect()
     }
 
-    /// The writer looks once at its queue and its timers.
+    /// The writer looks once at its queue and its timers. `commit_delay` is that of the settings, in earnest.
     pub fn turn(&mut self) {
-        self.writer.turn(Some(Duration::ZERO), Duration::ZERO);
+        let delay = self.lane.settings().commit_delay;
+        self.writer.turn(Some(Duration::ZERO), delay);
     }
 
     /// The helper does what it was asked for. False when that was nothing.

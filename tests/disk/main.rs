@@ -19,6 +19,7 @@ mod broken;
 mod cycle;
 mod full;
 mod kills;
+mod leaves;
 mod lying;
 mod needs;
 mod outside;
@@ -84,6 +85,15 @@ fn main() -> ExitCode {
             rotating_survives_every_call_failing needs [Python, Tracing],
             recovering_survives_a_kill_at_every_call needs [Python, Tracing],
             recovering_survives_every_call_failing needs [Python, Tracing],
+            parking_survives_a_kill_at_every_call needs [Python, Tracing],
+            parking_survives_every_call_failing needs [Python, Tracing],
+            burying_survives_every_call_failing needs [Python, Tracing],
+            sending_letters_again_survives_a_kill_at_every_call needs [Python, Tracing],
+            sending_letters_again_survives_every_call_failing needs [Python, Tracing],
+            a_stream_that_moves_between_lanes_survives_a_kill_at_every_call needs [Python, Tracing],
+            a_stream_that_moves_between_lanes_survives_every_call_failing needs [Python, Tracing],
+            a_backlog_that_goes_to_another_destination_survives_a_kill_at_every_call needs [Python, Tracing],
+            a_backlog_that_goes_to_another_destination_survives_every_call_failing needs [Python, Tracing],
         ],
         sweep: [
             an_agent_that_counts_what_it_sends_as_delivered_is_caught needs [Python, Tracing],

@@ -1,10 +1,14 @@
-//! The outside ledger: every accepted event is in the spool or in the topic, at every moment.
+//! The outside ledger: every accepted event is in the spool, a dead letter, or in the topic, at every moment.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
-use crate::site::Site;
+use spoolway::disk::RealFs;
+use spoolway::spool::salvage::Old;
+use spoolway::state::letters::look;
+
+use crate::site::{Seen, Site};
 use crate::support::agent::spoolway;
 use crate::support::compare::{Comparison, Verdict};
 use crate::support::ledger::{Book, Told};
@@ -15,7 +19,7 @@ use crate::support::payload::{Id, hash, id_of};
 pub struct Outside {
     books: HashMap<u32, Book>,
     delivered: HashSet<Id>,
-    seen: [usize; 3],
+    seen: Seen,
 }
 
 /// What a look at spool and topic found.
@@ -23,7 +27,7 @@ pub struct Outside {
 pub struct Finding {
     /// Events that were accepted.
     pub accepted: u64,
-    /// Accepted, and neither in the spool nor in the topic.
+    /// Accepted, and neither in the spool, nor a dead letter, nor in the topic.
     pub lost: u64,
     /// Never offered, or not the bytes that were offered.
     pub wrong: u64,
@@ -79,6 +83,9 @@ impl Outside {
         for value in dump(data, &mut finding) {
             there.extend(self.know(value.as_bytes(), &mut finding));
         }
+        for (_, value) in letters(data) {
+            there.extend(self.know(&value, &mut finding));
+        }
         self.judge(&there, &mut finding);
         finding
     }
@@ -117,9 +124,19 @@ impl Outside {
 
     /// The whole topic against the ledgers, when everything is delivered.
     pub fn verdict(&self, site: &Site) -> Verdict {
+        self.verdict_with(site, None)
+    }
+
+    /// The topics and the dead letters of `data` against the ledgers, when everything is settled: an event is one or
+    /// the other, once.
+    pub fn verdict_with(&self, site: &Site, data: Option<&Path>) -> Verdict {
         let mut comparison = Comparison::new(self.books.values());
-        for r in site.read(&mut [0; 3]) {
+        for r in site.read(&mut Seen::default()) {
             comparison.see(r.partition, r.offset, r.key.as_deref(), Some(&r.value));
+        }
+        for (id, value) in data.map(letters).unwrap_or_default() {
+            // Each by itself: letters are in no order.
+            comparison.see(i32::try_from(1_000 + id).expect("few"), 0, None, Some(&value));
         }
         comparison.judge()
     }
@@ -131,6 +148,18 @@ impl Finding {
             self.examples.push(text);
         }
     }
+}
+
+/// The dead letters in `data`, with their numbers and values.
+pub fn letters(data: &Path) -> Vec<(u64, Vec<u8>)> {
+    // A start that was killed early has left no spool yet: `spool dump` says so.
+    let Ok(spool) = Old::identify(&RealFs, data) else { return Vec::new() };
+    let found = look(&RealFs, data, spool, usize::MAX, |_| true).expect("it can be read");
+    assert!(found.damaged.is_empty(), "{:?}", found.damaged);
+    let value = |letter: &spoolway::state::letters::Letter| {
+        letter.event().expect("an event").value.unwrap_or_default().to_vec()
+    };
+    found.letters.iter().map(|stored| (stored.id, value(&stored.letter))).collect()
 }
 
 /// Every event's value in the spool at `data`, by the tool that people have.

@@ -1,4 +1,4 @@
-//! The five stories in which the agent is struck at each of its system calls.
+//! The stories in which the agent is struck at each of its system calls. What leaves the lane is in [`crate::leaves`].
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cycle::small_segments;
+use crate::leaves::Home;
 use crate::outside::Outside;
-use crate::site::{STREAM, Site};
+use crate::site::{ASIDE, STREAM, Site};
 use crate::support::agent::{Agent, Setup};
 use crate::support::http::{self, Connection};
 use crate::support::ledger::{Book, Told};
@@ -36,12 +37,22 @@ pub enum Script {
     Deliver,
     /// Starts on what a killed agent left, and takes events.
     Recover,
+    /// Parks what waits for a topic that is missing, forgets it in the lane, and delivers it once the topic is made.
+    Park,
+    /// Has the events of a topic refused, and keeps them as dead letters; the rest flows.
+    Bury,
+    /// Sends dead letters again.
+    Replay,
+    /// Starts with a stream in another lane than the one that holds its backlog, and delivers both in order.
+    Relane,
+    /// Starts with a stream routed to another destination than the one that its backlog waited for.
+    HandOver,
 }
 
 impl Script {
     /// Whether calls count from the start of the process.
     fn counts_the_start(self) -> bool {
-        matches!(self, Script::Start | Script::Recover)
+        matches!(self, Script::Start | Script::Recover | Script::Relane | Script::HandOver)
     }
 
     /// The tracer's word for a point of this script.
@@ -50,7 +61,12 @@ impl Script {
     }
 
     fn has_template(self) -> bool {
-        matches!(self, Script::Deliver | Script::Recover)
+        !matches!(self, Script::Start | Script::Append | Script::Rotate | Script::Replay)
+    }
+
+    /// Events in its template. Those that are refused are few: after each the partition waits.
+    fn of_template(self) -> u64 {
+        if self == Script::Bury { 90 } else { 160 }
     }
 
     /// Makes the data directory that the script begins with, in `template`.
@@ -58,19 +74,37 @@ impl Script {
         if !self.has_template() {
             return;
         }
-        let scene = Scene::bare(self, Site::start());
+        let scene = Scene::bare(self, Site::start(), Setup::new("scene"), Home::Before);
         scene.site.stall();
         let agent = scene.setup.start();
-        let load = Load::http(template_plan(scene.setup.http));
-        load.finish();
+        if self.is_apart() {
+            // In turn, so that most segments hold something that waits and something that does not.
+            let mut book = Book::new(TEMPLATE);
+            let for_aside = self.of_template() / 10 - 8;
+            (0..10).for_each(|_| scene.send(&mut book, &[(8, 20_000), (for_aside, 20_000)]));
+            assert_eq!(book.count(Told::Accepted), self.of_template());
+        } else {
+            Load::http(template_plan(scene.setup.http)).finish();
+        }
         agent.kill();
         copy(&scene.setup.data_dir(), &template.join("data"));
     }
 }
 
 fn template_plan(port: u16) -> Plan {
-    let plan = Plan::new(port, STREAM, TEMPLATE).batch(8).limit(160);
+    let plan = Plan::new(port, STREAM, TEMPLATE).batch(8).limit(Script::Deliver.of_template());
     Plan { size: 20_000, ..plan }
+}
+
+/// The ledger of what a template's spool holds.
+fn template_book(script: Script) -> Book {
+    let plan = template_plan(0);
+    let mut book = Book::new(TEMPLATE);
+    for number in 0..script.of_template() {
+        book.offer(payload::write(Id { generator: TEMPLATE, number }, plan.size, &mut Vec::new()));
+    }
+    book.told(0, Told::Accepted);
+    book
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -80,19 +114,19 @@ fn copy(from: &Path, to: &Path) {
 
 /// One telling of a story: a fresh data directory and a destination of its own.
 pub struct Scene {
-    script: Script,
+    pub script: Script,
     pub setup: Setup,
     pub site: Site,
 }
 
 impl Scene {
-    fn bare(script: Script, site: Site) -> Self {
-        let setup = site.of(small_segments(Setup::new("scene")), "");
+    fn bare(script: Script, site: Site, setup: Setup, home: Home) -> Self {
+        let setup = script.configured(&site, small_segments(setup), home);
         Self { script, setup, site }
     }
 
     pub fn new(script: Script, template: &Path) -> Self {
-        let scene = Self::bare(script, Site::start());
+        let scene = Self::bare(script, Site::start(), Setup::new("scene"), Home::After);
         scene.site.stall();
         if script.has_template() {
             copy(&template.join("data"), &scene.setup.data_dir());
@@ -103,24 +137,20 @@ impl Scene {
     /// The ledger of what the spool holds at the beginning.
     pub fn outside(&self) -> Outside {
         let mut outside = Outside::default();
-        if self.script.has_template() {
-            let plan = template_plan(0);
-            let mut book = Book::new(TEMPLATE);
-            for number in 0..plan.limit.unwrap_or(0) {
-                book.offer(payload::write(Id { generator: TEMPLATE, number }, plan.size, &mut Vec::new()));
-            }
-            book.told(0, Told::Accepted);
-            outside.add(book);
+        // Where a stream moves, both of its parts are of one generator: their order is to stay.
+        if self.script.has_template() && !self.script.moves() {
+            outside.add(template_book(self.script));
         }
         outside
     }
 
     /// Does its part of the story until the end of it or of the agent. What senders offered and were told.
     pub fn play(&self, agent: &Agent<'_>, log: &Path) -> Book {
-        let mut book = Book::new(1);
+        let mut book = if self.script.moves() { template_book(self.script) } else { Book::new(1) };
         if !ready(agent, &self.setup) {
             return book;
         }
+        self.before(agent, &mut book);
         if !self.script.counts_the_start() {
             arm(agent, log);
         }
@@ -129,20 +159,29 @@ impl Scene {
             Script::Append => self.send(&mut book, &APPENDS),
             Script::Rotate => self.send(&mut book, &[(3, 100_000); 9]),
             Script::Deliver => self.deliver(agent, &mut book),
+            Script::Park => self.park(agent, &mut book),
+            Script::Bury => self.bury(agent),
+            Script::Replay => self.replay(agent),
+            Script::Relane | Script::HandOver => self.moved(agent, &mut book),
         }
         quiet(agent, log);
         book
     }
 
     /// Requests of so many events of such a size, each after the answer to the one before, on two streams in turn.
-    fn send(&self, book: &mut Book, requests: &[(u64, usize)]) {
+    pub fn send(&self, book: &mut Book, requests: &[(u64, usize)]) {
         for (n, (count, size)) in requests.iter().enumerate() {
             let (from, mut body) = (book.next(), Vec::new());
             for number in from..from + count {
-                book.offer(payload::write(Id { generator: 1, number }, *size, &mut body));
+                book.offer(payload::write(Id { generator: book.generator, number }, *size, &mut body));
                 body.push(b'\n');
             }
-            let stream = if n % 3 == 2 { "other" } else { STREAM };
+            let stream = match self.script {
+                Script::Replay => ASIDE,
+                Script::Park | Script::Bury if n % 2 == 1 => ASIDE,
+                Script::Start | Script::Append | Script::Rotate | Script::Recover if n % 3 == 2 => "other",
+                _ => STREAM,
+            };
             let told = Connection::open(self.setup.http, SOON)
                 .and_then(|mut c| c.request("POST", &format!("/v1/events/{stream}"), "", &body))
                 .map_or(Told::Nothing, |a| if a.status == 200 { Told::Accepted } else { Told::Refused });
@@ -180,16 +219,23 @@ impl Scene {
         assert!(tidied.is_some(), "the agent has ended: {}", agent.process.output().tail());
     }
 
-    fn has_one_segment(&self) -> Option<bool> {
-        Some(self.status()?["lanes"][0]["segments"].as_u64()? == 1)
+    pub fn has_one_segment(&self) -> Option<bool> {
+        let lanes = self.rows("lanes")?;
+        Some(lanes.iter().all(|lane| lane["segments"].as_u64().is_some_and(|n| n <= 1)))
     }
 
-    fn status(&self) -> Option<serde_json::Value> {
-        Some(http::get(self.setup.admin, "/status").ok()?.json())
+    fn rows(&self, array: &str) -> Option<Vec<serde_json::Value>> {
+        let status = http::get(self.setup.admin, "/status").ok()?.json();
+        status[array].as_array().cloned()
     }
 
-    fn pending(&self) -> Option<u64> {
-        self.status()?["accounts"][0]["pending"].as_u64()
+    /// The sum of a number over all rows of an array of `/status`.
+    pub fn sum(&self, array: &str, name: &str) -> Option<u64> {
+        self.rows(array)?.iter().map(|row| row[name].as_u64()).sum()
+    }
+
+    pub fn pending(&self) -> Option<u64> {
+        self.sum("accounts", "pending")
     }
 
     /// Its directory is not needed any more.
@@ -199,7 +245,7 @@ impl Scene {
 }
 
 /// Asks until there is an answer; `None` when the agent has ended before.
-fn poll<T>(what: &str, agent: &Agent<'_>, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn poll<T>(what: &str, agent: &Agent<'_>, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + SOON;
     while agent.process.status().is_none() {
         if let Some(answer) = ask() {

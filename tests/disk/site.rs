@@ -1,7 +1,7 @@
-//! A destination in this process: the embedded Kafka, with one topic, and what it holds.
+//! A destination in this process: the embedded Kafka, with a topic, others that are made later, and what they hold.
 
 use spoolway::kafka::batch::BatchReader;
-use spoolway::target::{Target, TargetOptions};
+use spoolway::target::{Code, Target, TargetOptions};
 use tokio::runtime::Runtime;
 
 use crate::support::agent::Setup;
@@ -9,7 +9,14 @@ use crate::support::ports::free_port;
 
 /// The stream, and the topic.
 pub const STREAM: &str = "events";
+/// A stream whose topic is missing until somebody makes it.
+pub const ASIDE: &str = "aside";
 const PARTITIONS: i32 = 3;
+const TOPICS: [&str; 2] = [STREAM, ASIDE];
+/// How many batches of each partition were read, of one topic after the other.
+pub type Seen = [usize; PARTITIONS as usize * TOPICS.len()];
+/// What a broker says of a record that the topic will never take.
+const TOO_LARGE: Code = 10;
 const LARGEST: usize = 64 << 20;
 
 /// A running destination.
@@ -20,6 +27,7 @@ pub struct Site {
 
 /// A record as it was read back.
 pub struct Record {
+    /// No two topics have one of the same number.
     pub partition: i32,
     pub offset: i64,
     pub key: Option<Vec<u8>>,
@@ -44,7 +52,12 @@ impl Site {
 
     /// `setup` with this as its destination.
     pub fn of(&self, setup: Setup, lines: &str) -> Setup {
-        setup.destination("home", self.target().brokers()[0].port(), lines)
+        self.named("home", setup, lines)
+    }
+
+    /// As [`Site::of`], under a name of its own.
+    pub fn named(&self, name: &str, setup: Setup, lines: &str) -> Setup {
+        setup.destination(name, self.target().brokers()[0].port(), lines)
     }
 
     /// Refuses every connection, until [`Site::restore`].
@@ -78,18 +91,41 @@ impl Site {
         self.target().counts().borrow().records
     }
 
+    /// Makes a topic; nothing is wrong if it is there.
+    pub fn make(&self, topic: &str) {
+        if self.target().end_offset(topic, 0).is_none() {
+            self.target().create_topic(topic, PARTITIONS).expect("a topic of that name may be made");
+        }
+    }
+
+    /// Refuses every batch for a topic for good, until [`Site::take_all`].
+    pub fn refuse(&self, topic: &str) {
+        for partition in 0..PARTITIONS {
+            self.target().faults().refuse_produce(topic, partition, TOO_LARGE, u32::MAX);
+        }
+    }
+
+    pub fn take_all(&self) {
+        self.target().faults().clear_planned();
+    }
+
     /// What each partition holds from batch `seen` on, in the order of offsets; `seen` is moved.
-    pub fn read(&self, seen: &mut [usize; PARTITIONS as usize]) -> Vec<Record> {
+    pub fn read(&self, seen: &mut Seen) -> Vec<Record> {
+        let logs =
+            TOPICS.into_iter().flat_map(|topic| (0..PARTITIONS).map(move |partition| (topic, partition)));
         let mut records = Vec::new();
-        for (partition, seen) in (0..).zip(seen) {
-            let batches = self.target().batches(STREAM, partition).expect("the topic is there");
+        for ((number, (topic, partition)), seen) in (0..).zip(logs).zip(seen) {
+            if self.target().end_offset(topic, partition).is_none() {
+                continue; // it was not made yet
+            }
+            let batches = self.target().batches(topic, partition).expect("the topic is there");
             for (_, bytes) in batches.iter().skip(*seen) {
                 for batch in BatchReader::new(bytes, LARGEST) {
                     let batch = batch.expect("the target takes whole batches only");
                     records.extend(batch.records().map(|record| {
                         let record = record.expect("a record that can be read");
                         Record {
-                            partition,
+                            partition: number,
                             offset: record.offset,
                             key: record.key.map(<[u8]>::to_vec),
                             value: record.value.unwrap_or_default().to_vec(),

@@ -58,12 +58,50 @@ pub fn recovering_survives_every_call_failing() {
     sweep(Script::Recover, &ERRORS);
 }
 
+pub fn parking_survives_a_kill_at_every_call() {
+    sweep(Script::Park, &["kill"]);
+}
+
+pub fn parking_survives_every_call_failing() {
+    sweep(Script::Park, &ERRORS);
+}
+
+pub fn burying_survives_every_call_failing() {
+    sweep(Script::Bury, &ERRORS);
+}
+
+pub fn sending_letters_again_survives_a_kill_at_every_call() {
+    sweep(Script::Replay, &["kill"]);
+}
+
+pub fn sending_letters_again_survives_every_call_failing() {
+    sweep(Script::Replay, &ERRORS);
+}
+
+pub fn a_stream_that_moves_between_lanes_survives_a_kill_at_every_call() {
+    sweep(Script::Relane, &["kill"]);
+}
+
+pub fn a_stream_that_moves_between_lanes_survives_every_call_failing() {
+    sweep(Script::Relane, &ERRORS);
+}
+
+pub fn a_backlog_that_goes_to_another_destination_survives_a_kill_at_every_call() {
+    sweep(Script::HandOver, &["kill"]);
+}
+
+pub fn a_backlog_that_goes_to_another_destination_survives_every_call_failing() {
+    sweep(Script::HandOver, &ERRORS);
+}
+
 /// What a call may fail with, once.
 const ERRORS: [&str; 2] = ["EIO", "ENOSPC"];
 /// Kills of the slice at most, of each script.
 const KILLS: usize = 80;
 /// Failures of the slice at most, of each script; one of each kind of call first.
 const FAILURES: usize = 10;
+/// The same of scripts in which something leaves the lane, each of which takes longer.
+const LEAVING: [usize; 2] = [12, 4];
 /// How often a kind of call is tried again that chance has spared.
 const AGAIN: usize = 3;
 
@@ -73,7 +111,8 @@ fn sweep(script: Script, blows: &[&str]) {
     let template = scratch(&format!("template-{script:?}"));
     script.prepare(&template);
     let all = counted(script, &template, &spoolway());
-    let points = chosen(&all, if blows == ["kill"] { KILLS } else { FAILURES });
+    let slice = if script.leaves_the_lane() { LEAVING } else { [KILLS, FAILURES] };
+    let points = chosen(&all, slice[usize::from(blows != ["kill"])]);
     let turns = if soak() { 1 } else { blows.len() };
     let mut hits = Vec::new();
     for (n, blow) in blows.iter().enumerate() {
@@ -81,7 +120,9 @@ fn sweep(script: Script, blows: &[&str]) {
         // What a point was is said by the run itself: the order of calls of several threads is never quite the same.
         hits.extend(mine.filter_map(|point| lossless(script, &template, *point, blow)));
     }
-    for point in spared(&all, &hits).into_iter().flat_map(|kind| nth(&all, &kind)) {
+    // What chance has spared of the others is met by the long version.
+    let again = spared(&all, &hits).into_iter().filter(|_| soak() || !script.leaves_the_lane());
+    for point in again.flat_map(|kind| nth(&all, &kind)) {
         hits.extend(lossless(script, &template, point, blows[0]));
     }
     println!(
@@ -134,9 +175,13 @@ fn chosen(all: &[String], slice: usize) -> Vec<usize> {
         return (1..=all.len()).collect();
     }
     let mut kinds = BTreeSet::new();
-    let first = (1..=all.len()).filter(|n| kinds.insert(kind(&all[n - 1])));
+    let first: Vec<usize> = (1..=all.len()).filter(|n| kinds.insert(kind(&all[n - 1]))).collect();
+    if first.len() > most {
+        // Not the first of each for want of room: an even choice of those.
+        return first.iter().copied().step_by(first.len().div_ceil(most)).collect();
+    }
     let even = (0..most).map(|n| 1 + n * all.len() / most);
-    let mut points: BTreeSet<usize> = first.collect();
+    let mut points: BTreeSet<usize> = first.into_iter().collect();
     let room = most.saturating_sub(points.len()).max(1);
     points.extend(even.step_by(most.div_ceil(room)));
     points.into_iter().collect()
@@ -158,12 +203,19 @@ fn at(
     blow: &str,
     program: &Command,
 ) -> (Option<String>, Finding) {
-    let scene = Scene::new(script, template);
+    let mut scene = Scene::new(script, template);
     let log = scene.setup.dir.join("calls");
     let mut outside = scene.outside();
     let agent = scene.setup.spawn_by(traced(program, &log, &script.point(point), blow, scope()));
     outside.add(scene.play(&agent, &log));
     kill(&agent);
+    drop(agent);
+    let of = struck(&log).and_then(|call| call.split_once(' ').map(|(_, call)| call.to_owned()));
+    if script.leaves_the_lane() {
+        let finding = leaves(&mut scene, point, &mut outside);
+        scene.remove();
+        return (of, finding);
+    }
     let agent = scene.setup.start();
     // A new event is taken, whatever was struck.
     let load = Load::http(Plan::new(scene.setup.http, STREAM, 90).limit(1));
@@ -176,9 +228,29 @@ fn at(
     }
     agent.kill();
     let finding = outside.look(&scene.setup.data_dir(), Some(&scene.site));
-    let struck = struck(&log);
     scene.remove();
-    (struck.and_then(|call| call.split_once(' ').map(|(_, call)| call.to_owned())), finding)
+    (of, finding)
+}
+
+/// Compares what was struck as it lies there, then what an honest agent makes of it: nothing lost, and nothing twice.
+fn leaves(scene: &mut Scene, point: usize, outside: &mut Outside) -> Finding {
+    let data = scene.setup.data_dir();
+    // What is being sent again is in no list of letters.
+    if scene.script != Script::Replay {
+        let finding = outside.look(&data, Some(&scene.site));
+        if !finding.is_lossless() {
+            return finding;
+        }
+    }
+    scene.settle(point, outside);
+    let mut finding = outside.look(&data, Some(&scene.site));
+    let verdict = outside.verdict_with(&scene.site, Some(&data));
+    if !verdict.is_lossless() || verdict.doubled > 0 {
+        finding.wrong += verdict.doubled + verdict.reordered;
+        finding.lost = finding.lost.max(verdict.missing);
+        finding.examples.push(format!("in the end {verdict}"));
+    }
+    finding
 }
 
 pub fn an_agent_that_counts_what_it_sends_as_delivered_is_caught() {

@@ -37,7 +37,7 @@ fn remove(path: &Path) {
     }
 }
 
-fn make(path: &Path, what: &str) {
+pub(super) fn make(path: &Path, what: &str) {
     if path.symlink_metadata().is_ok() {
         remove(path);
     }

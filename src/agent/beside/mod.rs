@@ -6,9 +6,13 @@
 //! agent starts, that every accepted event arrives, that the accounts add up, and that a new event is taken and
 //! arrives.
 //!
+//! What is tried is found by walking through a directory that holds one of each ([`full`]).
+//!
 //! `SPOOLWAY_SOAK=1` runs the long version of [`random`]; `SPOOLWAY_SEED` repeats one.
 
 mod clones;
+mod every;
 mod files;
+mod full;
 mod random;
 mod world;

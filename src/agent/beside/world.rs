@@ -24,27 +24,27 @@ use crate::status::Account;
 use crate::target::{Target, TargetOptions};
 
 /// How long anything may take.
-const LIMIT: Duration = Duration::from_secs(30);
-const TOPIC: &str = "events";
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const TOPIC: &str = "events";
 
 /// A record of a topic: the event's number in the test's ledger, and what its header says.
 pub(super) type Record = (u64, RecordHeader);
 
 /// A small Kafka of its own with a place for data directories.
 pub(super) struct World {
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
     home: tempfile::TempDir,
     next: Cell<u64>,
 }
 
 /// A topic on a cluster of its own: what one agent delivers.
 pub(super) struct Topic {
-    target: Target,
+    pub(super) target: Target,
 }
 
 /// An agent without sources and admin server.
 pub(super) struct Agent<'a> {
-    world: &'a World,
+    pub(super) world: &'a World,
     pub(super) stand: Stand,
 }
 
@@ -68,27 +68,37 @@ impl World {
     }
 
     pub(super) fn topic(&self) -> Topic {
-        let options = TargetOptions { topics: vec![(TOPIC.to_owned(), 1)], ..TargetOptions::default() };
+        self.topics(&[TOPIC])
+    }
+
+    /// A cluster with these topics, of one partition each.
+    pub(super) fn topics(&self, names: &[&str]) -> Topic {
+        let topics = names.iter().map(|name| ((*name).to_owned(), 1)).collect();
+        let options = TargetOptions { topics, ..TargetOptions::default() };
         Topic { target: self.runtime.block_on(Target::start(options)).unwrap() }
     }
 
     /// Starts an agent on `data` that delivers to `topic`.
     pub(super) fn start(&self, data: &Path, topic: &Topic) -> Result<Agent<'_>, AgentError> {
-        let config = config(data, topic);
+        self.start_by(&config(data, topic, ""))
+    }
+
+    pub(super) fn start_by(&self, config: &Config) -> Result<Agent<'_>, AgentError> {
         let _runtime = self.runtime.enter();
-        let routes = Arc::new(RouteTable::new(&config).unwrap());
-        let stand = Stand::build(&config, &routes, &Metrics::new(), self.runtime.handle())?;
+        let routes = Arc::new(RouteTable::new(config).unwrap());
+        let stand = Stand::build(config, &routes, &Metrics::new(), self.runtime.handle())?;
         stand.go();
         Ok(Agent { world: self, stand })
     }
 }
 
-fn config(data: &Path, topic: &Topic) -> Config {
+/// With more lines before the route that takes all.
+pub(super) fn config(data: &Path, topic: &Topic, more: &str) -> Config {
     let bootstrap = topic.target.bootstrap();
     let text = format!(
         "[relay]\nid = \"test\"\ndata_dir = \"{}\"\n[[source]]\ntype = \"http\"\nlisten = \"127.0.0.1:1\"\n\
          [[destination]]\nname = \"home\"\nbootstrap = [\"{bootstrap}\"]\nlinger = \"0ms\"\n\
-         [[route]]\nstreams = [\"*\"]\nto = \"home\"\ntopic = \"{TOPIC}\"\n[admin]\nlisten = \"off\"\n",
+         {more}[[route]]\nstreams = [\"*\"]\nto = \"home\"\ntopic = \"{TOPIC}\"\n[admin]\nlisten = \"off\"\n",
         data.display()
     );
     let mut config = match load_text("test.toml", &text, &Environment::Absent) {
@@ -187,12 +197,13 @@ impl Agent<'_> {
         self.stop_within(Duration::from_secs(3));
     }
 
-    fn stop_within(self, patience: Duration) {
+    pub(super) fn stop_within(self, patience: Duration) {
         self.stand.lanes.iter().for_each(|open| open.lane.close());
         for delivery in self.stand.lanes.deliveries() {
             delivery.close(Instant::now() + patience);
             self.world.runtime.block_on(delivery.disconnect());
         }
+        self.stand.stop_copying();
         self.stand.ledger.close();
     }
 }
@@ -200,8 +211,12 @@ impl Agent<'_> {
 impl Topic {
     /// Everything in it, in order.
     pub(super) fn records(&self) -> Vec<Record> {
+        self.records_of(TOPIC)
+    }
+
+    pub(super) fn records_of(&self, topic: &str) -> Vec<Record> {
         let mut records = Vec::new();
-        for (_, bytes) in self.target.batches(TOPIC, 0).unwrap() {
+        for (_, bytes) in self.target.batches(topic, 0).unwrap() {
             for batch in BatchReader::new(&bytes, 64 << 20) {
                 for record in batch.unwrap().records() {
                     let record = record.unwrap();

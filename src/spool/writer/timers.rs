@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::model::Sync;
 use crate::disk::Fs;
+use crate::sabotage::{self, Bug};
 
 use super::super::gate::Gate;
 use super::{Clock, FULL_CHECK, Writer};
@@ -31,6 +32,7 @@ impl<F: Fs> Writer<F> {
     /// When what was accepted at an interval has to be synced.
     fn sync_at(&self) -> Option<Clock> {
         match self.policy() {
+            Sync::Interval(_) if sabotage::commits(Bug::IntervalForgotten) => None,
             Sync::Interval(every) => self.dirty_since.map(|since| since + every),
             Sync::Always => None,
         }

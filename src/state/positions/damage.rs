@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Positions, Restored, Store, Unusable};
 use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, Seq, SpoolId};
+use crate::sabotage::{Bug, Sabotage};
 
 const SPOOL: SpoolId = SpoolId(7);
 const SLOT: usize = (512 << 10) + 4096;
@@ -43,6 +44,17 @@ fn used(bytes: &[u8], slot: usize) -> std::ops::Range<usize> {
 
 #[test]
 fn every_damaged_byte_leaves_a_record_that_was_saved() {
+    assert_eq!(damaged_bytes(), Ok(()));
+}
+
+#[test]
+fn control_a_slot_that_is_not_compared_with_its_checksum_is_noticed() {
+    let _wrong = Sabotage::begin(Bug::SlotUnchecked);
+    assert!(damaged_bytes().is_err());
+}
+
+/// The first byte after which something else is read.
+fn damaged_bytes() -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     let (saved, path, bytes) = written(dir.path());
     let newest = Restored::Positions(Box::new(saved[2].clone()));
@@ -55,12 +67,15 @@ fn every_damaged_byte_leaves_a_record_that_was_saved() {
             file.write_all_at(&[bytes[at] ^ flip], at as u64).unwrap();
             let read = open(dir.path()).1;
             let newest_is_hit = used(&bytes, 2).contains(&at);
-            assert!(read == newest || newest_is_hit && read == before, "byte {at} ^ {flip}: {read:?}");
+            if !(read == newest || newest_is_hit && read == before) {
+                return Err(format!("byte {at} ^ {flip}: {read:?}"));
+            }
             cases += 1;
         }
         file.write_all_at(&[bytes[at]], at as u64).unwrap();
     }
     assert!(cases > 3 * 3 * 400, "{cases}");
+    Ok(())
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Negative controls: each bug that a spool of this kind can have, found by the harness that has to find it.
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 
 use super::exhaustive::tell;
@@ -7,6 +9,7 @@ use super::faults::every_fault;
 use super::site::{Site, Step, small};
 use super::verify::Depth;
 use super::witness::Witness;
+use crate::config::model::{Spool, Sync};
 use crate::disk::sim::SimFs;
 use crate::metrics::Metrics;
 use crate::sabotage::{Bug, Sabotage};
@@ -124,6 +127,26 @@ fn a_copy_is_put_back() -> Result<(), String> {
     site.start()?;
     site.step(Step::Group, &mut witness)?;
     site.step(Step::Consume, &mut witness)
+}
+
+#[test]
+fn a_failed_read_that_is_taken_for_damage_is_noticed_by_errors_in_the_recovery() {
+    is_caught(Bug::ErrorIsDamage, || fault(&[Step::Small, Step::Kill]));
+}
+
+/// A crash alone shows nothing: what a killed process has left is read, and is gone with the power in the recovery.
+#[test]
+fn leftovers_that_are_taken_for_durable_are_noticed_by_a_crash_in_the_recovery_and_by_no_other() {
+    let nested = Depth { nested: 1, nested_cuts: 16, ..DEPTH };
+    is_caught(Bug::LeftoversBelieved, || tell(&[Step::Small], &small(), nested).map(|_| ()));
+    let _wrong = Sabotage::begin(Bug::LeftoversBelieved);
+    crash(&[Step::Small]).unwrap();
+}
+
+#[test]
+fn an_interval_after_which_nothing_is_synced_is_noticed() {
+    let settings = Spool { sync: Sync::Interval(Duration::from_millis(100)), ..small() };
+    is_caught(Bug::IntervalForgotten, || tell(&[Step::Small, Step::Idle], &settings, DEPTH).map(|_| ()));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 /// Tells the story and crashes everywhere in its last step. Crashes before that are those of shorter stories.
 pub(crate) fn tell(story: &[Step], settings: &Spool, depth: Depth) -> Result<Tried, String> {
     let metrics = Metrics::new();
-    let (fs, mut witness) = (SimFs::default(), Witness::default());
+    let (fs, mut witness) = (SimFs::default(), Witness::of(settings));
     let mut site = Site::new(fs.clone(), 1, settings, &metrics);
     let mut verifier = Verifier::new(settings, &metrics, depth);
     let told = |e: String| format!("{story:?}: {e}");

@@ -200,6 +200,26 @@ fn the_bits_are_watched_a_reader_that_does_not_check_payloads_is_noticed() {
 }
 
 #[test]
+fn control_a_loss_that_nobody_counts_is_noticed_by_truncations_and_by_sectors() {
+    let specimen = Specimen::new();
+    let _wrong = Sabotage::begin(Bug::LossUncounted);
+    // In a segment behind which there is another.
+    let (path, bytes) = specimen.segments()[0];
+    let cut = |len: usize| {
+        let world = specimen.damaged(path, |bytes| bytes.truncate(len));
+        specimen.judge(world, &specimen.touched(path, len, usize::MAX), &none()).err()
+    };
+    let zeroed = |at: usize| {
+        let world = specimen.damaged(path, |bytes| bytes[at..at + 512].fill(0));
+        specimen.judge(world, &specimen.touched(path, at, at + 512), &none()).err()
+    };
+    let truncated = (0..bytes.len()).step_by(97).find_map(cut);
+    let sector = (0..bytes.len() - 511).step_by(512).find_map(zeroed);
+    println!("loss-uncounted: {truncated:?}; {sector:?}");
+    assert!(truncated.is_some() && sector.is_some(), "{truncated:?}; {sector:?}");
+}
+
+#[test]
 fn every_truncation_costs_at_most_what_was_cut_off() {
     let specimen = Specimen::new();
     let step = if soaking() { 1 } else { 97 };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::{lane_name, settings, stream};
 use super::witness::{Mark, Witness};
-use crate::config::model::{Spool, SpoolCompression};
+use crate::config::model::{Spool, SpoolCompression, Sync};
 use crate::disk::Slots;
 use crate::disk::sim::SimFs;
 use crate::event::{Event, EventBatch};
@@ -150,6 +150,10 @@ impl Site {
             self.lane()?.turn();
         }
         let Some(mark) = accepted.first() else { return Err("no new event is accepted".to_owned()) };
+        if self.settings.sync != Sync::Always {
+            // It is delivered once it is durable.
+            self.step(Step::Idle, witness)?;
+        }
         self.step(Step::Consume, witness)?;
         self.step(Step::Tidy, witness)?;
         if !witness.is_delivered(*mark) {
@@ -201,6 +205,8 @@ impl Site {
             Step::Idle => {
                 self.host.advance(Duration::from_millis(250));
                 self.lane()?.turn();
+                // Longer than any interval at which something is synced here.
+                witness.firm(self.fs.calls());
                 Ok(())
             }
             Step::Tidy => {
@@ -211,6 +217,7 @@ impl Site {
             Step::Peek => self.consume(false, witness),
             Step::Reopen => {
                 self.close();
+                witness.firm(self.fs.calls());
                 self.try_start()
             }
             Step::Kill => {

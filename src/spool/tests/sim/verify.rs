@@ -69,6 +69,7 @@ impl<'a> Verifier<'a> {
         self.recover(world.clone(), &promised, level).map_err(|e| format!("killed at call {at}: {e}"))?;
         let cuts = world.cuts(if level == 0 { self.depth.cuts } else { self.depth.nested_cuts });
         self.tried.sampled += u64::from(!cuts.is_exhaustive());
+        let promised = witness.at_power_cut(at);
         for choices in cuts {
             let after = world.after_power_cut(&choices);
             self.recover(after, &promised, level)

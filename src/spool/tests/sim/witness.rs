@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::model::{Spool, Sync};
 use crate::ids::{RunId, Seq, SeqRange};
 
 /// What makes an event this event and no other: the witness gives each a number of its own.
@@ -22,9 +23,34 @@ pub(crate) struct Witness {
     identities: BTreeMap<(u64, Seq), Mark>,
     /// The sender heard that nothing was kept of these.
     refused: BTreeSet<Mark>,
+    /// With `sync = <interval>`: since when a power cut may not take what was acknowledged. `None`: at once.
+    firm: Option<BTreeMap<Mark, At>>,
 }
 
 impl Witness {
+    /// Of an agent with these settings.
+    pub(crate) fn of(settings: &Spool) -> Self {
+        let firm = (settings.sync != Sync::Always).then(BTreeMap::new);
+        Self { firm, ..Self::default() }
+    }
+
+    /// An interval is over, or the agent was stopped: what was acknowledged is durable by now.
+    pub(crate) fn firm(&mut self, at: At) {
+        let Some(firm) = &mut self.firm else { return };
+        self.acknowledged.keys().for_each(|mark| {
+            firm.entry(*mark).or_insert(at);
+        });
+    }
+
+    /// What holds though the power goes, of what was promised when so many calls were done.
+    pub(crate) fn at_power_cut(&self, at: At) -> Self {
+        let mut then = self.at(at);
+        if let Some(firm) = &self.firm {
+            then.acknowledged.retain(|mark, _| firm.get(mark).is_some_and(|when| *when <= at));
+        }
+        then
+    }
+
     pub(crate) fn send(&mut self, stream: &str) -> Mark {
         let mark = self.sent.len() as Mark + 1;
         self.sent.insert(mark, stream.to_owned());
@@ -90,6 +116,9 @@ impl Witness {
         let mut then = self.clone();
         then.acknowledged.retain(|_, (_, when)| *when <= at);
         then.delivered.retain(|_, when| *when <= at);
+        if let Some(firm) = &mut then.firm {
+            firm.retain(|_, when| *when <= at);
+        }
         then.forget_when();
         then
     }
@@ -98,6 +127,7 @@ impl Witness {
     pub(crate) fn forget_when(&mut self) {
         self.acknowledged.values_mut().for_each(|(_, at)| *at = 0);
         self.delivered.values_mut().for_each(|at| *at = 0);
+        self.firm.iter_mut().flat_map(BTreeMap::values_mut).for_each(|at| *at = 0);
     }
 
     /// Events that were acknowledged and that neither the destination has nor `found`.
