@@ -1,7 +1,9 @@
 //! What a process owes to the secrets and events it holds, before it reads the first of them.
 
 use rustix::fs::Mode;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
+};
 
 use super::Command;
 
@@ -11,9 +13,22 @@ pub(super) fn harden(command: &Command) {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         anstream::eprintln!("warning: core dumps can't be turned off, and one would hold secrets: {error}");
     }
+    if let Err(error) = take_all_files() {
+        anstream::eprintln!("warning: the limit of open files can't be raised: {error}");
+    }
     if !writes_for_others(command) {
         umask(Mode::RWXG | Mode::RWXO);
     }
+}
+
+/// As many open files as the system would give: connections take them from segments and from each other. The lower limit is for programs
+/// that use `select`.
+fn take_all_files() -> rustix::io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return Ok(());
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
 }
 
 /// What these write holds neither events nor secrets and is meant to be read by others.
@@ -34,6 +49,8 @@ mod tests {
         // One that leaves the umask alone, which all tests of this process share.
         harden(&Cli::parse_from(["spoolway", "init"]).command);
         assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        let files = getrlimit(Resource::Nofile);
+        assert_eq!(files.current, files.maximum);
     }
 
     #[test]

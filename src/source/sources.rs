@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -22,6 +23,9 @@ use crate::ids::StreamName;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::status;
+
+/// Open files that no source may take: segments, state, connections to Kafka and of the admin server.
+const OWN_FILES: usize = 256;
 
 /// Bytes from senders in memory at once, over all sources; one request or line may pass it.
 const BUDGET: usize = 6 * 1024 * 1024;
@@ -64,9 +68,12 @@ impl Sources {
             tracker: TaskTracker::new(),
             tallies: Vec::new(),
             ended: Some(ended),
+            most_connections: usize::MAX,
         };
         let mut listening = false;
         let mut stdin = None;
+        let doors = sources.iter().filter(|s| !matches!(s.kind, SourceKind::Stdin { .. })).count();
+        all.most_connections = share_of_files(getrlimit(Resource::Nofile).current, doors);
         for ((source, bound), gate) in sources.iter().zip(bound).zip(gates) {
             match bound {
                 Bound::Stdin => stdin = Some(stdin_end.clone()),
@@ -180,6 +187,8 @@ struct Start<'a, I> {
     tracker: TaskTracker,
     tallies: Vec<Arc<Tally>>,
     ended: Option<watch::Sender<StdinEnd>>,
+    /// Whatever is configured.
+    most_connections: usize,
 }
 
 impl<I: Intake> Start<'_, I> {
@@ -220,7 +229,16 @@ impl<I: Intake> Start<'_, I> {
 
     fn door(&self, tally: Arc<Tally>, limits: &ConnectionLimits) -> Door {
         let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
-        Door { tally, max_connections: limits.max_connections, tracker, stop }
+        let max_connections = limits.max_connections.min(self.most_connections);
+        if max_connections < limits.max_connections {
+            tracing::warn!(
+                source = tally.name(),
+                max_connections,
+                wanted = limits.max_connections,
+                "the limit of open files (ulimit -n, LimitNOFILE) leaves room for fewer connections"
+            );
+        }
+        Door { tally, max_connections, tracker, stop }
     }
 
     fn lines(
@@ -304,6 +322,12 @@ async fn enter<S: AsyncRead + AsyncWrite + Unpin>(gate: &Gate, tally: &Tally, io
             None
         }
     }
+}
+
+/// Connections that each of so many sources may have, so that they leave enough files for everything else.
+fn share_of_files(limit: Option<u64>, sources: usize) -> usize {
+    let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else { return usize::MAX };
+    (limit.saturating_sub(OWN_FILES) / sources.max(1)).max(1)
 }
 
 fn stdin_end(end: End, stopped: bool) -> Result<(), EndError> {

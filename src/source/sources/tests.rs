@@ -249,3 +249,11 @@ mod stdin {
         drop(ours);
     }
 }
+
+#[test]
+fn connections_leave_files_for_the_spool_and_for_kafka() {
+    use super::share_of_files;
+    assert_eq!([share_of_files(Some(1024), 1), share_of_files(Some(1024), 3)], [768, 256]);
+    assert_eq!(share_of_files(Some(100), 2), 1, "one is always let in");
+    assert_eq!((share_of_files(None, 4), share_of_files(Some(4096), 0)), (usize::MAX, 3840));
+}
