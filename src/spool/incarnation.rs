@@ -262,9 +262,10 @@ pub(super) fn carry<F: Fs>(
         None => return Ok(()),
     };
     let (mut slots, _) = Slots::open(fs, &into.join(names::INCARNATION), LEN)?;
-    // Twice, as when it was drawn.
-    slots.save(&value).and_then(|()| slots.sync())?;
-    slots.save(&value).and_then(|()| slots.sync())
+    // Twice, as when it was drawn. Nobody relies on the first before both are durable.
+    slots.save(&value)?;
+    slots.save(&value)?;
+    slots.sync()
 }
 
 fn record_in_file<F: Fs>(fs: &F, dir: &Path) -> Option<Record> {
@@ -347,6 +348,47 @@ mod tests {
         assert_eq!(judged(Record { spool: SpoolId(6), ..here }), Some(Cause::Unmarked));
         assert_eq!(judge(None, false, &here), None, "a version without the file");
         assert_eq!(judge(None, true, &here), Some(Cause::Unmarked));
+    }
+
+    #[derive(Debug)]
+    struct Machine(&'static str);
+
+    impl Host for Machine {
+        fn now(&self) -> super::super::host::Stamp {
+            super::super::host::Stamp::default()
+        }
+        fn random(&self) -> std::io::Result<u64> {
+            Ok(77)
+        }
+        fn machine(&self) -> Option<String> {
+            (!self.0.is_empty()).then(|| self.0.to_owned())
+        }
+    }
+
+    #[test]
+    fn a_machine_has_a_number_of_its_own_that_another_directory_does_not_know_it_by() {
+        let number = |name, spool| machine(&Machine(name), SpoolId(spool));
+        assert_eq!(number("a", 5), number("a", 5));
+        let all = [number("a", 5), number("b", 5), number("a", 6), number("", 5)];
+        assert!((0..4).all(|i| (0..i).all(|j| all[i] != all[j])), "{all:?}");
+        assert_eq!(all[3], 0, "nothing is known of it");
+    }
+
+    #[test]
+    fn a_directory_on_another_machine_goes_on_counting_its_openings_under_a_new_incarnation() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = |machine| {
+            Marker::open(&crate::disk::RealFs, dir.path(), SpoolId(5), false, &Machine(machine)).unwrap()
+        };
+        let mut first = opened("a");
+        (0..3).for_each(|_| first.note_opening());
+        drop(first);
+        let second = opened("b");
+        assert_eq!((second.life().cause, second.life().incarnation), (Cause::OtherHost, Incarnation(77)));
+        assert_eq!(second.record.openings, 3);
+        drop(second);
+        let third = opened("b");
+        assert_eq!((third.is_renewed(), third.record.openings), (false, 3));
     }
 
     #[test]

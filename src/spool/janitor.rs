@@ -145,8 +145,7 @@ impl<F: Fs> Janitor<F> {
     /// The thread.
     pub(super) fn run(&self, mut chores: Chores<F>) {
         loop {
-            let patience =
-                if chores.retained || chores.stuck { LOOK_AGAIN } else { Duration::from_secs(3600) };
+            let patience = chores.patience();
             let idle = |w: &mut Wishes<F::File>| !w.stop && !w.has_work();
             // One patience for all wake-ups: a wish that changes nothing comes more often than that.
             let waited = self.changed.wait_timeout_while(self.lock(), patience, idle);
@@ -267,6 +266,11 @@ impl<F: Fs> Chores<F> {
             stuck: false,
             noted: SegmentId(0),
         }
+    }
+
+    /// How long the thread waits for a wish.
+    fn patience(&self) -> Duration {
+        if self.retained || self.stuck { LOOK_AGAIN } else { Duration::from_secs(3600) }
     }
 
     /// Gives back what was reserved and not used, and makes the seal durable. Neither is needed for what was
@@ -420,3 +424,6 @@ impl<F: Fs> Chores<F> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use crate::disk::{File, Fs};
 use crate::event::EventIter;
 use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange, StreamName};
 
-use super::super::candidates::in_order;
+use super::super::candidates::{in_order, start_of};
 use super::super::error::{OpenError, ReadError};
 use super::super::floor::Floor;
 use super::super::format::{DATA_START, Kind};
@@ -93,6 +93,7 @@ impl<F: Fs> Old<F> {
         let stamp = SystemHost::new().now();
         let author = Author { spool: self.spool, lane: lane.clone(), run: wishes.run, stamp };
         let fresh = Fresh::new(&self.fs, dir.clone(), author, (begin, highest.next()))?;
+        let mut new_floor = Floor::open(&self.fs, &dir)?;
         let (table, salvaged, strays) = (judged.table, Salvaged::default(), Strays::default());
         let mut copy = Copy { old: self, wishes, identity, table, begin, strays, fresh, salvaged, progress };
         copy.collect_strays(files).map_err(unreadable)?;
@@ -102,9 +103,8 @@ impl<F: Fs> Old<F> {
         copy.append_strays()?;
         copy.fresh.finish()?;
         let floor = self.floor(files);
-        let floor = FloorMark { dropped: floor.dropped.min(log_end), released: floor.released.min(log_end) };
-        Floor::open(&self.fs, &dir)?.raise(floor)?;
-        self.fs.sync_dir(&dir).map_err(OpenError::io("sync", &dir))?;
+        let mark = FloorMark { dropped: floor.dropped.min(log_end), released: floor.released.min(log_end) };
+        new_floor.raise(mark)?;
         Ok(copy.done(floor.gone().max(Seq::FIRST), log_end))
     }
 
@@ -120,7 +120,7 @@ fn unreadable(e: ReadError) -> OpenError {
 impl<F: Fs> Copy<'_, F> {
     /// Everything in the lane's files that is not the log.
     fn collect_strays(&mut self, files: &OldLane) -> Result<(), ReadError> {
-        for file in files.files.iter().filter(|c| !c.blank) {
+        for file in &files.files {
             let log = self.table.segments.get(&file.id).filter(|s| s.path == file.path).cloned();
             if file.header.as_ref().is_some_and(|h| !h.is_readable()) {
                 continue;
@@ -135,16 +135,21 @@ impl<F: Fs> Copy<'_, F> {
             {
                 continue;
             }
+            let before = self.strays.stretches.len();
             self.strays.collect(&mut walker, (&file.path, file.id), (from, limit))?;
+            // Prepared when it was listed, and begun since by an agent that runs: all in it came meanwhile.
+            if file.blank && start_of(walker.file()).header.is_some() {
+                self.strays.stretches.truncate(before);
+            }
         }
         Ok(())
     }
 
-    /// Whether the last segment simply goes on behind its end: its agent runs, and has appended meanwhile.
+    /// Whether the last segment simply goes on behind its end, with events or a mark: its agent runs, and has appended
+    /// meanwhile.
     fn has_grown(&self, walker: &mut Walker<F::File>, log: &Segment, limit: u64) -> Result<bool, ReadError> {
         let next = walker.probe(log.end_offset, limit)?;
-        Ok(self.table.is_last(log.id)
-            && next.is_some_and(|b| b.header.first == log.end && b.header.count > 0))
+        Ok(self.table.is_last(log.id) && next.is_some_and(|b| b.header.first == log.end))
     }
 
     fn log(&mut self) -> Result<(), OpenError> {

@@ -30,7 +30,6 @@ pub struct Old<F: Fs> {
 /// Files of one lane.
 #[derive(Debug, Default)]
 pub(super) struct OldLane {
-    /// Sorted by segment number, those under their own names first.
     pub(super) files: Vec<Candidate>,
     /// Directories whose floor speaks of this lane.
     pub(super) dirs: Vec<PathBuf>,
@@ -63,7 +62,6 @@ impl<F: Fs> Old<F> {
         for entry in list(fs, &lanes)?.into_iter().filter(|e| e.kind == EntryKind::Directory) {
             old.look_into(&lanes.join(&entry.name), LaneName::new(&entry.name).ok())?;
         }
-        old.lanes.values_mut().for_each(|lane| lane.files.sort_by_key(|c| (c.id, !c.name_fits)));
         Ok(old)
     }
 
@@ -121,10 +119,7 @@ impl<F: Fs> Old<F> {
         let file = self.fs.open_read(path)?;
         let len = file.size()?;
         let Start { header, owner, begins, blank } = start_of(&file);
-        let owner = match owner {
-            None if !blank => first_block(&file, len, self.spool),
-            owner => owner,
-        };
+        let owner = owner.or_else(|| first_block(&file, len, self.spool));
         let (lane, id) = match (owner, home, name) {
             (Some((spool, _, _)), _, _) if spool != self.spool => {
                 self.notes.push(format!("{} is of spool {spool}: left alone", path.display()));

@@ -144,9 +144,7 @@ impl<F: Fs> Fresh<F> {
         current.file.write_at(&self.buffer, current.offset).map_err(OpenError::io("write", &current.path))?;
         current.offset += self.buffer.len() as u64;
         self.buffer.clear();
-        if self.buffer.capacity() > 4 * FLUSH {
-            self.buffer = Vec::with_capacity(FLUSH);
-        }
+        self.buffer.shrink_to(FLUSH);
         Ok(())
     }
 
@@ -175,6 +173,8 @@ impl<F: Fs> Fresh<F> {
 
     /// Closes the lane. If its last numbers are lost, a last segment without events begins behind them: its header
     /// says so for good.
+    ///
+    /// DURABILITY: the names of all segments, with the directory at the end.
     pub(super) fn finish(&mut self) -> Result<(), OpenError> {
         self.close()?;
         if self.end > self.predecessor.end {
@@ -191,5 +191,113 @@ impl<F: Fs> Fresh<F> {
             self.end = end;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::disk::RealFs;
+    use crate::disk::faulty::Syncs;
+    use crate::spool::format::FLAG_LZ4;
+
+    fn fresh<F: Fs>(fs: &F, dir: &Path) -> Fresh<F> {
+        let lane = LaneName::new("main").unwrap();
+        let author = Author { spool: SpoolId(5), lane, run: RunId(6), stamp: Stamp::default() };
+        Fresh::new(fs, dir.to_owned(), author, (Seq(1), SegmentId(7))).unwrap()
+    }
+
+    /// A block of so many events, whose payload nobody reads here.
+    fn block(first: u64, count: u32, size: usize) -> (Vec<u8>, BlockHeader<'static>) {
+        let payload_len = u32::try_from(size).unwrap();
+        let header = BlockHeader {
+            kind: Kind::Events,
+            flags: FLAG_LZ4,
+            payload_crc: crc32fast::hash(&vec![0; size]),
+            payload_len,
+            raw_len: payload_len.min(1000),
+            count,
+            spool: SpoolId(5),
+            run: RunId(9),
+            segment: SegmentId(1),
+            first: Seq(first),
+            synced_through: Seq(0),
+            time: 0,
+            boot: 0,
+            monotonic: 0,
+            key_id: 0,
+            lane: "main",
+            stream: "a",
+        };
+        let mut bytes = vec![0; usize::try_from(header.block_len()).unwrap()];
+        header.encode(&mut bytes);
+        assert!(BlockHeader::decode(&bytes).is_some());
+        (bytes, header)
+    }
+
+    fn put<F: Fs>(fresh: &mut Fresh<F>, first: u64, count: u32, size: usize) {
+        let (bytes, header) = block(first, count, size);
+        fresh.put(&bytes, &header).unwrap();
+    }
+
+    fn read(dir: &Path, segment: u64) -> Vec<u8> {
+        std::fs::read(dir.join(names::segment(SegmentId(segment)))).unwrap()
+    }
+
+    #[test]
+    fn a_segment_says_of_the_one_before_where_it_ends_and_whether_numbers_are_missing_inside() {
+        for (gap, verdict) in [(0, Verdict::Closed), (4, Verdict::Rotten)] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut lane = fresh(&RealFs, dir.path());
+            put(&mut lane, 1, 2, 100);
+            put(&mut lane, 3 + gap, 2, 100);
+            lane.pass_over(Seq(20)).unwrap();
+            put(&mut lane, 20, 1, 100);
+            lane.finish().unwrap();
+            let said = SegmentHeader::decode_area(&read(dir.path(), 8)).unwrap();
+            let end_offset = read(dir.path(), 7).len() as u64;
+            let end = Seq(5 + gap);
+            assert_eq!(said.predecessor, Predecessor { segment: SegmentId(7), end_offset, end, verdict });
+            assert_eq!((said.base, lane.ranges.len()), (Seq(20), if gap == 0 { 2 } else { 3 }));
+        }
+    }
+
+    #[test]
+    fn what_is_added_goes_to_one_segment_as_it_comes_and_a_large_block_leaves_no_memory_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lane = fresh(&RealFs, dir.path());
+        put(&mut lane, 1, 1, 600 << 10);
+        assert!(!lane.buffer.is_empty() && read(dir.path(), 7).is_empty(), "too little to be written");
+        put(&mut lane, 2, 1, 6 << 20);
+        assert!(lane.buffer.is_empty() && read(dir.path(), 7).len() > 6 << 20);
+        assert!(lane.buffer.capacity() < 2 * FLUSH);
+        put(&mut lane, 3, 1, 1000);
+        put(&mut lane, 4, 1, 1000);
+        lane.pass_over(Seq(5)).unwrap();
+        let (bytes, header) = block(99, 1, 100);
+        lane.append(&bytes, &header).unwrap();
+        lane.finish().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(
+            (lane.end(), lane.ranges.as_slice()),
+            (Seq(6), [SeqRange::new(Seq(1), Seq(6))].as_slice())
+        );
+    }
+
+    #[test]
+    fn every_segment_is_durable_with_its_name_at_the_end() {
+        let written = Syncs::made_by(
+            |_| {},
+            |fs, dir| {
+                let mut lane = fresh(fs, dir);
+                let (bytes, header) = block(1, 2, 100);
+                lane.put(&bytes, &header)?;
+                lane.pass_over(Seq(9))?;
+                lane.finish()
+            },
+        );
+        assert_eq!(written, Syncs::of(2, 1));
     }
 }

@@ -16,7 +16,7 @@ use super::super::walk::{Identity, Sighting, Walker};
 /// A stretch ends at this many bytes, so that looking for a number reads little.
 const STRETCH: u64 = 1 << 20;
 
-/// Blocks of one run that follow each other in a file and in their numbers.
+/// Blocks that follow each other in a file and in their numbers.
 #[derive(Debug, Clone)]
 pub(super) struct Stretch {
     pub(super) path: PathBuf,
@@ -24,7 +24,6 @@ pub(super) struct Stretch {
     offset: u64,
     end_offset: u64,
     range: SeqRange,
-    run: RunId,
 }
 
 /// All of a lane.
@@ -79,15 +78,15 @@ impl Strays {
     pub(super) fn add(&mut self, path: &PathBuf, segment: SegmentId, block: &Sighting) {
         let range = SeqRange::new(block.header.first, block.header.end());
         if let Some(last) = self.stretches.last_mut()
-            && (last.path == *path && last.run == block.header.run)
+            && last.path == *path
             && (last.range.end == range.first && last.end_offset - last.offset < STRETCH)
         {
             last.range.end = range.end;
             last.end_offset = block.next;
             return;
         }
-        let (offset, end_offset, run) = (block.offset, block.next, block.header.run);
-        self.stretches.push(Stretch { path: path.clone(), segment, offset, end_offset, range, run });
+        let (offset, end_offset) = (block.offset, block.next);
+        self.stretches.push(Stretch { path: path.clone(), segment, offset, end_offset, range });
     }
 
     /// Whether a block was durable once, and so may have been acknowledged: a later block of its run says so, or
@@ -172,3 +171,6 @@ pub(super) fn next_whole<T: File>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

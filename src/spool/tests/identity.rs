@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::disk::RealFs;
+use crate::disk::faulty::{Faulty, Op};
 use crate::disk::sim::{Call, Fault, Lasting, SimFs};
 use crate::ids::SpoolId;
 use crate::spool::inspect::Snapshot;
@@ -168,6 +169,32 @@ fn every_opening_by_an_agent_changes_the_mark() {
         let kept = incarnation::decode(&kept.unwrap()).unwrap();
         assert_eq!(kept.openings, seed - 1);
     }
+}
+
+#[test]
+fn what_is_damaged_or_no_file_at_the_name_of_format_is_a_damaged_root_and_what_may_not_be_opened_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fs, format) = (Faulty::new(), dir.path().join(names::FORMAT));
+    let damaged =
+        || data_dir::read_root(&fs, dir.path()).map(|found| matches!(found, data_dir::FoundRoot::Damaged));
+    assert!(!damaged().unwrap(), "absent");
+    std::fs::write(&format, "").unwrap();
+    for (errno, expected) in [(Errno::IO, Some(true)), (Errno::NXIO, Some(true)), (Errno::ACCESS, None)] {
+        fs.error(errno);
+        fs.fail_next(Op::Open, 10);
+        assert_eq!(damaged().ok(), expected, "{errno}");
+    }
+}
+
+#[test]
+fn a_directory_of_which_only_the_mark_is_left_has_had_one_though_it_can_not_be_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = DataDir::open(RealFs, dir.path()).unwrap().spool_id();
+    std::fs::remove_file(dir.path().join(names::FORMAT)).unwrap();
+    let fs = Faulty::new();
+    fs.fail_next(Op::OpenWrite, 10);
+    let data = DataDir::open(fs, dir.path()).unwrap();
+    assert_eq!((data.spool_id(), data.life().cause), (id, Cause::Unmarked));
 }
 
 /// Before there was a mark, no bit of FORMAT said that there should be one.

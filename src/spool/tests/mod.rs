@@ -19,7 +19,7 @@ mod salvage;
 mod scanning;
 mod sim;
 mod start;
-mod stepped;
+pub(super) mod stepped;
 mod syncs;
 mod unread;
 

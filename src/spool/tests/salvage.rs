@@ -1,7 +1,9 @@
 //! Salvage: what is intact of a damaged spool, and nothing else, stands in the fresh one.
 
 mod files;
+mod meanwhile;
 mod power;
+mod strays;
 
 use super::*;
 use crate::disk::RealFs;

@@ -7,32 +7,32 @@ use crate::disk::faulty::{Faulty, Op};
 use crate::ids::SegmentId;
 use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
 
-pub(super) struct Site {
-    pub(super) dir: tempfile::TempDir,
-    pub(super) fs: Faulty,
-    pub(super) host: Arc<SteppedHost>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) data: DataDir<Faulty>,
+pub(in crate::spool) struct Site {
+    pub(in crate::spool) dir: tempfile::TempDir,
+    pub(in crate::spool) fs: Faulty,
+    pub(in crate::spool) host: Arc<SteppedHost>,
+    pub(in crate::spool) metrics: Arc<Metrics>,
+    pub(in crate::spool) data: DataDir<Faulty>,
 }
 
 impl Site {
-    pub(super) fn new() -> Self {
+    pub(in crate::spool) fn new() -> Self {
         let (dir, fs, host) = (tempfile::tempdir().unwrap(), Faulty::new(), Arc::new(SteppedHost::new(1)));
         let data = DataDir::open_on(fs.clone(), dir.path(), Arc::clone(&host) as Arc<dyn Host>).unwrap();
         Self { dir, fs, host, metrics: Metrics::new(), data }
     }
 
-    pub(super) fn lane(&self, settings: &Spool) -> SteppedLane<Faulty> {
+    pub(in crate::spool) fn lane(&self, settings: &Spool) -> SteppedLane<Faulty> {
         SteppedLane::open(&self.data, lane_name(), settings, Seq::NONE, &self.metrics).unwrap()
     }
 }
 
-pub(super) fn plain() -> Spool {
+pub(in crate::spool) fn plain() -> Spool {
     Spool { segment_size: 32 << 10, compression: SpoolCompression::None, ..settings() }
 }
 
 /// Sends one event a request, all in one commit; how many were accepted.
-pub(super) fn send(lane: &mut SteppedLane<Faulty>, requests: &[(&str, usize)]) -> usize {
+pub(in crate::spool) fn send(lane: &mut SteppedLane<Faulty>, requests: &[(&str, usize)]) -> usize {
     let requests = requests.iter().map(|(name, size)| (stream(name), batch(&[vec![5; *size]]))).collect();
     let heard = lane.append(requests, 1, || 0);
     heard.iter().filter(|h| matches!(h, Heard::Answer(Ok(_), _))).count()

@@ -28,6 +28,34 @@ fn what_was_salvaged_is_durable_before_it_is_a_spool() {
     assert_eq!(finished, Syncs::of(1, 3));
 }
 
+#[test]
+fn a_salvaged_lane_is_durable_with_its_floor_and_so_is_the_life_that_goes_on() {
+    use crate::spool::salvage::{Old, Wishes, carry_life};
+    let old = |dir: &Path| dir.join("old");
+    let prepare = |dir: &Path| {
+        let settings = Spool { segment_size: 16 << 10, compression: SpoolCompression::None, ..settings() };
+        let lane = open(&RealFs, &old(dir), &settings, Seq::NONE);
+        (0..6u8).for_each(|i| drop(append(&lane, "a", &[vec![i; 2000]]).unwrap()));
+        lane.close();
+        Floor::open(&RealFs, &old(dir).join("lanes/main"))
+            .unwrap()
+            .raise(FloorMark { dropped: Seq::NONE, released: Seq(2) })
+            .unwrap();
+    };
+    let copied = Syncs::made_by(prepare, |fs, dir| {
+        let found = Old::find(fs, &old(dir), Old::identify(fs, &old(dir))?)?;
+        let wishes =
+            Wishes { at_least: Seq::NONE, unproven: false, may_keep: &|_| true, run: crate::ids::RunId(1) };
+        found.copy(&lane_name(), &dir.join("new"), &wishes, &mut |_| {})
+    });
+    // The segment; the file of the floor, and what is in it; the name of the floor before, and of both after.
+    assert_eq!(copied, Syncs::of(3, 2));
+    let carried = Syncs::made_by(prepare, |fs, dir| {
+        carry_life(fs, &old(dir), &dir.join("new"), Old::identify(fs, &old(dir))?)
+    });
+    assert_eq!(carried, Syncs::of(2, 1));
+}
+
 /// Its name may be lost: then the one before holds, as it did.
 #[test]
 fn what_the_catalogue_says_is_durable_before_it_takes_the_place_of_another() {

@@ -108,6 +108,64 @@ fn a_lane_without_a_file_is_salvaged_empty_above_where_readers_have_been() {
     assert_eq!((copy.salvaged.lost(), copy.log_end, copy.first), (8, Seq(9), Seq(9)));
 }
 
+#[test]
+fn a_spool_without_a_directory_of_lanes_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = DataDir::open(RealFs, dir.path()).unwrap().spool_id();
+    let old = Old::find(&RealFs, dir.path(), spool).unwrap();
+    assert!(old.lanes().is_empty() && old.notes.is_empty());
+}
+
+#[test]
+fn every_file_that_is_not_in_its_place_is_named_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path());
+    let files = segments(dir.path());
+    let backup = files[0].with_extension("backup");
+    std::fs::copy(&files[0], &backup).unwrap();
+    let swapped = files[1].with_file_name(names::segment(SegmentId(99)));
+    std::fs::rename(&files[1], &swapped).unwrap();
+    let other = dir.path().join("lanes/other");
+    std::fs::create_dir(&other).unwrap();
+    let moved = other.join(files[2].file_name().unwrap());
+    std::fs::rename(&files[2], &moved).unwrap();
+    let old = Old::find(&RealFs, dir.path(), Old::identify(&RealFs, dir.path()).unwrap()).unwrap();
+    for (path, id) in [(&backup, 1), (&swapped, 2), (&moved, 3)] {
+        let note = format!("{} holds segment {id} of lane main", path.display());
+        assert!(old.notes.contains(&note), "{note}: {:?}", old.notes);
+    }
+    assert_eq!(old.notes.len(), 3);
+}
+
+/// A spool of five events of 100 kB each, in one segment.
+fn five(dir: &Path) -> PathBuf {
+    let settings = Spool { segment_size: 1 << 20, compression: SpoolCompression::None, ..settings() };
+    let lane = open(&RealFs, dir, &settings, Seq::NONE);
+    (0..5u8).for_each(|i| drop(append(&lane, "a", &[vec![i; 100_000]]).unwrap()));
+    lane.close();
+    segments(dir)[0].clone()
+}
+
+/// Zeros are what a file system leaves that has lost the beginning of a file.
+#[test]
+fn a_file_whose_beginning_is_gone_is_known_by_the_first_whole_block_in_it_under_any_name() {
+    let whole = tempfile::tempdir().unwrap();
+    let path = five(whole.path());
+    let (events, _) = dump(whole.path());
+    for (fill, first) in [(0, 1), (0, 3), (0xff, 1), (0xff, 3)] {
+        let (dir, into) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        copy_dir(whole.path(), dir.path());
+        let file = &segments(dir.path())[0];
+        let mut bytes = std::fs::read(file).unwrap();
+        bytes[..blocks(&path)[first].0].fill(fill);
+        std::fs::write(file, bytes).unwrap();
+        std::fs::rename(file, dir.path().join("lanes/#1234")).unwrap();
+        let copy = salvage(dir.path(), into.path());
+        assert_eq!(dump(into.path()).0, events[first..], "{fill} {first}");
+        assert_eq!(copy.salvaged.lost, [SeqRange::new(Seq(1), Seq(1 + first as u64))]);
+    }
+}
+
 /// Sets bits of a later version in both headers of a segment.
 fn of_a_later_version(path: &Path) {
     let mut bytes = std::fs::read(path).unwrap();
@@ -137,18 +195,26 @@ fn an_old_segment_that_was_released_is_not_read_at_all() {
     let lane = open(&RealFs, dir.path(), &settings, Seq::NONE);
     (0..10u8).for_each(|i| drop(append(&lane, "a", &[vec![i; 2000]]).unwrap()));
     let first = segments(dir.path())[0].clone();
-    let bytes = std::fs::read(&first).unwrap();
+    let before: Vec<_> =
+        segments(dir.path()).into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect();
     lane.release(Seq(9));
     while first.exists() {
         std::thread::yield_now();
     }
     lane.close();
-    // Its deletion was not durable, and it came back.
-    std::fs::write(&first, bytes).unwrap();
+    // Deletions that were not durable: what was released came back.
+    let kept = segments(dir.path());
+    let lengths = kept.iter().map(|path| std::fs::metadata(path).unwrap().len() - format::DATA_START);
+    let expected: u64 = lengths.sum();
+    for (bytes, path) in before.iter().filter(|(_, path)| !path.exists()) {
+        std::fs::write(path, bytes).unwrap();
+    }
     let old = Old::find(&RealFs, dir.path(), Old::identify(&RealFs, dir.path()).unwrap()).unwrap();
     let into = tempfile::tempdir().unwrap();
     let wishes = Wishes { at_least: Seq::NONE, unproven: false, may_keep: &|_| true, run: SALVAGE };
-    let copy = old.copy(&lane_name(), into.path(), &wishes, &mut |_| {}).unwrap();
+    let mut told = 0;
+    let copy = old.copy(&lane_name(), into.path(), &wishes, &mut |bytes| told += bytes).unwrap();
+    assert_eq!(told, expected);
     finish(&RealFs, into.path(), old.spool).unwrap();
     let events = dump(into.path()).0;
     assert_eq!((events[0].0, copy.first), (copy.gone.0, copy.gone));
@@ -230,6 +296,14 @@ fn what_is_salvaged_goes_on_under_the_incarnation_that_the_old_one_lived_under()
     // From its first start on it is told from its copies.
     copy_dir(&into, &root.path().join("copy"));
     assert_eq!(DataDir::open(RealFs, &root.path().join("copy")).unwrap().life().cause, Cause::Copied);
+    // What was carried stands there twice; and if both are lost before the first start, that is told.
+    carry_life(&RealFs, &dir, &root.path().join("carried"), spool).unwrap();
+    finish(&RealFs, &root.path().join("carried"), spool).unwrap();
+    let mark = root.path().join("carried/incarnation");
+    let bytes = std::fs::read(&mark).unwrap();
+    assert_eq!(bytes.chunks(4096).filter(|slot| slot.starts_with(b"SWSL")).count(), 2);
+    std::fs::remove_file(&mark).unwrap();
+    assert_eq!(DataDir::open(RealFs, &root.path().join("carried")).unwrap().life().cause, Cause::Unmarked);
     // A record that is lost does not bring the first life back.
     std::fs::remove_file(dir.join("incarnation")).unwrap();
     let (_, lived, renewed) = repaired("unmarked");
