@@ -220,9 +220,8 @@ impl<F: Fs> Park<F> {
         let fs = &self.fs;
         make_dir(fs, &self.data_dir, directory)?;
         let new = directory.join(NEW);
-        match insist(|| fs.remove(&new)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => make_way(fs, &new)?,
-            _ => {}
+        if insist(|| fs.remove(&new)).is_err() {
+            make_way(fs, &new)?;
         }
         let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
         file.allocate(bytes.len() as u64).map_err(DiskError::io("reserve room for", &new))?;
