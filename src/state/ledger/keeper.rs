@@ -245,7 +245,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::sync_channel;
 
     use super::super::codec::tests::{key, row};
     use super::super::{Ledger, SledLedger};
@@ -367,7 +367,7 @@ mod tests {
     fn a_ledger_that_is_dropped_is_closed_first() {
         let home = tempfile::tempdir().unwrap();
         let (open, told) = stubs(vec![]);
-        let (_open_until_the_end, gate): (Sender<()>, _) = channel();
+        let (_open_until_the_end, gate) = sync_channel(0);
         told.lock().unwrap().gate = Some(gate);
         let ledger = SledLedger::start_over(home.path().join("ledger"), open, Patience::DEFAULT).unwrap();
         ledger.record(row(key("main", "home", 1), 7)).unwrap();
