@@ -7,6 +7,8 @@
 mod limit;
 mod line;
 mod setup;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use limit::Limit;
 pub use setup::{Format, Level, init};

@@ -110,6 +110,7 @@ fn read_file<F: Fs>(fs: &F, data_dir: &Path) -> Option<Overrides> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::testing::said;
 
     fn set(stream: &str, pinned: bool) -> Override {
         let (stream, to, topic) = (stream.to_owned(), "away".to_owned(), "{stream}".to_owned());
@@ -181,5 +182,14 @@ mod tests {
             kept.keep(&RealFs, dir.path()).unwrap();
             assert_eq!(Overrides::read(dir.path(), "files"), kept);
         }
+    }
+
+    #[test]
+    fn what_is_set_and_says_nothing_is_told() {
+        let files = config("[[route]]\nstreams = [\"orders\"]\nto = \"home\"\n");
+        let told = |set| said(|| Overrides { files: 1, set: vec![set] }.applied(&files)).1;
+        assert_eq!(told(set("b", true)), Vec::<String>::new());
+        let lines = told(Override { to: "gone".to_owned(), ..set("b", true) });
+        assert!(matches!(&lines[..], [line] if line.contains("gone")), "{lines:?}");
     }
 }

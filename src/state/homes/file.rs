@@ -143,6 +143,7 @@ mod tests {
     use super::*;
     use crate::disk::RealFs;
     use crate::ids::StreamName;
+    use crate::logs::testing::said;
 
     const SPOOL: SpoolId = SpoolId(7);
 
@@ -277,5 +278,22 @@ mod tests {
         let errno = rustix::io::Errno::IO;
         fs.break_at(Fault { at: fs.calls() + 1, errno, lasting: Lasting::UntilRepaired });
         assert!(HomesFile::open(&fs, dir, SPOOL).is_err(), "{began}");
+    }
+
+    #[test]
+    fn that_a_history_can_not_be_read_is_said_and_that_there_is_none_is_not() {
+        let complaints = |prepare: &dyn Fn(&Path)| {
+            let dir = tempfile::tempdir().unwrap();
+            prepare(dir.path());
+            let (_, lines) = said(|| HomesFile::open(&RealFs, dir.path(), SPOOL).unwrap());
+            lines.iter().filter(|line| line.contains("which lanes streams were in")).count()
+        };
+        assert_eq!(complaints(&|_| {}), 0);
+        assert_eq!(complaints(&|dir| drop(Slots::open(&RealFs, &dir.join(NAME), CAPACITY).unwrap())), 0);
+        assert_eq!(complaints(&|dir| std::fs::write(dir.join(NAME), [0xa5; 3 * 4096]).unwrap()), 1);
+        let of_another = |dir: &Path| {
+            HomesFile::open(&RealFs, dir, SpoolId(8)).unwrap().0.keep(&moved()).unwrap();
+        };
+        assert_eq!(complaints(&of_another), 1);
     }
 }

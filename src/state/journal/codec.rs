@@ -159,3 +159,40 @@ fn slice<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
 fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     slice(rest, N)?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::intent;
+    use super::*;
+
+    fn bytes(intent: &Intent) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put(&mut bytes, intent);
+        bytes
+    }
+
+    #[test]
+    fn counters_and_lengths_of_blocks_are_believed_up_to_what_there_can_be() {
+        let counted = |next| {
+            let counter = Counter { epoch: 9, next };
+            take_all(&bytes(&Intent { counter, ..intent(0, 1, &[true]) })).is_some()
+        };
+        assert_eq!([MAX_COUNTER - 1, MAX_COUNTER, MAX_COUNTER + 1].map(counted), [true, true, false]);
+        let long = |block: u64, len: u32| {
+            let mut of_one = intent(0, 1, &[true]);
+            of_one.shares[0].block = Seq(block);
+            let mut bytes = bytes(&of_one);
+            // The last byte says that it is all of them.
+            let at = bytes.len() - 5;
+            bytes[at..at + 4].copy_from_slice(&len.to_le_bytes());
+            take_all(&bytes).is_some()
+        };
+        assert_eq!([1, MAX_BLOCK, MAX_BLOCK + 1].map(|len| long(7, len)), [true, true, false]);
+        assert_eq!([1, 2].map(|len| long(u64::MAX - 1, len)), [true, false]);
+    }
+
+    #[test]
+    fn all_of_a_block_takes_one_byte_however_long_it_is() {
+        assert_eq!(bytes(&intent(0, 1, &[true; 1000])).len(), bytes(&intent(0, 1, &[true])).len());
+    }
+}

@@ -332,7 +332,7 @@ impl Generation {
 fn split_group(bytes: &[u8], generation: u64, at: usize) -> Option<(Vec<Intent>, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok().filter(|l| *l > 0)?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let (body, rest) = rest.split_at_checked(length)?;
     let sound = group_checksum(generation, at, body) == u32::from_le_bytes(*crc);
     sound.then(|| codec::take_all(body))?.map(|intents| (intents, rest))
@@ -387,3 +387,6 @@ fn sync_parent<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     fs.sync_dir(parent).map_err(DiskError::io("sync", parent))
 }
+
+#[cfg(test)]
+mod tests;

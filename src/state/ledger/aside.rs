@@ -93,4 +93,15 @@ mod tests {
         assert_eq!(aside, home.path().join("ledger.broken-32000000000003"));
         assert!(aside.exists() && !home.path().join("ledger.broken-32000000000000").exists());
     }
+
+    #[test]
+    fn one_that_is_gone_already_is_no_error_and_one_that_can_not_be_renamed_is() {
+        let home = tempfile::tempdir().unwrap();
+        set_aside(&home.path().join("ledger")).unwrap();
+        // With what is appended, its name is longer than any.
+        let dir = home.path().join("x".repeat(250));
+        fs::create_dir(&dir).unwrap();
+        set_aside(&dir).unwrap_err();
+        assert!(dir.exists());
+    }
 }

@@ -186,4 +186,13 @@ pub(super) mod tests {
         }
         assert_eq!(decode(&encode_key(&key("main", "home", 8)), &value), None);
     }
+
+    #[test]
+    fn a_key_with_anything_between_its_names_and_its_segment_is_none() {
+        let found = |names: &str| decode_key(&[names.as_bytes(), &7u64.to_be_bytes()].concat());
+        assert_eq!(found("main\0home\0"), Some(key("main", "home", 7)));
+        for names in ["main\0home\0x", "main\0home\0\0", "main\0home\0x\0", "main\0home"] {
+            assert_eq!(found(names), None, "{names:?}");
+        }
+    }
 }

@@ -241,3 +241,138 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
         Err(Fault::Broken(format!("panicked: {said}")))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::sync_channel;
+
+    use super::super::codec::tests::{key, row};
+    use super::super::{Ledger, SledLedger};
+    use super::*;
+    use crate::logs::testing::said;
+
+    /// What stores are told, and what became of them.
+    #[derive(Default)]
+    struct Told {
+        /// Of the next tries, the last first.
+        faults: Vec<Fault>,
+        kept: usize,
+        opened: u32,
+        closed: u32,
+        /// A store closes when this is closed, or a moment later.
+        gate: Option<Receiver<()>>,
+    }
+
+    struct Stub(Arc<Mutex<Told>>);
+
+    impl Store for Stub {
+        fn put(&mut self, rows: &mut dyn Iterator<Item = &Row>) -> Result<(), Fault> {
+            let mut told = self.0.lock().unwrap();
+            told.kept += rows.count();
+            told.faults.pop().map_or(Ok(()), Err)
+        }
+
+        fn sync(&mut self) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        fn page(&self, _: &Query) -> Result<Page, Fault> {
+            Ok(Page::default())
+        }
+    }
+
+    impl Drop for Stub {
+        fn drop(&mut self) {
+            let gate = self.0.lock().unwrap().gate.take();
+            let _elapsed = gate.map(|gate| gate.recv_timeout(Duration::from_millis(20)));
+            self.0.lock().unwrap().closed += 1;
+        }
+    }
+
+    fn stubs(faults: Vec<Fault>) -> (Opener, Arc<Mutex<Told>>) {
+        let told = Arc::new(Mutex::new(Told { faults, ..Told::default() }));
+        let opens = Arc::clone(&told);
+        let open = move |_: &Path| {
+            opens.lock().unwrap().opened += 1;
+            Ok(Box::new(Stub(Arc::clone(&opens))) as Box<dyn Store>)
+        };
+        (Box::new(open), told)
+    }
+
+    /// With one row that waits.
+    fn keeper(home: &Path, faults: Vec<Fault>, breaks: u32) -> (Keeper, Arc<Mutex<Told>>) {
+        let (open, told) = stubs(faults);
+        let patience = Patience { breaks, ..Patience::DEFAULT };
+        let mut keeper = Keeper::new(home.join("ledger"), open, patience, Arc::default());
+        keeper.hold(row(key("main", "home", 1), 7));
+        (keeper, told)
+    }
+
+    fn opened_and_closed(told: &Mutex<Told>) -> (u32, u32) {
+        let told = told.lock().unwrap();
+        (told.opened, told.closed)
+    }
+
+    fn full() -> Fault {
+        Fault::Disk("No space left on device".into())
+    }
+
+    #[test]
+    fn it_wakes_by_itself_only_while_rows_wait() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut keeper, _told) = keeper(home.path(), vec![], 0);
+        assert_eq!(keeper.next_wake(), Patience::DEFAULT.retry);
+        keeper.note_trouble().unwrap();
+        assert!(keeper.next_wake() > Duration::from_secs(1_000_000));
+    }
+
+    #[test]
+    fn it_is_given_up_when_stores_break_more_often_than_there_is_patience_for() {
+        let home = tempfile::tempdir().unwrap();
+        let broken = |times| std::iter::repeat_with(|| Fault::Broken("rot".into())).take(times).collect();
+        let (mut patient, told) = keeper(home.path(), broken(2), 2);
+        patient.note_trouble().unwrap();
+        assert_eq!(told.lock().unwrap().opened, 3);
+        let (mut given_up, told) = keeper(home.path(), broken(3), 2);
+        assert!(matches!(given_up.note_trouble(), Err(LedgerError::Closed(_))));
+        assert_eq!(told.lock().unwrap().opened, 3);
+    }
+
+    #[test]
+    fn that_rows_can_not_be_written_is_said_once_and_so_is_that_they_are_again() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut keeper, _told) = keeper(home.path(), vec![full(), full(), full()], 0);
+        let said: Vec<_> = (0..6).map(|_| said(|| keeper.note_trouble()).1.concat()).collect();
+        let is = |line: &String| (line.contains("can't be written"), line.contains("written again"));
+        let (silence, trouble, end) = ((false, false), (true, false), (false, true));
+        assert_eq!(
+            said.iter().map(is).collect::<Vec<_>>(),
+            [trouble, silence, silence, end, silence, silence],
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn a_store_that_the_disk_fails_is_closed_and_opened_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut keeper, told) = keeper(home.path(), vec![full()], 0);
+        keeper.note_trouble().unwrap_err();
+        assert_eq!(opened_and_closed(&told), (1, 1));
+        keeper.note_trouble().unwrap();
+        assert_eq!(opened_and_closed(&told), (2, 1));
+    }
+
+    #[test]
+    fn a_ledger_that_is_dropped_is_closed_first() {
+        let home = tempfile::tempdir().unwrap();
+        let (open, told) = stubs(vec![]);
+        let (_open_until_the_end, gate) = sync_channel(0);
+        told.lock().unwrap().gate = Some(gate);
+        let ledger = SledLedger::start_over(home.path().join("ledger"), open, Patience::DEFAULT).unwrap();
+        ledger.record(row(key("main", "home", 1), 7)).unwrap();
+        drop(ledger);
+        assert_eq!(opened_and_closed(&told), (1, 1));
+        assert_eq!(told.lock().unwrap().kept, 1);
+    }
+}

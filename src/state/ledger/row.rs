@@ -132,3 +132,17 @@ impl std::str::FromStr for Key {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::tests::key;
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_it_is_written_and_a_page_begins_behind_it() {
+        assert_eq!(key("main", "home", 7).to_string(), "main/home/7");
+        assert_eq!("main/home/7".parse(), Ok(key("main", "home", 7)));
+        let query = Query { after: Some(key("main", "home", 7)), ..Query::default() };
+        assert_eq!([6, 7, 8].map(|n| query.takes(&key("main", "home", n))), [false, false, true]);
+    }
+}

@@ -56,7 +56,8 @@ impl SledStore {
         make(dir).map_err(|e| fault_of_io(&e))?;
         remove_unfinished_snapshots(dir).map_err(|e| fault_of_io(&e))?;
         refuse_what_is_no_file(dir)?;
-        let db = open_locked(dir)?;
+        let config = config(dir);
+        let db = patiently(LOCK_PAUSE, || config.open())?;
         let data = File::open(dir.join("db")).map_err(|e| fault_of_io(&e))?;
         let rows = db.len();
         Ok(Self { db, dir: dir.to_owned(), data, rows, max_rows })
@@ -127,19 +128,23 @@ impl Store for SledStore {
     }
 }
 
-fn open_locked(dir: &Path) -> Result<sled::Db, Fault> {
-    let config = sled::Config::new()
+fn config(dir: &Path) -> sled::Config {
+    sled::Config::new()
         .path(dir)
         .mode(sled::Mode::LowSpace)
         .cache_capacity(CACHE)
         .segment_size(SEGMENT)
-        .flush_every_ms(None);
+        .flush_every_ms(None)
+}
+
+/// Tries again while somebody has the lock.
+fn patiently<T>(pause: Duration, mut open: impl FnMut() -> sled::Result<T>) -> Result<T, Fault> {
     let mut tries = 1;
     loop {
-        match config.open() {
+        match open() {
             Err(sled::Error::Io(e)) if is_lock(&e) && tries < LOCK_TRIES => {
                 tries += 1;
-                std::thread::sleep(LOCK_PAUSE);
+                std::thread::sleep(pause);
             }
             opened => return opened.map_err(|e| fault_of_sled(&e)),
         }
@@ -217,5 +222,93 @@ fn fault_of_io(error: &io::Error) -> Fault {
         Fault::Disk(error.to_string())
     } else {
         Fault::Broken(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::tests::{key, row};
+    use super::*;
+
+    #[test]
+    fn the_oldest_rows_go_once_a_twentieth_is_too_much_and_not_before() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = SledStore::open(&home.path().join("ledger"), 40).unwrap();
+        let counts = (1..=46).map(|n| {
+            store.put(&mut [row(key("main", "home", n), n.cast_signed())].iter()).unwrap();
+            store.db.len()
+        });
+        let counts: Vec<_> = counts.collect();
+        assert_eq!(counts, (1..=42).chain([40, 41, 42, 40]).collect::<Vec<_>>());
+        let oldest = store.page(&Query { limit: 1, ..Query::default() }).unwrap().rows;
+        assert_eq!(oldest[0].key, key("main", "home", 7));
+    }
+
+    #[test]
+    fn a_page_holds_no_more_than_it_may_and_says_what_it_could_not_read() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = SledStore::open(&home.path().join("ledger"), 40).unwrap();
+        let rows: Vec<_> = (1..=4).map(|n| row(key("main", "home", n), 7)).collect();
+        store.put(&mut rows.iter()).unwrap();
+        ["a", "b"].iter().for_each(|name| drop(store.db.insert(name, "no row").unwrap()));
+        for (limit, next) in [(1, Some(1)), (3, Some(3)), (4, None), (5, None)] {
+            let page = store.page(&Query { limit, ..Query::default() }).unwrap();
+            let next = next.map(|n| key("main", "home", n));
+            assert_eq!((&page.rows[..], page.next), (&rows[..limit.min(4)], next));
+            assert_eq!(page.unreadable, 2);
+        }
+    }
+
+    /// What the lock's error says.
+    fn locked(dir: &Path) -> io::Error {
+        match config(dir).open() {
+            Err(sled::Error::Io(e)) => e,
+            opened => panic!("{opened:?}"),
+        }
+    }
+
+    #[test]
+    fn a_store_that_somebody_else_has_open_is_asked_for_fifty_times_and_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let _open = SledStore::open(&home.path().join("ledger"), 40).unwrap();
+        let ask = |locked_for: u32, error: io::Error| {
+            let mut asked = 0;
+            let opened = patiently(Duration::ZERO, || {
+                asked += 1;
+                assert!(asked < 100, "for ever");
+                let again = || io::Error::new(error.kind(), error.to_string());
+                if asked > locked_for { Ok(()) } else { Err(sled::Error::Io(again())) }
+            });
+            (asked, opened)
+        };
+        let lock = || locked(&home.path().join("ledger"));
+        assert!(matches!(ask(0, lock()), (1, Ok(()))));
+        assert!(matches!(ask(1, lock()), (2, Ok(()))));
+        assert!(matches!(ask(LOCK_TRIES - 1, lock()), (LOCK_TRIES, Ok(()))));
+        assert!(matches!(ask(LOCK_TRIES, lock()), (LOCK_TRIES, Err(Fault::Disk(_)))));
+        // Anything else is no better the next time.
+        assert!(matches!(ask(1, io::ErrorKind::InvalidData.into()), (1, Err(Fault::Broken(_)))));
+    }
+
+    #[test]
+    fn only_what_passes_leaves_a_store_where_it_is() {
+        use rustix::io::Errno;
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG, Errno::ROFS, Errno::ACCESS, Errno::NOMEM] {
+            assert!(matches!(fault_of_io(&errno.into()), Fault::Disk(_)), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            assert!(matches!(fault_of_io(&errno.into()), Fault::Disk(_)), "{errno}");
+        }
+        for errno in [Errno::IO, Errno::NOENT, Errno::NOTDIR] {
+            assert!(matches!(fault_of_io(&errno.into()), Fault::Broken(_)), "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_can_not_be_made_is_an_error_and_one_that_is_there_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        make(&home.path().join("ledger")).unwrap();
+        make(&home.path().join("ledger")).unwrap();
+        make(&home.path().join("no/ledger")).unwrap_err();
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn parse(bytes: &[u8], spool: SpoolId) -> Content {
             content.used = at as u64;
             continue;
         }
-        let further = memchr::memmem::find_iter(rest, codec::MAGIC).filter(|next| *next > 0);
+        let further = memchr::memmem::find_iter(rest, codec::MAGIC);
         let whole = further.map(|next| at + next).find(|at| is_whole(bytes, *at, spool));
         let Some(next) = whole else { return content };
         content.damaged = true;

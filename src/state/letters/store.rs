@@ -291,7 +291,7 @@ impl<F: Fs> Inner<F> {
             Err(error) => {
                 tracing::error!(%error, "a file of dead letters can't be read; the others are");
                 let size = insist(|| self.fs.open_read(&last.path)?.size()).unwrap_or_default();
-                self.next = self.next.max(last.first + size / codec::HEADER as u64 + 1);
+                self.next = self.next.max(last.first + size / codec::HEADER as u64);
             }
         }
     }
@@ -302,7 +302,7 @@ impl<F: Fs> Inner<F> {
         let cut = || -> std::io::Result<u64> {
             let file = self.fs.open(path)?;
             let size = file.size()?;
-            if used > 0 && used < size {
+            if used < size {
                 file.truncate(used)?;
                 file.sync_data()?;
                 return Ok(size - used);

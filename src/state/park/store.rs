@@ -223,9 +223,8 @@ impl<F: Fs> Park<F> {
         let path = directory.join(format!("{:020}-{:020}{SUFFIX}", covers.first.0, covers.end.0));
         let early = sabotage::commits(Bug::ParkedUnderItsName);
         let new = if early { path.clone() } else { directory.join(NEW) };
-        match insist(|| fs.remove(&new)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => make_way(fs, &new)?,
-            _ => {}
+        if insist(|| fs.remove(&new)).is_err() {
+            make_way(fs, &new)?;
         }
         let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
         file.allocate(bytes.len() as u64).map_err(DiskError::io("reserve room for", &new))?;

@@ -249,6 +249,15 @@ fn what_goes_to_a_destination_has_another_sum_after_each_change_that_concerns_it
         let other = told(&[&[home], &[home, away], &[home]]);
         assert_eq!(other.sum(&table(home), &name(home)), sums[0], "only away had to do with it");
     }
+    // Whatever bits the sum over its routes has.
+    for topic in (0..16).map(|number| format!("topic-{number}")) {
+        let now = RouteTable::of(&[route(&["s"], "home", &topic)], &[]).unwrap();
+        let sums: Vec<u64> = [&[&["home"][..]][..], &[&["home"], &["away"], &["home"]]]
+            .iter()
+            .map(|steps| told(steps).sum(&now, &name("home")))
+            .collect();
+        assert_ne!(sums[0], sums[1], "{topic}");
+    }
     assert_ne!(RouteHistory::default().sum(&table("home"), &name("away")), 0);
 }
 
@@ -285,6 +294,8 @@ fn between_whom_a_change_may_move_streams_is_judged_by_patterns() {
     assert_eq!(moved(&[r(&["a.x"], "home")], &[r(&["a.*"], "away")]), "home>away");
     assert_eq!(moved(&[r(&["b.x"], "home")], &[r(&["a.*"], "away")]), "");
     assert_eq!(moved(&[r(&["a.*"], "home")], &[r(&["b.x"], "away")]), "");
+    assert_eq!(moved(&[r(&["abc"], "home")], &[r(&["a*d"], "away")]), "", "they begin alike");
+    assert_eq!(moved(&[r(&["a*d"], "home")], &[r(&["abc"], "away")]), "", "they begin alike");
     assert_eq!(moved(&[r(&["a.*"], "home")], &[r(&["*.x"], "away")]), "home>away");
     assert_eq!(moved(&[r(&["a.*"], "home")], &[r(&["b.*"], "away")]), "");
     assert_eq!(moved(&[r(&["a", "b"], "home")], &[r(&["b"], "home"), r(&["a"], "away")]), "home>away");

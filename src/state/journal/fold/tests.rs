@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::ids::{RunId, SpoolId};
 use crate::state::journal::tests::intent;
-use crate::state::positions::{Counter, Side};
+use crate::state::positions::{Bits, Counter, Keys, Side};
 
 /// The main reader has settled everything below.
 fn positions(position: u64) -> Positions {
@@ -171,4 +171,46 @@ fn a_topic_that_was_made_anew_counts_anew() {
     // The positions knew, or the cluster gives topics no ids.
     assert_eq!(counted(known(2, 9, 40, 30), 3, false), (2, counter(9, 40), true, Seq(30)));
     assert_eq!(counted(known(2, 8, 40, 30), 0, true), (2, counter(9, 21), true, Seq(30)));
+}
+
+#[test]
+fn what_arrived_is_told_to_the_readers_of_single_partitions_that_may_have_it_and_are_not_past_it() {
+    let known = |block, bits| Partial { settled: Bits::from_words(2, [bits]), ..Partial::new(Seq(block), 2) };
+    let apart = Apart {
+        keys: Keys { partition: 2, count: 3, by: 0, extras: Vec::new() },
+        from: Seq(5),
+        position: Seq(30),
+        end: Some(Seq(50)),
+        waiting: 0,
+        since: 0,
+        dropped: false,
+        partial: vec![known(40, 0b01), known(44, 0b01)],
+    };
+    let side = Side {
+        topic: topic(),
+        from: Seq(1),
+        position: Seq(60),
+        end: None,
+        waiting: 1,
+        since: 0,
+        dropped: false,
+        missing_for: 0,
+        streams: Vec::new(),
+        apart: vec![apart],
+    };
+    let told = |block| {
+        let mut positions = Positions { sides: vec![side.clone()], ..positions(60) };
+        let second = Intent { base_sequence: 79, ..intent(0, 90, &[true]) };
+        assert_eq!(fold(&mut positions, vec![intent(0, block, &[false, true]), second]).len(), 1);
+        let partial = &positions.sides[0].apart[0].partial;
+        partial.iter().map(|p| (p.first.0, p.settled.words()[0])).collect::<Vec<_>>()
+    };
+    let before = vec![(40, 0b01), (44, 0b01)];
+    for block in [3, 20, 28, 50, 60] {
+        assert_eq!(told(block), before, "{block}");
+    }
+    assert_eq!(told(29), [vec![(29, 0b10)], before.clone()].concat());
+    assert_eq!(told(40), [(40, 0b11), (44, 0b01)]);
+    assert_eq!(told(44), [(40, 0b01), (44, 0b11)]);
+    assert_eq!(told(46), [before, vec![(46, 0b10)]].concat());
 }

@@ -110,3 +110,15 @@ fn what_is_to_be_removed_is_gone_or_the_refusal_is_told_and_the_next_try_goes_on
         assert_eq!(firsts(&open(&fs, Path::new("/data"))), Vec::<u64>::new());
     }
 }
+
+#[test]
+fn a_file_that_can_not_be_opened_is_not_taken_for_one_that_nobody_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|each| dir.path().join(each));
+    [&old, &new].iter().for_each(|each| std::fs::create_dir(each).unwrap());
+    open(&RealFs, &old).keep(&topic("a"), range(5, 20), &[block(6, 9)]).unwrap();
+    let fs = Faulty::new();
+    // Asked for three times.
+    fs.fail_next(Op::Open, 3);
+    copied(&fs, &old, &new).unwrap_err();
+}

@@ -1,6 +1,7 @@
 //! Reading past damage, and what files of a park cover together.
 
 use super::*;
+use crate::logs::testing::said;
 
 /// Where the only file of a park stands.
 fn path(fs: &SimFs) -> std::path::PathBuf {
@@ -155,4 +156,20 @@ fn a_file_that_can_not_be_deleted_is_kept_in_mind_and_one_that_is_gone_is_not() 
     fs.tamper(|world| world.lose(&path)).unwrap();
     park.forget(|_| Seq(21)).unwrap();
     assert_eq!((park.bytes(), park.covered(&a, Seq(11)), park.first()), (held / 2, Seq(11), Some(Seq(21))));
+}
+
+#[test]
+fn of_damage_is_spoken_only_where_there_is_some() {
+    let fs = SimFs::default();
+    let park = open(&fs, Path::new("/data"));
+    park.keep(&topic("a"), range(1, 20), &[block(1, 4), block(5, 8), block(9, 12)]).unwrap();
+    let (found, lines) = said(|| read(&park, range(1, 20)));
+    assert_eq!((found.0.len(), lines), (3, vec![]));
+    let mut bytes = fs.world().read(&path(&fs)).unwrap();
+    let head = bytes.windows(4).position(|magic| magic == b"SWPB").unwrap();
+    bytes[head + 4] ^= 1;
+    let path = path(&fs);
+    fs.tamper(|world| world.rot(&path, bytes)).unwrap();
+    let (found, lines) = said(|| read(&park, range(1, 20)));
+    assert_eq!((found.0.len(), lines.len()), (2, 1), "{lines:?}");
 }
