@@ -73,6 +73,38 @@ fuzz-all seconds="300":
 deny:
     cargo deny check bans licenses sources
 
+# The static binaries, into target/dist, with their checksums: `just dist x86_64 aarch64` (docs/install.md says what it needs)
+dist *archs:
+    dist/build {{archs}}
+
+# The .deb and .rpm of the binaries in target/dist
+packages:
+    dist/packages/build
+
+# Those installed, upgraded, removed in a copy of this system that is thrown away (root)
+packages-try:
+    dist/packages/try
+
+# The container image of the binary in target/dist, run once (root; buildah)
+image:
+    dist/image/build
+
+# What systemd says of the unit: at most 1.5
+systemd-check:
+    dist/systemd/check
+
+# The Kubernetes base against the schemas of the newest Kubernetes
+kubernetes-check:
+    dist/kubernetes/check
+
+# The bill of materials (CycloneDX), into target/dist
+sbom:
+    dist/sbom
+
+# Before a release: everything that is shipped, built twice and compared byte by byte
+release-check *archs:
+    dist/release-check {{archs}}
+
 # All of CI
 ci:
     bash .ci/run

@@ -1,5 +1,6 @@
 //! From a configuration to a running agent, and to its end.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use super::error::AgentError;
 use super::facts::Facts;
 use super::process::{Configured, Process, Rereading};
 use super::routes_set::RoutesSet;
-use super::signals::{HANGUP, Signals};
+use super::signals::HANGUP;
 use super::stand::Stand;
 use crate::admin;
 use crate::config::RouteTable;
@@ -227,7 +228,7 @@ async fn finish(
             Ok(Ended::Reload(same))
         }
         Ok(End::Input) => {
-            drain(facts, &mut process.signals).await;
+            drain(facts, process).await;
             facts.stopping.store(true, Ordering::Relaxed);
             process.manager.stopping();
             // Whoever pipes something in looks at how it ends, and at no log.
@@ -246,7 +247,8 @@ async fn finish(
 }
 
 /// Standard input has ended: waits until every destination has everything, or a signal comes.
-async fn drain(facts: &Facts, signals: &mut Signals) {
+async fn drain(facts: &Facts, process: &mut Process) {
+    let Process { signals, manager, .. } = process;
     let all = async {
         for open in facts.lanes.iter() {
             let last = open.lane.durable();
@@ -255,10 +257,17 @@ async fn drain(facts: &Facts, signals: &mut Signals) {
             }
         }
     };
+    let mut all = pin!(all);
+    let mut look = tokio::time::interval(manager.pace(LOOK_AFTER));
     tracing::info!("input ended; delivering what is left");
-    tokio::select! {
-        () = all => tracing::info!("everything is delivered"),
-        signal = signals.stop() => tracing::warn!(signal, "stopping before everything is delivered; it stays on disk"),
+    loop {
+        tokio::select! {
+            () = &mut all => return tracing::info!("everything is delivered"),
+            signal = signals.stop() => {
+                return tracing::warn!(signal, "stopping before everything is delivered; it stays on disk");
+            }
+            _ = look.tick() => manager.look(Instant::now(), admin::Facts::stalled(facts), || facts.in_a_line()),
+        }
     }
 }
 

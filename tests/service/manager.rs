@@ -1,10 +1,13 @@
 //! systemd's side of the socket.
 
+use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::Stdio;
 
 use super::support::agent::spoolway;
 use super::support::http;
+use super::support::ports::free_port;
 use super::support::process::Signal;
 use super::{SOON, lonely};
 
@@ -92,4 +95,21 @@ fn an_agent_that_can_not_start_never_says_that_it_is_ready() {
     assert_eq!(agent.process.wait(SOON).code(), Some(1));
     manager.socket.set_nonblocking(true).expect("a socket");
     assert!(manager.socket.recv(&mut [0; 100]).is_err(), "nothing was said");
+}
+
+#[test]
+fn the_watchdog_is_fed_while_what_came_on_standard_input_waits_for_its_destination() {
+    let manager = Manager::new("drain");
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = spoolway();
+    command
+        .args(["pipe", "-b", &format!("127.0.0.1:{}", free_port()), "-t", "x", "--data-dir"])
+        .arg(dir.path());
+    command.env("NOTIFY_SOCKET", format!("@{}", manager.name)).env("WATCHDOG_USEC", "400000");
+    let mut pipe = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+    pipe.stdin.take().expect("a pipe").write_all(b"line\n").expect("it reads");
+    manager.until("READY=1");
+    // Its input has ended by the second of these.
+    (0..8).for_each(|_| drop(manager.until("WATCHDOG=1")));
+    pipe.kill().and_then(|()| pipe.wait()).expect("it ends");
 }
