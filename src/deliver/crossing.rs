@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ids::{LaneName, Seq, StreamName, TopicName};
-use crate::sabotage::{self, Bug};
 use crate::state::homes::History;
 
 /// How far the deliveries of one destination have come, as far as one of them has asked.
@@ -57,9 +56,6 @@ impl Crossing {
     /// Why the event with this number may not go yet, if so.
     #[must_use]
     pub fn holds(&self, stream: &StreamName, topic: &TopicName, seq: Seq) -> Option<String> {
-        if sabotage::commits(Bug::MovedWithoutWaiting) {
-            return None;
-        }
         let waits = self.history.waits(&self.lane, seq, stream);
         let settled = |(lane, below): &(LaneName, Seq)| self.progress.is_settled(lane, topic, *below);
         let (lane, _) = waits.into_iter().find(|wait| !settled(wait))?;

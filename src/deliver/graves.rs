@@ -12,7 +12,6 @@ use super::log::Log;
 use super::worker::{Names, ROUND, Rounds, Worker, now};
 use crate::disk::Fs;
 use crate::kafka::LinkError;
-use crate::sabotage::{self, Bug};
 use crate::state::letters::{Letter, Letters, LettersError, Stored};
 use crate::state::positions::Replaying;
 
@@ -57,7 +56,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         if at.instant < rounds.letters_after || !self.engine.has_letters(at.instant) {
             return false;
         }
-        if !sabotage::commits(Bug::LetterBeforeWithdrawal) && !self.settle_journal(rounds) {
+        if !self.settle_journal(rounds) {
             return false;
         }
         let further = self.engine.condemn_more(at);
@@ -128,11 +127,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             return;
         }
         rounds.dirty = true;
-        let early = sabotage::commits(Bug::LetterTakenBeforePosition);
-        if !early {
-            self.save(rounds);
-        }
-        if !early && (rounds.dirty || !self.sync(rounds)) {
+        self.save(rounds);
+        if rounds.dirty || !self.sync(rounds) {
             return;
         }
         match self.letters.take(&rounds.begun) {

@@ -7,8 +7,9 @@ use tracing::Dispatch;
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
+/// Keeps what is written to it, and to its clones.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Sink(pub(super) Arc<Mutex<Vec<u8>>>);
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

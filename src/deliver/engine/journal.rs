@@ -243,11 +243,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
         // Without an identity nothing can be fenced.
         let named = !identity_of(&intent).is_none();
         let epoch = match next {
-            _ if !named || elsewhere => None,
-            Next::Fenced => None,
+            _ if !named || elsewhere || next == Next::Fenced => None,
             _ if window.is_own => own_epoch_after(intent.epoch),
             Next::Itself => others_epoch_after(intent.epoch, splitmix(&mut self.random)),
-            Next::Others => None,
+            _ => None,
         };
         let producer_id = intent.producer_id;
         let identity = epoch.map(|epoch| Identity { producer_id, epoch, base_sequence: 0 });
