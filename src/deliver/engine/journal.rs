@@ -172,10 +172,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    /// A window is not in the log and will not be: its events are free to go elsewhere.
-    pub(super) fn withdraw(&mut self, intent: &Intent) {
-        let place = (intent.topic.clone(), intent.partition);
-        self.withdrawn.entry(place).or_default().extend(intent.shares.iter().cloned());
+    /// A window is not in the log and will not be: its events are free to go elsewhere. Dead letters are no reader's: all are past
+    /// them, and must not go back for them.
+    fn withdraw(&mut self, intent: &Intent, again: bool) {
+        if !again {
+            let place = (intent.topic.clone(), intent.partition);
+            self.withdrawn.entry(place).or_default().extend(intent.shares.iter().cloned());
+        }
         self.withdrawals.push(Intent { before: Before::Withdrawn, shares: Vec::new(), ..intent.clone() });
     }
 
@@ -236,7 +239,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// take odd ones, no two of them the same. Whoever is told of a later epoch than its own leaves the id to the other.
     pub(super) fn fence(&mut self, name: &TopicName, partition: i32, window: &InFlight, next: Next) {
         let Some(intent) = window.intent.clone() else { return };
-        self.withdraw(&intent);
+        self.withdraw(&intent, window.again);
         // Another cluster gives out the same ids anew: nothing of the window is on its way there, and a later process may be
         // given this one.
         let elsewhere = self.is_of_another_cluster(&intent);
