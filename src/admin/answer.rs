@@ -16,6 +16,7 @@ use crate::state::ledger::{LedgerError, Query};
 use super::command::{self, CommandError};
 use super::facts::Facts;
 use super::gauges::Gauges;
+use super::peer::{self, Ends};
 use super::route::{Readiness, Route, RouteError, Scope, route};
 use super::{exposition, host, ready};
 
@@ -23,24 +24,28 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 const PAGE: &str = include_str!("page.html");
 const JSON: &str = "application/json";
+/// Longest a command's body may take.
+const BODY: Duration = Duration::from_secs(10);
 
 /// Where the page's `script` and `style` elements get the nonce of this answer.
 const NONCE_MARK: &str = "{{nonce}}";
 
 /// What answers are made from.
 pub(super) struct Answers {
-    pub(super) facts: Arc<dyn Facts>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) gauges: Gauges,
+    facts: Arc<dyn Facts>,
+    metrics: Arc<Metrics>,
+    gauges: Gauges,
     /// `admin.ready_max_lag`.
-    pub(super) max_lag: Option<Duration>,
+    max_lag: Option<Duration>,
+    /// Held by whoever changes something.
+    commands: tokio::sync::Mutex<()>,
 }
 
 /// Which way a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Over loopback.
-    Loopback,
+    /// Over loopback, between these ends.
+    Loopback(Ends),
     /// From this host itself, by another of its addresses, and asked for nothing.
     Here,
     /// From elsewhere, having shown what is asked for; or from anywhere, where nothing is.
@@ -55,6 +60,10 @@ struct Refusal<'a> {
 }
 
 impl Answers {
+    pub(super) fn new(facts: Arc<dyn Facts>, metrics: Arc<Metrics>, max_lag: Option<Duration>) -> Self {
+        Self { facts, metrics, gauges: Gauges::default(), max_lag, commands: tokio::sync::Mutex::new(()) }
+    }
+
     /// Answers one request that came to an address of `scope`.
     pub(super) async fn answer<B>(&self, request: Request<B>, scope: Scope, way: Way) -> Answer
     where
@@ -64,7 +73,7 @@ impl Answers {
     {
         let mut answer = match self.refuse(&request, scope, way) {
             Some(refusal) => refusal,
-            None if command::is_command(&request) => self.command(request).await,
+            None if command::is_command(&request) => self.command(request, way).await,
             None => match route(scope, request.uri().path(), request.uri().query().unwrap_or_default()) {
                 Ok(route) => self.ask(route, request.headers()).await,
                 Err(error) => misdirected(&error),
@@ -88,7 +97,7 @@ impl Answers {
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             return Some(answer);
         }
-        if !asks && way != Way::Loopback {
+        if !asks && !matches!(way, Way::Loopback(_)) {
             let message = "commands are taken over loopback only: run the command on the relay's own host";
             return Some(refusal(StatusCode::FORBIDDEN, "loopback", message));
         }
@@ -102,16 +111,24 @@ impl Answers {
         })
     }
 
-    async fn command<B>(&self, request: Request<B>) -> Answer
+    async fn command<B>(&self, request: Request<B>, way: Way) -> Answer
     where
         B: Body + Send,
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let command = match command::read(request).await {
-            Ok(command) => command,
-            Err(error) => return refusal(StatusCode::BAD_REQUEST, "body", &error.to_string()),
+        if let Way::Loopback(ends) = way
+            && let Ok(Err(stranger)) = tokio::task::spawn_blocking(move || peer::check(ends)).await
+        {
+            return refusal(StatusCode::FORBIDDEN, "account", &stranger.to_string());
+        }
+        let command = match tokio::time::timeout(BODY, command::read(request)).await {
+            Ok(Ok(command)) => command,
+            Ok(Err(error)) => return refusal(StatusCode::BAD_REQUEST, "body", &error.to_string()),
+            Err(_) => return refusal(StatusCode::REQUEST_TIMEOUT, "body", "the body did not come in time"),
         };
+        // One command may hold many letters.
+        let _turn = self.commands.lock().await;
         let facts = Arc::clone(&self.facts);
         match tokio::task::spawn_blocking(move || facts.command(command)).await {
             Ok(Ok(done)) => json(StatusCode::OK, &done),
@@ -171,6 +188,7 @@ pub(super) fn unauthorized() -> Answer {
     let message = "from other hosts this address wants a token: send Authorization: Bearer TOKEN";
     let mut answer = refusal(StatusCode::UNAUTHORIZED, "unauthorized", message);
     answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     harden(answer.headers_mut());
     answer
 }

@@ -1,7 +1,8 @@
 //! The admin HTTP server: health, readiness, metrics, status, ledger, and a page for people.
 //!
 //! Promises:
-//! - GET and HEAD change nothing. What can be changed is a POST of JSON to a path of its own, over loopback only.
+//! - GET and HEAD change nothing. What can be changed is a POST of JSON to a path of its own, over loopback only, from root or the
+//!   agent's own user; one at a time.
 //! - It answers while the rest is in trouble: a full disk, a dead cluster, a stuck task. What it asks of the
 //!   agent goes through [`Facts`], whose methods do not block.
 //! - What clients do is bounded: connections, header bytes, header count, time to send a request, life of a
@@ -28,6 +29,7 @@ mod host;
 mod ledger_query;
 #[cfg(test)]
 mod operations;
+mod peer;
 mod ready;
 mod route;
 mod server;

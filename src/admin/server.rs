@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 
 use super::answer::{self, Answers, Way};
 use super::facts::Facts;
-use super::gauges::Gauges;
+use super::peer::Ends;
 use super::route::Scope;
 
 /// Bounds on what clients may do.
@@ -141,8 +141,7 @@ impl Server {
         let gate = Arc::new(Gate::new(&config.guard).map_err(StartError::Guard)?);
         let admin = config.listen.map(|at| bind("admin.listen", at)).transpose()?;
         let metrics_only = config.metrics_listen.map(|at| bind("admin.metrics_listen", at)).transpose()?;
-        let answers =
-            Arc::new(Answers { facts, metrics, gauges: Gauges::default(), max_lag: config.ready_max_lag });
+        let answers = Arc::new(Answers::new(facts, metrics, config.ready_max_lag));
         let tasks = TaskTracker::new();
         let serve = |(listener, address), scope| {
             let door = Door {
@@ -205,16 +204,23 @@ struct Door {
 impl Door {
     async fn serve(self, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(self.limits.connections));
+        // Strangers leave some of them to this host: a health check must not fail because somebody far away says nothing.
+        let strangers = Arc::new(Semaphore::new(self.limits.connections.saturating_mul(3).div_ceil(4)));
         let stop = self.stop.clone();
         let accepting = async {
             // The semaphore is never closed, so this ends with `stop` alone.
             while let Ok(place) = Arc::clone(&places).acquire_owned().await {
                 match listener.accept().await {
                     Ok((stream, _)) => {
+                        let stranger = (!(self.limits.from_here)(&stream))
+                            .then(|| strangers.clone().try_acquire_owned());
+                        if matches!(stranger, Some(Err(_))) {
+                            continue;
+                        }
                         let door = self.clone();
                         self.tasks.spawn(async move {
                             door.connection(stream).await;
-                            drop(place);
+                            drop((place, stranger));
                         });
                     }
                     Err(error) => {
@@ -229,12 +235,13 @@ impl Door {
 
     /// Serves one connection to its end; what goes wrong on it is the client's affair.
     async fn connection(self, stream: TcpStream) {
-        let over_loopback = stream.local_addr().is_ok_and(|at| at.ip().to_canonical().is_loopback());
+        let ends = stream.local_addr().and_then(|local| Ok(Ends { local, peer: stream.peer_addr()? }));
+        let over_loopback = ends.ok().filter(|ends| ends.local.ip().to_canonical().is_loopback());
         let from_here = (self.limits.from_here)(&stream);
         let way = match over_loopback {
-            true => Way::Loopback,
-            false if from_here && !self.gate.is_open() => Way::Here,
-            false => Way::Afar,
+            Some(ends) => Way::Loopback(ends),
+            None if from_here && !self.gate.is_open() => Way::Here,
+            None => Way::Afar,
         };
         if self.gate.is_open() {
             return self.converse(TokioIo::new(stream), way, true).await;

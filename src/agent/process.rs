@@ -82,6 +82,10 @@ impl Watch {
     }
 }
 
+/// Threads for what blocks (files, decoders, names of hosts). A burst of connections must not use up the threads that a unit's
+/// `TasksMax` leaves for the others.
+const BLOCKING: usize = 64;
+
 /// Runs the agent until it is told to stop, or its only input has ended and all of it is delivered. SIGHUP has `reread` look
 /// at the configuration again; without it, SIGHUP is a stop.
 ///
@@ -95,6 +99,7 @@ pub fn run(configured: Configured, reread: Option<&Rereading<'_>>) -> Result<(),
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(1, 4);
     let runtime = Builder::new_multi_thread()
         .worker_threads(threads)
+        .max_blocking_threads(BLOCKING)
         .thread_name("async")
         .enable_all()
         .build()

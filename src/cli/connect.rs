@@ -7,16 +7,20 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::config::RouteTable;
-use crate::config::model::{Config, Destination, HostPort, SourceKind};
+use crate::config::model::{Config, Delivery, Destination, HostPort, SourceKind};
+use crate::config::{RouteTable, is_broker_host};
 use crate::ids::TopicName;
 use crate::kafka::Access;
 use crate::kafka::connection::{ConnectError, Connection, Options, connect};
-use crate::kafka::errors::meaning;
-use crate::kafka::wire::{MetadataAnswer, TopicRow, metadata_request};
+use crate::kafka::errors::{meaning, printable};
+use crate::kafka::wire::{MetadataAnswer, Rights, TopicRow, metadata_request};
 
 /// An answer with the metadata of a large cluster fits in this.
 const MAX_ANSWER: usize = 32 << 20;
+/// Brokers of a cluster that are tried.
+const MOST_BROKERS: usize = 1000;
+/// Kafka's error code for a topic that may not be used so.
+const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 
 /// What was found out about a destination.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -102,7 +106,10 @@ async fn reach(destination: &Destination, topics: &BTreeSet<TopicName>) -> Reach
     match metadata(&connection, topics).await {
         Ok(answer) => {
             reached.cluster_id.clone_from(&answer.cluster_id);
-            answer.topics.iter().for_each(|topic| judge_topic(topic, &mut reached));
+            let reads = destination.delivery == Delivery::ExactlyOnce;
+            for topic in answer.topics.iter().filter(|topic| topics.contains(topic.name.as_str())) {
+                judge_topic(topic, reads, &mut reached);
+            }
             advertised(destination, &answer, &options, &mut reached).await;
         }
         Err(trouble) => reached.problems.push(trouble),
@@ -157,7 +164,12 @@ async fn metadata(connection: &Connection, topics: &BTreeSet<TopicName>) -> Resu
     MetadataAnswer::decode(&answer, version).map_err(|e| unread(e.to_string()))
 }
 
-fn judge_topic(topic: &TopicRow, reached: &mut Reached) {
+fn judge_topic(topic: &TopicRow, reads: bool, reached: &mut Reached) {
+    if topic.code == 0
+        && let Some(rights) = topic.rights
+    {
+        judge_rights(topic, rights, reads, reached);
+    }
     let broken = topic.partitions.iter().find(|p| p.leader < 0 || p.code != 0);
     if topic.code != 0 {
         let error = meaning(topic.code).link_error(&format!("topic {}", topic.name));
@@ -173,6 +185,23 @@ fn judge_topic(topic: &TopicRow, reached: &mut Reached) {
     }
 }
 
+fn judge_rights(topic: &TopicRow, rights: Rights, reads: bool, reached: &mut Reached) {
+    let name = &topic.name;
+    if !rights.may_write() {
+        let error = meaning(TOPIC_AUTHORIZATION_FAILED).link_error(&format!("topic {name}"));
+        let message = format!("writing to topic {name} is not permitted to this principal");
+        reached.problems.push(Trouble { code: error.code, message, hint: error.hint });
+    } else if reads && !rights.may_read() {
+        reached.problems.push(Trouble {
+            code: None,
+            message: format!("reading topic {name} is not permitted to this principal"),
+            hint: "allow READ on it: what was in flight when the agent or a broker dies is looked for there; without it, it is told by \
+                   the broker's memory alone, and where that is gone it is sent again and counted as possibly doubled"
+                .to_owned(),
+        });
+    }
+}
+
 /// Events go to the brokers' advertised addresses, which the bootstrap address says nothing about.
 async fn advertised(
     destination: &Destination,
@@ -181,8 +210,17 @@ async fn advertised(
     reached: &mut Reached,
 ) {
     let mut addresses = vec![];
-    for row in &answer.brokers {
+    for row in answer.brokers.iter().take(MOST_BROKERS) {
         match u16::try_from(row.port) {
+            Ok(_) if !is_broker_host(&row.host) => reached.problems.push(Trouble {
+                code: None,
+                message: format!(
+                    "broker {} advertises a host that is none: {:?}",
+                    row.id,
+                    printable(&row.host, 100)
+                ),
+                hint: "correct advertised.listeners of that broker".to_owned(),
+            }),
             Ok(port) => addresses.push(mapped(destination, HostPort { host: row.host.clone(), port })),
             Err(_) => reached.problems.push(Trouble {
                 code: None,
@@ -216,7 +254,8 @@ impl Reached {
         let mut text = format!("  {}: ", self.destination);
         let brokers =
             if self.brokers == 1 { "1 broker".to_owned() } else { format!("{} brokers", self.brokers) };
-        let cluster = self.cluster_id.as_deref().map_or_else(String::new, |id| format!("cluster {id}, "));
+        let cluster = self.cluster_id.as_deref();
+        let cluster = cluster.map_or_else(String::new, |id| format!("cluster {}, ", printable(id, 100)));
         match (self.problems.is_empty(), self.brokers) {
             (_, 0) => text.push_str("not reached"),
             (true, _) => _ = write!(text, "reached, {cluster}{brokers}"),
@@ -226,7 +265,8 @@ impl Reached {
             let _ = write!(text, ", topic {} ({} partitions)", topic.name, topic.partitions);
         }
         for problem in &self.problems {
-            let _ = write!(text, "\n    problem: {}\n    remedy: {}", problem.message, problem.hint);
+            let (message, hint) = (printable(&problem.message, 1000), printable(&problem.hint, 1000));
+            let _ = write!(text, "\n    problem: {message}\n    remedy: {hint}");
         }
         text.push('\n');
         text
@@ -284,6 +324,38 @@ mod tests {
         let map = format!("address_map = {{ \"{nowhere}\" = \"{}\" }}", target.bootstrap());
         let reached = reach_all(&config(&target.bootstrap(), &map)).await.remove(0);
         assert_eq!(reached.brokers, 1, "{}", reached.tell());
+    }
+
+    #[test]
+    fn what_is_not_permitted_is_told_with_what_it_costs() {
+        let (read, write, describe) = (1 << 3, 1 << 4, 1 << 8);
+        let judged = |bits: i32, reads: bool| {
+            let mut reached = Reached::default();
+            let rights = Rights::told(bits).unwrap();
+            let topic = TopicRow {
+                code: 0,
+                name: "t".to_owned(),
+                id: [0; 16],
+                partitions: vec![],
+                rights: Some(rights),
+            };
+            judge_topic(&topic, reads, &mut reached);
+            reached.tell()
+        };
+        assert!(judged(describe | read, false).contains("writing to topic t is not permitted"));
+        assert!(judged(describe | write, true).contains("reading topic t is not permitted"));
+        assert!(!judged(describe | write, false).contains("problem"));
+        assert!(!judged(describe | write | read, true).contains("problem"));
+    }
+
+    #[tokio::test]
+    async fn what_a_broker_says_commands_no_terminal_and_no_proxy() {
+        let host = "evil\r\nX: \u{1b}[2J".to_owned();
+        let target = Target::start(target(vec![HostPort { host, port: 9 }])).await.unwrap();
+        let reached = reach_all(&config(&target.bootstrap(), "")).await.remove(0);
+        let text = reached.tell();
+        assert!(text.contains("advertises a host that is none"), "{text}");
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
     }
 
     #[tokio::test]

@@ -71,6 +71,12 @@ impl Gate {
         self.tls.is_none() && self.tokens.is_none()
     }
 
+    /// Whether requests have to name a token.
+    #[must_use]
+    pub fn asks_for_token(&self) -> bool {
+        self.tokens.is_some()
+    }
+
     /// Makes the handshake, if there is one to make.
     ///
     /// # Errors

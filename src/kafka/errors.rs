@@ -162,6 +162,16 @@ const TABLE: &[Meaning] = &[
     row(129, "REBOOTSTRAP_REQUIRED", Refresh, false, "the cluster asks clients to begin anew", MOVING),
 ];
 
+/// Foreign text as it may stand in a log: one line, not too long.
+pub(crate) fn printable(text: &str, most: usize) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(most)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ mod kills;
 mod leaves;
 mod lying;
 mod needs;
+mod neighbours;
 mod outside;
 mod power;
 mod sabotaged;
@@ -37,7 +38,7 @@ mod volume;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use needs::Need::{self, Ext4, Mounts, Python, Tracing, Xfs};
+use needs::Need::{self, Ext4, Mounts, Python, Root, Tracing, Xfs};
 
 macro_rules! trials {
     ($($module:ident: [$($name:ident needs $needs:expr),* $(,)?]),* $(,)?) => {
@@ -103,6 +104,7 @@ fn main() -> ExitCode {
             kills_at_random_moments_lose_nothing needs [],
             an_agent_that_counts_what_it_sends_as_delivered_is_caught needs [],
         ],
+        neighbours: [another_account_may_look_and_change_nothing needs [Root]],
     };
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -6,6 +6,8 @@ use std::process::Command;
 /// One thing a machine may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
+    /// Root, to act as others.
+    Root,
     /// Root in earnest: mounts and loop devices are allowed.
     Mounts,
     /// `mkfs.ext4` (Debian: e2fsprogs).
@@ -22,6 +24,9 @@ impl Need {
     /// Why it is not there.
     pub fn missing(self) -> Option<String> {
         match self {
+            Need::Root => {
+                (!rustix::process::geteuid().is_root()).then(|| "only root can act as others".to_owned())
+            }
             Need::Mounts => mounts(),
             Need::Ext4 => program("mkfs.ext4", "e2fsprogs"),
             Need::Xfs => program("mkfs.xfs", "xfsprogs"),

@@ -7,7 +7,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::super::answer::{Answers, Way};
-use super::super::gauges::Gauges;
+use super::super::peer::Ends;
 use super::super::route::Scope;
 use super::*;
 use crate::config::model::{Guard, SecretSource};
@@ -98,6 +98,32 @@ async fn a_stop_does_not_wait_for_a_handshake_that_does_not_come() {
 }
 
 #[tokio::test]
+async fn strangers_that_say_nothing_leave_places_to_this_host() {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let config = Admin { listen: Some(any), guard: Guard { tls: None, token: token() }, ..Admin::default() };
+    let from_here =
+        |stream: &TcpStream| stream.peer_addr().unwrap().ip() != std::net::Ipv4Addr::new(127, 0, 0, 2);
+    let run = start(&config, Limits { connections: 4, from_here, ..Limits::DEFAULT });
+    let stranger = async || {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        socket.connect(run.address()).await.unwrap()
+    };
+    let mut silent = Vec::new();
+    for _ in 0..6 {
+        silent.push(stranger().await);
+    }
+    assert_eq!(run.get("/healthz").await.code, 200);
+    // The fourth and later ones were sent away, and the first three have their places.
+    let mut closed = 0;
+    for stream in &mut silent {
+        let heard = tokio::time::timeout(Duration::from_millis(300), stream.read(&mut [0])).await;
+        closed += usize::from(heard.is_ok());
+    }
+    assert_eq!(closed, 3);
+}
+
+#[tokio::test]
 async fn files_that_can_not_be_used_keep_it_from_starting_and_are_named() {
     let site = Site::new();
     std::fs::remove_file(site.path("key.pem")).unwrap();
@@ -110,14 +136,14 @@ async fn files_that_can_not_be_used_keep_it_from_starting_and_are_named() {
 #[tokio::test]
 async fn a_web_page_can_not_read_through_a_browser_of_this_host_by_any_of_its_addresses() {
     let facts = Arc::new(Fake::default()) as Arc<dyn Facts>;
-    let (metrics, gauges) = (Metrics::new(), Gauges::default());
-    let answers = Answers { facts, metrics, gauges, max_lag: None };
+    let answers = Answers::new(facts, Metrics::new(), None);
     let ask = async |method: &str, host: &str, way| {
         let request = Request::builder().method(method).uri("/status").header("host", host);
         let request = request.body(Full::<Bytes>::default()).unwrap();
         answers.answer(request, Scope::All, way).await.status().as_u16()
     };
-    for way in [Way::Loopback, Way::Here] {
+    let at = SocketAddr::from(([127, 0, 0, 1], 1));
+    for way in [Way::Loopback(Ends { local: at, peer: at }), Way::Here] {
         assert_eq!(ask("GET", "evil.example:9674", way).await, 403, "{way:?}");
         assert_eq!(ask("GET", "192.0.2.7:9674", way).await, 200, "{way:?}");
     }

@@ -13,6 +13,8 @@ mod properties;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use jaas::Login;
 use properties::Properties;
 
@@ -40,8 +42,12 @@ pub struct CommandConfig {
 pub fn read(path: &Path) -> Result<CommandConfig, Failure> {
     let bytes = std::fs::read(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
     // As Java reads them: what is no ASCII is escaped, or in UTF-8.
-    let text = String::from_utf8_lossy(&bytes);
-    understand(&Properties::parse(&text))
+    let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+    let properties = Properties::parse(&text);
+    if [JAAS, "ssl.keystore.key"].iter().any(|key| properties.get(key).is_some()) {
+        crate::secret::open_private(path).map_err(Failure::usage)?;
+    }
+    understand(&properties)
         .map_err(|(key, what)| Failure::usage(format!("{}: `{key}` {what}", path.display())))
 }
 

@@ -48,6 +48,12 @@ impl Fetched {
         BatchReader::new(self.answer.get(self.records.clone()).unwrap_or_default(), MAX_BATCH)
     }
 
+    /// The same, of which none decompresses to more than `most` bytes: a larger one is an error.
+    #[must_use]
+    pub fn batches_within(&self, most: usize) -> BatchReader<'_> {
+        BatchReader::new(self.answer.get(self.records.clone()).unwrap_or_default(), most.min(MAX_BATCH))
+    }
+
     /// Shows each record from the offset asked for on; returns the offset to fetch next, which is the one
     /// asked for when there was nothing.
     ///

@@ -121,6 +121,9 @@ impl Task {
         let mut changed = false;
         for row in &answer.topics {
             let Ok(name) = TopicName::new(&row.name) else { continue };
+            if !self.cluster.tracks(&name) {
+                continue;
+            }
             if row.code != 0 {
                 self.inquiry.forget(&name);
                 continue;

@@ -5,11 +5,13 @@
 //! before one gets a new identity, the partition is read for a batch with its identity. One without an identity is known by its
 //! records' headers `spoolway`, which name each event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::UnixMillis;
 use crate::ids::TopicName;
 use crate::kafka::batch::{Batch, BatchError, BatchHeader, BatchReader, Identity, RecordBatch, RecordRef};
+use crate::kafka::codec::CodecError;
 use crate::kafka::consume::{ConsumeError, Consumer, ConsumerOptions, Fetched};
 use crate::kafka::header;
 
@@ -67,10 +69,18 @@ pub(super) async fn look(search: Search) -> Looked {
 }
 
 /// How a window is told from all others.
+#[derive(Debug)]
 enum Mark {
     Identity(Identity),
-    /// The header `spoolway` of each of its records.
-    Events(Vec<Vec<u8>>),
+    /// The header `spoolway` of each of its records, and their bytes.
+    Events(Vec<Vec<u8>>, usize),
+}
+
+/// What to look for in what a broker gives.
+#[derive(Debug)]
+struct Finder {
+    mark: Mark,
+    count: u32,
 }
 
 impl Mark {
@@ -79,17 +89,22 @@ impl Mark {
         let Some(batch) = &search.batch else { return Some(Self::Identity(search.identity)) };
         let mut bytes = Vec::with_capacity(batch.encoded_len());
         batch.encode(Identity::NONE, 0, &mut bytes);
-        let sent = BatchReader::new(&bytes, batch.uncompressed().max(1)).next()?.ok()?;
-        events(&sent).map(Self::Events)
+        let most = batch.uncompressed().max(1);
+        let sent = BatchReader::new(&bytes, most).next()?.ok()?;
+        events(&sent).map(|events| Self::Events(events, most))
     }
 
     /// Whether the next batch has it.
     fn is_next(&self, header: &BatchHeader, batches: &mut BatchReader<'_>) -> Result<bool, BatchError> {
         match self {
             Self::Identity(identity) => Ok(header.identity == *identity),
-            Self::Events(_) if !header.identity.is_none() || header.is_control() => Ok(false),
-            Self::Events(ours) => {
-                let batch = batches.next().transpose()?;
+            Self::Events(..) if !header.identity.is_none() || header.is_control() => Ok(false),
+            Self::Events(ours, _) => {
+                let batch = match batches.next().transpose() {
+                    // Ours has no more than was sent.
+                    Err(BatchError::Compression(CodecError::TooLarge { .. })) => None,
+                    batch => batch?,
+                };
                 Ok(batch.and_then(|batch| events(&batch)).is_some_and(|found| found == *ours))
             }
         }
@@ -104,14 +119,15 @@ fn events(batch: &RecordBatch<'_>) -> Option<Vec<Vec<u8>>> {
     batch.records().map(header).collect()
 }
 
-impl Search {
+impl Finder {
     /// The offset of the window among batches that a broker gave, and the offset behind those.
-    fn find(&self, mark: &Mark, fetched: &Fetched, at: i64) -> Result<(Option<i64>, i64), BatchError> {
-        let (mut batches, mut next) = (fetched.batches(), at);
+    fn find(&self, fetched: &Fetched, at: i64) -> Result<(Option<i64>, i64), BatchError> {
+        let most = if let Mark::Events(_, most) = &self.mark { *most } else { 0 };
+        let (mut batches, mut next) = (fetched.batches_within(most), at);
         let mut here = batches.clone();
         while let Some(header) = batches.next_header()? {
             let replicated = header.count == self.count && header.base_offset < fetched.high_watermark();
-            if replicated && mark.is_next(&header, &mut here)? {
+            if replicated && self.mark.is_next(&header, &mut here)? {
                 return Ok((Some(header.base_offset), next));
             }
             next = next.max(header.next_offset());
@@ -119,7 +135,9 @@ impl Search {
         }
         Ok((None, next))
     }
+}
 
+impl Search {
     async fn run(&self) -> Result<Looked, ConsumeError> {
         let Some(mark) = Mark::of(self) else {
             return Ok(Looked::Unknown(
@@ -127,6 +145,7 @@ impl Search {
                     .to_owned(),
             ));
         };
+        let finder = Arc::new(Finder { mark, count: self.count });
         let (topic, partition) = (self.topic.as_str(), self.partition);
         let mut consumer = Consumer::new(&self.cluster);
         let end = consumer.latest(topic, partition).await?;
@@ -142,11 +161,15 @@ impl Search {
         let mut idle = 0;
         while at < end {
             let fetched = consumer.fetch(topic, partition, at).await?;
-            let (found, next) = self.find(&mark, &fetched, at)?;
+            let (bytes, finder) = (fetched.bytes(), Arc::clone(&finder));
+            // It may have to decompress: away from the async threads.
+            let found = tokio::task::spawn_blocking(move || finder.find(&fetched, at)).await;
+            let Ok(found) = found else { return Ok(Looked::Failed("looking for it failed".to_owned())) };
+            let (found, next) = found?;
             if let Some(offset) = found {
                 return Ok(Looked::Found(offset));
             }
-            let Some(rest) = left.checked_sub(fetched.bytes()) else {
+            let Some(rest) = left.checked_sub(bytes) else {
                 let read = BUDGET >> 20;
                 return Ok(Looked::Unknown(format!(
                     "{read} MiB of the partition were read without finding it"

@@ -24,7 +24,7 @@ use crate::event::UnixMillis;
 use crate::ids::TopicName;
 use crate::kafka::backoff::Backoff;
 use crate::kafka::batch::{Identity, Stamp};
-use crate::kafka::errors::{Meaning, Verdict, meaning};
+use crate::kafka::errors::{Meaning, Verdict, meaning, printable};
 use crate::kafka::window::{Journaled, Outcome, Window};
 use crate::kafka::wire::PartitionResult;
 
@@ -372,7 +372,7 @@ fn refusal(meaning: &Meaning, result: &PartitionResult) -> Outcome {
 fn words(meaning: &Meaning, result: &PartitionResult) -> String {
     let of_record = result.record_errors.first().and_then(|e| e.message.as_deref());
     match of_record.or(result.message.as_deref()) {
-        Some(added) => format!("{}; the broker adds: {added}", meaning.message),
+        Some(added) => format!("{}; the broker adds: {}", meaning.message, printable(added, 300)),
         None => meaning.message.to_owned(),
     }
 }

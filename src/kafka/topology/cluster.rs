@@ -52,6 +52,11 @@ impl Cluster {
         self.tracked.insert(topic.clone())
     }
 
+    /// Whether a topic is one that was asked for.
+    pub(crate) fn tracks(&self, topic: &TopicName) -> bool {
+        self.tracked.contains(topic)
+    }
+
     pub(crate) fn tracked(&self) -> impl Iterator<Item = &TopicName> {
         self.tracked.iter()
     }

@@ -106,6 +106,9 @@ pub struct PartitionRow {
     pub leader_epoch: i32,
 }
 
+/// Bytes of a cluster's id; Kafka's own have 22.
+const MAX_CLUSTER_ID: usize = 255;
+
 impl MetadataAnswer {
     /// Reads an answer of `version` (8 to 12).
     ///
@@ -120,6 +123,10 @@ impl MetadataAnswer {
             brokers.push(broker(&mut c, flex)?);
         }
         let cluster_id = c.nullable_string(flex)?.map(str::to_owned);
+        // It is kept with each window, and in the journal in one byte's length.
+        if cluster_id.as_ref().is_some_and(|id| id.len() > MAX_CLUSTER_ID) {
+            return Err(WireError::Truncated);
+        }
         c.i32()?;
         let mut topics = Vec::new();
         for _ in 0..c.array(flex, 9)? {

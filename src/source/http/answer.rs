@@ -48,11 +48,23 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, word, message)
     }
 
+    /// Whether it says that nobody knows the sender.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
     /// None of the tokens that let in is named.
     pub(super) fn unauthorized() -> Self {
         let message = "this address wants a token: send Authorization: Bearer TOKEN";
         let refusal = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
         refusal.with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// A browser sends `Origin` with what pages send: any page could send events in the name of whoever looks at it.
+    pub(super) fn web_page() -> Self {
+        let message =
+            "events are not taken from web pages (a request with Origin) unless the source has a token";
+        Self::new(StatusCode::FORBIDDEN, "web_page", message)
     }
 
     /// Nothing was found at the path.

@@ -1,14 +1,17 @@
 //! Receiving a body: within its size, its time, and the memory all senders share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Refusal;
+use super::decode::Unpacking;
 use crate::source::budget::Held;
 
 /// What is left of a refused body is read for this long, so that the sender sees the answer.
@@ -69,6 +72,20 @@ impl<'a> Reception<'a> {
             let message = "other senders' requests use up the memory for request bodies; try again";
             Refusal::unavailable("busy", message).into()
         })
+    }
+
+    /// The next piece of what is unpacked, which [`Reception::hold`] has covered.
+    pub(super) async fn unpack(
+        &mut self,
+        unpacking: Unpacking,
+        decoders: &Arc<Semaphore>,
+    ) -> Result<(Unpacking, Vec<u8>), Failure> {
+        let unpacked = timeout_at(self.deadline, unpacking.next(decoders)).await;
+        unpacked
+            .map_err(|_| {
+                Failure::from(Refusal::unavailable("busy", "other senders' bodies are unpacked; try again"))
+            })?
+            .map_err(Failure::from)
     }
 
     /// The whole body; copied only when it comes in several pieces. `length` is what was announced.

@@ -1,7 +1,7 @@
 //! One HTTP connection: hyper on it, and the clock that ends it when its peer is idle or slow.
 //!
-//! The clock knows three phases: *idle* (nothing of a request has come; `idle_timeout`), *head* (its first
-//! byte has come; `header_timeout`), *serving* (the service has its own deadlines). One timer a connection,
+//! The clock knows three phases: *idle* (nothing of a request has come; `idle_timeout`, for the first one `header_timeout`), *head* (its
+//! first byte has come; `header_timeout`), *serving* (the service has its own deadlines). One timer a connection,
 //! set anew only when a phase ends earlier than it would fire: a request that comes in one piece costs none.
 
 use std::future::{Future, poll_fn};
@@ -97,7 +97,8 @@ impl Clock {
             phase: AtomicU8::new(IDLE),
             deadline: AtomicU64::new(NEVER),
         };
-        clock.idle();
+        // Whoever connects has something to say: places are few.
+        clock.enter(IDLE, clock.after(head));
         clock
     }
 

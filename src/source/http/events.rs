@@ -11,6 +11,9 @@ use crate::event::{Event, EventBatch, UnixMillis};
 use crate::intake::Refused;
 use crate::source::lines::{Line, Lines};
 
+/// Bytes that an event of a request takes in a batch besides its key and value, at most.
+const FRAMING: usize = 24;
+
 /// A batch in the making: every event of a request has the request's key and time.
 #[derive(Debug)]
 pub(super) struct Events {
@@ -48,6 +51,28 @@ impl Events {
     /// Bytes held so far.
     pub(super) fn held(&self) -> usize {
         self.batch.as_bytes().len() + self.lines.held() + self.whole.len()
+    }
+
+    /// Bytes held at most with a further piece: each of its events carries the key besides.
+    pub(super) fn expected(&self, piece: &[u8]) -> usize {
+        let more = match self.format {
+            Format::Lines => self.encoded(piece, b'\n'),
+            _ => piece.len(),
+        };
+        self.held() + more
+    }
+
+    /// Bytes held at most once a body that is no lines has ended, with the rest of it that is at hand.
+    pub(super) fn expected_of_whole(&self, rest: &[u8]) -> usize {
+        let events = self.encoded(&self.whole, b',') + self.encoded(rest, b',');
+        self.held() + rest.len() + if self.format == Format::Json { events } else { rest.len() }
+    }
+
+    /// Bytes that the events of a piece take, if each `separator` ends one.
+    fn encoded(&self, piece: &[u8], separator: u8) -> usize {
+        let events = memchr::memchr_iter(separator, piece).count() + 1;
+        let each = self.key.as_ref().map_or(0, Bytes::len) + FRAMING;
+        piece.len().saturating_add(events.saturating_mul(each)).min(self.max_batch + self.max_event)
     }
 
     /// Takes a piece of a body.

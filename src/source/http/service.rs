@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, EXPECT, HeaderValue};
+use hyper::header::{AUTHORIZATION, EXPECT, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Answer, Refusal};
 use super::body::{Failure, Reception, discard};
-use super::decode::decode;
+use super::decode::Unpacking;
 use super::events::Events;
 use super::head::{Coding, Format, Head};
 use crate::config::model::{Ack, HttpLimits};
@@ -51,7 +51,8 @@ impl<I: Intake> Service<I> {
             Err(Failure::Refused(refusal)) => {
                 tracing::debug!(source = self.tally.name(), reason = refusal.word(), "request refused");
                 self.tally.rejected(refusal.word(), refusal.events);
-                let close = !self.finish_reading(&parts, &mut body).await;
+                // Whoever is not known keeps no place.
+                let close = refusal.is_unauthorized() || !self.finish_reading(&parts, &mut body).await;
                 Ok(refusal.into_answer(close))
             }
             Err(Failure::Gone(error)) => {
@@ -82,6 +83,9 @@ impl<I: Intake> Service<I> {
         // Before anything else: whoever is not known learns nothing of what is here.
         if !self.gate.admits(parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes)) {
             return Err(Refusal::unauthorized().into());
+        }
+        if parts.headers.contains_key(ORIGIN) && !self.gate.asks_for_token() {
+            return Err(Refusal::web_page().into());
         }
         let head = Head::of(parts, |name| self.tally.known(name).map(|(stream, _)| stream))?;
         if head.length.is_some_and(|length| length > self.limits.max_body_size) {
@@ -116,19 +120,27 @@ impl<I: Intake> Service<I> {
         let mut events = Events::new(head, self.max_event_size, limit);
         if head.coding != Coding::Identity {
             let packed = reception.whole(head.length).await?;
-            let (events, permit) = decode(packed, head.coding, events, limit, &self.decoders).await?;
-            reception.hold(events.held()).await?;
-            drop(permit);
+            let mut unpacking = Unpacking::new(packed, head.coding, limit)?;
+            while !unpacking.has_ended() {
+                reception.hold(unpacking.held() + unpacking.piece() + events.held()).await?;
+                let piece;
+                (unpacking, piece) = reception.unpack(unpacking, &self.decoders).await?;
+                reception.hold(unpacking.held() + piece.len() + events.expected(&piece)).await?;
+                events.feed(&piece)?;
+            }
+            drop(unpacking);
+            reception.hold(events.expected_of_whole(&[])).await?;
+            events.finish()?;
             return Ok(events.into_batch());
         }
         if head.format != Format::Lines {
             let whole = reception.whole(head.length).await?;
-            reception.hold(whole.len() * 2).await?;
+            reception.hold(events.expected_of_whole(&whole)).await?;
             events.take_whole(&whole)?;
             return Ok(events.into_batch());
         }
         while let Some(chunk) = reception.chunk().await? {
-            reception.hold(events.held() + chunk.len()).await?;
+            reception.hold(events.expected(&chunk)).await?;
             events.feed(&chunk)?;
         }
         events.finish()?;

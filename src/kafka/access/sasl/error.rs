@@ -2,6 +2,7 @@
 
 use crate::config::model;
 use crate::kafka::connection::CallError;
+pub(super) use crate::kafka::errors::printable;
 use crate::kafka::wire::{SaslAuthenticateAnswer, SaslHandshakeAnswer, WireError};
 
 /// Why authentication failed. None of its texts has a secret in it.
@@ -110,14 +111,4 @@ impl SaslError {
             Self::Wire(_) => "use a broker of Kafka 2.8 or later, or compatible",
         }
     }
-}
-
-/// Foreign text as it may stand in a log: one line, not too long.
-pub(super) fn printable(text: &str, most: usize) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(most)
-        .collect::<String>()
-        .trim()
-        .to_owned()
 }

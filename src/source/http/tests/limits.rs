@@ -75,6 +75,87 @@ async fn bombs_and_broken_streams_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn packed_bodies_share_one_budget_with_what_comes_out_of_them_and_all_get_through() {
+    let bench = bench();
+    let body = b"abcdefghi\n".repeat(MAX_BODY / 10);
+    let mut peers = Vec::new();
+    for i in 0..20 {
+        let mut peer = bench.connect();
+        let (coding, packed) = if i % 2 == 0 { ("gzip", gzip(&body)) } else { ("zstd", zstd(&body)) };
+        peer.post("/v1/events/x", &format!("{NDJSON}content-encoding: {coding}\r\n"), &packed).await;
+        peers.push(peer);
+    }
+    for mut peer in peers {
+        assert_eq!(peer.hear().await.status, 200);
+    }
+    assert_eq!(bench.intake.values().len(), 20 * MAX_BODY / 10);
+    // Somebody holds all there is: little comes out of it, and still it is refused in time.
+    let mut holder = bench.service.budget.holder();
+    holder.cover(16 * 1024 + 16 * 1024).await;
+    let mut overdrawn = bench.service.budget.holder();
+    overdrawn.cover(20 * 1024).await;
+    let headers = format!("{NDJSON}content-encoding: gzip\r\n");
+    assert_eq!(bench.post("/v1/events/x", &headers, &gzip(b"small\n")).await.status, 200);
+    let start = tokio::time::Instant::now();
+    let heard = bench.post("/v1/events/x", &headers, &gzip(&body)).await;
+    assert_eq!((heard.status, start.elapsed().as_secs()), (503, 60), "{heard:?}");
+    drop((holder, overdrawn));
+    assert_eq!(bench.post("/v1/events/x", &headers, &gzip(&body)).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_waits_for_its_turn_to_be_unpacked_waits_no_longer_than_any_other() {
+    let bench = bench();
+    let all = bench.service.decoders.clone().acquire_many_owned(2).await.unwrap();
+    let start = tokio::time::Instant::now();
+    let headers = format!("{NDJSON}content-encoding: gzip\r\n");
+    let heard = bench.post("/v1/events/x", &headers, &gzip(b"small\n")).await;
+    assert_eq!((heard.status, start.elapsed().as_secs()), (503, 60), "{heard:?}");
+    drop(all);
+    assert_eq!(bench.post("/v1/events/x", &headers, &gzip(b"small\n")).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_counted_once_for_each_event_before_it_is_copied_into_them() {
+    let bench = bench();
+    // Together the events of each take 36 KB; the budget has 16 and one overdraft.
+    let key = "k".repeat(300);
+    bench.intake.block();
+    let mut peers = Vec::new();
+    for format in [NDJSON, "content-type: application/json\r\n"] {
+        for _ in 0..4 {
+            let body = if format == NDJSON {
+                b"a\n".repeat(110)
+            } else {
+                format!("[{}1]", "1,".repeat(109)).into_bytes()
+            };
+            let mut peer = bench.connect();
+            peer.post("/v1/events/x", &format!("{format}spoolway-key: {key}\r\n"), &body).await;
+            peers.push(peer);
+        }
+    }
+    // One has the overdraft, and the others wait for its memory.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let alone = bench.intake.waiting_exactly(1);
+    tokio::time::timeout(Duration::from_secs(1), alone).await.expect("one at a time");
+    bench.intake.unblock();
+    for mut peer in peers {
+        assert_eq!(peer.hear().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn web_pages_may_not_send_events_unless_they_have_a_token() {
+    let bench = bench();
+    for origin in ["https://evil.example", "null", "http://127.0.0.1:8080"] {
+        let heard = bench.post("/v1/events/x", &format!("origin: {origin}\r\n"), b"forged\n").await;
+        assert_eq!(heard.status, 403, "{heard:?}");
+        assert!(heard.body.contains("web_page"), "{heard:?}");
+    }
+    assert!(bench.intake.values().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn lengths_that_smuggle_are_refused_or_end_the_connection() {
     let bench = bench();
     for lengths in [
@@ -144,6 +225,12 @@ async fn a_slow_head_ends_the_connection_and_an_idle_one_has_longer() {
     assert_eq!(start.elapsed().as_secs(), 210);
     let start = tokio::time::Instant::now();
     bench.connect().closes().await;
+    assert_eq!(start.elapsed().as_secs(), 10, "one that never said anything");
+    let start = tokio::time::Instant::now();
+    let mut peer = bench.connect();
+    peer.post("/v1/events/x", "", b"1").await;
+    assert_eq!(peer.hear().await.status, 200);
+    peer.closes().await;
     assert_eq!(start.elapsed().as_secs(), 300);
 }
 
