@@ -1,0 +1,253 @@
+//! Hostile senders.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::support::agent::Setup;
+use super::support::http::{self, Connection};
+use super::support::ports::free_port;
+use super::victim::{attack, is_too_much, withstands};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A destination that is never there: everything waits.
+fn lonely(name: &str) -> Setup {
+    Setup::new(name).destination("home", free_port(), "")
+}
+
+fn connect(port: u16) -> TcpStream {
+    let stream =
+        TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), SOON).expect("it listens");
+    stream.set_read_timeout(Some(SOON)).expect("a socket");
+    stream.set_write_timeout(Some(SOON)).expect("a socket");
+    stream
+}
+
+/// Says it, and hears what comes until the other side closes, or nothing comes any more.
+fn say(port: u16, bytes: &[u8]) -> String {
+    let mut stream = connect(port);
+    // It may have heard enough before the end.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard);
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[test]
+fn heads_and_framing_that_are_none_leave_it_as_it_was() {
+    let setup = lonely("hostile-heads");
+    withstands(&setup, |_| {
+        let post = "POST /v1/events/x HTTP/1.1\r\nhost: x\r\n";
+        let heads: Vec<Vec<u8>> = vec![
+            format!("{post}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").into(),
+            format!("{post}content-length: -1\r\n\r\n").into(),
+            format!("{post}content-length: 18446744073709551616\r\n\r\n").into(),
+            format!("{post}content-length: 3\r\ncontent-length: 4\r\n\r\nabcd").into(),
+            format!("{post}content-length: 1000000\r\n\r\nabc").into(),
+            format!("{post}transfer-encoding: chunked\r\n\r\nffffffffffffffff1\r\n").into(),
+            format!("{post}transfer-encoding: chunked\r\n\r\n{}", "1\r\na\r\n".repeat(10_000)).into(),
+            format!("{post}x: {}\r\n\r\n", "y".repeat(1 << 20)).into(),
+            format!("{post}x: a\0b\r\n\r\n").into(),
+            format!("{post}x: a\rb\r\n\r\n").into(),
+            b"POST /v1/events/../../etc/passwd HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\na".to_vec(),
+            b"POST /v1/events/%2e%2e%2fx HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\na".to_vec(),
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3],
+            vec![0xff; 100_000],
+            b"\r\n".repeat(50_000),
+        ];
+        // Where a length and chunks contradict each other, the chunks count (RFC 9112, 6.3), of which there are none.
+        for head in &heads {
+            for port in [setup.http, setup.admin] {
+                let heard = say(port, head);
+                let code = heard.split(' ').nth(1).unwrap_or_default();
+                assert!(
+                    heard.is_empty() || code.starts_with('4') || heard.contains(r#""accepted":0"#),
+                    "{:?}: {heard}",
+                    String::from_utf8_lossy(&head[..100.min(head.len())])
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn bodies_that_unpack_a_thousandfold_and_nest_cost_no_more_than_others() {
+    let setup = lonely("hostile-bombs");
+    withstands(&setup, |_| {
+        let lines = gzip(&[vec![b'x'; 1_000].as_slice(), b"\n"].concat().repeat(15_000));
+        let numbers = gzip(format!("[{}1]", "1,".repeat(7_000_000)).as_bytes());
+        let beyond = gzip(&vec![b'\n'; 100_000_000]);
+        let nested = gzip(&gzip(&gzip(b"a\n")));
+        let members = gzip(b"").repeat(100_000);
+        let bodies = [
+            ("application/x-ndjson", lines, 200),
+            ("application/json", numbers, 200),
+            ("application/x-ndjson", beyond, 413),
+            ("application/x-ndjson", nested, 200),
+            ("application/x-ndjson", members, 200),
+        ];
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                for (kind, body, status) in &bodies {
+                    let http = setup.http;
+                    scope.spawn(move || {
+                        let headers = format!("content-type: {kind}\r\ncontent-encoding: gzip\r\n");
+                        let answer = http::post(http, "/v1/events/bomb", &headers, body).expect("an answer");
+                        assert!([*status, 503].contains(&answer.status), "{kind}: {}", answer.text());
+                    });
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn keys_that_are_copied_into_each_of_thousands_of_events_are_paid_for() {
+    // The lane is full at once, so that all of them wait with what they have.
+    let setup = lonely("hostile-keys")
+        .spool("segment_size = \"4MiB\"\nmax_size = \"16MiB\"")
+        .spool("when_full = \"block\"")
+        .http("block_timeout = \"2s\"");
+    withstands(&setup, |_| {
+        let headers = format!("spoolway-key: {}\r\n", "k".repeat(8_000));
+        std::thread::scope(|scope| {
+            for _ in 0..24 {
+                scope.spawn(|| {
+                    for _ in 0..2 {
+                        let body = b"a\n".repeat(2_000);
+                        let answer =
+                            http::post(setup.http, "/v1/events/keys", &headers, &body).expect("an answer");
+                        assert!([200, 503].contains(&answer.status), "{}", answer.text());
+                    }
+                });
+            }
+        });
+        make_room(&setup);
+    });
+}
+
+/// A lane that is full refuses honest senders too: another takes them.
+fn make_room(setup: &Setup) {
+    let deadline = Instant::now() + SOON;
+    // What waited has been answered; small events still fit between the events of the attack and the quota, or never.
+    while http::post(setup.http, "/v1/events/honest", "", b"x\n").map_or(0, |a| a.status) != 200 {
+        assert!(Instant::now() < deadline, "no room for a small event");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn payloads_that_break_parsers_are_taken_as_bytes_or_refused() {
+    let setup = lonely("hostile-payloads");
+    withstands(&setup, |_| {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let bodies: Vec<Vec<u8>> = vec![
+            deep.into(),
+            br#"{"a":1,"a":2,"n":1e999,"s":"\ud800"}"#.to_vec(),
+            vec![0xff, 0xfe, 0x00, b'{'],
+            b"\xef\xbb\xbf{}".to_vec(),
+            b"".to_vec(),
+            b"\0\0\0".to_vec(),
+            b"[1,".to_vec(),
+        ];
+        for kind in ["application/json", "application/x-ndjson", "application/octet-stream"] {
+            for body in &bodies {
+                let headers = format!("content-type: {kind}\r\n");
+                let answer = http::post(setup.http, "/v1/events/odd", &headers, body).expect("an answer");
+                assert!([200, 400].contains(&answer.status), "{kind}: {} {}", answer.status, answer.text());
+            }
+        }
+        for time in ["0", "-1", "9223372036854775807", "9223372036854775808", "1e9", "31556889864403199000"] {
+            let headers = format!("spoolway-timestamp: {time}\r\n");
+            let answer = http::post(setup.http, "/v1/events/times", &headers, b"x").expect("an answer");
+            assert!([200, 400].contains(&answer.status), "{time}: {}", answer.text());
+        }
+    });
+}
+
+#[test]
+fn lines_that_never_end_and_bytes_that_drip_keep_nobody_out() {
+    let setup = lonely("hostile-lines");
+    withstands(&setup, |_| {
+        let mut hogs = Vec::new();
+        for _ in 0..40 {
+            let mut hog = connect(setup.tcp);
+            hog.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
+            // It stops taking bytes when memory for them runs out.
+            let _ = hog.write_all(&vec![b'x'; 900_000]);
+            hogs.push(hog);
+        }
+        for port in [setup.http, setup.admin, setup.tcp] {
+            for _ in 0..50 {
+                let mut drip = connect(port);
+                drip.write_all(b"P").expect("it takes a byte");
+                hogs.push(drip);
+            }
+        }
+        let answer = http::post(setup.http, "/v1/events/honest", "", b"meanwhile\n").expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    });
+}
+
+#[test]
+fn ten_thousand_connections_and_a_hundred_thousand_requests_in_a_row_leave_it_serving() {
+    let setup = lonely("hostile-crowd").http("max_connections = 500\nheader_timeout = \"2s\"");
+    withstands(&setup, |agent| {
+        let crowd = raise_files().min(10_000);
+        assert!(crowd >= 500, "this host allows {crowd} files");
+        let at = SocketAddr::from(([127, 0, 0, 1], setup.http));
+        // What the kernel's backlog has no room for is turned away.
+        let open = || TcpStream::connect_timeout(&at, Duration::from_millis(20)).ok();
+        let silent: Vec<TcpStream> = (0..crowd).filter_map(|_| open()).collect();
+        println!("{} of {crowd} connections", silent.len());
+        agent.wait_ready("/healthz", SOON);
+        drop(silent);
+        let mut pipelined = Connection::open(setup.http, Duration::from_secs(60)).expect("a place");
+        let requests = b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+        let mut answers = 0;
+        for _ in 0..1_000 {
+            pipelined.send_raw(&requests).expect("it reads on");
+            for _ in 0..100 {
+                let answer = pipelined.read_response().expect("an answer to each");
+                assert_eq!(answer.status, 404);
+                answers += 1;
+            }
+        }
+        assert_eq!(answers, 100_000);
+    });
+}
+
+/// Raises the limit of open files of this process; how many are left.
+fn raise_files() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
+    usize::try_from(now).unwrap_or(1 << 20).saturating_sub(200)
+}
+
+/// The control: where a person allows bodies of 256 MiB, they are seen.
+#[test]
+fn what_takes_too_much_memory_is_caught() {
+    let setup = lonely("hostile-control").http("max_body_size = \"256MiB\"");
+    let most = attack(&setup, |_| {
+        let body = format!("[{}1]", "1,".repeat(40_000_000));
+        let headers = "content-type: application/json\r\n";
+        let answer = http::post(setup.http, "/v1/events/x", headers, body.as_bytes()).expect("an answer");
+        assert!([200, 413, 503].contains(&answer.status), "{}", answer.text());
+    });
+    assert!(is_too_much(most), "{} MiB", most >> 20);
+}

@@ -1,0 +1,65 @@
+//! An agent that is attacked, and what must hold of it.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use super::support::agent::{Agent, Setup, spoolway};
+use super::support::http;
+
+/// Resident memory, at most, over the agent's whole life: what an agent at full load may have (docs/performance.md, 32 MiB), the memory
+/// that senders share (6 MiB), and one largest request beyond it: a JSON array of 16 MiB is there three times, as it came and as events
+/// of twice its size. glibc may keep as much again of what it was given back.
+const MOST: u64 = (32 + 6 + 2 * 48) << 20;
+
+/// Attacks an agent, and asks everything of it that must hold afterwards. Returns the most memory that it had resident.
+pub fn attack(setup: &Setup, attack: impl FnOnce(&Agent<'_>)) -> u64 {
+    let agent = setup.start();
+    let before = accepted(&agent);
+    attack(&agent);
+    // Honest senders are served, and what they hand over is there.
+    let answer = http::post(setup.http, "/v1/events/honest", "", b"still here\n").expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(accepted(&agent) > before);
+    agent.wait_ready("/healthz", Duration::from_secs(5));
+    let most = resident_at_most(agent.process.pid());
+    let said = agent.process.output().tail();
+    assert!(!said.contains("panicked"), "{said}");
+    agent.stop();
+    let verified = spool_verify(setup);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    most
+}
+
+/// The same, within the bound.
+pub fn withstands(setup: &Setup, input: impl FnOnce(&Agent<'_>)) {
+    let most = attack(setup, input);
+    assert!(most <= MOST, "{} MiB were resident", most >> 20);
+    println!("{} MiB resident at most", most >> 20);
+}
+
+/// Whether that much is more than an agent may take.
+pub fn is_too_much(bytes: u64) -> bool {
+    bytes > MOST
+}
+
+fn accepted(agent: &Agent<'_>) -> u64 {
+    let status = agent.status();
+    status["accounts"]
+        .as_array()
+        .and_then(|rows| rows.first())
+        .and_then(|row| row["accepted"].as_u64())
+        .unwrap_or(0)
+}
+
+/// `VmHWM`, in bytes.
+fn resident_at_most(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the agent runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+fn spool_verify(setup: &Setup) -> std::process::Output {
+    let mut command: Command = spoolway();
+    command.args(["spool", "verify"]).arg(setup.data_dir()).output().expect("spoolway runs")
+}
