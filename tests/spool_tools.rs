@@ -194,6 +194,36 @@ fn an_agent_on_a_repaired_spool_delivers_exactly_the_intact_events_that_were_not
 }
 
 #[test]
+fn dead_letters_come_along_in_a_repair_and_are_sent_from_there() {
+    let runtime = runtime();
+    let options = TargetOptions { topics: vec![("orders".to_owned(), 1)], ..TargetOptions::default() };
+    let target = runtime.block_on(Target::start(options)).expect("a target");
+    let port = target.brokers()[0].port();
+    let setup = Setup::new("letters").destination("home", port, "missing_topic_after = \"1s\"");
+    let agent = setup.start();
+    post(&setup, "nowhere", "a letter");
+    post(&setup, "orders", "an order");
+    agent.wait_status("has no letter", SOON, |status| status["accounts"][0]["dead_lettered"] == 1);
+    agent.wait_drained(None, SOON);
+    agent.stop();
+    let mut repaired = Setup::new("letters-repaired").destination("home", port, "");
+    repaired.dir = scratch("letters-repaired");
+    let new = repaired.data_dir();
+    let report = tool(0, &["repair", text(&setup.data_dir()), "--into", text(&new), "--json"]).json();
+    assert_eq!((&report["dead_letters"], &report["unread_beside"]), (&1.into(), &0.into()), "{report}");
+    let agent = repaired.start();
+    let listed = spoolway()
+        .args(["dlq", "list", "-c"])
+        .arg(repaired.dir.join("spoolway.toml"))
+        .output()
+        .expect("it runs");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains("nowhere"), "{listed}");
+    agent.stop();
+    assert_eq!(topic(&runtime, &target, "orders"), ["an order"]);
+}
+
+#[test]
 fn segments_that_somebody_renamed_are_found_and_nothing_is_lost() {
     let setup = stopped("renamed");
     let agent = setup.start();

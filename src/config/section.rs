@@ -270,6 +270,15 @@ impl<'a> Section<'a> {
         Some(list)
     }
 
+    /// A list of texts that may be empty or not there.
+    pub(super) fn optional_texts(&self, key: &'static str, example: &str) -> Vec<(Scalar, Place)> {
+        match self.ask(key).map(|value| &value.data) {
+            None => vec![],
+            Some(Data::Array(values)) if values.is_empty() => vec![],
+            Some(_) => self.texts(key, example, false).unwrap_or_default(),
+        }
+    }
+
     /// A table of texts.
     pub(super) fn pairs(&self, key: &'static str) -> Vec<(&'a Entry, Scalar)> {
         let Some(value) = self.ask(key) else { return vec![] };

@@ -197,6 +197,7 @@ const OF_SOURCES: &[(&str, &str)] = &[
     ("tls", "only http and tcp have it"),
     ("token", "only http has it; for tcp, `client_ca` of `tls` says who may come in"),
     ("path", "only unix has it; http takes events at /v1/events/{stream}"),
+    ("allow_users", "only unix has it; for http and tcp there are `token` and `tls`"),
     ("max_connections", "only http, tcp and unix have it"),
     ("idle_timeout", "only http, tcp and unix have it"),
     ("max_body_size", "only http has it"),

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::sabotage::{self, Bug};
 
 /// How often.
-const TRIES: u32 = 3;
+pub(crate) const TRIES: u32 = 3;
 
 /// Opens, lists or reads, and tries again when the error is one that may pass: a path that was switched over, an
 /// interrupted call. What a start reads decides what counts as lost, and one bad moment must not decide that.

@@ -26,6 +26,8 @@ pub use aside::{
 };
 pub use error::DiskError;
 pub use fs::{Entry, EntryKind, File, FileIdentity, Fs, Space};
+#[cfg(test)]
+pub(crate) use insist::TRIES;
 pub use insist::insist;
 pub use real::{RealFile, RealFs, RealLock};
 pub use slots::{Slots, look_at_slots};

@@ -49,6 +49,17 @@ pub enum BindError {
         /// What was configured.
         path: PathBuf,
     },
+    /// A user of `allow_users` that this host does not have.
+    #[error(
+        "source {source_name}: allow_users names {user:?}, which /etc/passwd does not have; correct it, or write the user's number \
+         (`id -u NAME`) if it comes from elsewhere"
+    )]
+    UnknownUser {
+        /// Name of the source.
+        source_name: String,
+        /// The name.
+        user: String,
+    },
     /// Another process listens on the socket.
     #[error(
         "source {source_name}: another process listens on {}; stop it or choose another path",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,14 +37,6 @@ impl Accept for TcpListener {
         // An answer is one write; without this it could wait for the peer's delayed acknowledgement.
         stream.set_nodelay(true)?;
         Ok(stream)
-    }
-}
-
-impl Accept for UnixListener {
-    type Io = UnixStream;
-
-    async fn accept(&self) -> io::Result<UnixStream> {
-        UnixListener::accept(self).await.map(|(stream, _)| stream)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +16,7 @@ use super::listen::{self, Accept, Door, within_grace};
 use super::pump::{End, Pump};
 use super::stdin;
 use super::tally::Tally;
-use super::unix::{self, SocketFile};
+use super::unix::{self, SocketFile, UnixDoor};
 use crate::config::model::{ConnectionLimits, HttpLimits, Source, SourceKind, Spool};
 use crate::guard::{Entered, Gate};
 use crate::ids::StreamName;
@@ -137,7 +137,7 @@ fn one_stdin(sources: &[Source]) -> Result<(), BindError> {
 /// A source that is bound and not yet served.
 enum Bound {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix(UnixDoor, SocketFile),
     Stdin,
 }
 
@@ -151,8 +151,8 @@ impl Bound {
                     cause,
                 })
             }
-            SourceKind::Unix { path, .. } => {
-                let (listener, file) = unix::bind(&source.name, path)?;
+            SourceKind::Unix { path, allow_users, .. } => {
+                let (listener, file) = unix::bind(&source.name, path, allow_users)?;
                 Ok(Bound::Unix(listener, file))
             }
             SourceKind::Stdin { .. } => Ok(Bound::Stdin),

@@ -10,6 +10,7 @@
 //! - A file that is missing, damaged, or of another spool is reported and replaced; it never keeps the agent
 //!   from starting.
 
+pub mod beside;
 pub mod handover;
 pub mod homes;
 pub mod journal;

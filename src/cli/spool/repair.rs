@@ -5,6 +5,7 @@ mod report;
 
 pub(in crate::cli) use self::place::is_running;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -17,10 +18,10 @@ use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId};
 use crate::spool::OpenError;
 use crate::spool::salvage::{LaneCopy, Old, Wishes, carry_life, finish};
-use crate::state::known;
 use crate::state::park::{self, Whose};
 use crate::state::positions::{self, Carried, NewLane, Positions, Restored, Store, carry, may_keep};
 use crate::state::routes;
+use crate::state::{beside, known, letters};
 
 #[derive(Debug, Args)]
 pub(super) struct RepairArgs {
@@ -51,10 +52,21 @@ pub(super) fn run(args: &RepairArgs) -> Outcome {
     let repair = Repair::begin(args)?;
     place::check_room(&args.into, repair.old.bytes())?;
     let lanes = repair.lanes()?;
+    let unread =
+        repair.unread.get() + beside::carry(&RealFs, &args.dir, &args.into).map_err(Failure::running)?;
     carry_life(&RealFs, &args.dir, &args.into, repair.old.spool).map_err(|e| failure(&e))?;
     finish(&RealFs, &args.into, repair.old.spool).map_err(|e| failure(&e))?;
     place::give_to_owner(&args.dir, &args.into)?;
-    let report = report::Report { args, old: &repair.old, lanes: &lanes, running: is_running(&args.dir) };
+    let letters = letters::look(&RealFs, &args.into, repair.old.spool, usize::MAX, |_| true);
+    let letters = letters.map_err(Failure::running)?.letters.len();
+    let report = report::Report {
+        letters,
+        unread,
+        args,
+        old: &repair.old,
+        lanes: &lanes,
+        running: is_running(&args.dir),
+    };
     if args.json {
         output::line(&report.json().to_string())?;
     } else {
@@ -69,6 +81,8 @@ struct Repair<'a> {
     /// What the positions said before the lanes were looked at.
     readers: BTreeMap<LaneName, Readers>,
     run: RunId,
+    /// Bytes of what stands beside the log that could not be read.
+    unread: Cell<u64>,
 }
 
 impl<'a> Repair<'a> {
@@ -82,7 +96,7 @@ impl<'a> Repair<'a> {
         let mut old = Old::find(&RealFs, &args.dir, spool).map_err(|e| failure(&e))?;
         readers.iter().filter(|(_, found)| !found.is_empty()).for_each(|(lane, _)| old.know(lane));
         let run = RunId::draw().map_err(|e| Failure::running(format!("no run id can be drawn: {e}")))?;
-        Ok(Self { args, old, readers, run })
+        Ok(Self { args, old, readers, run, unread: Cell::new(0) })
     }
 
     fn lanes(&self) -> Result<Vec<Lane>, Failure> {
@@ -110,6 +124,8 @@ impl<'a> Repair<'a> {
         let copy = self.old.copy(&name, &self.args.into, &wishes, progress).map_err(|e| failure(&e))?;
         let lane =
             NewLane { first: copy.first, gone: copy.gone, end: copy.log_end, found: copy.salvaged.found > 0 };
+        let unread = beside::carry_journals(&RealFs, &self.args.dir, &self.args.into, &name);
+        self.unread.set(self.unread.get() + unread.map_err(Failure::running)?);
         let after = look(&self.args.dir, self.old.spool, &name)?;
         let mut destinations = Vec::new();
         for (destination, before) in before {
@@ -117,8 +133,9 @@ impl<'a> Repair<'a> {
             let carried = carry(self.old.spool, before, after.unwrap_or(&Restored::Nothing), lane);
             // After the positions: what has gone from there meanwhile has arrived.
             let whose = Whose { spool: self.old.spool, lane: &name, destination };
-            let parked =
+            let (parked, unread) =
                 park::copy(&RealFs, &self.args.dir, &self.args.into, whose).map_err(Failure::running)?;
+            self.unread.set(self.unread.get() + unread);
             let carried = with_parked(carried, parked);
             self.save(&name, destination, &carried)?;
             destinations.push((destination.clone(), carried));

@@ -50,6 +50,8 @@ pub enum SourceKind {
     Unix {
         /// Path of the socket.
         path: PathBuf,
+        /// Users that may connect besides root and the agent's own, by name or number; none: the file is for its owner alone.
+        allow_users: Vec<String>,
         /// Their stream.
         stream: StreamName,
         /// Bounds on what clients may do.

@@ -109,13 +109,20 @@ impl Parts {
         // The limits are read even when a part is missing, so that their problems are reported too.
         let limits = if kind == Type::Stdin { None } else { Some(limits(section)) };
         let http = if kind == Type::Http { Some(http_limits(section)) } else { None };
+        let users = if kind == Type::Unix { Some(allow_users(section)) } else { None };
         Some(match kind {
             Type::Stdin => SourceKind::Stdin { stream: self.stream.clone()? },
             Type::Tcp => {
                 SourceKind::Tcp { listen: self.listen?, stream: self.stream.clone()?, limits: limits? }
             }
             Type::Unix => {
-                SourceKind::Unix { path: self.path.clone()?, stream: self.stream.clone()?, limits: limits? }
+                let allow_users = users.unwrap_or_default();
+                SourceKind::Unix {
+                    path: self.path.clone()?,
+                    allow_users,
+                    stream: self.stream.clone()?,
+                    limits: limits?,
+                }
             }
             Type::Http => SourceKind::Http { listen: self.listen?, limits: limits?, http: http? },
         })
@@ -169,6 +176,23 @@ fn path(section: &Section<'_>) -> Option<PathBuf> {
     };
     section
         .required("path", "\"/run/spoolway/app.sock\"", StandIn::Name, read, |p| quoted(&p.to_string_lossy()))
+}
+
+/// Who may connect to a socket, besides its owner.
+fn allow_users(section: &Section<'_>) -> Vec<String> {
+    let mut users = vec![];
+    for (scalar, place) in section.optional_texts("allow_users", "[\"www-data\", \"1000\"]") {
+        let scalar = match scalar {
+            Scalar::Placeholder => section.reading.stand_in(StandIn::Name),
+            scalar => scalar,
+        };
+        match scalar::text(&scalar) {
+            Ok(user) => users.push(user),
+            Err(wrong) => section.wrong("allow_users", &place, wrong),
+        }
+    }
+    section.show_list("allow_users", users.iter().cloned());
+    users
 }
 
 fn limits(section: &Section<'_>) -> ConnectionLimits {

@@ -57,7 +57,7 @@ fn tcp(listen: SocketAddr, max_connections: usize) -> Source {
 }
 
 fn unix(path: PathBuf) -> Source {
-    named("u", SourceKind::Unix { path, stream: app(), limits: limits(4) })
+    named("u", SourceKind::Unix { path, allow_users: vec![], stream: app(), limits: limits(4) })
 }
 
 fn http() -> Source {

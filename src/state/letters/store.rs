@@ -452,7 +452,8 @@ impl<F: Fs> Inner<F> {
     }
 }
 
-fn directory(data_dir: &Path) -> PathBuf {
+/// Where they are.
+pub(in crate::state) fn directory(data_dir: &Path) -> PathBuf {
     data_dir.join("dead-letters")
 }
 

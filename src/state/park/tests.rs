@@ -376,7 +376,7 @@ fn a_park_is_brought_into_another_directory_goes_to_another_name_and_goes_away()
         DestinationName::new("away").unwrap(),
     );
     let whose = Whose { spool: SPOOL, lane: &lane, destination: &home };
-    assert_eq!(copy(&RealFs, dir.path(), other.path(), whose).unwrap(), Some(Seq(5)));
+    assert_eq!(copy(&RealFs, dir.path(), other.path(), whose).unwrap(), (Some(Seq(5)), 0));
     assert_eq!(firsts(&open(&RealFs, other.path())), [6, 9]);
     for _ in 0..2 {
         rename(&RealFs, other.path(), &lane, (&home, &away)).unwrap();

@@ -19,6 +19,10 @@ pub(super) struct Report<'a> {
     pub(super) old: &'a Old<RealFs>,
     pub(super) lanes: &'a [Lane],
     pub(super) running: bool,
+    /// Dead letters that came along.
+    pub(super) letters: usize,
+    /// Bytes of what stands beside the log that could not be read.
+    pub(super) unread: u64,
 }
 
 impl Report<'_> {
@@ -30,7 +34,7 @@ impl Report<'_> {
         json!({
             "incarnation": incarnation(&RealFs, &self.args.dir, self.old.spool), "spool": self.old.spool, "into": self.args.into, "lost": self.lost(),
             "agent_running": self.running, "lanes": self.lanes.iter().map(lane_json).collect::<Vec<_>>(),
-            "notes": self.old.notes,
+            "dead_letters": self.letters, "unread_beside": self.unread, "notes": self.old.notes,
         })
     }
 
@@ -38,6 +42,16 @@ impl Report<'_> {
         let mut text = String::new();
         self.lanes.iter().for_each(|lane| put_lane(&mut text, lane));
         // Writing to a String does not fail.
+        if self.letters > 0 {
+            let _ = writeln!(text, "{} dead letters came along", self.letters);
+        }
+        if self.unread > 0 {
+            let _ = writeln!(
+                text,
+                "note: {} bytes of dead letters, journals or parked events can't be read: what stood there is lost",
+                self.unread
+            );
+        }
         for note in &self.old.notes {
             let _ = writeln!(text, "note: {note}");
         }

@@ -13,7 +13,7 @@ fn main_lane() -> LaneName {
 
 fn copied<F: Fs>(fs: &F, from: &Path, into: &Path) -> Result<Option<Seq>, crate::disk::DiskError> {
     let (lane, home) = (main_lane(), name("home"));
-    copy(fs, from, into, Whose { spool: SPOOL, lane: &lane, destination: &home })
+    copy(fs, from, into, Whose { spool: SPOOL, lane: &lane, destination: &home }).map(|(first, _)| first)
 }
 
 /// Two topics are parked in /data; /new is there.
