@@ -16,6 +16,7 @@ use super::candidates::spool_id_in_segments;
 use super::data_dir::{FoundRoot, lane_names, read_root};
 use super::error::{OpenError, ReadError};
 use super::format::Verdict;
+use super::home::Home;
 use super::incarnation;
 use super::names;
 use super::reader::{Log, PATIENCE, Place, Reader, place};
@@ -48,6 +49,7 @@ struct Frozen<F: Fs> {
     end: Seq,
     /// The table without what was deleted since.
     left: Mutex<Table>,
+    home: Home,
 }
 
 impl<F: Fs> Frozen<F> {
@@ -74,6 +76,10 @@ impl<F: Fs> Log<F> for Frozen<F> {
         left.segments.retain(|s| s.end > gone);
         left.segments.contains_key(&segment)
     }
+    fn at_home(&self) -> std::io::Result<()> {
+        self.home.check()
+    }
+
     fn lost(&self, _range: SeqRange, _segment: SegmentId) {}
 }
 
@@ -142,13 +148,14 @@ impl Findings {
 impl<F: Fs> LaneSnapshot<F> {
     fn take(fs: &F, path: &Path, spool: SpoolId, lane: LaneName, at_least: Seq) -> Result<Self, OpenError> {
         let dir = path.join(names::LANES).join(lane.as_str());
+        let home = Home::hold(fs, &dir).map_err(OpenError::io("open", &dir))?;
         let found = recover(fs, &dir, spool, &lane, at_least, Access::Visitor)?;
         let mut table = found.table;
         // After the files: of what was deleted in between, it says so.
         table.floor = read_floor(fs, &dir);
         let end = found.predecessor.end.max(table.floor.gone()).max(at_least);
         let left = Mutex::new(table.clone());
-        Ok(Self { log: Arc::new(Frozen { fs: fs.clone(), spool, lane, dir, table, end, left }) })
+        Ok(Self { log: Arc::new(Frozen { fs: fs.clone(), spool, lane, dir, table, end, left, home }) })
     }
 
     /// Its name.

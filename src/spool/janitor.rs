@@ -9,7 +9,7 @@ use crate::disk::{File, Fs};
 use crate::ids::{SegmentId, Seq};
 use crate::sabotage::{self, Bug};
 
-use super::active::{Prepared, prepare};
+use super::active::Prepared;
 use super::catalogue::{self, WORTH};
 use super::floor::Floor;
 use super::host::Stamp;
@@ -177,9 +177,8 @@ impl<F: Fs> Janitor<F> {
         }
         chores.note_headers();
         if let Some(id) = todo.prepare {
-            let shared = &chores.shared;
             let waiting = Waiting(self);
-            let done = prepare(shared.data.fs(), &shared.dir, id, self.allocation);
+            let done = chores.shared.prepare(id, self.allocation);
             self.wish(|w| w.ahead = Ahead::Done(done));
             drop(waiting);
         }
@@ -291,7 +290,10 @@ impl<F: Fs> Chores<F> {
             let table = self.shared.table();
             (table.segments.len(), table.segments.last_key_value().map_or(SegmentId(0), |(id, _)| *id))
         };
-        if count < WORTH || last.0.saturating_sub(self.noted.0) < WORTH as u64 {
+        if count < WORTH
+            || self.shared.home.check().is_err()
+            || last.0.saturating_sub(self.noted.0) < WORTH as u64
+        {
             return;
         }
         self.noted = last;
@@ -304,11 +306,8 @@ impl<F: Fs> Chores<F> {
 
     fn remove_void(&self, void: Vec<Segment>) {
         for segment in void {
-            if self.is_left_alone(&segment) {
-                continue;
-            }
-            if let Err(e) = self.shared.data.fs().remove(&segment.path) {
-                tracing::warn!(path = %segment.path.display(), error = %e, "an unused segment could not be removed");
+            if !self.is_left_alone(&segment) {
+                self.shared.remove_unused(&segment.path);
             }
         }
     }
@@ -386,6 +385,12 @@ impl<F: Fs> Chores<F> {
     /// durable before `release` was called.
     fn remove(&mut self, victim: &Segment, mark: FloorMark) -> bool {
         let fs = self.shared.data.fs();
+        if let Err(e) = self.shared.home.check() {
+            if !std::mem::replace(&mut self.stuck, true) {
+                tracing::error!(lane = %self.shared.name, error = %e, "no segment is deleted; it is tried again");
+            }
+            return false;
+        }
         if sabotage::commits(Bug::DeleteBeforePosition) {
             self.floor.pretend(mark);
         } else if let Err(e) = self.floor.raise(mark) {

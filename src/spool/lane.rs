@@ -21,6 +21,7 @@ use super::data_dir::DataDir;
 use super::error::OpenError;
 use super::floor::Floor;
 use super::gate::Gate;
+use super::home::Home;
 use super::host::Stamp;
 use super::janitor::{Chores, Janitor};
 use super::names;
@@ -108,6 +109,7 @@ impl<F: Fs> Lane<F> {
         let fs = data.fs();
         let dir = data.path().join(names::LANES).join(name.as_str());
         fs.create_dir(&dir).map_err(OpenError::io("create", &dir))?;
+        let home = Home::hold(fs, &dir).map_err(OpenError::io("open", &dir))?;
         let floor = Floor::open(fs, &dir)?;
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
         let ended = FoundEnd { end: found.end(), floor: floor.mark().dropped.max(floor.mark().released) };
@@ -117,6 +119,7 @@ impl<F: Fs> Lane<F> {
         let parts = Parts {
             data: data.clone(),
             dir,
+            home,
             settings: settings.clone(),
             limit,
             budget: usize::try_from(QUEUE_BYTES).unwrap_or(usize::MAX),
@@ -366,7 +369,7 @@ impl<F: Fs> Lane<F> {
             },
             failing: match &gate {
                 Gate::Failing(why) => Some(why.to_string()),
-                _ => None,
+                _ => shared.home.away(),
             },
         }
     }

@@ -62,6 +62,8 @@ pub(super) trait Log<F: Fs>: std::fmt::Debug + Send + Sync {
     fn identity(&self, segment: SegmentId) -> Identity;
     fn look(&self, position: Seq) -> Place;
     fn holds(&self, segment: SegmentId) -> bool;
+    /// Whether paths lead to its files at all.
+    fn at_home(&self) -> io::Result<()>;
     /// These numbers are lost.
     fn lost(&self, range: SeqRange, segment: SegmentId);
 }
@@ -82,6 +84,10 @@ impl<F: Fs> Log<F> for Shared<F> {
 
     fn holds(&self, segment: SegmentId) -> bool {
         self.table().segments.contains_key(&segment)
+    }
+
+    fn at_home(&self) -> io::Result<()> {
+        self.home.check()
     }
 
     fn lost(&self, range: SeqRange, segment: SegmentId) {
@@ -239,7 +245,10 @@ impl<F: Fs> Reader<F> {
     }
 
     fn open(&mut self, segment: &Segment) -> Result<Step, ReadError> {
-        let file = match self.log.fs().open_read(&segment.path) {
+        let opened = self.log.fs().open_read(&segment.path);
+        // Afterwards, so that a file of what has taken the directory's place is not believed either.
+        self.log.at_home().map_err(|source| ReadError { path: segment.path.clone(), offset: 0, source })?;
+        let file = match opened {
             Ok(file) => file,
             Err(e) => return self.cannot_open(segment, e),
         };

@@ -15,8 +15,10 @@ use crate::disk::Fs;
 use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange};
 use crate::metrics::{Lane as LaneLabel, Metrics};
 
+use super::active::{Prepared, prepare};
 use super::data_dir::DataDir;
 use super::gate::Gate;
+use super::home::Home;
 use super::quarantine::Quarantine;
 use super::queue::Queue;
 use super::table::{Segment, Table};
@@ -53,6 +55,7 @@ pub(super) struct Shared<F: Fs> {
     pub(super) data: DataDir<F>,
     pub(super) name: LaneName,
     pub(super) dir: PathBuf,
+    pub(super) home: Home,
     pub(super) settings: Spool,
     /// Quota in bytes.
     pub(super) limit: u64,
@@ -83,6 +86,7 @@ pub(super) struct Parts<F: Fs> {
     pub(super) data: DataDir<F>,
     pub(super) name: LaneName,
     pub(super) dir: PathBuf,
+    pub(super) home: Home,
     pub(super) settings: Spool,
     pub(super) limit: u64,
     pub(super) budget: usize,
@@ -98,6 +102,7 @@ impl<F: Fs> Shared<F> {
             data: parts.data,
             name: parts.name,
             dir: parts.dir,
+            home: parts.home,
             settings: parts.settings,
             limit: parts.limit,
             queue: Queue::default(),
@@ -173,6 +178,20 @@ impl<F: Fs> Shared<F> {
         }
         self.path_durable.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Makes the file of a segment, in the lane's own directory.
+    pub(super) fn prepare(&self, id: SegmentId, bytes: u64) -> io::Result<Prepared<F::File>> {
+        self.home.check()?;
+        let prepared = prepare(self.data.fs(), &self.dir, id, bytes)?;
+        self.home.check().map(|()| prepared)
+    }
+
+    /// Deletes a file in which nothing is. If it can't be, the next start does.
+    pub(super) fn remove_unused(&self, path: &Path) {
+        if let Err(e) = self.home.check().and_then(|()| self.data.fs().remove(path)) {
+            tracing::warn!(path = %path.display(), error = %e, "an unused segment could not be removed");
+        }
     }
 
     pub(super) fn gauge_bytes(&self) {

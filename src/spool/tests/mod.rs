@@ -2,6 +2,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod append;
+mod astray;
 mod beside;
 mod catalogue;
 mod damage;
