@@ -166,23 +166,31 @@ impl<F: Fs> Janitor<F> {
         }
         let todo = wishes.take();
         drop(wishes);
-        chores.finish(todo.closed);
-        chores.remove_void(todo.void);
-        let deletes = chores.delete(todo.release, todo.pressure);
+        // Before every piece of what takes time: a writer that rotates waits for nothing else.
+        let shared = Arc::clone(&chores.shared);
+        let first = || self.make_ready(&shared);
+        chores.finish(todo.closed, first);
+        chores.remove_void(todo.void, first);
+        let deletes = chores.delete(todo.release, todo.pressure, first);
         if todo.pressure && deletes {
             chores.drop_one(if todo.drop_oldest { Seq(u64::MAX) } else { todo.may_drop });
         }
         if todo.pressure {
             self.lock().making_room = false;
         }
+        first();
         chores.note_headers();
-        if let Some(id) = todo.prepare {
-            let waiting = Waiting(self);
-            let done = chores.shared.prepare(id, self.allocation);
-            self.wish(|w| w.ahead = Ahead::Done(done));
-            drop(waiting);
-        }
+        first();
         true
+    }
+
+    /// Makes the next segment, if it was asked for.
+    fn make_ready(&self, shared: &Shared<F>) {
+        let Some(id) = self.lock().wanted() else { return };
+        let waiting = Waiting(self);
+        let done = shared.prepare(id, self.allocation);
+        self.wish(|w| w.ahead = Ahead::Done(done));
+        drop(waiting);
     }
 }
 
@@ -200,7 +208,6 @@ impl<F: Fs> Drop for Waiting<'_, F> {
 }
 
 struct Todo<T> {
-    prepare: Option<SegmentId>,
     closed: Vec<(Arc<T>, u64)>,
     void: Vec<Segment>,
     release: Seq,
@@ -218,17 +225,16 @@ impl<T> Wishes<T> {
             || !self.void.is_empty()
     }
 
+    /// The segment that is to be made now.
+    fn wanted(&mut self) -> Option<SegmentId> {
+        let Ahead::Wanted(id) = self.ahead else { return None };
+        self.ahead = Ahead::Working;
+        Some(id)
+    }
+
     fn take(&mut self) -> Todo<T> {
-        let prepare = match self.ahead {
-            Ahead::Wanted(id) => {
-                self.ahead = Ahead::Working;
-                Some(id)
-            }
-            _ => None,
-        };
         self.released_changed = false;
         Todo {
-            prepare,
             closed: std::mem::take(&mut self.closed),
             void: std::mem::take(&mut self.void),
             release: self.release,
@@ -274,8 +280,9 @@ impl<F: Fs> Chores<F> {
 
     /// Gives back what was reserved and not used, and makes the seal durable. Neither is needed for what was
     /// promised: the successor's header says where the segment ends.
-    fn finish(&self, closed: Vec<(Arc<F::File>, u64)>) {
+    fn finish(&self, closed: Vec<(Arc<F::File>, u64)>, first: impl Fn()) {
         for (file, end) in closed {
+            first();
             if let Err(e) = file.truncate(end).and_then(|()| file.sync_data()) {
                 self.shared.metrics.fsync_errors.inc();
                 tracing::warn!(lane = %self.shared.name, error = %e, "a closed segment could not be trimmed");
@@ -304,8 +311,9 @@ impl<F: Fs> Chores<F> {
         }
     }
 
-    fn remove_void(&self, void: Vec<Segment>) {
+    fn remove_void(&self, void: Vec<Segment>, first: impl Fn()) {
         for segment in void {
+            first();
             if !self.is_left_alone(&segment) {
                 self.shared.remove_unused(&segment.path);
             }
@@ -324,11 +332,12 @@ impl<F: Fs> Chores<F> {
     }
 
     /// Deletes what every reader is past. False when something could not be deleted.
-    fn delete(&mut self, release: Seq, pressure: bool) -> bool {
+    fn delete(&mut self, release: Seq, pressure: bool, first: impl Fn()) -> bool {
         let now = self.shared.data.host().now();
         self.freed = 0;
         let mut deletes = true;
         while let Some(victim) = self.released_victim(release, pressure, now).filter(|_| deletes) {
+            first();
             let mark = FloorMark { released: victim.end, dropped: Seq::NONE };
             deletes = self.remove(&victim, mark);
             self.freed += if deletes { victim.bytes } else { 0 };
