@@ -17,6 +17,7 @@ use super::data_dir::{FoundRoot, lane_names, read_root};
 use super::error::{OpenError, ReadError};
 use super::format::Verdict;
 use super::home::Home;
+use super::host::Stamp;
 use super::incarnation;
 use super::names;
 use super::reader::{Log, PATIENCE, Place, Reader, place};
@@ -76,6 +77,10 @@ impl<F: Fs> Log<F> for Frozen<F> {
         left.segments.retain(|s| s.end > gone);
         left.segments.contains_key(&segment)
     }
+    fn clock(&self) -> Option<Stamp> {
+        None
+    }
+
     fn at_home(&self) -> std::io::Result<()> {
         self.home.check()
     }

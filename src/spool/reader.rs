@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 
@@ -14,14 +15,18 @@ use crate::sabotage::{self, Bug};
 use super::block::{Block, Hole, HoleCause, Item};
 use super::error::{ReadError, is_damage};
 use super::format::{BLOCK_ALIGN, DATA_START, Kind};
+use super::host::Stamp;
 use super::scan::resume;
 use super::shared::Shared;
 use super::table::{Segment, Table};
 use super::walk::{Identity, Sighting, Walker};
 
-/// After this many errors at one place what cannot be read counts as damaged. Delivery asks every few seconds,
-/// and a path to a disk may take a minute to come back.
+/// After this many errors at one place a page that cannot be read counts as damaged, if the disk gives others of its file.
+/// Delivery asks every few seconds.
 pub(super) const PATIENCE: u32 = 20;
+/// For so long a file of which nothing can be read, or that cannot be opened, is waited for: a path to a disk may take
+/// minutes to come back, and somebody may have to see to it.
+pub(super) const WHOLE_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Stream names remembered.
 const STREAMS: usize = 4096;
 
@@ -36,6 +41,8 @@ pub struct Reader<F: Fs> {
     current: Option<Current<F>>,
     streams: HashMap<String, StreamName>,
     failures: u32,
+    /// When the first of them was.
+    failing_since: Option<Stamp>,
 }
 
 #[derive(Debug)]
@@ -64,6 +71,8 @@ pub(super) trait Log<F: Fs>: std::fmt::Debug + Send + Sync {
     fn identity(&self, segment: SegmentId) -> Identity;
     fn look(&self, position: Seq) -> Place;
     fn holds(&self, segment: SegmentId) -> bool;
+    /// The moment; `None` for a tool, which nobody lets wait.
+    fn clock(&self) -> Option<Stamp>;
     /// Whether paths lead to its files at all.
     fn at_home(&self) -> io::Result<()>;
     /// These numbers are lost.
@@ -88,6 +97,10 @@ impl<F: Fs> Log<F> for Shared<F> {
         self.table().segments.contains_key(&segment)
     }
 
+    fn clock(&self) -> Option<Stamp> {
+        Some(self.data.host().now())
+    }
+
     fn at_home(&self) -> io::Result<()> {
         self.home.check()
     }
@@ -100,7 +113,7 @@ impl<F: Fs> Log<F> for Shared<F> {
 impl<F: Fs> Reader<F> {
     pub(super) fn new(log: Arc<dyn Log<F>>, from: Seq) -> Self {
         let position = from.max(Seq::FIRST);
-        Self { log, position, current: None, streams: HashMap::new(), failures: 0 }
+        Self { log, position, current: None, streams: HashMap::new(), failures: 0, failing_since: None }
     }
 
     /// Number of the next event it will give.
@@ -128,19 +141,38 @@ impl<F: Fs> Reader<F> {
     ) -> Result<Option<Item>, ReadError> {
         match self.step(&mut wanted) {
             Ok(item) => {
-                self.failures = 0;
+                (self.failures, self.failing_since) = (0, None);
+                if let Some(current) = &mut self.current {
+                    current.walker.wary = true;
+                }
                 Ok(item)
             }
             Err(e) => {
-                self.failures = if is_damage(&e.source) { self.failures + 1 } else { 0 };
-                if self.failures >= PATIENCE
-                    && let Some(current) = &mut self.current
-                {
-                    current.walker.tolerant = true;
-                }
+                self.note_failure(&e.source);
                 Err(e)
             }
         }
+    }
+
+    fn note_failure(&mut self, e: &io::Error) {
+        if !is_damage(e) {
+            (self.failures, self.failing_since) = (0, None);
+            return;
+        }
+        self.failures += 1;
+        self.failing_since = self.failing_since.or_else(|| self.log.clock());
+        let has_waited = self.has_waited();
+        if let Some(current) = self.current.as_mut().filter(|_| self.failures >= PATIENCE) {
+            (current.walker.tolerant, current.walker.wary) = (true, !has_waited);
+        }
+    }
+
+    /// Whether a whole file that cannot be read was waited for long enough. Who has no clock counts.
+    fn has_waited(&self) -> bool {
+        let now = self.log.clock();
+        let waited =
+            now.zip(self.failing_since).is_none_or(|(now, since)| now.since(since) >= WHOLE_PATIENCE);
+        self.failures >= PATIENCE && waited
     }
 
     fn step(
@@ -265,7 +297,8 @@ impl<F: Fs> Reader<F> {
             Err(e) => return self.cannot_open(segment, e),
         };
         let identity = self.log.identity(segment.id);
-        let walker = Walker::new(file, segment.path.clone(), identity);
+        let mut walker = Walker::new(file, segment.path.clone(), identity);
+        walker.wary = true;
         let (id, limit) = (segment.id, segment.end_offset);
         self.current = Some(Current { id, walker, offset: DATA_START, limit, next: segment.base });
         Ok(Step::Again)
@@ -277,7 +310,7 @@ impl<F: Fs> Reader<F> {
             return Ok(Step::Again);
         }
         let gone = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput);
-        if !gone && (self.failures < PATIENCE || !is_damage(&source)) {
+        if !gone && (!self.has_waited() || !is_damage(&source)) {
             return Err(ReadError { path: segment.path.clone(), offset: 0, source });
         }
         let range = SeqRange::new(self.position, segment.end);
