@@ -85,6 +85,8 @@ impl<F: Fs> Log<F> for Frozen<F> {
         self.home.check()
     }
 
+    fn keep(&self, _segment: SegmentId) {}
+
     fn lost(&self, _range: SeqRange, _segment: SegmentId) {}
 }
 
@@ -203,6 +205,14 @@ impl<F: Fs> LaneSnapshot<F> {
     /// Its segments in order.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.log.table.segments.values()
+    }
+
+    /// Segments that were put aside, since something of them was lost: where each is, and its bytes. They are not part of the log.
+    ///
+    /// # Errors
+    /// When the disk can't be read.
+    pub fn put_aside(&self) -> std::io::Result<Vec<(PathBuf, u64)>> {
+        super::kept::put_aside(&self.log.fs, &self.log.dir)
     }
 
     pub(super) fn log(&self) -> &impl Log<F> {

@@ -314,8 +314,13 @@ impl<F: Fs> Chores<F> {
     fn remove_void(&self, void: Vec<Segment>, first: impl Fn()) {
         for segment in void {
             first();
-            if !self.is_left_alone(&segment) {
+            if self.is_left_alone(&segment) {
+                continue;
+            }
+            if !self.shared.is_marked(segment.id) {
                 self.shared.remove_unused(&segment.path);
+            } else if let Err(e) = self.shared.home.check().and_then(|()| self.shared.keep(&segment)) {
+                tracing::warn!(path = %segment.path.display(), error = %e, "a damaged segment could not be put aside");
             }
         }
     }
@@ -340,7 +345,6 @@ impl<F: Fs> Chores<F> {
             first();
             let mark = FloorMark { released: victim.end, dropped: Seq::NONE };
             deletes = self.remove(&victim, mark);
-            self.freed += if deletes { victim.bytes } else { 0 };
         }
         self.tell_freed();
         deletes
@@ -359,9 +363,7 @@ impl<F: Fs> Chores<F> {
         tracing::warn!(lane = %self.shared.name, segment = %victim.id, first = %victim.base,
             last = %victim.end.prev(), "the lane is full: its oldest segment is dropped");
         let mark = FloorMark { dropped: victim.end, released: Seq::NONE };
-        if self.remove(&victim, mark) {
-            self.freed += victim.bytes;
-        }
+        self.remove(&victim, mark);
         self.tell_freed();
     }
 
@@ -390,6 +392,8 @@ impl<F: Fs> Chores<F> {
         (released && (pressure || !kept)).then(|| first.clone())
     }
 
+    /// False when it stays for now.
+    ///
     /// DURABILITY: the floor before the file, the directory after. The reader positions that allow it were
     /// durable before `release` was called.
     fn remove(&mut self, victim: &Segment, mark: FloorMark) -> bool {
@@ -415,9 +419,13 @@ impl<F: Fs> Chores<F> {
         drop(table);
         self.released_at.remove(&victim.id);
         if self.is_left_alone(victim) {
+            self.freed += victim.bytes;
             return true;
         }
-        match fs.remove(&victim.path) {
+        // What is dropped for lack of room is given up as it is.
+        let kept = mark.dropped == Seq::NONE && self.shared.is_marked(victim.id);
+        let gone = if kept { self.shared.keep(victim) } else { fs.remove(&victim.path) };
+        match gone {
             Ok(()) => self.stuck = false,
             Err(e) => {
                 // One that is gone already needs no second try.
@@ -431,6 +439,8 @@ impl<F: Fs> Chores<F> {
                 }
             }
         }
+        self.freed += if kept { 0 } else { victim.bytes };
+        self.shared.unmark(victim.id);
         if let Err(e) = fs.sync_dir(&self.shared.dir) {
             // A segment that comes back after a power cut lies below the floor and is deleted again.
             tracing::warn!(lane = %self.shared.name, error = %e, "a deletion may not be durable");

@@ -24,6 +24,7 @@ use super::gate::Gate;
 use super::home::Home;
 use super::host::Stamp;
 use super::janitor::{Chores, Janitor};
+use super::kept::Kept;
 use super::names;
 use super::queue::{Answer, Request};
 use super::reader::Reader;
@@ -111,6 +112,7 @@ impl<F: Fs> Lane<F> {
         fs.create_dir(&dir).map_err(OpenError::io("create", &dir))?;
         let home = Home::hold(fs, &dir).map_err(OpenError::io("open", &dir))?;
         let floor = Floor::open(fs, &dir)?;
+        let kept = Kept::find(fs, &dir).map_err(OpenError::io("list", &dir))?;
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
         let ended = FoundEnd { end: found.end(), floor: floor.mark().dropped.max(floor.mark().released) };
         let next = start_above(&mut found, &floor, at_least);
@@ -125,6 +127,7 @@ impl<F: Fs> Lane<F> {
             budget: usize::try_from(QUEUE_BYTES).unwrap_or(usize::MAX),
             metrics: LaneMetrics::new(metrics, &name, limit),
             table: std::mem::take(&mut found.table),
+            kept,
             durable: next.prev(),
             run,
             name,

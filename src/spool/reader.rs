@@ -75,6 +75,8 @@ pub(super) trait Log<F: Fs>: std::fmt::Debug + Send + Sync {
     fn clock(&self) -> Option<Stamp>;
     /// Whether paths lead to its files at all.
     fn at_home(&self) -> io::Result<()>;
+    /// This segment is not to be deleted: something of it is given up.
+    fn keep(&self, segment: SegmentId);
     /// These numbers are lost.
     fn lost(&self, range: SeqRange, segment: SegmentId);
 }
@@ -103,6 +105,10 @@ impl<F: Fs> Log<F> for Shared<F> {
 
     fn at_home(&self) -> io::Result<()> {
         self.home.check()
+    }
+
+    fn keep(&self, segment: SegmentId) {
+        self.mark(segment);
     }
 
     fn lost(&self, range: SeqRange, segment: SegmentId) {
@@ -259,6 +265,9 @@ impl<F: Fs> Reader<F> {
     fn hole(&mut self, range: SeqRange, cause: HoleCause, segment: SegmentId) -> Item {
         let is_lost = matches!(cause, HoleCause::Damaged | HoleCause::Missing);
         if is_lost && !sabotage::commits(Bug::LossUncounted) {
+            if cause == HoleCause::Damaged {
+                self.log.keep(segment);
+            }
             self.log.lost(range, segment);
         }
         self.position = range.end;
@@ -312,6 +321,9 @@ impl<F: Fs> Reader<F> {
         let gone = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput);
         if !gone && (!self.has_waited() || !is_damage(&source)) {
             return Err(ReadError { path: segment.path.clone(), offset: 0, source });
+        }
+        if source.kind() != io::ErrorKind::NotFound {
+            self.log.keep(segment.id);
         }
         let range = SeqRange::new(self.position, segment.end);
         Ok(Step::Item(self.hole(range, HoleCause::Missing, segment.id)))

@@ -19,6 +19,7 @@ use super::active::{Prepared, prepare};
 use super::data_dir::DataDir;
 use super::gate::Gate;
 use super::home::Home;
+use super::kept::Kept;
 use super::quarantine::Quarantine;
 use super::queue::Queue;
 use super::table::{Segment, Table};
@@ -70,6 +71,7 @@ pub(super) struct Shared<F: Fs> {
     path_durable: AtomicBool,
     watchers: Mutex<Vec<Watcher>>,
     quarantine: Mutex<Quarantine>,
+    kept: Mutex<Kept>,
 }
 
 impl<F: Fs> std::fmt::Debug for Shared<F> {
@@ -92,6 +94,7 @@ pub(super) struct Parts<F: Fs> {
     pub(super) budget: usize,
     pub(super) metrics: LaneMetrics,
     pub(super) table: Table,
+    pub(super) kept: Kept,
     pub(super) durable: Seq,
     pub(super) run: RunId,
 }
@@ -115,7 +118,9 @@ impl<F: Fs> Shared<F> {
             path_durable: AtomicBool::new(false),
             watchers: Mutex::new(Vec::new()),
             quarantine: Mutex::new(Quarantine::default()),
+            kept: Mutex::new(parts.kept),
         };
+        shared.table().aside = shared.kept().bytes();
         shared.gauge_bytes();
         shared
     }
@@ -123,6 +128,11 @@ impl<F: Fs> Shared<F> {
     /// The table. Held for look-ups and small changes only, never across I/O.
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same holds.
+    pub(super) fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest number that is durable.

@@ -11,6 +11,7 @@ mod handle;
 mod identity;
 mod inspect;
 mod judge;
+mod kept;
 mod live;
 mod model;
 mod nospace;
