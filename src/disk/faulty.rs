@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::{Entry, File, Fs, RealFile, RealFs, RealLock, Space};
+use super::{Directory, Entry, File, Fs, RealFile, RealFs, RealLock, Space};
 
 /// What can be counted and made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -144,6 +144,9 @@ impl Fs for Faulty {
     }
     fn lock(&self, path: &Path) -> io::Result<RealLock> {
         RealFs.lock(path)
+    }
+    fn hold_dir(&self, path: &Path) -> io::Result<Option<Box<dyn Directory>>> {
+        RealFs.hold_dir(path)
     }
 }
 

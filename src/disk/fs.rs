@@ -120,6 +120,14 @@ pub trait Fs: Clone + std::fmt::Debug + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Takes hold of a directory by what it is, wherever it is moved; the default holds nothing.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn hold_dir(&self, _path: &Path) -> io::Result<Option<Box<dyn Directory>>> {
+        Ok(None)
+    }
+
     /// What tells the file at `path` from a copy of it; the default knows nothing.
     ///
     /// # Errors
@@ -127,6 +135,16 @@ pub trait Fs: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn identity(&self, _path: &Path) -> io::Result<FileIdentity> {
         Ok(FileIdentity::default())
     }
+}
+
+/// A directory that is held.
+pub trait Directory: std::fmt::Debug + Send + Sync {
+    /// Whether `path` leads to this very directory now: it was neither moved nor deleted, and nothing is mounted
+    /// over it or over one above.
+    ///
+    /// # Errors
+    /// What the file system says, when that can't be found out.
+    fn stands_at(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// An open file. All offsets in bytes from its start.

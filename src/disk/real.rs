@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Entry, EntryKind, File, FileIdentity, Fs, Space};
+use super::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space};
 
 /// The operating system's file systems.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +25,24 @@ pub struct RealLock {
     _file: fs::File,
 }
 
+/// Held open: while it is, its inode's number is nobody else's.
+#[derive(Debug)]
+struct RealDirectory(fs::File);
+
+impl Directory for RealDirectory {
+    fn stands_at(&self, path: &Path) -> io::Result<bool> {
+        let there = match fs::metadata(path) {
+            Ok(there) => there,
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(false);
+            }
+            Err(e) => return Err(e),
+        };
+        let held = self.0.metadata()?;
+        Ok((held.dev(), held.ino()) == (there.dev(), there.ino()))
+    }
+}
+
 /// Never follow a link, never hang on a FIFO, never leak into a child.
 fn flags() -> OFlags {
     OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK
@@ -33,6 +51,11 @@ fn flags() -> OFlags {
 fn open(path: &Path, more: OFlags) -> io::Result<fs::File> {
     let fd = rustix::fs::open(path, flags() | more, Mode::RUSR | Mode::WUSR)?;
     Ok(fs::File::from(fd))
+}
+
+fn open_dir(path: &Path) -> io::Result<fs::File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(fs::File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
 fn open_regular(path: &Path, more: OFlags) -> io::Result<RealFile> {
@@ -109,8 +132,7 @@ impl Fs for RealFs {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(rustix::fs::fsync(&fd)?)
+        Ok(rustix::fs::fsync(&open_dir(path)?)?)
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
@@ -130,14 +152,17 @@ impl Fs for RealFs {
     }
 
     fn lock_dir(&self, path: &Path) -> io::Result<Option<RealLock>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        let file = open_dir(path)?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(RealLock { _file: file })),
             Err(Errno::WOULDBLOCK) => Err(Errno::WOULDBLOCK.into()),
             // NFS has no lock for what can't be opened for writing.
             Err(_) => Ok(None),
         }
+    }
+
+    fn hold_dir(&self, path: &Path) -> io::Result<Option<Box<dyn Directory>>> {
+        Ok(Some(Box::new(RealDirectory(open_dir(path)?))))
     }
 
     fn identity(&self, path: &Path) -> io::Result<FileIdentity> {

@@ -16,6 +16,8 @@ use super::candidates::spool_id_in_segments;
 use super::data_dir::{FoundRoot, lane_names, read_root};
 use super::error::{OpenError, ReadError};
 use super::format::Verdict;
+use super::home::Home;
+use super::host::Stamp;
 use super::incarnation;
 use super::names;
 use super::reader::{Log, PATIENCE, Place, Reader, place};
@@ -48,6 +50,7 @@ struct Frozen<F: Fs> {
     end: Seq,
     /// The table without what was deleted since.
     left: Mutex<Table>,
+    home: Home,
 }
 
 impl<F: Fs> Frozen<F> {
@@ -74,6 +77,16 @@ impl<F: Fs> Log<F> for Frozen<F> {
         left.segments.retain(|s| s.end > gone);
         left.segments.contains_key(&segment)
     }
+    fn clock(&self) -> Option<Stamp> {
+        None
+    }
+
+    fn at_home(&self) -> std::io::Result<()> {
+        self.home.check()
+    }
+
+    fn keep(&self, _segment: SegmentId) {}
+
     fn lost(&self, _range: SeqRange, _segment: SegmentId) {}
 }
 
@@ -142,13 +155,14 @@ impl Findings {
 impl<F: Fs> LaneSnapshot<F> {
     fn take(fs: &F, path: &Path, spool: SpoolId, lane: LaneName, at_least: Seq) -> Result<Self, OpenError> {
         let dir = path.join(names::LANES).join(lane.as_str());
+        let home = Home::hold(fs, &dir).map_err(OpenError::io("open", &dir))?;
         let found = recover(fs, &dir, spool, &lane, at_least, Access::Visitor)?;
         let mut table = found.table;
         // After the files: of what was deleted in between, it says so.
         table.floor = read_floor(fs, &dir);
         let end = found.predecessor.end.max(table.floor.gone()).max(at_least);
         let left = Mutex::new(table.clone());
-        Ok(Self { log: Arc::new(Frozen { fs: fs.clone(), spool, lane, dir, table, end, left }) })
+        Ok(Self { log: Arc::new(Frozen { fs: fs.clone(), spool, lane, dir, table, end, left, home }) })
     }
 
     /// Its name.
@@ -191,6 +205,14 @@ impl<F: Fs> LaneSnapshot<F> {
     /// Its segments in order.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.log.table.segments.values()
+    }
+
+    /// Segments that were put aside, since something of them was lost: where each is, and its bytes. They are not part of the log.
+    ///
+    /// # Errors
+    /// When the disk can't be read.
+    pub fn put_aside(&self) -> std::io::Result<Vec<(PathBuf, u64)>> {
+        super::kept::put_aside(&self.log.fs, &self.log.dir)
     }
 
     pub(super) fn log(&self) -> &impl Log<F> {

@@ -9,7 +9,7 @@ use crate::disk::{File, Fs};
 use crate::ids::{SegmentId, Seq};
 use crate::sabotage::{self, Bug};
 
-use super::active::{Prepared, prepare};
+use super::active::Prepared;
 use super::catalogue::{self, WORTH};
 use super::floor::Floor;
 use super::host::Stamp;
@@ -166,24 +166,31 @@ impl<F: Fs> Janitor<F> {
         }
         let todo = wishes.take();
         drop(wishes);
-        chores.finish(todo.closed);
-        chores.remove_void(todo.void);
-        let deletes = chores.delete(todo.release, todo.pressure);
+        // Before every piece of what takes time: a writer that rotates waits for nothing else.
+        let shared = Arc::clone(&chores.shared);
+        let first = || self.make_ready(&shared);
+        chores.finish(todo.closed, first);
+        chores.remove_void(todo.void, first);
+        let deletes = chores.delete(todo.release, todo.pressure, first);
         if todo.pressure && deletes {
             chores.drop_one(if todo.drop_oldest { Seq(u64::MAX) } else { todo.may_drop });
         }
         if todo.pressure {
             self.lock().making_room = false;
         }
+        first();
         chores.note_headers();
-        if let Some(id) = todo.prepare {
-            let shared = &chores.shared;
-            let waiting = Waiting(self);
-            let done = prepare(shared.data.fs(), &shared.dir, id, self.allocation);
-            self.wish(|w| w.ahead = Ahead::Done(done));
-            drop(waiting);
-        }
+        first();
         true
+    }
+
+    /// Makes the next segment, if it was asked for.
+    fn make_ready(&self, shared: &Shared<F>) {
+        let Some(id) = self.lock().wanted() else { return };
+        let waiting = Waiting(self);
+        let done = shared.prepare(id, self.allocation);
+        self.wish(|w| w.ahead = Ahead::Done(done));
+        drop(waiting);
     }
 }
 
@@ -201,7 +208,6 @@ impl<F: Fs> Drop for Waiting<'_, F> {
 }
 
 struct Todo<T> {
-    prepare: Option<SegmentId>,
     closed: Vec<(Arc<T>, u64)>,
     void: Vec<Segment>,
     release: Seq,
@@ -219,17 +225,16 @@ impl<T> Wishes<T> {
             || !self.void.is_empty()
     }
 
+    /// The segment that is to be made now.
+    fn wanted(&mut self) -> Option<SegmentId> {
+        let Ahead::Wanted(id) = self.ahead else { return None };
+        self.ahead = Ahead::Working;
+        Some(id)
+    }
+
     fn take(&mut self) -> Todo<T> {
-        let prepare = match self.ahead {
-            Ahead::Wanted(id) => {
-                self.ahead = Ahead::Working;
-                Some(id)
-            }
-            _ => None,
-        };
         self.released_changed = false;
         Todo {
-            prepare,
             closed: std::mem::take(&mut self.closed),
             void: std::mem::take(&mut self.void),
             release: self.release,
@@ -275,8 +280,9 @@ impl<F: Fs> Chores<F> {
 
     /// Gives back what was reserved and not used, and makes the seal durable. Neither is needed for what was
     /// promised: the successor's header says where the segment ends.
-    fn finish(&self, closed: Vec<(Arc<F::File>, u64)>) {
+    fn finish(&self, closed: Vec<(Arc<F::File>, u64)>, first: impl Fn()) {
         for (file, end) in closed {
+            first();
             if let Err(e) = file.truncate(end).and_then(|()| file.sync_data()) {
                 self.shared.metrics.fsync_errors.inc();
                 tracing::warn!(lane = %self.shared.name, error = %e, "a closed segment could not be trimmed");
@@ -291,7 +297,10 @@ impl<F: Fs> Chores<F> {
             let table = self.shared.table();
             (table.segments.len(), table.segments.last_key_value().map_or(SegmentId(0), |(id, _)| *id))
         };
-        if count < WORTH || last.0.saturating_sub(self.noted.0) < WORTH as u64 {
+        if count < WORTH
+            || self.shared.home.check().is_err()
+            || last.0.saturating_sub(self.noted.0) < WORTH as u64
+        {
             return;
         }
         self.noted = last;
@@ -302,13 +311,16 @@ impl<F: Fs> Chores<F> {
         }
     }
 
-    fn remove_void(&self, void: Vec<Segment>) {
+    fn remove_void(&self, void: Vec<Segment>, first: impl Fn()) {
         for segment in void {
+            first();
             if self.is_left_alone(&segment) {
                 continue;
             }
-            if let Err(e) = self.shared.data.fs().remove(&segment.path) {
-                tracing::warn!(path = %segment.path.display(), error = %e, "an unused segment could not be removed");
+            if !self.shared.is_marked(segment.id) {
+                self.shared.remove_unused(&segment.path);
+            } else if let Err(e) = self.shared.home.check().and_then(|()| self.shared.keep(&segment)) {
+                tracing::warn!(path = %segment.path.display(), error = %e, "a damaged segment could not be put aside");
             }
         }
     }
@@ -325,14 +337,14 @@ impl<F: Fs> Chores<F> {
     }
 
     /// Deletes what every reader is past. False when something could not be deleted.
-    fn delete(&mut self, release: Seq, pressure: bool) -> bool {
+    fn delete(&mut self, release: Seq, pressure: bool, first: impl Fn()) -> bool {
         let now = self.shared.data.host().now();
         self.freed = 0;
         let mut deletes = true;
         while let Some(victim) = self.released_victim(release, pressure, now).filter(|_| deletes) {
+            first();
             let mark = FloorMark { released: victim.end, dropped: Seq::NONE };
             deletes = self.remove(&victim, mark);
-            self.freed += if deletes { victim.bytes } else { 0 };
         }
         self.tell_freed();
         deletes
@@ -351,9 +363,7 @@ impl<F: Fs> Chores<F> {
         tracing::warn!(lane = %self.shared.name, segment = %victim.id, first = %victim.base,
             last = %victim.end.prev(), "the lane is full: its oldest segment is dropped");
         let mark = FloorMark { dropped: victim.end, released: Seq::NONE };
-        if self.remove(&victim, mark) {
-            self.freed += victim.bytes;
-        }
+        self.remove(&victim, mark);
         self.tell_freed();
     }
 
@@ -382,10 +392,18 @@ impl<F: Fs> Chores<F> {
         (released && (pressure || !kept)).then(|| first.clone())
     }
 
+    /// False when it stays for now.
+    ///
     /// DURABILITY: the floor before the file, the directory after. The reader positions that allow it were
     /// durable before `release` was called.
     fn remove(&mut self, victim: &Segment, mark: FloorMark) -> bool {
         let fs = self.shared.data.fs();
+        if let Err(e) = self.shared.home.check() {
+            if !std::mem::replace(&mut self.stuck, true) {
+                tracing::error!(lane = %self.shared.name, error = %e, "no segment is deleted; it is tried again");
+            }
+            return false;
+        }
         if sabotage::commits(Bug::DeleteBeforePosition) {
             self.floor.pretend(mark);
         } else if let Err(e) = self.floor.raise(mark) {
@@ -401,9 +419,13 @@ impl<F: Fs> Chores<F> {
         drop(table);
         self.released_at.remove(&victim.id);
         if self.is_left_alone(victim) {
+            self.freed += victim.bytes;
             return true;
         }
-        match fs.remove(&victim.path) {
+        // What is dropped for lack of room is given up as it is.
+        let kept = mark.dropped == Seq::NONE && self.shared.is_marked(victim.id);
+        let gone = if kept { self.shared.keep(victim) } else { fs.remove(&victim.path) };
+        match gone {
             Ok(()) => self.stuck = false,
             Err(e) => {
                 // One that is gone already needs no second try.
@@ -417,6 +439,8 @@ impl<F: Fs> Chores<F> {
                 }
             }
         }
+        self.freed += if kept { 0 } else { victim.bytes };
+        self.shared.unmark(victim.id);
         if let Err(e) = fs.sync_dir(&self.shared.dir) {
             // A segment that comes back after a power cut lies below the floor and is deleted again.
             tracing::warn!(lane = %self.shared.name, error = %e, "a deletion may not be durable");

@@ -21,8 +21,10 @@ use super::data_dir::DataDir;
 use super::error::OpenError;
 use super::floor::Floor;
 use super::gate::Gate;
+use super::home::Home;
 use super::host::Stamp;
 use super::janitor::{Chores, Janitor};
+use super::kept::Kept;
 use super::names;
 use super::queue::{Answer, Request};
 use super::reader::Reader;
@@ -108,7 +110,9 @@ impl<F: Fs> Lane<F> {
         let fs = data.fs();
         let dir = data.path().join(names::LANES).join(name.as_str());
         fs.create_dir(&dir).map_err(OpenError::io("create", &dir))?;
+        let home = Home::hold(fs, &dir).map_err(OpenError::io("open", &dir))?;
         let floor = Floor::open(fs, &dir)?;
+        let kept = Kept::find(fs, &dir).map_err(OpenError::io("list", &dir))?;
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
         let ended = FoundEnd { end: found.end(), floor: floor.mark().dropped.max(floor.mark().released) };
         let next = start_above(&mut found, &floor, at_least);
@@ -117,11 +121,13 @@ impl<F: Fs> Lane<F> {
         let parts = Parts {
             data: data.clone(),
             dir,
+            home,
             settings: settings.clone(),
             limit,
             budget: usize::try_from(QUEUE_BYTES).unwrap_or(usize::MAX),
             metrics: LaneMetrics::new(metrics, &name, limit),
             table: std::mem::take(&mut found.table),
+            kept,
             durable: next.prev(),
             run,
             name,
@@ -366,7 +372,7 @@ impl<F: Fs> Lane<F> {
             },
             failing: match &gate {
                 Gate::Failing(why) => Some(why.to_string()),
-                _ => None,
+                _ => shared.home.away(),
             },
         }
     }

@@ -3,7 +3,7 @@
 //! **Promises.**
 //! - An append is answered after the sync that covers it (`sync = "always"`), never before.
 //! - Readers see what is durable and nothing else, without a silent gap: what is lost is given as a [`Hole`].
-//! - Whatever happened to its files, a lane opens; damaged bytes stay where they are and are counted.
+//! - Whatever happened to its files, a lane opens; damaged bytes are counted, and stay: see [`kept`].
 //! - (run, number) names one event, for ever.
 //! - A failed write or sync is believed; a full disk is waited for; both end by themselves.
 //!
@@ -26,10 +26,12 @@ mod error;
 mod floor;
 pub mod format;
 mod gate;
+mod home;
 mod host;
 mod incarnation;
 pub mod inspect;
 mod janitor;
+mod kept;
 mod lane;
 mod names;
 mod quarantine;

@@ -17,6 +17,7 @@ pub(super) const CATALOGUE: &str = "catalogue";
 /// What it is called while it is written.
 pub(super) const CATALOGUE_NEW: &str = "catalogue.new";
 const SUFFIX: &str = ".seg";
+const DAMAGED: &str = ".damaged";
 const DIGITS: usize = 20;
 
 /// Name of a segment's file: 20 digits, so that names sort as numbers do.
@@ -32,6 +33,16 @@ pub(super) fn parse_segment(name: &str) -> Option<SegmentId> {
     (id > 0).then_some(SegmentId(id))
 }
 
+/// Name that a segment gets of which something was lost; before that, of the file that says so.
+pub(super) fn damaged(id: SegmentId) -> String {
+    segment(id) + DAMAGED
+}
+
+/// The segment that such a name stands for, if any.
+pub(super) fn parse_damaged(name: &str) -> Option<SegmentId> {
+    parse_segment(name.strip_suffix(DAMAGED)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +51,8 @@ mod tests {
     fn a_segments_name_reads_back_and_nothing_else_does() {
         let id = SegmentId(u64::MAX);
         assert_eq!(parse_segment(&segment(id)), Some(id));
+        assert_eq!((parse_damaged(&damaged(id)), parse_segment(&damaged(id))), (Some(id), None));
+        assert_eq!(parse_damaged(&segment(id)), None);
         assert_eq!(segment(SegmentId(7)), "00000000000000000007.seg");
         for name in [
             "7.seg",

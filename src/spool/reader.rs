@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 
@@ -13,15 +14,19 @@ use crate::sabotage::{self, Bug};
 
 use super::block::{Block, Hole, HoleCause, Item};
 use super::error::{ReadError, is_damage};
-use super::format::{DATA_START, Kind};
+use super::format::{BLOCK_ALIGN, DATA_START, Kind};
+use super::host::Stamp;
 use super::scan::resume;
 use super::shared::Shared;
 use super::table::{Segment, Table};
 use super::walk::{Identity, Sighting, Walker};
 
-/// After this many errors at one place what cannot be read counts as damaged. Delivery asks every few seconds,
-/// and a path to a disk may take a minute to come back.
+/// After this many errors at one place a page that cannot be read counts as damaged, if the disk gives others of its file.
+/// Delivery asks every few seconds.
 pub(super) const PATIENCE: u32 = 20;
+/// For so long a file of which nothing can be read, or that cannot be opened, is waited for: a path to a disk may take
+/// minutes to come back, and somebody may have to see to it.
+pub(super) const WHOLE_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Stream names remembered.
 const STREAMS: usize = 4096;
 
@@ -36,6 +41,8 @@ pub struct Reader<F: Fs> {
     current: Option<Current<F>>,
     streams: HashMap<String, StreamName>,
     failures: u32,
+    /// When the first of them was.
+    failing_since: Option<Stamp>,
 }
 
 #[derive(Debug)]
@@ -44,6 +51,8 @@ struct Current<F: Fs> {
     walker: Walker<F::File>,
     offset: u64,
     limit: u64,
+    /// The number that comes next in the file, wherever the reader stands.
+    next: Seq,
 }
 
 /// What the table says of the place where the reader stands.
@@ -62,6 +71,12 @@ pub(super) trait Log<F: Fs>: std::fmt::Debug + Send + Sync {
     fn identity(&self, segment: SegmentId) -> Identity;
     fn look(&self, position: Seq) -> Place;
     fn holds(&self, segment: SegmentId) -> bool;
+    /// The moment; `None` for a tool, which nobody lets wait.
+    fn clock(&self) -> Option<Stamp>;
+    /// Whether paths lead to its files at all.
+    fn at_home(&self) -> io::Result<()>;
+    /// This segment is not to be deleted: something of it is given up.
+    fn keep(&self, segment: SegmentId);
     /// These numbers are lost.
     fn lost(&self, range: SeqRange, segment: SegmentId);
 }
@@ -84,6 +99,18 @@ impl<F: Fs> Log<F> for Shared<F> {
         self.table().segments.contains_key(&segment)
     }
 
+    fn clock(&self) -> Option<Stamp> {
+        Some(self.data.host().now())
+    }
+
+    fn at_home(&self) -> io::Result<()> {
+        self.home.check()
+    }
+
+    fn keep(&self, segment: SegmentId) {
+        self.mark(segment);
+    }
+
     fn lost(&self, range: SeqRange, segment: SegmentId) {
         self.quarantine(range, segment);
     }
@@ -92,7 +119,7 @@ impl<F: Fs> Log<F> for Shared<F> {
 impl<F: Fs> Reader<F> {
     pub(super) fn new(log: Arc<dyn Log<F>>, from: Seq) -> Self {
         let position = from.max(Seq::FIRST);
-        Self { log, position, current: None, streams: HashMap::new(), failures: 0 }
+        Self { log, position, current: None, streams: HashMap::new(), failures: 0, failing_since: None }
     }
 
     /// Number of the next event it will give.
@@ -120,19 +147,38 @@ impl<F: Fs> Reader<F> {
     ) -> Result<Option<Item>, ReadError> {
         match self.step(&mut wanted) {
             Ok(item) => {
-                self.failures = 0;
+                (self.failures, self.failing_since) = (0, None);
+                if let Some(current) = &mut self.current {
+                    current.walker.wary = true;
+                }
                 Ok(item)
             }
             Err(e) => {
-                self.failures = if is_damage(&e.source) { self.failures + 1 } else { 0 };
-                if self.failures >= PATIENCE
-                    && let Some(current) = &mut self.current
-                {
-                    current.walker.tolerant = true;
-                }
+                self.note_failure(&e.source);
                 Err(e)
             }
         }
+    }
+
+    fn note_failure(&mut self, e: &io::Error) {
+        if !is_damage(e) {
+            (self.failures, self.failing_since) = (0, None);
+            return;
+        }
+        self.failures += 1;
+        self.failing_since = self.failing_since.or_else(|| self.log.clock());
+        let has_waited = self.has_waited();
+        if let Some(current) = self.current.as_mut().filter(|_| self.failures >= PATIENCE) {
+            (current.walker.tolerant, current.walker.wary) = (true, !has_waited);
+        }
+    }
+
+    /// Whether a whole file that cannot be read was waited for long enough. Who has no clock counts.
+    fn has_waited(&self) -> bool {
+        let now = self.log.clock();
+        let waited =
+            now.zip(self.failing_since).is_none_or(|(now, since)| now.since(since) >= WHOLE_PATIENCE);
+        self.failures >= PATIENCE && waited
     }
 
     fn step(
@@ -148,8 +194,7 @@ impl<F: Fs> Reader<F> {
                 }
             };
             let Some(block) = current.walker.probe(current.offset, current.limit)? else {
-                let found = resume(&mut current.walker, current.offset, self.position, current.limit)?;
-                current.offset = found.map_or(current.limit, |b| b.offset);
+                current.skip_to_next(current.offset, self.position)?;
                 continue;
             };
             if let Some(item) = self.take(&block, wanted)? {
@@ -166,11 +211,22 @@ impl<F: Fs> Reader<F> {
     ) -> Result<Option<Item>, ReadError> {
         let Some(current) = &mut self.current else { return Ok(None) };
         let header = &block.header;
+        if header.end() <= self.position && current.is_misplaced(block)? {
+            // Its length says nothing.
+            current.skip_to_next(block.offset + BLOCK_ALIGN, self.position)?;
+            return Ok(None);
+        }
+        current.next = header.end();
         if header.count == 0 || header.end() <= self.position {
             current.offset = block.next;
             return Ok(None);
         }
         if header.first > self.position {
+            let lowest = resume(&mut current.walker, current.offset, self.position, current.limit)?;
+            if let Some(lowest) = lowest.filter(|b| b.header.first < header.first) {
+                current.offset = lowest.offset;
+                return Ok(None);
+            }
             let hole = SeqRange::new(self.position, header.first);
             let id = current.id;
             return Ok(Some(self.hole(hole, HoleCause::Damaged, id)));
@@ -209,6 +265,9 @@ impl<F: Fs> Reader<F> {
     fn hole(&mut self, range: SeqRange, cause: HoleCause, segment: SegmentId) -> Item {
         let is_lost = matches!(cause, HoleCause::Damaged | HoleCause::Missing);
         if is_lost && !sabotage::commits(Bug::LossUncounted) {
+            if cause == HoleCause::Damaged {
+                self.log.keep(segment);
+            }
             self.log.lost(range, segment);
         }
         self.position = range.end;
@@ -239,14 +298,18 @@ impl<F: Fs> Reader<F> {
     }
 
     fn open(&mut self, segment: &Segment) -> Result<Step, ReadError> {
-        let file = match self.log.fs().open_read(&segment.path) {
+        let opened = self.log.fs().open_read(&segment.path);
+        // Afterwards, so that a file of what has taken the directory's place is not believed either.
+        self.log.at_home().map_err(|source| ReadError { path: segment.path.clone(), offset: 0, source })?;
+        let file = match opened {
             Ok(file) => file,
             Err(e) => return self.cannot_open(segment, e),
         };
         let identity = self.log.identity(segment.id);
-        let walker = Walker::new(file, segment.path.clone(), identity);
+        let mut walker = Walker::new(file, segment.path.clone(), identity);
+        walker.wary = true;
         let (id, limit) = (segment.id, segment.end_offset);
-        self.current = Some(Current { id, walker, offset: DATA_START, limit });
+        self.current = Some(Current { id, walker, offset: DATA_START, limit, next: segment.base });
         Ok(Step::Again)
     }
 
@@ -256,11 +319,30 @@ impl<F: Fs> Reader<F> {
             return Ok(Step::Again);
         }
         let gone = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput);
-        if !gone && (self.failures < PATIENCE || !is_damage(&source)) {
+        if !gone && (!self.has_waited() || !is_damage(&source)) {
             return Err(ReadError { path: segment.path.clone(), offset: 0, source });
+        }
+        if source.kind() != io::ErrorKind::NotFound {
+            self.log.keep(segment.id);
         }
         let range = SeqRange::new(self.position, segment.end);
         Ok(Step::Item(self.hole(range, HoleCause::Missing, segment.id)))
+    }
+}
+
+impl<F: Fs> Current<F> {
+    /// Goes on at the block, behind a bad place, that goes on from `position`.
+    fn skip_to_next(&mut self, offset: u64, position: Seq) -> Result<(), ReadError> {
+        let found = resume(&mut self.walker, offset, position, self.limit)?;
+        self.offset = found.map_or(self.limit, |b| b.offset);
+        Ok(())
+    }
+
+    /// Whether a header stands where another number was due, and its events are not there: a sector that was written in
+    /// the wrong place.
+    fn is_misplaced(&mut self, block: &Sighting) -> Result<bool, ReadError> {
+        let due = block.header.first == self.next || block.header.count == 0;
+        Ok(!due && self.walker.stored(block, self.limit)?.is_none())
     }
 }
 

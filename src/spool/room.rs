@@ -52,9 +52,8 @@ impl Room {
     /// Why nothing more is taken, if so. `wanted` bytes are about to be reserved; `planned` are written or about
     /// to be, beyond what the table knows.
     pub(super) fn full<F: Fs>(&mut self, shared: &Shared<F>, planned: u64, wanted: u64) -> Option<String> {
-        let now = shared.data.host().now();
-        let stale = |(_, at): &(Space, Stamp)| wanted > 0 || now.since(*at) >= REFRESH;
-        if self.seen.as_ref().is_none_or(stale) {
+        if wanted > 0 || self.is_stale(shared) {
+            let now = shared.data.host().now();
             // A file system that cannot say how full it is gets no reserve; writing to it will tell.
             let space = shared.data.fs().space(&shared.dir);
             let space = space.unwrap_or(Space { available: u64::MAX, total: u64::MAX });
@@ -63,6 +62,12 @@ impl Room {
         let available = self.seen.map_or(u64::MAX, |(space, _)| space.available);
         let used = shared.table().bytes().saturating_add(planned);
         Levels { used, limit: shared.limit, available, reserve: shared.settings.reserve, wanted }.full()
+    }
+
+    /// Whether the file system has not been asked for a while.
+    pub(super) fn is_stale<F: Fs>(&self, shared: &Shared<F>) -> bool {
+        let now = shared.data.host().now();
+        self.seen.is_none_or(|(_, at)| now.since(at) >= REFRESH)
     }
 
     /// Ask again next time.

@@ -15,8 +15,11 @@ use crate::disk::Fs;
 use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange};
 use crate::metrics::{Lane as LaneLabel, Metrics};
 
+use super::active::{Prepared, prepare};
 use super::data_dir::DataDir;
 use super::gate::Gate;
+use super::home::Home;
+use super::kept::Kept;
 use super::quarantine::Quarantine;
 use super::queue::Queue;
 use super::table::{Segment, Table};
@@ -53,6 +56,7 @@ pub(super) struct Shared<F: Fs> {
     pub(super) data: DataDir<F>,
     pub(super) name: LaneName,
     pub(super) dir: PathBuf,
+    pub(super) home: Home,
     pub(super) settings: Spool,
     /// Quota in bytes.
     pub(super) limit: u64,
@@ -67,6 +71,7 @@ pub(super) struct Shared<F: Fs> {
     path_durable: AtomicBool,
     watchers: Mutex<Vec<Watcher>>,
     quarantine: Mutex<Quarantine>,
+    kept: Mutex<Kept>,
 }
 
 impl<F: Fs> std::fmt::Debug for Shared<F> {
@@ -83,11 +88,13 @@ pub(super) struct Parts<F: Fs> {
     pub(super) data: DataDir<F>,
     pub(super) name: LaneName,
     pub(super) dir: PathBuf,
+    pub(super) home: Home,
     pub(super) settings: Spool,
     pub(super) limit: u64,
     pub(super) budget: usize,
     pub(super) metrics: LaneMetrics,
     pub(super) table: Table,
+    pub(super) kept: Kept,
     pub(super) durable: Seq,
     pub(super) run: RunId,
 }
@@ -98,6 +105,7 @@ impl<F: Fs> Shared<F> {
             data: parts.data,
             name: parts.name,
             dir: parts.dir,
+            home: parts.home,
             settings: parts.settings,
             limit: parts.limit,
             queue: Queue::default(),
@@ -110,7 +118,9 @@ impl<F: Fs> Shared<F> {
             path_durable: AtomicBool::new(false),
             watchers: Mutex::new(Vec::new()),
             quarantine: Mutex::new(Quarantine::default()),
+            kept: Mutex::new(parts.kept),
         };
+        shared.table().aside = shared.kept().bytes();
         shared.gauge_bytes();
         shared
     }
@@ -118,6 +128,11 @@ impl<F: Fs> Shared<F> {
     /// The table. Held for look-ups and small changes only, never across I/O.
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same holds.
+    pub(super) fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest number that is durable.
@@ -173,6 +188,20 @@ impl<F: Fs> Shared<F> {
         }
         self.path_durable.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Makes the file of a segment, in the lane's own directory.
+    pub(super) fn prepare(&self, id: SegmentId, bytes: u64) -> io::Result<Prepared<F::File>> {
+        self.home.check()?;
+        let prepared = prepare(self.data.fs(), &self.dir, id, bytes)?;
+        self.home.check().map(|()| prepared)
+    }
+
+    /// Deletes a file in which nothing is. If it can't be, the next start does.
+    pub(super) fn remove_unused(&self, path: &Path) {
+        if let Err(e) = self.home.check().and_then(|()| self.data.fs().remove(path)) {
+            tracing::warn!(path = %path.display(), error = %e, "an unused segment could not be removed");
+        }
     }
 
     pub(super) fn gauge_bytes(&self) {

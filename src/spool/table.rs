@@ -93,6 +93,8 @@ impl Deref for Segments {
 pub(super) struct Table {
     pub(super) segments: Segments,
     pub(super) floor: FloorMark,
+    /// Bytes of segments that were put aside.
+    pub(super) aside: u64,
 }
 
 impl Table {
@@ -109,9 +111,9 @@ impl Table {
         self.segments.values().next().map(|s| s.base)
     }
 
-    /// Bytes of all files.
+    /// Bytes of all files, those put aside too.
     pub(super) fn bytes(&self) -> u64 {
-        self.segments.bytes
+        self.segments.bytes.saturating_add(self.aside)
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn holds_unread<F: Fs>(log: &impl Log<F>, segment: &Segment) -> bool 
 
 impl<F: Fs> LaneSnapshot<F> {
     /// Whether its directory holds, or may hold, more than it shows: its last segment is damaged, could not be read, or is
-    /// a newer version's; or there are segments, none of them blank, that are passed over.
+    /// a newer version's; or there are segments, none of them blank, that are passed over; or some were put aside.
     #[must_use]
     pub fn may_hold_more(&self) -> bool {
         let log = self.log();
@@ -39,6 +39,9 @@ impl<F: Fs> LaneSnapshot<F> {
             return true;
         }
         let Ok(entries) = insist(|| log.fs().list(self.directory())) else { return true };
+        if entries.iter().any(|e| names::parse_damaged(&e.name).is_some()) {
+            return true;
+        }
         let others = entries.iter().filter(|e| names::parse_segment(&e.name).is_some());
         let mut others = others.map(|e| self.directory().join(&e.name));
         others.any(|path| self.segments().all(|s| s.path != path) && !is_blank(log.fs(), &path))

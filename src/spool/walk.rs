@@ -51,21 +51,41 @@ pub(super) struct Walker<T: File> {
     chunk_at: u64,
     /// Unreadable pages are read as zeros and counted, instead of being an error.
     pub(super) tolerant: bool,
+    /// Only if the disk gives other pages of the file at that moment: else it is the disk that does not answer.
+    pub(super) wary: bool,
     pub(super) unreadable: u64,
+    /// From the first of these bytes up to the second, whole blocks were seen to stand in the order of their numbers.
+    pub(super) in_order: Option<(u64, u64)>,
 }
 
 impl<T: File> Walker<T> {
     pub(super) fn new(file: T, path: PathBuf, identity: Identity) -> Self {
-        Self { file, path, identity, chunk: Bytes::new(), chunk_at: 0, tolerant: false, unreadable: 0 }
+        Self {
+            file,
+            path,
+            identity,
+            chunk: Bytes::new(),
+            chunk_at: 0,
+            tolerant: false,
+            wary: false,
+            unreadable: 0,
+            in_order: None,
+        }
     }
 
     pub(super) fn file(&self) -> &T {
         &self.file
     }
 
+    /// Whether the next whole block behind `offset` is known to have the lowest number of all behind it.
+    pub(super) fn is_in_order(&self, offset: u64, limit: u64) -> bool {
+        self.in_order.is_some_and(|(from, upto)| from <= offset && upto == limit)
+    }
+
     /// Forgets what was read, for a file that has grown.
     pub(super) fn forget(&mut self) {
         self.chunk = Bytes::new();
+        self.in_order = None;
     }
 
     /// The block at `offset`, if one of this segment begins there and ends before `limit`.
@@ -219,7 +239,9 @@ impl<T: File> Walker<T> {
             match insist(|| self.file.read_full_at(window, at)) {
                 Ok(read) if read < page => return Ok(done + read),
                 Ok(_) => {}
-                Err(e) if !is_damage(&e) => return Err(self.refused(at, e)),
+                Err(e) if !is_damage(&e) || (self.wary && !self.answers()) => {
+                    return Err(self.refused(at, e));
+                }
                 Err(_) => {
                     window.fill(0);
                     self.unreadable += 1;
@@ -228,6 +250,15 @@ impl<T: File> Walker<T> {
             done += page;
         }
         Ok(done)
+    }
+}
+
+impl<T: File> Walker<T> {
+    /// Whether the disk gives either copy of the file's header, now and not from memory.
+    fn answers(&self) -> bool {
+        let mut page = [0; 4096];
+        let mut reads = |at| self.file.read_full_at(&mut page, at).is_ok();
+        self.file.forget_cached().is_ok() && (reads(0) || reads(PAGE))
     }
 }
 

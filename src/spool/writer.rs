@@ -338,10 +338,8 @@ impl<F: Fs> Writer<F> {
         if self.trouble.is_none() {
             self.seal();
         }
-        if let Some(Ok(ready)) = self.janitor.take_prepared()
-            && let Err(e) = self.shared.data.fs().remove(&ready.path)
-        {
-            tracing::warn!(path = %ready.path.display(), error = %e, "an unused segment could not be removed");
+        if let Some(Ok(ready)) = self.janitor.take_prepared() {
+            self.shared.remove_unused(&ready.path);
         }
         self.janitor.stop();
     }

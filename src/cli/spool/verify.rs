@@ -1,13 +1,14 @@
 //! `spoolway spool verify`.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
 use super::inspect::{hole_json, hole_text, look_over};
 use super::{Directory, parked};
-use crate::cli::{Exit, Outcome, output};
+use crate::cli::{Exit, Failure, Outcome, output};
 use crate::spool::inspect::Findings;
 
 #[derive(Debug, Args)]
@@ -21,27 +22,31 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn run(args: &VerifyArgs) -> Outcome {
     let looked = args.directory.look()?;
-    let (mut text, mut rows, mut lost) = (String::new(), Vec::new(), 0);
+    let (mut text, mut rows, mut lost, mut is_aside) = (String::new(), Vec::new(), 0, false);
     for lane in &looked.lanes {
         let findings = look_over(lane, true)?;
         let parked = parked::Rows::thorough(&looked, lane.name())?;
         lost += findings.lost() + parked.lost();
+        let aside = lane.put_aside().map_err(|e| Failure::running(format!("lane {}: {e}", lane.name())))?;
+        is_aside |= !aside.is_empty();
         let events: u64 = findings.streams.values().sum();
         rows.push(json!({
             "name": lane.name(), "events": events, "bytes": findings.bytes, "lost": findings.lost(),
             "undecodable": findings.undecodable,
             "holes": findings.holes.iter().map(hole_json).collect::<Vec<_>>(),
             "parked": parked.json(),
+            "put_aside": aside.iter().map(|(file, bytes)| json!({ "file": file, "bytes": bytes })).collect::<Vec<_>>(),
         }));
         text.push_str(&as_text(lane.name().as_str(), events, &findings));
         text.push_str(&parked.text());
+        text.push_str(&aside_text(&aside));
     }
     if args.json {
         output::line(&json!({ "lost": lost, "lanes": rows }).to_string())?;
     } else {
         output::print(&text)?;
     }
-    Ok(if lost > 0 { Exit::Loss } else { Exit::Done })
+    Ok(if lost > 0 || is_aside { Exit::Loss } else { Exit::Done })
 }
 
 fn as_text(lane: &str, events: u64, findings: &Findings) -> String {
@@ -54,6 +59,17 @@ fn as_text(lane: &str, events: u64, findings: &Findings) -> String {
         let _ = writeln!(text, "  {} events cannot be decoded by this version", findings.undecodable);
     }
     text
+}
+
+/// What is left of segments that are part of the log no more.
+fn aside_text(aside: &[(PathBuf, u64)]) -> String {
+    let line = |(path, bytes): &(PathBuf, u64)| {
+        format!(
+            "  put aside: {} ({bytes} bytes), of which events were lost; everything else of it is delivered\n",
+            path.display()
+        )
+    };
+    aside.iter().map(line).collect()
 }
 
 #[cfg(test)]

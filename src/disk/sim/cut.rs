@@ -224,7 +224,7 @@ impl World {
                 self.keep_directory(&path.join(name), names, after);
             }
         }
-        let directory = Directory { live: durable.clone(), durable, pending: Vec::new() };
+        let directory = Directory { id: before.id, live: durable.clone(), durable, pending: Vec::new() };
         after.directories.insert(path.clone(), directory);
     }
 }

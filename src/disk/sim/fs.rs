@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use super::file::SimFile;
-use super::world::{World, errno};
-use crate::disk::{Entry, Fs, Space};
+use super::world::{FileId, World, errno};
+use crate::disk::{Directory, Entry, Fs, Space};
 
 /// What a program asks of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,6 +136,19 @@ pub struct SimLock {
 impl Drop for SimLock {
     fn drop(&mut self) {
         self.fs.lock_state().locks.remove(&self.path);
+    }
+}
+
+/// A directory of [`SimFs`] that is held.
+#[derive(Debug)]
+struct SimDirectory {
+    fs: SimFs,
+    id: FileId,
+}
+
+impl Directory for SimDirectory {
+    fn stands_at(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.fs.with(|world| world.directory(&here(path)).is_ok_and(|there| there.id == self.id)))
     }
 }
 
@@ -319,5 +332,10 @@ impl Fs for SimFs {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(SimLock { fs: self.clone(), path: path.to_owned() })
+    }
+
+    fn hold_dir(&self, path: &Path) -> io::Result<Option<Box<dyn Directory>>> {
+        let id = self.with(|world| world.directory(&here(path)).map(|directory| directory.id))?;
+        Ok(Some(Box::new(SimDirectory { fs: self.clone(), id })))
     }
 }

@@ -43,6 +43,8 @@ pub(super) type Names = BTreeMap<String, Node>;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Directory {
+    /// Which one it is, wherever it is moved; numbered as files are.
+    pub(super) id: FileId,
     pub(super) live: Names,
     pub(super) durable: Names,
     pub(super) pending: Vec<NameChange>,
@@ -189,7 +191,9 @@ impl World {
     pub(super) fn make_directory(&mut self, path: &Path) -> io::Result<()> {
         let (parent, name) = split(path)?;
         self.change_names(&parent, NameChange::Set(name, Node::Directory))?;
-        self.directories.insert(path.to_owned(), Directory::default());
+        let id = self.next_file;
+        self.next_file += 1;
+        self.directories.insert(path.to_owned(), Directory { id, ..Directory::default() });
         Ok(())
     }
 

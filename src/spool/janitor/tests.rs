@@ -132,3 +132,29 @@ fn what_may_be_dropped_is_dropped_for_room_and_for_nothing_else() {
     }
     lane.close();
 }
+
+/// What is asked of the helper while it deletes waits for one deletion, not for all of them.
+#[test]
+fn the_next_segment_is_made_before_what_is_not_needed_is_deleted_and_between_two_deletions() {
+    let site = Site::new();
+    twelve_events(&site);
+    let mut lane = site.lane(&plain());
+    // Half of a segment: the next one is asked for, and three are to be deleted.
+    assert_eq!(send(&mut lane, &[("a", 20_000)]), 1);
+    lane.lane().release(Seq(13));
+    let (made, handle, fs) = (site.fs.count(Op::Create), lane.lane().clone(), site.fs.clone());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (first, second) = (Arc::clone(&seen), Arc::clone(&seen));
+    site.fs.meanwhile(Op::Remove, move || {
+        first.lock().unwrap().push(fs.count(Op::Create) - made);
+        assert!(handle.janitor().take_prepared().unwrap().is_ok());
+        handle.janitor().prepare(SegmentId(77));
+        let at_the_next = fs.clone();
+        fs.meanwhile(Op::Remove, move || {
+            second.lock().unwrap().push(at_the_next.count(Op::Create) - made);
+        });
+    });
+    while lane.tidy() {}
+    assert_eq!(*seen.lock().unwrap(), [1, 2]);
+    assert_eq!((lane.lane().first(), file(&site, 77).exists()), (Seq(13), true));
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod append;
+mod astray;
 mod beside;
 mod catalogue;
 mod damage;
@@ -10,6 +11,7 @@ mod handle;
 mod identity;
 mod inspect;
 mod judge;
+mod kept;
 mod live;
 mod model;
 mod nospace;

@@ -213,18 +213,33 @@ fn an_error_that_says_nothing_of_the_bytes_is_one_for_whoever_puts_up_with_damag
     }
 }
 
+/// A minute of errors, as of a path to a disk that is switched over, cost a whole segment that was intact.
 #[test]
-fn a_segment_that_can_not_be_opened_is_missing_after_as_many_attempts_as_a_page_is_damaged() {
-    let dir = tempfile::tempdir().unwrap();
-    let fs = Faulty::new();
-    let lane = open(&fs, dir.path(), &settings(), Seq::NONE);
-    append(&lane, "a", &[vec![1; 100]]).unwrap();
-    let mut reader = lane.reader(Seq(1));
-    fs.fail_next(Op::Open, 1000);
-    assert!((0..reader::PATIENCE).all(|_| reader.next().is_err()));
-    let Some(Item::Hole(hole)) = reader.next().unwrap() else { panic!("it is given as a hole") };
-    assert_eq!((hole.cause, hole.range.len()), (HoleCause::Missing, 1));
-    lane.close();
+fn a_segment_that_can_not_be_opened_or_of_which_nothing_can_be_read_is_waited_for() {
+    for (op, cause) in [(Op::Open, HoleCause::Missing), (Op::Read, HoleCause::Damaged)] {
+        for ends in [true, false] {
+            let site = stepped::Site::new();
+            let mut lane = site.lane(&stepped::plain());
+            assert_eq!(stepped::send(&mut lane, &[("a", 100); 3]), 3);
+            let mut reader = lane.lane().reader(Seq(1));
+            site.fs.fail_next(op, 1_000_000);
+            // As often as delivery asks.
+            let tries = reader::WHOLE_PATIENCE.as_secs() / 3;
+            for n in 0..tries {
+                assert!(reader.next().is_err(), "{op:?}, attempt {n} of {tries}");
+                site.host.advance(Duration::from_secs(3));
+            }
+            if ends {
+                site.fs.fail_next(op, 0);
+                assert!(matches!(reader.next().unwrap(), Some(Item::Block(block)) if block.count == 3));
+                assert_eq!(lane.lane().status().quarantined_events, 0);
+                continue;
+            }
+            let given_up = (0..3).find_map(|_| reader.next().ok());
+            let Some(Some(Item::Hole(hole))) = given_up else { panic!("it is given up: {given_up:?}") };
+            assert_eq!((hole.cause, hole.range.len()), (cause, 3));
+        }
+    }
 }
 
 #[test]

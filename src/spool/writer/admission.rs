@@ -34,8 +34,11 @@ impl<F: Fs> Writer<F> {
             + self.encoder.waiting()
     }
 
-    /// Quota and file system; sets the gate.
+    /// Quota, file system, and whether this is still the directory; sets the gate.
     pub(super) fn check_room(&mut self, need: u64) -> bool {
+        if self.room.is_stale(&self.shared) && !self.is_at_home() {
+            return false;
+        }
         let end = self.planned() + need + SEAL_ROOM;
         let short = self.active.as_ref().is_some_and(|a| a.needs_allocation(end));
         let wanted = if short || self.active.is_none() { self.allocation.max(need) } else { 0 };

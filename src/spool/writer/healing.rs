@@ -8,7 +8,6 @@ use crate::disk::Fs;
 use crate::ids::{RunId, SeqRange};
 use crate::sabotage::{self, Bug};
 
-use super::super::active::Active;
 use super::super::format::{Kind, Verdict};
 use super::super::gate::Gate;
 use super::super::queue::Answer;
@@ -33,7 +32,7 @@ impl<F: Fs> Writer<F> {
                 segment.bytes = segment.end_offset;
                 self.shared.publish(segment);
             } else {
-                self.give_up_file(&active);
+                self.shared.remove_unused(&active.path);
             }
         }
         let lost = SeqRange::new(self.shared.durable().next(), self.answered);
@@ -49,11 +48,12 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    /// A file in which nothing is durable.
-    pub(super) fn give_up_file(&self, active: &Active<F::File>) {
-        if let Err(e) = self.shared.data.fs().remove(&active.path) {
-            tracing::warn!(path = %active.path.display(), error = %e, "an unused segment could not be removed");
-        }
+    /// Whether the lane's directory is where it was; if not, nothing more is taken.
+    pub(super) fn is_at_home(&mut self) -> bool {
+        let Err(e) = self.shared.home.check() else { return true };
+        self.shared.set_gate(Gate::Failing(e.to_string().into()));
+        self.worry();
+        false
     }
 
     pub(super) fn worry(&mut self) {
@@ -69,6 +69,9 @@ impl<F: Fs> Writer<F> {
 
     /// Tries to write again: a new segment with a mark in it, synced. Needs nobody to send something.
     pub(super) fn heal(&mut self) {
+        if !self.is_at_home() {
+            return;
+        }
         if self.active.is_none() {
             match self.shared.data.host().random() {
                 Ok(_) if sabotage::commits(Bug::NumbersTwiceUnderOneRun) => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::disk::Fs;
 
-use super::super::active::{Active, Prepared, prepare};
+use super::super::active::{Active, Prepared};
 use super::super::encoder::Common;
 use super::super::format::{DATA_START, Kind, Verdict};
 use super::super::gate::Gate;
@@ -30,7 +30,7 @@ impl<F: Fs> Writer<F> {
         let Some(mut active) = self.active.take() else { return };
         self.mark_at = None;
         if !active.is_begun() {
-            self.give_up_file(&active);
+            self.shared.remove_unused(&active.path);
             return;
         }
         let before = active.offset;
@@ -54,14 +54,13 @@ impl<F: Fs> Writer<F> {
 
     /// Gets the file of the next segment. Its header waits for the first block.
     pub(super) fn open_next(&mut self) {
-        let fs = self.shared.data.fs();
         let ready = self.janitor.take_prepared().and_then(Result::ok).filter(|p| p.id == self.next_segment);
         let prepared = match ready {
             Some(prepared) => Ok(prepared),
             None => self
                 .shared
                 .make_path_durable()
-                .and_then(|()| prepare(fs, &self.shared.dir, self.next_segment, self.allocation))
+                .and_then(|()| self.shared.prepare(self.next_segment, self.allocation))
                 .or_else(|e| self.prepare_least(e)),
         };
         self.asked_ahead = false;
@@ -86,7 +85,7 @@ impl<F: Fs> Writer<F> {
     fn prepare_least(&self, e: io::Error) -> io::Result<Prepared<F::File>> {
         let least = LEAST.min(self.allocation);
         match Gate::of_error(&e, String::new()) {
-            Gate::Full(_) => prepare(self.shared.data.fs(), &self.shared.dir, self.next_segment, least),
+            Gate::Full(_) => self.shared.prepare(self.next_segment, least),
             _ => Err(e),
         }
     }

@@ -1,0 +1,70 @@
+//! Whether a lane's directory stands where its path leads.
+//!
+//! Segments are opened, made and deleted by path, and what is open goes with its directory wherever that is moved. So
+//! after `mv`, `umount -l`, or another mount in its place, a path says nothing of the lane any more: a file that is not
+//! there is no loss, and one that is there may be another spool's.
+//!
+//! INVARIANT: no segment is given up, made or deleted by path unless the directory stood there afterwards.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::disk::{Directory, Fs, insist};
+
+/// The directory of a lane.
+#[derive(Debug)]
+pub(super) struct Home {
+    dir: PathBuf,
+    /// `None` on a disk that can't tell.
+    held: Option<Box<dyn Directory>>,
+    astray: AtomicBool,
+}
+
+impl Home {
+    /// Takes hold of it. One that is not there can't be held.
+    pub(super) fn hold<F: Fs>(fs: &F, dir: &Path) -> io::Result<Self> {
+        let held = match insist(|| fs.hold_dir(dir)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            held => held?,
+        };
+        Ok(Self { dir: dir.to_owned(), held, astray: AtomicBool::new(false) })
+    }
+
+    /// Whether its path leads to it; says so in the log when that changes.
+    ///
+    /// # Errors
+    /// When it does not, or when that can't be found out.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let here = self.held.as_ref().map_or(Ok(true), |held| held.stands_at(&self.dir))?;
+        let was_astray = self.astray.swap(!here, Ordering::Relaxed);
+        match (here, self.away()) {
+            (true, _) if was_astray => {
+                tracing::info!(path = %self.dir.display(), "the lane's directory is back where it was");
+            }
+            (false, Some(why)) if !was_astray => {
+                tracing::error!(
+                    "{why}: nothing is given up for lost, nothing deleted and no new segment begun until then"
+                );
+            }
+            _ => {}
+        }
+        if here {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::NotFound, self.away().unwrap_or_default()))
+        }
+    }
+
+    /// What is wrong, if the last look found it elsewhere.
+    pub(super) fn away(&self) -> Option<String> {
+        let why = || {
+            format!(
+                "{} is no longer the directory that was opened (it was moved, unmounted, deleted or replaced); put it \
+                 back, or start the agent again where it is now",
+                self.dir.display()
+            )
+        };
+        self.astray.load(Ordering::Relaxed).then(why)
+    }
+}
