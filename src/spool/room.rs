@@ -64,9 +64,4 @@ impl Room {
         let used = shared.table().bytes().saturating_add(planned);
         Levels { used, limit: shared.limit, available, reserve: shared.settings.reserve, wanted }.full()
     }
-
-    /// Ask again next time.
-    pub(super) fn forget(&mut self) {
-        self.seen = None;
-    }
 }

@@ -287,3 +287,39 @@ fn until_a_sync_has_made_its_name_durable_a_file_that_was_found_is_not() {
     slots.sync().unwrap();
     assert_eq!(fs.count(Op::SyncDir), 2, "and one is enough");
 }
+
+/// It may stand in the page cache alone: then the one before it is what a power cut leaves.
+#[test]
+fn the_last_durable_save_is_spared_by_the_process_after_a_kill() {
+    use crate::disk::sim::SimFs;
+    let path = Path::new("/slots");
+    for synced in [&[&b"one"[..]][..], &[b"one", b"two"], &[b"one", b"two", b"three"]] {
+        let fs = SimFs::default();
+        let (mut slots, _) = Slots::open(&fs, path, 100).unwrap();
+        for value in synced {
+            slots.save(value).unwrap();
+            slots.sync().unwrap();
+        }
+        slots.save(b"unsynced").unwrap();
+        drop(slots);
+        let (mut slots, value) = Slots::open(&fs, path, 100).unwrap();
+        assert_eq!(value.as_deref(), Some(&b"unsynced"[..]));
+        slots.save(b"unsynced, too").unwrap();
+        // Of what was not synced nothing is left.
+        let none = fs.world().after_power_cut(&[]);
+        let (_, value) = Slots::open(&SimFs::of(none), path, 100).unwrap();
+        assert_eq!(value.as_deref(), synced.last().copied());
+    }
+}
+
+#[test]
+fn what_was_rescued_and_can_not_be_given_its_name_is_not_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    reopen(&path).0.save(b"value").unwrap();
+    std::fs::rename(&path, with_suffix(&path, RESCUED)).unwrap();
+    let fs = Faulty::new();
+    fs.fail_next(Op::Rename, 1);
+    assert!(matches!(Slots::open(&fs, &path, 100), Err(DiskError::Io { .. })));
+    assert_eq!(Slots::open(&fs, &path, 100).unwrap().1.as_deref(), Some(&b"value"[..]));
+}

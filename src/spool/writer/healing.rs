@@ -86,7 +86,6 @@ impl<F: Fs> Writer<F> {
         }
         if self.prove() {
             self.trouble = None;
-            self.room.forget();
             self.reopen();
         }
     }
