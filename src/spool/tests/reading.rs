@@ -180,14 +180,16 @@ fn what_stands_before_and_behind_an_unreadable_page_is_read_from_wherever_readin
 #[test]
 fn what_looks_like_a_block_at_the_end_of_what_was_read_hides_none_that_follows() {
     let chunk = 256 << 10;
-    for left in [104, 200, 608, 1000] {
-        let mut bytes = vec![0; chunk - left];
-        bytes.extend(crate::spool::format::BLOCK_MAGIC);
-        bytes.resize(chunk + 5000, 0);
-        bytes.extend(block(1, 1, 40));
-        let limit = bytes.len() as u64;
-        let found = walker(bytes, &[]).search(0, limit).unwrap();
-        assert_eq!(found.map(|block| block.offset), Some(chunk as u64 + 5000), "{left}");
+    for left in [112, 584, 1000] {
+        for gap in [0, 8, 48, 5000] {
+            let mut bytes = vec![0; chunk - left];
+            bytes.extend(crate::spool::format::BLOCK_MAGIC);
+            bytes.resize(chunk + gap, 0);
+            bytes.extend(block(1, 1, 40));
+            let limit = bytes.len() as u64;
+            let found = walker(bytes, &[]).search(0, limit).unwrap();
+            assert_eq!(found.map(|block| block.offset), Some((chunk + gap) as u64), "{left} {gap}");
+        }
     }
 }
 
