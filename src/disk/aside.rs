@@ -133,6 +133,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_directory_on_the_way_to_one_is_set_aside_and_nothing_else_is() {
+        for errno in [Errno::NOTDIR, Errno::LOOP] {
+            assert!(is_no_directory(&io::Error::from(errno)), "{errno}");
+        }
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::IO] {
+            assert!(!is_no_directory(&io::Error::from(errno)), "{errno}");
+        }
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        // Nothing is there yet; then a file is, where a directory belongs.
+        clear_way(&RealFs, top.path(), &at("a/b")).unwrap();
+        RealFs.create(&at("a")).unwrap();
+        RealFs.create_dir(&at("whole/b")).unwrap();
+        std::os::unix::fs::symlink(at("whole"), at("link")).unwrap();
+        for way in ["a/b", "a/b", "whole/b", "link/b"] {
+            clear_way(&RealFs, top.path(), &at(way)).unwrap();
+        }
+        assert_eq!(names(top.path()), ["a.aside-1", "link", "whole"]);
+        // What is above is not ours.
+        RealFs.create(&at("a")).unwrap();
+        clear_way(&RealFs, &at("a"), &at("a")).unwrap();
+        assert_eq!(names(top.path()), ["a", "a.aside-1", "link", "whole"]);
+    }
+
+    #[test]
+    fn a_directory_whose_name_can_not_be_made_durable_is_an_error_and_not_set_aside() {
+        use crate::disk::sim::{Call, Fault, Lasting, SimFs};
+        let (top, path) = (Path::new("/data"), Path::new("/data/lanes"));
+        for (at, call) in [(0, Call::MakeDir), (1, Call::SyncDir)] {
+            let fs = SimFs::default();
+            fs.create_dir(top).unwrap();
+            fs.break_at(Fault { at: fs.calls() + at, errno: Errno::IO, lasting: Lasting::Once });
+            assert!(make_dir(&fs, top, path).is_err());
+            assert_eq!(fs.repair().iter().map(|hit| hit.1).collect::<Vec<_>>(), [call]);
+            make_dir(&fs, top, path).unwrap();
+            assert_eq!(fs.list(top).unwrap().into_iter().map(|e| e.name).collect::<Vec<_>>(), ["lanes"]);
+        }
+    }
+
+    #[test]
     fn what_is_set_aside_gets_the_lowest_free_number() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");

@@ -419,7 +419,7 @@ fn draw_run<F: Fs>(data: &DataDir<F>, dir: &Path) -> Result<RunId, OpenError> {
 
 /// Numbers go on above everything that was ever given out; segments that were deleted on purpose and came back
 /// are put away.
-fn start_above<F: Fs>(found: &mut Recovered, floor: &Floor<F>, at_least: Seq) -> Seq {
+pub(super) fn start_above<F: Fs>(found: &mut Recovered, floor: &Floor<F>, at_least: Seq) -> Seq {
     let mark = floor.mark();
     found.table.floor = mark;
     let gone = mark.dropped.max(mark.released);

@@ -69,9 +69,4 @@ impl Room {
         let now = shared.data.host().now();
         self.seen.is_none_or(|(_, at)| now.since(at) >= REFRESH)
     }
-
-    /// Ask again next time.
-    pub(super) fn forget(&mut self) {
-        self.seen = None;
-    }
 }

@@ -95,9 +95,7 @@ impl<T: File> Walker<T> {
         }
         self.ensure(offset, FIXED_HEADER, limit)?;
         let Some(len) = BlockHeader::peek_len(self.at(offset, PREFIX)) else { return Ok(None) };
-        if limit - offset < len as u64 {
-            return Ok(None);
-        }
+        // What does not end before the limit is not read, or is told by where its block would end.
         self.ensure(offset, len, limit)?;
         let Some(header) = BlockHeader::decode(self.at(offset, len)) else { return Ok(None) };
         let next = offset.saturating_add(padded(len as u64 + u64::from(header.payload_len)));

@@ -101,12 +101,11 @@ impl Entry {
 
     /// Events in `events` are another reader's: that of partition `of`, or one that has counted them before.
     pub fn leave(&mut self, events: &Bits, of: Option<i32>) {
-        let len = self.settled.len();
         if self.foreign.is_empty() {
-            self.foreign = Bits::new(len);
+            self.foreign = Bits::new(self.settled.len());
         }
         let mut count = 0;
-        for index in events.ones().filter(|index| *index < len) {
+        for index in events.ones() {
             if self.foreign.set(index) {
                 self.taken.set(index);
                 self.settled.set(index);
@@ -162,13 +161,8 @@ impl Entry {
             return None;
         }
         *hash = hash.wrapping_sub(sum);
-        let mut other = Entry {
-            fate: Fate::Topic { topic: topic.clone(), hash: sum },
-            foreign: Bits::default(),
-            left: Vec::new(),
-            given_up: Totals::default(),
-            ..self.clone()
-        };
+        let mut other =
+            Entry { fate: Fate::Topic { topic: topic.clone(), hash: sum }, left: Vec::new(), ..self.clone() };
         other.leave(&others, None);
         self.leave(&own, Some(partition));
         // Which of the settled events were given up is not known: the sums are the same whoever counts them.
@@ -217,11 +211,6 @@ impl Entry {
     pub(super) fn partial_bytes(&self) -> usize {
         let given_up = if self.given_up == Totals::default() { 0 } else { GIVEN_UP };
         if self.settled.is_empty() { 0 } else { 16 + self.settled.words().len() * 8 + given_up }
-    }
-
-    /// Whether it is a gap, and `range` follows at once.
-    pub(super) fn is_gap_before(&self, range: SeqRange) -> bool {
-        matches!(self.fate, Fate::Settled(_)) && self.segment.is_none() && self.range.end == range.first
     }
 
     pub(super) fn is_of(&self, name: &TopicName) -> bool {

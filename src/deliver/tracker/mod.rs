@@ -82,7 +82,8 @@ impl Tracker {
     /// Adds numbers whose events are gone. Gaps that follow each other are one entry, however many there are.
     pub fn push_gone(&mut self, range: SeqRange, totals: Totals) {
         if let Some(last) = self.entries.back_mut()
-            && last.is_gap_before(range)
+            && last.segment.is_none()
+            && last.range.end == range.first
             && let Fate::Settled(before) = &mut last.fate
         {
             before.add(&totals);

@@ -210,3 +210,182 @@ fn only_an_entry_that_goes_to_a_topic_is_one_that_it_has() {
     tracker.hand_over(&topic("stuck"), Seq(3));
     assert_eq!([1, 3].map(|block| tracker.has(Seq(block))), [true, false]);
 }
+
+/// Bits for `len` events: these.
+fn bits(len: u32, set: &[u32]) -> Bits {
+    let mut bits = Bits::new(len);
+    set.iter().for_each(|index| assert!(bits.set(*index)));
+    bits
+}
+
+#[test]
+fn events_of_another_reader_are_settled_here_once_and_counted_by_that_one() {
+    let mut block = entry(1, 4, "a");
+    assert!(block.is_untouched() && !block.is_all_foreign() && !block.is_foreign(1));
+    // The sixth is beyond the block.
+    block.leave(&bits(6, &[1, 2, 5]), Some(7));
+    assert_eq!([0, 1, 2, 3, 5].map(|i| block.is_foreign(i)), [false, true, true, false, false]);
+    assert_eq!([0, 1, 2, 3].map(|i| block.is_free(i)), [true, false, false, true]);
+    assert!(block.is_untouched(), "what is another's is not its own");
+    block.leave(&bits(4, &[1]), Some(8));
+    block.leave(&bits(4, &[0]), None);
+    assert_eq!(block.left, [(7, 2)], "nobody counts what has been counted, nor what is another's already");
+    assert_eq!(block.own_settled(), Bits::new(4));
+    block.take(3);
+    assert!(!block.is_untouched());
+    block.bury(3);
+    assert_eq!(block.own_settled(), bits(4, &[3]));
+    assert!(block.is_done() && !block.is_all_foreign());
+    let finished = block.finish();
+    assert_eq!((finished.totals.sum(), finished.totals.dead_lettered, finished.left), (1, 1, vec![(7, 2)]));
+    let mut all = entry(1, 2, "a");
+    all.leave(&bits(2, &[0, 1]), None);
+    assert!(all.is_all_foreign() && all.is_done());
+    assert_eq!(all.finish().totals, Totals::default());
+}
+
+#[test]
+fn a_partition_that_is_set_apart_takes_its_events_with_all_that_is_known_of_them() {
+    let mut tracker = Tracker::new(Seq(1));
+    tracker.push(entry(1, 6, "a"));
+    tracker.get_mut(Seq(1)).unwrap().fate = Fate::Topic { topic: topic("a"), hash: 100 };
+    tracker.get_mut(Seq(1)).unwrap().leave(&bits(6, &[5]), Some(2));
+    tracker.settle(Seq(1), 0..2);
+    tracker.get_mut(Seq(1)).unwrap().take(3);
+    assert!(tracker.split(Seq(1), &bits(6, &[5]), 10, 4).is_none(), "the sixth is another's");
+    assert!(tracker.split(Seq(9), &bits(6, &[1]), 10, 4).is_none());
+    let before = tracker.get(Seq(1)).unwrap().clone();
+    assert_eq!(before.fate, Fate::Topic { topic: topic("a"), hash: 100 });
+
+    let other = tracker.split(Seq(1), &bits(6, &[1, 2, 5]), 30, 4).unwrap();
+    let this = tracker.get(Seq(1)).unwrap();
+    let fates = [this, &other].map(|e| e.fate.clone());
+    assert_eq!(fates, [70, 30].map(|hash| Fate::Topic { topic: topic("a"), hash }));
+    assert_eq!(this.foreign, bits(6, &[1, 2, 5]));
+    assert_eq!(other.foreign, bits(6, &[0, 3, 4, 5]));
+    assert_eq!((&this.left[..], &other.left[..]), (&[(2, 1), (4, 2)][..], &[][..]));
+    // The first is settled here and the second there; the fourth is in a window; the third and the fifth are free.
+    assert_eq!([this, &other].map(Entry::own_settled), [bits(6, &[0]), bits(6, &[1])]);
+    assert_eq!((0..6).filter(|i| this.is_free(*i)).collect::<Vec<_>>(), [4]);
+    assert_eq!((0..6).filter(|i| other.is_free(*i)).collect::<Vec<_>>(), [2]);
+    assert_eq!((other.range, other.segment), (this.range, this.segment));
+
+    // Each is counted once, by whoever has it.
+    tracker.settle(Seq(1), 3..5);
+    let finished = tracker.pop_finished().unwrap();
+    assert_eq!((finished.totals.delivered, finished.totals.sum(), finished.hash), (3, 3, 70));
+    let mut aparts = Tracker::new(Seq(1));
+    aparts.push(other);
+    aparts.settle(Seq(1), 2..3);
+    let finished = aparts.pop_finished().unwrap();
+    assert_eq!((finished.totals.delivered, finished.totals.sum(), finished.hash), (2, 2, 30));
+}
+
+/// Which of the settled events were given up is not known.
+#[test]
+fn what_was_given_up_of_a_block_is_counted_once_by_whichever_reader_can_have_it() {
+    for (settled_here, first, rest) in [
+        (
+            3,
+            Totals { dead_lettered: 2, dropped: 1, ..Totals::default() },
+            Totals { dropped: 1, lost: 1, ..Totals::default() },
+        ),
+        (
+            1,
+            Totals { dead_lettered: 1, ..Totals::default() },
+            Totals { dead_lettered: 1, dropped: 2, lost: 1, ..Totals::default() },
+        ),
+    ] {
+        let mut tracker = Tracker::new(Seq(1));
+        tracker.push(entry(1, 8, "a"));
+        (0..2).for_each(|index| tracker.bury(Seq(1), index));
+        for (index, why) in [(2, Why::Dropped), (3, Why::Dropped), (4, Why::Lost)] {
+            (0..8).filter(|i| *i != index).for_each(|i| tracker.get_mut(Seq(1)).unwrap().take(i));
+            assert_eq!(tracker.give_up(SeqRange::new(Seq(1), Seq(9)), why), 1);
+            tracker.free(Seq(1), 0..8);
+        }
+        let bytes = tracker.partial_bytes();
+        let others: Vec<u32> = (settled_here..6).collect();
+        let other = tracker.split(Seq(1), &bits(8, &others), 0, 4).unwrap();
+        let this = tracker.get(Seq(1)).unwrap();
+        assert_eq!((this.given_up, other.given_up), (first, rest));
+        assert_eq!(tracker.partial_bytes(), bytes);
+    }
+    // Nothing is left to be said of what was given up.
+    let mut tracker = Tracker::new(Seq(1));
+    tracker.push(entry(1, 3, "a"));
+    tracker.bury(Seq(1), 1);
+    let other = tracker.split(Seq(1), &bits(3, &[1]), 0, 4).unwrap();
+    assert_eq!((tracker.partial_bytes(), other.partial_bytes()), (24, 24 + GIVEN_UP));
+}
+
+#[test]
+fn gaps_that_follow_each_other_are_one_entry_and_a_block_is_none_of_them() {
+    let gone = |first, end| SeqRange::new(Seq(first), Seq(end));
+    let lost = |lost| Totals { lost, ..Totals::default() };
+    let mut tracker = Tracker::new(Seq(1));
+    tracker.push_gone(gone(1, 3), lost(2));
+    tracker.push_gone(gone(3, 6), Totals { dropped: 3, ..Totals::default() });
+    assert_eq!((tracker.len(), tracker.read(), tracker.position()), (1, Seq(6), Seq(1)));
+    // What lies between was for nobody here.
+    tracker.push_gone(gone(8, 9), lost(1));
+    assert_eq!(tracker.len(), 2);
+    // Filtered, and a block of the log.
+    let filtered = Fate::Settled(Totals { filtered: 2, ..Totals::default() });
+    tracker.push(Entry::new(gone(9, 11), Some(SegmentId(1)), 0, filtered));
+    tracker.push_gone(gone(11, 12), lost(1));
+    tracker.push(entry(12, 1, "a"));
+    tracker.push_gone(gone(13, 14), lost(1));
+    assert_eq!((tracker.len(), tracker.read()), (6, Seq(14)));
+    tracker.settle(Seq(12), 0..1);
+    let popped: Vec<_> = std::iter::from_fn(|| tracker.pop_finished()).collect();
+    let ranges: Vec<_> = popped.iter().map(|f| (f.range.first.0, f.range.end.0)).collect();
+    assert_eq!(ranges, [(1, 6), (8, 9), (9, 11), (11, 12), (12, 13), (13, 14)]);
+    assert_eq!(popped[0].totals, Totals { lost: 2, dropped: 3, ..Totals::default() });
+    assert_eq!(popped.iter().map(|f| f.totals.lost).sum::<u64>(), 5);
+}
+
+#[test]
+fn what_can_not_be_delivered_any_more_is_known_before_its_entry_is_finished() {
+    let mut tracker = Tracker::new(Seq(1));
+    tracker.push(entry(1, 4, "a"));
+    tracker.push_gone(
+        SeqRange::new(Seq(5), Seq(12)),
+        Totals { dropped: 3, lost: 4, filtered: 1, ..Totals::default() },
+    );
+    tracker.get_mut(Seq(1)).unwrap().take(0);
+    tracker.bury(Seq(1), 1);
+    assert_eq!(tracker.gaps(), Totals { dropped: 3, lost: 4, ..Totals::default() });
+    assert_eq!(tracker.give_up(SeqRange::new(Seq(1), Seq(5)), Why::Dropped), 2);
+    assert_eq!(tracker.gaps(), Totals { dropped: 5, lost: 4, ..Totals::default() });
+    let mut lost = Tracker::new(Seq(1));
+    lost.push(entry(1, 2, "a"));
+    lost.get_mut(Seq(1)).unwrap().take(0);
+    lost.give_up(SeqRange::new(Seq(1), Seq(3)), Why::Lost);
+    assert_eq!(lost.gaps(), Totals { lost: 1, ..Totals::default() });
+}
+
+#[test]
+fn the_newest_entries_are_forgotten_up_to_one_of_which_something_is_known() {
+    let mut tracker = Tracker::new(Seq(1));
+    [1, 3, 5, 7].into_iter().for_each(|first| tracker.push(entry(first, 2, "a")));
+    tracker.get_mut(Seq(7)).unwrap().leave(&bits(2, &[0]), Some(1));
+    tracker.get_mut(Seq(3)).unwrap().take(1);
+    tracker.forget_untouched();
+    assert_eq!((tracker.len(), tracker.read(), tracker.partial_bytes()), (2, Seq(5), 2 * 24));
+    tracker.forget_untouched();
+    assert_eq!((tracker.len(), tracker.read()), (2, Seq(5)));
+    tracker.free(Seq(3), 0..2);
+    tracker.settle(Seq(1), 0..1);
+    tracker.forget_untouched();
+    assert_eq!((tracker.len(), tracker.read(), tracker.position()), (1, Seq(3), Seq(1)));
+}
+
+#[test]
+fn what_was_counted_before_routes_changed_is_not_owed_again() {
+    let fate = Fate::Elsewhere { topic: topic("stuck") };
+    let mut tracker = Tracker::new(Seq(1));
+    tracker.push(Entry::new(SeqRange::new(Seq(1), Seq(6)), None, 0, fate).with_known(2));
+    assert_eq!(tracker.elsewhere(), 3);
+    assert_eq!(tracker.pop_finished().unwrap().owed, 3);
+}

@@ -143,6 +143,14 @@ fn a_directory_that_cannot_be_made_is_an_error() {
     assert!(RealFs.create_dir(&file.join("below")).is_err());
 }
 
+/// It comes to be between the look and the call: here because it is the one above, which is made first.
+#[test]
+fn a_directory_that_is_there_by_the_time_it_is_made_is_well() {
+    let dir = tempfile::tempdir().unwrap();
+    RealFs.create_dir(&dir.path().join("made/..")).unwrap();
+    assert!(dir.path().join("made").is_dir());
+}
+
 #[test]
 fn a_directory_that_another_process_makes_at_the_same_time_is_there() {
     let dir = tempfile::tempdir().unwrap();

@@ -45,4 +45,19 @@ mod tests {
         std::fs::write(&path, b"").unwrap();
         assert_eq!(look(), Err(io::ErrorKind::InvalidData));
     }
+    #[test]
+    fn of_large_values_too_the_newest_is_seen_in_whichever_slot_it_is() {
+        use super::super::encode;
+        use std::os::unix::fs::FileExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        let file = std::fs::File::create(&path).unwrap();
+        // Not a byte of it is on the disk.
+        let slot = MAX_SLOT / 2;
+        file.set_len(COUNT * slot).unwrap();
+        let mut bytes = Vec::new();
+        encode(&mut bytes, 1, b"value");
+        file.write_all_at(&bytes, 2 * slot).unwrap();
+        assert_eq!(look_at_slots(&RealFs, &path).unwrap().as_deref(), Some(&b"value"[..]));
+    }
 }

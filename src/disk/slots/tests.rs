@@ -287,3 +287,43 @@ fn until_a_sync_has_made_its_name_durable_a_file_that_was_found_is_not() {
     slots.sync().unwrap();
     assert_eq!(fs.count(Op::SyncDir), 2, "and one is enough");
 }
+
+/// What was saved since may stand in the page cache alone, and a save may be torn: then the one before both is what a power
+/// cut leaves.
+#[test]
+fn the_last_durable_save_is_spared_by_the_process_after_a_kill() {
+    use crate::disk::sim::SimFs;
+    let path = Path::new("/slots");
+    // Several sectors each.
+    let value = |of: u8| vec![of; 2000];
+    for count in 1..=3u8 {
+        let fs = SimFs::default();
+        let (mut slots, _) = Slots::open(&fs, path, 2000).unwrap();
+        for synced in 1..=count {
+            slots.save(&value(synced)).unwrap();
+            slots.sync().unwrap();
+        }
+        slots.save(&value(count + 1)).unwrap();
+        drop(slots);
+        let (mut slots, found) = Slots::open(&fs, path, 2000).unwrap();
+        assert_eq!(found, Some(value(count + 1)));
+        slots.save(&value(count + 2)).unwrap();
+        let world = fs.world();
+        for choices in world.cuts(500) {
+            let (_, found) = Slots::open(&SimFs::of(world.after_power_cut(&choices)), path, 2000).unwrap();
+            assert!((count..=count + 2).any(|of| found == Some(value(of))), "{count}: {choices:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_rescued_and_can_not_be_given_its_name_is_not_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    reopen(&path).0.save(b"value").unwrap();
+    std::fs::rename(&path, with_suffix(&path, RESCUED)).unwrap();
+    let fs = Faulty::new();
+    fs.fail_next(Op::Rename, 1);
+    assert!(matches!(Slots::open(&fs, &path, 100), Err(DiskError::Io { .. })));
+    assert_eq!(Slots::open(&fs, &path, 100).unwrap().1.as_deref(), Some(&b"value"[..]));
+}

@@ -198,7 +198,7 @@ fn with_the_longest_names_too_no_more_is_written_than_was_reckoned() {
     common.lane = LaneName::new(&"l".repeat(249)).unwrap();
     let name = StreamName::new(&"s".repeat(249)).unwrap();
     // Two events in a row never fit into one block.
-    for count in [1, 7, 100] {
+    for count in [1, 7, 200] {
         let batch = events(&vec![BLOCK_RAW / 2; count], false);
         encoder.reset();
         encoder.push(&common, &name, Seq::FIRST, batch.as_bytes(), batch.count()).unwrap();

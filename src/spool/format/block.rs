@@ -104,15 +104,10 @@ pub struct BlockHeader<'a> {
 
 impl<'a> BlockHeader<'a> {
     /// Bytes of the header: fixed part and names, padded to 8.
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
     #[must_use]
     pub fn len(&self) -> usize {
         (FIXED_HEADER + self.lane.len() + self.stream.len()).next_multiple_of(8)
-    }
-
-    /// Always false: a header has bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// Bytes from the block's start to the next one's.

@@ -156,11 +156,36 @@ fn impossible_lengths_are_refused_though_the_checksum_holds() {
         BlockHeader { count: 0, ..good },
         BlockHeader { first: Seq(u64::MAX), ..good },
         BlockHeader { flags: super::FLAG_LZ4, raw_len: 200 << 20, ..good },
+        // Larger than a payload can be, packed or unpacked, whatever the other length says; and packed by more than LZ4 can.
+        BlockHeader {
+            flags: super::FLAG_LZ4,
+            count: 1,
+            payload_len: (256 << 20) + 1,
+            raw_len: 256 << 20,
+            ..good
+        },
+        BlockHeader {
+            flags: super::FLAG_LZ4,
+            count: 1,
+            payload_len: 256 << 20,
+            raw_len: (256 << 20) + 1,
+            ..good
+        },
+        BlockHeader { flags: super::FLAG_LZ4, raw_len: 10 * 255 + 65, ..good },
         BlockHeader { payload_len: 70_000, raw_len: 70_000, ..good },
     ];
     for header in wrong {
         let mut bytes = vec![0; header.len()];
         header.encode(&mut bytes);
         assert_eq!(BlockHeader::decode(&bytes), None, "{header:?}");
+    }
+    // The most that is possible is read.
+    for header in [
+        BlockHeader { flags: super::FLAG_LZ4, count: 1, payload_len: 256 << 20, raw_len: 256 << 20, ..good },
+        BlockHeader { flags: super::FLAG_LZ4, raw_len: 10 * 255 + 64, ..good },
+    ] {
+        let mut bytes = vec![0; header.len()];
+        header.encode(&mut bytes);
+        assert_eq!(BlockHeader::decode(&bytes), Some(header));
     }
 }

@@ -121,5 +121,7 @@ mod tests {
         assert_eq!((newer.unreadable(), newer.unwritable()), (0, 8));
         let newer = Root { incompat: 8, compat: 3, ..root };
         assert_eq!((newer.unreadable(), newer.unwritable()), (8, 8));
+        let newer = Root { incompat: 8, read_only: 24, ..root };
+        assert_eq!((newer.unreadable(), newer.unwritable()), (8, 24));
     }
 }

@@ -157,3 +157,31 @@ fn only_what_was_closed_in_order_is_noted() {
     let missing: Vec<u64> = (1..=COUNT).filter(|id| known.keys().all(|(known, _)| known.0 != *id)).collect();
     assert_eq!(missing, [1, 50, 51, 100, 101, COUNT - 1, COUNT]);
 }
+
+/// What is said of the one before would be taken for what its successor's header says of it.
+#[test]
+fn only_of_a_segment_that_follows_the_one_before_at_once_the_header_is_noted() {
+    let noted = |harm: &dyn Fn(&mut Segment)| {
+        let (fs, mut table) = lane();
+        let mut harmed = segment(100);
+        harm(&mut harmed);
+        table.segments.insert(harmed.id, harmed);
+        catalogue::write(&fs, dir(), SPOOL, &table).unwrap();
+        let known = catalogue::read(&fs, dir(), SPOOL, "main");
+        [99, 100, 101, 102].map(|id| known.keys().any(|(known, _)| known.0 == id))
+    };
+    assert_eq!(noted(&|_| {}), [true; 4]);
+    assert_eq!(noted(&|s| s.end = Seq(1009)), [true, true, false, true], "numbers are missing behind it");
+    assert_eq!(noted(&|s| s.base = Seq(1001)), [true, false, true, true], "and before it");
+    assert_eq!(noted(&|s| s.verdict = Verdict::Failed), [true, false, false, true]);
+    assert_eq!(noted(&|s| s.readable = false), [true, false, false, true]);
+    assert_eq!(noted(&|s| s.created = None), [true, false, true, true]);
+    let (fs, mut table) = lane();
+    table.segments.remove(&SegmentId(100));
+    let mut next = segment(101);
+    next.base = segment(99).end;
+    table.segments.insert(next.id, next);
+    catalogue::write(&fs, dir(), SPOOL, &table).unwrap();
+    let known = catalogue::read(&fs, dir(), SPOOL, "main");
+    assert!(!known.keys().any(|(id, _)| id.0 == 101), "a segment is missing before it");
+}

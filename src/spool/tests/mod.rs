@@ -1,6 +1,7 @@
 //! Tests of the room as a whole.
 #![allow(clippy::cast_possible_truncation)]
 
+mod admission;
 mod append;
 mod astray;
 mod beside;

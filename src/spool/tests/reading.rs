@@ -176,6 +176,55 @@ fn what_stands_before_and_behind_an_unreadable_page_is_read_from_wherever_readin
     }
 }
 
+/// Bytes that begin as a block does, so near to the end of what is in memory that the search goes on behind them.
+#[test]
+fn what_looks_like_a_block_at_the_end_of_what_was_read_hides_none_that_follows() {
+    let chunk = 256 << 10;
+    for left in [112, 584, 1000] {
+        for gap in [0, 8, 48, 5000] {
+            let mut bytes = vec![0; chunk - left];
+            bytes.extend(crate::spool::format::BLOCK_MAGIC);
+            bytes.resize(chunk + gap, 0);
+            bytes.extend(block(1, 1, 40));
+            let limit = bytes.len() as u64;
+            let found = walker(bytes, &[]).search(0, limit).unwrap();
+            assert_eq!(found.map(|block| block.offset), Some((chunk + gap) as u64), "{left} {gap}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_shorter_than_it_was_is_read_to_its_end_and_no_further() {
+    // A bad page, a good one, a part of a third; and a walker that has something else in memory.
+    let mut bytes = block(1, 1, 40);
+    bytes.resize(2 * 4096, 0);
+    let last = block(1, 2, 40);
+    bytes.extend(&last);
+    let end = bytes.len() as u64;
+    for limit in [end, end + 8, 3 * 4096 + 8, 40_000] {
+        let mut walker = walker(bytes.clone(), &[0..1]);
+        walker.tolerant = true;
+        let found = walker.search(0, limit).unwrap().unwrap();
+        assert_eq!((found.offset, found.next, walker.unreadable), (2 * 4096, end, 1));
+        assert_eq!(
+            walker.stored(&found, limit).unwrap().map(|b| b.len()),
+            Some(found.header.payload_len as usize)
+        );
+        assert!(walker.search(found.next, limit).unwrap().is_none());
+        // As if the block went on: there is nothing to be had of it.
+        let mut more = found;
+        more.next = limit;
+        assert_eq!(walker.whole(&more, limit).unwrap().is_some(), limit == end, "{limit}");
+    }
+    // And where reading begins in the middle of the bad page.
+    let mut bytes = vec![0; 4096];
+    bytes.extend(&last);
+    let mut walker = walker(bytes, &[4090..4091]);
+    walker.tolerant = true;
+    let found = walker.search(4088, 40_000).unwrap();
+    assert_eq!((found.map(|block| block.offset), walker.unreadable), (Some(4096), 1));
+}
+
 #[test]
 fn what_a_later_version_or_a_key_has_made_unreadable_is_not_unpacked() {
     let bytes = block(1, 1, 40);

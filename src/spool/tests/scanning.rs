@@ -68,7 +68,7 @@ fn scanned(parts: &[Part], proof: u64, cap: Option<u64>) -> (Scan, Vec<u64>) {
 #[test]
 fn it_ends_behind_its_last_good_block_and_what_was_durable_before_is_rot() {
     type Case<'a> = (&'a [Part], u64, Option<u64>, (u64, Verdict, &'a [(u64, u64)]));
-    let cases: [Case<'_>; 17] = [
+    let cases: [Case<'_>; 19] = [
         (&[], 0, None, (1, Verdict::Torn, &[])),
         (&[Good(1, 0), Good(2, 1), Seal(3)], 0, None, (3, Verdict::Closed, &[])),
         (&[Good(1, 0), Good(2, 1)], 0, None, (3, Verdict::Torn, &[])),
@@ -87,10 +87,13 @@ fn it_ends_behind_its_last_good_block_and_what_was_durable_before_is_rot() {
         // Holes that follow each other are one; with something between them they are two.
         (&[Good(1, 0), Gone(2), Mark(3, 2), Gone(3), Good(4, 3)], 0, None, (5, Verdict::Rotten, &[(2, 4)])),
         (&[Gone(1), Good(2, 1), Gone(3), Good(4, 3)], 0, None, (5, Verdict::Rotten, &[(1, 2), (3, 4)])),
+        // A mark that is gone takes nothing with it.
+        (&[Good(1, 0), Gone(2), Good(2, 1), Good(3, 2)], 0, None, (4, Verdict::Torn, &[])),
         // What a later segment has does not count here.
         (&[Good(1, 0), Good(2, 1), Good(3, 1)], 2, Some(3), (3, Verdict::Torn, &[])),
         (&[Good(1, 0), Gone(2), Good(3, 2)], 2, Some(3), (3, Verdict::Rotten, &[(2, 3)])),
         (&[Good(1, 0), Harmed(2, 1), Harmed(3, 2)], 2, Some(3), (3, Verdict::Rotten, &[(2, 3)])),
+        (&[Good(1, 0), Gone(2), Good(3, 2), Good(4, 3)], 2, Some(4), (4, Verdict::Rotten, &[(2, 3)])),
     ];
     for (parts, proof, cap, (end, verdict, holes)) in cases {
         let (found, _) = scanned(parts, proof, cap);

@@ -99,6 +99,132 @@ fn a_start_is_blank_only_if_it_can_be_read_and_all_of_it_is_zero() {
 }
 
 #[test]
+fn of_a_start_with_unreadable_pages_the_others_say_what_it_is() {
+    use super::reading::common;
+    use crate::spool::encoder::Encoder;
+    let mut bytes = header(SPOOL, "main");
+    let mut encoder = Encoder::new(false);
+    encoder.push(&common(1), &stream("a"), Seq(9), batch(&[vec![1; 30]]).as_bytes(), 1).unwrap();
+    encoder.finish_block(&common(1));
+    bytes.extend(encoder.bytes());
+    let start = |bad: std::ops::Range<usize>| {
+        let fs = disk(&[(1, bytes.clone())]);
+        let path = Path::new(DIR).join(names::segment(SegmentId(1)));
+        fs.tamper(|world| world.wear(&path, bad)).unwrap();
+        start_of(&fs.open_read(&path).unwrap())
+    };
+    let ours = Some((SPOOL, "main".to_owned(), SegmentId(1)));
+    for (bad, header, begins) in
+        [(0..1, true, Seq(3)), (4096..4097, true, Seq(3)), (4000..5000, false, Seq(9))]
+    {
+        let found = start(bad);
+        assert_eq!((found.header.is_some(), found.begins), (header, Some(begins)));
+        assert_eq!((found.owner, found.blank), (ours.clone(), false));
+    }
+    // Nothing can be read of it, or all but the block: it is nobody's, and no blank file.
+    let found = start(0..bytes.len());
+    assert_eq!((found.owner, found.begins, found.blank), (None, None, false));
+    assert!(start(8192..8193).header.is_some());
+}
+
+/// Found whole by those who ask what was written: and it is nothing but what the kernel had in memory.
+#[test]
+fn what_a_failed_sync_has_left_in_memory_alone_is_not_what_a_start_goes_on_from() {
+    use crate::disk::sim::Call;
+    use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
+    let mut tried = 0;
+    for at in 0.. {
+        let fs = SimFs::default();
+        let started = |seed| {
+            let host = std::sync::Arc::new(SteppedHost::new(seed));
+            let data = DataDir::open_on(fs.clone(), Path::new("/data"), host).unwrap();
+            SteppedLane::open(&data, lane_name(), &settings(), Seq::NONE, &Metrics::new()).unwrap()
+        };
+        let mut lane = started(1);
+        let send = |lane: &mut SteppedLane<SimFs>| {
+            let heard = lane.append(vec![(stream("a"), batch(&[vec![7; 9]]))], 1, || 0).pop();
+            matches!(heard, Some(Heard::Answer(Ok(_), _)))
+        };
+        assert!(send(&mut lane));
+        fs.break_at(Fault { at: fs.calls() + at, errno: Errno::IO, lasting: Lasting::Once });
+        let sent = send(&mut lane);
+        drop(lane);
+        let hits = fs.repair();
+        if hits.is_empty() {
+            break;
+        }
+        if hits[0].1 == Call::SyncData {
+            assert!(!sent);
+            tried += 1;
+            let mut lane = started(2);
+            assert_eq!(lane.lane().durable(), Seq(1));
+            assert_eq!(read_all(lane.lane(), 1).0.len(), 1);
+            assert!(send(&mut lane));
+            let after = fs.world().after_power_cut(&[]);
+            drop(lane);
+            let fs = SimFs::of(after);
+            let lane = open(&fs, Path::new("/data"), &settings(), Seq::NONE);
+            let (events, holes) = read_all(&lane, 1);
+            assert_eq!((events.len(), holes.len()), (2, 0));
+            lane.close();
+        }
+    }
+    assert_eq!(tried, 1);
+}
+
+#[test]
+fn what_ended_where_the_log_was_deleted_to_on_purpose_is_not_lost() {
+    use crate::ids::SeqRange;
+    use crate::spool::floor::Floor;
+    use crate::spool::format::{Predecessor, Verdict};
+    use crate::spool::lane::start_above;
+    use crate::spool::recover::Recovered;
+    use crate::spool::table::{FloorMark, Segment, Table};
+    let dir = tempfile::tempdir().unwrap();
+    let mut floor = Floor::open(&crate::disk::RealFs, dir.path()).unwrap();
+    floor.raise(FloorMark { dropped: Seq(5), released: Seq(10) }).unwrap();
+    let segment = |id, base, end| Segment {
+        id: SegmentId(id),
+        path: dir.path().join(names::segment(SegmentId(id))),
+        base: Seq(base),
+        end: Seq(end),
+        end_offset: 9000,
+        bytes: 9000,
+        created: Some(0),
+        verdict: Verdict::Closed,
+        readable: true,
+    };
+    let lost = |first, end| SeqRange::new(Seq(first), Seq(end));
+    for (at_least, next, holes) in [
+        (0, 30, vec![lost(9, 11), lost(20, 22)]),
+        (30, 30, vec![lost(9, 11), lost(20, 22)]),
+        (31, 31, vec![lost(9, 11), lost(20, 22), lost(30, 31)]),
+    ] {
+        let mut table = Table::default();
+        // The first came back after it was deleted.
+        for segment in [segment(1, 1, 10), segment(2, 10, 20), segment(3, 20, 30)] {
+            table.segments.insert(segment.id, segment);
+        }
+        let mut found = Recovered {
+            table,
+            predecessor: Predecessor {
+                segment: SegmentId(3),
+                end_offset: 9000,
+                end: Seq(30),
+                verdict: Verdict::Closed,
+            },
+            next_segment: SegmentId(4),
+            holes: vec![lost(2, 4), lost(8, 10), lost(9, 11), lost(20, 22)],
+            void: Vec::new(),
+        };
+        assert_eq!(start_above(&mut found, &floor, Seq(at_least)), Seq(next));
+        assert_eq!(found.holes, holes, "{at_least}");
+        assert_eq!(found.table.segments.keys().map(|id| id.0).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(found.void.iter().map(|s| s.id.0).collect::<Vec<_>>(), [1]);
+    }
+}
+
+#[test]
 fn a_directory_that_was_put_back_goes_on_under_another_incarnation() {
     let dir = tempfile::tempdir().unwrap();
     let before = DataDir::open(crate::disk::RealFs, dir.path()).unwrap().life();

@@ -102,6 +102,18 @@ fn what_is_sent_together_and_does_not_fit_goes_on_in_the_next_segment() {
     assert!(sizes.len() > 2 && sizes.iter().all(|s| *s <= 32 << 10), "{sizes:?}");
 }
 
+/// The blocks that streams end in the middle say the segment they stand in.
+#[test]
+fn what_is_sent_together_by_several_streams_goes_on_in_the_next_segment_too() {
+    let site = Site::new();
+    let mut lane = site.lane(&plain());
+    assert_eq!(send(&mut lane, &[[("a", 5000); 6], [("b", 5000); 6], [("c", 5000); 6]].concat()), 18);
+    let (events, holes) = read_all(lane.lane(), 1);
+    assert_eq!((events.len(), holes.len()), (18, 0));
+    assert!(lane.lane().status().segments > 3);
+    lane.close();
+}
+
 #[test]
 fn the_next_segment_is_made_ready_when_half_of_this_one_is_written() {
     let site = Site::new();
@@ -182,7 +194,7 @@ fn what_is_lost_is_counted_in_the_metrics_once() {
 fn there_is_always_room_reserved_for_a_seal_behind_what_is_written() {
     let site = Site::new();
     let mut lane = site.lane(&Spool { segment_size: 32 << 20, ..plain() });
-    for size in [1 << 20; 3].into_iter().chain([900_000]).chain([1000; 200]) {
+    for size in [1 << 20; 3].into_iter().chain([900_000, 100_000]).chain([10; 400]) {
         assert_eq!(send(&mut lane, &[("a", size)]), 1);
         let file = std::fs::metadata(&segments(site.dir.path())[0]).unwrap().len();
         assert!(lane.lane().status().bytes + 1024 <= file);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::disk::sim::SimFs;
 use crate::spool::inspect::Snapshot;
+use crate::spool::unread::holds_unread;
 
 const PAGE: usize = 4096;
 
@@ -54,4 +55,72 @@ fn a_lane_may_hold_more_than_it_shows_where_its_end_can_not_be_read_or_a_file_is
     assert!(with(&newer), "a newer version's");
     // The header alone says nothing that is missed.
     assert!(!with(&|fs| fs.tamper(|w| w.wear(&path(2), 0..1)).unwrap()));
+}
+
+/// The bytes of a segment's file that was found damaged by a start and is whole again.
+#[test]
+fn what_came_back_in_an_older_segment_after_it_was_given_up_may_be_more_than_the_lane_shows() {
+    let (fs, data) = (SimFs::default(), Path::new("/data"));
+    let lane = open(&fs, data, &settings(), Seq::NONE);
+    append(&lane, "a", &[vec![1; 100]]).unwrap();
+    lane.close();
+    drop(lane);
+    let whole = fs.world().read(&path(1)).unwrap();
+    let mut bytes = whole.clone();
+    bytes[2 * PAGE..].fill(0xa5);
+    fs.tamper(|w| w.rot(&path(1), bytes)).unwrap();
+    let lane = open(&fs, data, &settings(), Seq(2));
+    append(&lane, "a", &[vec![2; 100]]).unwrap();
+    lane.close();
+    assert!(!may_hold_more(&fs), "its end is known, and there is nothing behind it");
+    fs.tamper(|w| w.rot(&path(1), whole)).unwrap();
+    assert!(may_hold_more(&fs));
+}
+
+#[test]
+fn a_lane_whose_last_segment_is_damaged_may_hold_more_though_nothing_stands_behind_its_end() {
+    let fs = lane();
+    let mut bytes = fs.world().read(&path(2)).unwrap();
+    // Its event; the seal behind it says that it was there.
+    let header = format::BlockHeader::decode(&bytes[2 * PAGE..]).unwrap().len();
+    bytes[2 * PAGE + header] ^= 1;
+    fs.tamper(|w| w.rot(&path(2), bytes)).unwrap();
+    let snapshot = Snapshot::take(&fs, Path::new("/data")).unwrap();
+    let last = snapshot.lanes[0].segments().last().unwrap();
+    assert_eq!((last.verdict, last.readable), (format::Verdict::Rotten, true));
+    assert!(!holds_unread(snapshot.lanes[0].log(), last));
+    assert!(may_hold_more(&fs));
+}
+
+#[test]
+fn a_segment_holds_unread_what_a_newer_version_wrote_or_what_stands_whole_behind_a_damaged_place() {
+    use format::Verdict;
+    let fs = lane();
+    let snapshot = Snapshot::take(&fs, Path::new("/data")).unwrap();
+    let (log, whole) = (snapshot.lanes[0].log(), snapshot.lanes[0].segments().next().unwrap());
+    assert_eq!((whole.verdict, whole.end), (Verdict::Closed, Seq(2)));
+    // It ends behind its event and its seal; or at its beginning, and these stand behind it.
+    let (behind, beginning) = ((whole.end_offset, whole.end), (2 * PAGE as u64, Seq(1)));
+    for (verdict, readable, (end_offset, end), holds) in [
+        (Verdict::Closed, true, behind, false),
+        // A write that failed has left it.
+        (Verdict::Failed, true, beginning, false),
+        (Verdict::Rotten, true, behind, false),
+        (Verdict::Rotten, true, beginning, true),
+        (Verdict::Unknown(9), true, behind, false),
+        (Verdict::Unknown(9), true, beginning, true),
+        (Verdict::Closed, false, behind, true),
+        (Verdict::Rotten, false, behind, true),
+    ] {
+        let segment = Segment { verdict, readable, end_offset, end, ..whole.clone() };
+        assert_eq!(holds_unread(log, &segment), holds, "{segment:?}");
+    }
+    let rotten = Segment { verdict: Verdict::Rotten, ..whole.clone() };
+    fs.tamper(|w| w.wear(&path(1), 2 * PAGE..2 * PAGE + 1)).unwrap();
+    let from_its_beginning = Segment { end_offset: 2 * PAGE as u64, ..rotten.clone() };
+    assert!(holds_unread(log, &from_its_beginning), "what can not be read may be anything");
+    fs.tamper(|w| w.lose(&path(1))).unwrap();
+    assert!(!holds_unread(log, &rotten), "it is gone");
+    fs.tamper(|w| w.obstruct(&path(1), true)).unwrap();
+    assert!(holds_unread(log, &rotten), "it can not be opened");
 }

@@ -49,13 +49,18 @@ impl<F: Fs> Writer<F> {
             self.shared.set_gate(Gate::Open);
             return true;
         };
-        self.room.forget();
         self.shared.set_gate(Gate::Full(why.into()));
-        if self.shared.table().segments.len() == 1 && self.active.as_ref().is_some_and(|a| a.base < self.next)
-        {
-            // The last segment is never deleted: without another one, room could never come back.
-            self.rotate();
-            let _ = self.trouble.is_none() && self.prove();
+        let alone = self.shared.table().segments.len() == 1;
+        let state = self.active.as_ref().map(|a| (a.base < self.next, a.is_begun()));
+        // The last segment is never deleted: without another one, room could never come back. One that was not begun is
+        // none yet: what a start has found stands before it.
+        if alone && let Some((holds_events, is_begun)) = state {
+            if holds_events {
+                self.rotate();
+            }
+            if (holds_events || !is_begun) && self.trouble.is_none() {
+                self.prove();
+            }
         }
         self.janitor.make_room(self.shared.settings.when_full == WhenFull::DropOldest);
         false

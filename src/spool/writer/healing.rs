@@ -89,7 +89,6 @@ impl<F: Fs> Writer<F> {
         }
         if self.prove() {
             self.trouble = None;
-            self.room.forget();
             self.reopen();
         }
     }

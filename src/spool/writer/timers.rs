@@ -60,3 +60,30 @@ impl<F: Fs> Writer<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::lane::Lane;
+    use super::super::super::tests::stepped::{Site, plain};
+    use super::super::IDLE;
+    use super::*;
+    use crate::ids::{LaneName, Seq};
+
+    #[test]
+    fn the_writer_sleeps_until_something_is_due_and_for_good_where_nothing_is() {
+        let (site, name) = (Site::new(), LaneName::new("main").unwrap());
+        let (_lane, mut writer, _chores) =
+            Lane::assemble(&site.data, name, &plain(), Seq::NONE, &site.metrics).unwrap();
+        writer.start();
+        assert_eq!((writer.patience(), writer.is_due()), (None, false));
+        writer.mark_at = Some(writer.clock() + IDLE);
+        let nano = Duration::from_nanos(1);
+        for (passes, left) in [(Duration::ZERO, IDLE), (IDLE - nano, nano), (nano, Duration::ZERO)] {
+            site.host.advance(passes);
+            assert_eq!((writer.patience(), writer.is_due()), (Some(left), left.is_zero()));
+        }
+        writer.mark_at = None;
+        writer.shared.set_gate(Gate::Full("it is full".into()));
+        assert_eq!((writer.patience(), writer.is_due()), (Some(FULL_CHECK), false));
+    }
+}

@@ -162,3 +162,38 @@ impl Input<'_> {
         Ok(Keys { partition, count, by, extras })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> Keys {
+        let extras = vec![(Seq(31), Bits::from_words(7, [5])), (Seq(120), Bits::full(3))];
+        Keys { partition: 2, count: 6, by: 1, extras }
+    }
+
+    #[test]
+    fn events_that_are_among_a_partitions_whatever_their_keys_are_those_of_their_block() {
+        let keys = keys();
+        let of = |block| keys.extras_of(Seq(block)).cloned();
+        assert_eq!([31, 120].map(of), [Some(Bits::from_words(7, [5])), Some(Bits::full(3))]);
+        assert_eq!([30, 32, 121].map(of), [None, None, None]);
+    }
+
+    #[test]
+    fn a_block_is_a_partitions_from_where_its_reader_begins_to_where_it_ends() {
+        let reader = |end: Option<u64>| Apart {
+            keys: keys(),
+            from: Seq(10),
+            position: Seq(10),
+            end: end.map(Seq),
+            waiting: 0,
+            since: 0,
+            dropped: false,
+            partial: Vec::new(),
+        };
+        let has = |end: Option<u64>| [9, 10, 19, 20, 21].map(|block| reader(end).has(Seq(block)));
+        assert_eq!(has(Some(20)), [false, true, true, false, false]);
+        assert_eq!(has(None), [false, true, true, true, true]);
+    }
+}
