@@ -51,7 +51,9 @@ pub(super) fn candidates<F: Fs>(
     let (mut named, mut found) = (Vec::new(), Vec::new());
     for entry in entries {
         let Some(id) = names::parse_segment(&entry.name) else { continue };
-        *highest = (*highest).max(id);
+        if id <= names::LAST_BY_NAME {
+            *highest = (*highest).max(id);
+        }
         let path = dir.join(&entry.name);
         let is_file = entry.kind == EntryKind::File;
         if let Some(Known { len, header }) = known.remove(&(id, entry.inode)).filter(|_| is_file) {
@@ -141,6 +143,10 @@ fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Op
             return Ok(None);
         }
         Some((_, _, id)) => id,
+        None if *name > names::LAST_BY_NAME => {
+            tracing::error!(path = %path.display(), "not a segment, though it has the name of one: left alone");
+            return Ok(None);
+        }
         None => *name,
     };
     Ok(Some(Candidate { id, name_fits: id == *name, path: path.clone(), len, header, begins, blank }))

@@ -59,3 +59,9 @@ pub use incarnation::{Cause, Life};
 pub use lane::Lane;
 pub use reader::Reader;
 pub use table::Segment;
+
+/// How many segments a lane's catalogue tells of.
+#[cfg(test)]
+pub(crate) fn catalogued(dir: &std::path::Path, spool: crate::ids::SpoolId, lane: &str) -> usize {
+    catalogue::read(&crate::disk::RealFs, dir, spool, lane).len()
+}

@@ -19,6 +19,9 @@ pub(super) const CATALOGUE_NEW: &str = "catalogue.new";
 const SUFFIX: &str = ".seg";
 const DAMAGED: &str = ".damaged";
 const DIGITS: usize = 20;
+/// From here on a number counts only where a header says it too. A name that somebody made up must not use up the numbers of
+/// the segments that are to come.
+pub(super) const LAST_BY_NAME: SegmentId = SegmentId(1 << 62);
 
 /// Name of a segment's file: 20 digits, so that names sort as numbers do.
 pub(super) fn segment(id: SegmentId) -> String {

@@ -29,7 +29,7 @@ const BESIDE: [&str; 17] = [
     "ledger/conf",
 ];
 
-fn remove(path: &Path) {
+pub(super) fn remove(path: &Path) {
     if path.is_dir() {
         std::fs::remove_dir_all(path).unwrap();
     } else {

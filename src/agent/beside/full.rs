@@ -34,7 +34,9 @@ pub(super) struct Full {
     /// Of that, what waits for the missing topic, and what was refused.
     pub(super) parked: Numbers,
     pub(super) refused: Numbers,
-    delivered: Numbers,
+    /// What the destination had by the second moment, and what of it the agent had heard nothing of.
+    pub(super) delivered: Numbers,
+    pub(super) in_doubt: Numbers,
 }
 
 /// What a trial found.
@@ -44,6 +46,8 @@ pub(super) struct Found {
     pub(super) missing: Numbers,
     /// Counted as lost by the agent.
     pub(super) counted: u64,
+    /// Sent again, though it counted as delivered.
+    pub(super) again: Numbers,
 }
 
 fn configured(data: &Path, topic: &Topic, moved: bool) -> Config {
@@ -162,15 +166,22 @@ impl Full {
         agent.take(("side", "q"), 600..620);
         agent.wait_pending(220, "");
         agent.use_ledger();
+        // Of some it does not hear that they have arrived, of others it does not know whether they have left.
+        topic.target.faults().hold_answers();
+        agent.take(("main", "s"), 820..830);
+        let mut counts = topic.target.counts();
+        let held = counts.wait_for(|counts| counts.unanswered > 0);
+        world.runtime.block_on(async { tokio::time::timeout(LIMIT, held).await.unwrap().unwrap() });
         world.runtime.block_on(topic.target.faults().cut());
-        agent.take(("main", "s"), 820..850);
+        agent.take(("main", "s"), 830..850);
         agent.stop_within(Duration::ZERO);
         let (parked, refused): (Numbers, Numbers) = ((400..620).collect(), (300..306).collect());
         let early_on = (0..270).chain(300..304).chain(400..600).chain(700..710);
         let later = (304..306).chain(600..620).chain(710..720).chain(800..850);
-        let delivered = topic.copies().keys().copied().collect();
+        let delivered: Numbers = topic.copies().keys().copied().collect();
+        let in_doubt = delivered.iter().copied().filter(|n| (820..830).contains(n)).collect();
         let known = [early_on.clone().collect(), early_on.chain(later).collect()];
-        let base = Self { world, early, late: data, known, parked, refused, delivered };
+        let base = Self { world, early, late: data, known, parked, refused, delivered, in_doubt };
         assert_eq!(base.letters(&base.late), base.refused, "each was refused");
         base
     }
@@ -196,18 +207,21 @@ impl Full {
         let counted = agent.wait_pending(0, harm);
         agent.use_ledger();
         agent.stop();
-        let mut there = self.letters(dir);
+        let mut there = Numbers::new();
         for name in [TOPIC, UNMADE, REFUSED] {
             there.extend(topic.records_of(name).into_iter().map(|(number, _)| number));
         }
+        let again =
+            there.intersection(&self.delivered).filter(|n| !self.in_doubt.contains(n)).copied().collect();
+        there.extend(self.letters(dir));
         let fresh = [9000, 9010, 9020].into_iter().flat_map(|from| from..from + 5);
         let accepted = self.known[moment].iter().copied().chain(fresh);
         let missing = accepted.filter(|n| !there.contains(n) && !self.delivered.contains(n)).collect();
-        Found { missing, counted }
+        Found { missing, counted, again }
     }
 
     /// The numbers of the dead letters in a directory.
-    fn letters(&self, dir: &Path) -> Numbers {
+    pub(super) fn letters(&self, dir: &Path) -> Numbers {
         let spool: SpoolId = Old::identify(&RealFs, dir).unwrap();
         let found = letters::look(&RealFs, dir, spool, usize::MAX, |_| true).unwrap();
         let number = |stored: &letters::Stored| {

@@ -14,5 +14,6 @@ mod clones;
 mod every;
 mod files;
 mod full;
+mod golden;
 mod random;
 mod world;

@@ -129,7 +129,7 @@ impl<F: Fs> Old<F> {
                 Ok(lane) => (lane, id),
                 Err(_) => return Ok(None),
             },
-            (None, Some(home), Some(id)) => (home.clone(), id),
+            (None, Some(home), Some(id)) if id <= names::LAST_BY_NAME => (home.clone(), id),
             (None, _, _) => return Ok(None),
         };
         if owner_is_elsewhere(home, name, &lane, id) {

@@ -55,6 +55,8 @@ pub(super) struct Content {
     pub(super) damaged: bool,
     /// There is nothing behind the last letter, not even a torn end.
     pub(super) ends_blank: bool,
+    /// So many letters, at most, may stand behind the last one: torn, so that nobody heard of them, or rotten.
+    pub(super) doubtful: u64,
 }
 
 /// Reads a file. What can't be read as a letter is passed over up to the next one that can.
@@ -78,7 +80,11 @@ pub(super) fn parse(bytes: &[u8], spool: SpoolId) -> Content {
         }
         let further = memchr::memmem::find_iter(rest, codec::MAGIC);
         let whole = further.map(|next| at + next).find(|at| is_whole(bytes, *at, spool));
-        let Some(next) = whole else { return content };
+        let Some(next) = whole else {
+            let behind = rest.len() - rest.iter().rev().take_while(|b| **b == 0).count();
+            content.doubtful = behind.div_ceil(codec::HEADER) as u64;
+            return content;
+        };
         content.damaged = true;
         at = next;
     }

@@ -282,8 +282,8 @@ impl<F: Fs> Inner<F> {
         let Some(last) = self.files.last().cloned() else { return };
         match file::read(&self.fs, &last.path, self.spool) {
             Ok(content) => {
-                let highest = content.letters.iter().map(|s| s.id).max().unwrap_or_default();
-                self.next = self.next.max(highest + 1);
+                let highest = content.letters.iter().map(|s| s.id + 1).max().unwrap_or(last.first);
+                self.next = self.next.max(highest + content.doubtful);
                 if !content.damaged && content.ends_blank {
                     self.shorten(&last.path, content.used);
                 }

@@ -142,6 +142,23 @@ impl Specimen {
         site.lives_on(&mut witness)
     }
 
+    /// Some segments are filled, by one process after the other.
+    fn goes_on(&self, world: &World) -> Result<(), String> {
+        let mut witness = self.witness.clone();
+        let mut site = Site::new(SimFs::of(world.clone()), 78, &small(), &self.metrics);
+        site.damaged = true;
+        site.start()?;
+        for n in 0..12 {
+            if site.append(&[("a", &[3000])], &mut witness)?.is_empty() {
+                return Err(format!("the event after {n} is not accepted"));
+            }
+            if n % 4 == 3 {
+                site.step(Step::Reopen, &mut witness)?;
+            }
+        }
+        Ok(())
+    }
+
     fn damaged(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> World {
         let mut world = self.world.clone();
         let mut bytes = world.read(path).unwrap();
@@ -333,6 +350,30 @@ fn files_that_are_swapped_doubled_renamed_or_missing_cost_only_what_is_not_there
         }
     }
     println!("{count} segments swapped pairwise, doubled, renamed, missing, a directory, a FIFO");
+}
+
+/// The number after the last one there is was taken from the name alone. With the highest there can be in it, no segment could
+/// be begun any more, and nothing was accepted, until somebody took the file away.
+#[test]
+fn a_number_that_somebody_made_up_for_a_files_name_keeps_nobody_from_the_next_segment() {
+    let specimen = Specimen::new();
+    let garbage = vec![0xa5; 20_000];
+    let mut beheaded = specimen.segments()[0].1.clone();
+    beheaded[..usize::try_from(DATA_START).unwrap() + 100].fill(0);
+    for number in [u64::MAX, u64::MAX - 1, u64::MAX - 2, 1 << 40, 90] {
+        for bytes in [&garbage, &beheaded, &vec![0; 20_000], &Vec::new()] {
+            let mut world = specimen.world.clone();
+            world.rot(&segment(number), bytes.clone()).unwrap();
+            specimen.goes_on(&world).unwrap_or_else(|e| panic!("{number}: {e}"));
+            specimen.judge(world, &none(), &none()).unwrap_or_else(|e| panic!("{number}: {e}"));
+        }
+        for other in [false, true] {
+            let mut world = specimen.world.clone();
+            world.obstruct(&segment(number), other).unwrap();
+            specimen.goes_on(&world).unwrap_or_else(|e| panic!("{number} obstructed: {e}"));
+            specimen.judge(world, &none(), &none()).unwrap_or_else(|e| panic!("{number} obstructed: {e}"));
+        }
+    }
 }
 
 #[test]

@@ -247,6 +247,30 @@ fn no_number_that_a_file_may_hold_is_given_again_though_it_can_not_be_read() {
     assert_eq!(open(&fs, 900).append(&[letter(1)]).unwrap(), 900);
 }
 
+/// The last letter of a file rots while the agent is dead: it was taken for the torn end of a write, and its number was given
+/// to another letter, which the marks, or what was copied already, then took for the first.
+#[test]
+fn a_letter_that_rots_keeps_its_number_for_itself() {
+    let fs = disk();
+    open(&fs, 5).append(&[letter(1), letter(300), letter(1)]).unwrap();
+    let path = file::name(Path::new("/data/dead-letters"), 5);
+    let whole = fs.world().read(&path).unwrap();
+    let used = usize::try_from(file::read(&fs, &path, SPOOL).unwrap().used).unwrap();
+    for at in 0..used {
+        // One byte, and everything from there on.
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x41;
+        let mut gone = whole.clone();
+        gone[at..used].fill(0xee);
+        for bytes in [flipped, gone] {
+            let fs = SimFs::of(fs.world());
+            fs.tamper(|world| world.rot(&path, bytes)).unwrap();
+            let next = open(&fs, 0).append(&[letter(1)]).unwrap();
+            assert!((8..60).contains(&next), "{next} is given with byte {at} damaged");
+        }
+    }
+}
+
 #[test]
 fn what_is_said_of_letters_is_not_taken_back_by_a_disk_that_refuses() {
     let prepared = || {

@@ -142,6 +142,35 @@ fn what_partitions_took_last_stands_behind_a_record_as_it_was_before() {
     assert_eq!(decode(&without), Ok(forgets));
 }
 
+/// Records as a version of the program wrote them: the bytes stay as they are, whatever is written today.
+#[test]
+fn records_of_every_version_are_read_as_they_were_written() {
+    let plain = Positions { passed: Vec::new(), ..full() };
+    let written: [(&[u8], Positions); 3] = [
+        (include_bytes!("../golden/version-2"), plain),
+        (include_bytes!("../golden/version-3"), full()),
+        (include_bytes!("../golden/version-4"), with_apart()),
+    ];
+    for (version, (bytes, positions)) in (2..).zip(written) {
+        assert_eq!(bytes[..2], u16::to_le_bytes(version));
+        assert_eq!(decode(bytes), Ok(positions), "version {version}");
+    }
+}
+
+#[test]
+#[ignore = "it makes what every later version reads; for a new version, once"]
+fn makes_golden_records() {
+    let plain = Positions { passed: Vec::new(), ..full() };
+    for positions in [plain, full(), with_apart()] {
+        let bytes = encode(&positions, 1 << 16);
+        let place = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state/positions/golden");
+        let path = place.join(format!("version-{}", bytes[0]));
+        let is_new = std::fs::metadata(&path).map_or(true, |there| there.len() == 0);
+        assert!(is_new, "a golden record is never changed");
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
 #[test]
 fn a_newer_version_is_named() {
     assert_eq!(decode(&[5, 0, 0]), Err(DecodeError::Version(5)));
