@@ -73,7 +73,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             }
             Err(e) => {
                 rounds.letters_after = at.instant + RETRY;
-                self.engine.letters_refused(&e.to_string(), at);
+                self.engine.letters_refused(&e.to_string(), rounds.letters_after);
                 let hint = "look at `spoolway dlq list`; send letters again or purge them, or raise dead_letters.max_size; \
                             until then what they come from waits, and the rest goes on"
                     .to_owned();

@@ -127,6 +127,8 @@ pub struct Limits {
     pub apart: usize,
     /// Entries a tracker may hold.
     pub entries: usize,
+    /// Refused events that wait to be kept as dead letters, with which no more is read of their topics.
+    pub graves: usize,
     /// A topic whose window is in flight this long is set apart when it holds back the others.
     pub stuck_after: Duration,
 }
@@ -138,6 +140,7 @@ impl Default for Limits {
             side_buffer: 2 << 20,
             apart: 4 << 20,
             entries: 8192,
+            graves: 1024,
             stuck_after: Duration::from_secs(3),
         }
     }

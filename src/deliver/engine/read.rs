@@ -247,6 +247,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let mut read = false;
         for name in names {
             self.ensure_topic(&name);
+            if !self.may_condemn(&name) {
+                continue;
+            }
             let burst =
                 (0..BURST).take_while(|_| self.side_may_read(&name, now) && self.read_side_once(&name, now));
             read |= burst.count() > 0;

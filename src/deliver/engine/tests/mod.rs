@@ -5,6 +5,7 @@ mod cluster;
 mod copies;
 mod days;
 mod gate;
+mod letters;
 mod log;
 mod moves;
 mod parking;

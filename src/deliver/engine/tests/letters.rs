@@ -1,0 +1,52 @@
+//! What is refused, and how much of it is remembered.
+
+use std::time::Duration;
+
+use super::world::{World, settings};
+use crate::ids::TopicName;
+
+fn go_on(world: &mut World, rounds: usize) -> usize {
+    let mut most = 0;
+    for _ in 0..rounds {
+        world.elapsed += Duration::from_millis(300);
+        world.pump();
+        world.tell_topology();
+        for _ in 0..4 {
+            world.answer(false);
+            most = most.max(world.engine.graves.len());
+        }
+    }
+    most
+}
+
+/// Far more than fits into memory, half of it for a topic that refuses everything.
+fn refusing() -> World {
+    let mut world = World::exact(7, None);
+    for i in 0..400 {
+        world.log.append(if i % 2 == 0 { "a" } else { "b" }, &[Some(1), Some(2), None, Some(3), None]);
+    }
+    world.cluster.refusing.insert(TopicName::new("a").unwrap());
+    world
+}
+
+#[test]
+fn a_topic_whose_letters_can_not_be_kept_waits_and_says_so_and_few_of_them_wait_in_memory() {
+    let mut world = refusing();
+    world.letters.full = true;
+    let most = go_on(&mut world, 3000);
+    let limits = settings().limits;
+    assert!(most > 0 && most <= limits.graves + limits.side_buffer / 50, "{most} letters wait");
+    let delivered: usize = world.cluster.logs.values().map(Vec::len).sum();
+    assert_eq!(delivered, 1000, "everything of the other topic arrives");
+    let waiting = world.engine.view().waiting;
+    assert_eq!(
+        waiting,
+        [("a".to_owned(), "an event is refused, and dead letters can't be kept: full".to_owned())]
+    );
+    assert_eq!(world.engine.main_position(), world.log.end());
+    // Room is made.
+    world.letters.full = false;
+    world.drain();
+    world.check(true);
+    assert_eq!(world.letters.there().count(), 1000);
+}
