@@ -20,6 +20,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let window = line.in_flight.take_if(|f| f.id == window)?;
         let delivered = match outcome {
             Outcome::Acked { offset, may_be_doubled, .. } => {
+                // Without a journal only what came back of it says so.
+                let may_be_doubled = may_be_doubled || window.may_be_doubled;
                 // A window of another life has numbers of another epoch.
                 let epoch = window.intent.as_ref().map(|i| i.counter.epoch);
                 if epoch.is_none_or(|epoch| epoch == line.counter.epoch()) {

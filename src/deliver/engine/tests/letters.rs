@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::world::{World, settings};
 use crate::ids::TopicName;
+use crate::kafka::Outcome;
 
 fn go_on(world: &mut World, rounds: usize) -> usize {
     let mut most = 0;
@@ -49,4 +50,34 @@ fn a_topic_whose_letters_can_not_be_kept_waits_and_says_so_and_few_of_them_wait_
     world.drain();
     world.check(true);
     assert_eq!(world.letters.there().count(), 1000);
+}
+
+#[test]
+fn without_a_journal_what_may_be_there_and_is_refused_or_taken_under_another_identity_is_counted() {
+    for refused in [true, false] {
+        let mut world = World::new(7);
+        world.log.append("a", &[Some(1); 3]);
+        for _ in 0..3 {
+            world.pump();
+            world.tell_topology();
+        }
+        let take = |world: &mut World| {
+            world.pump();
+            let window = world.sink.sent.lock().unwrap().pop().unwrap();
+            assert_eq!(window.batch.count(), 3);
+            window
+        };
+        let window = take(&mut world);
+        let forgotten =
+            Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: true, fenced: false };
+        assert_eq!(world.engine.settled(window.id, forgotten, world.now()), None);
+        let id = take(&mut world).id;
+        let outcome = match refused {
+            true => Outcome::Refused { code: 10, message: "no".into(), records: Vec::new() },
+            false => Outcome::Acked { offset: 9, doubtful: false, may_be_doubled: false },
+        };
+        let delivered = world.engine.settled(id, outcome, world.now());
+        assert_eq!(delivered.is_some_and(|delivered| delivered.doubtful), !refused);
+        assert_eq!(world.engine.take_possibly_doubled(), if refused { 3 } else { 0 });
+    }
 }
