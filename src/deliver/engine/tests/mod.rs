@@ -10,6 +10,7 @@ mod log;
 mod moves;
 mod parking;
 mod partitions;
+mod silent;
 mod world;
 
 use proptest::prelude::*;
