@@ -126,8 +126,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         // Another window may have been refused for the same reason while this one was on its way.
         match sentence(code, count, records, may_restamp && window.restamped == 0) {
             // It was larger than it was expected to be: that was the guess's fault, not the limit's.
-            Sentence::Smaller if window.bytes > topic.batch_size => topic.squeeze = Squeeze::default(),
-            Sentence::Smaller => topic.batch_size = (topic.batch_size / 2).max(1),
+            Sentence::Smaller if window.bytes > topic.batch_size.get() => topic.squeeze = Squeeze::default(),
+            Sentence::Smaller => topic.batch_size.refused(),
             Sentence::Restamp => topic.by_time_of_sending = Some(now.instant + RESTAMP_FOR),
             Sentence::Halve => topic.most = (count / 2).max(1),
             Sentence::Condemn(places, reason) => {
@@ -162,11 +162,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// Something was written to a topic: it is there, and what is refused of it is known one by one.
-    pub(super) fn accept_ack(&mut self, name: &TopicName, now: Now) {
+    pub(super) fn accept_ack(&mut self, name: &TopicName, window: &InFlight, now: Now) {
         if let Some(topic) = self.topics.get_mut(name) {
             topic.acked_at = Some(now.instant);
             topic.missing = None;
             topic.most = topic.most.saturating_mul(2);
+            topic.batch_size.arrived(window.bytes);
         }
         if let Some(side) = self.sides.get_mut(name) {
             side.missing_for = Duration::ZERO;

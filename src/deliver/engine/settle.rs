@@ -29,7 +29,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 }
                 line.trail.appended(&window, offset);
                 line.turned_away = false;
-                self.accept_ack(&name, now);
+                self.accept_ack(&name, &window, now);
                 let newest = window.parts.last().filter(|_| !window.again);
                 if let Some(topic) = self.topics.get_mut(&name) {
                     topic.note_taken(partition, newest);

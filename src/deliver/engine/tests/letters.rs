@@ -81,3 +81,23 @@ fn without_a_journal_what_may_be_there_and_is_refused_or_taken_under_another_ide
         assert_eq!(world.engine.take_possibly_doubled(), if refused { 3 } else { 0 });
     }
 }
+
+#[test]
+fn windows_grow_again_once_a_topic_takes_larger_ones() {
+    let mut world = World::exact(4, None);
+    world.cluster.max_bytes = 300;
+    let some = |world: &World, blocks: usize| {
+        (0..blocks).for_each(|_| {
+            world.log.append("a", &[Some(7); 10]);
+        });
+    };
+    some(&world, 40);
+    go_on(&mut world, 1000);
+    let (largest, refused) = (world.cluster.largest, world.cluster.too_large);
+    assert!(largest <= 300 && refused > 0, "{largest} bytes, {refused} refused");
+    world.cluster.max_bytes = 0;
+    some(&world, 400);
+    world.drain();
+    world.check(true);
+    assert!(world.cluster.largest > settings().batch_size / 2, "{}", world.cluster.largest);
+}
