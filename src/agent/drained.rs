@@ -8,7 +8,8 @@ use crate::disk::{Fs, RealFs};
 use crate::ids::{LaneName, Seq};
 use crate::spool::inspect::{LaneSnapshot, Snapshot};
 use crate::spool::{DataDir, OpenError};
-use crate::state::{journal, positions};
+use crate::state::positions::Replaying;
+use crate::state::{journal, letters, positions};
 
 /// Where a lane is while it is removed.
 const REMOVING: &str = "removing";
@@ -16,7 +17,7 @@ const REMOVING: &str = "removing";
 /// Removes those of `lanes`; returns the others.
 ///
 /// A lane goes only if every destination, configured or not, has read it to its end, by positions that fit the log, and
-/// nothing is in it that could not be read. While `spool.retain_delivered` keeps delivered events, none goes.
+/// nothing is in it that could not be read; and if no dead letter of it is being sent again, which its positions alone know. While `spool.retain_delivered` keeps delivered events, none goes.
 pub(super) fn remove(
     data: &DataDir,
     config: &Config,
@@ -29,9 +30,17 @@ pub(super) fn remove(
         return Ok(lanes);
     }
     let snapshot = Snapshot::take_with(&RealFs, data.path(), |_, _| Ok(Seq::NONE))?;
+    let being_sent = match letters::being_sent(&RealFs, data.path(), data.spool_id()) {
+        Ok(being_sent) => being_sent,
+        Err(error) => {
+            tracing::warn!(%error, "lanes that are no longer configured are not removed: dead letters of theirs may be on their way");
+            return Ok(lanes);
+        }
+    };
     let look = |name: &LaneName| snapshot.lanes.iter().find(|lane| lane.name() == name);
     let goes = |name: &LaneName| {
         look(name).is_some_and(|lane| is_drained(data, config, name, lane.end()) && is_whole(lane))
+            && being_sent.iter().all(|stored| stored.letter.lane != *name)
             && remove_one(&RealFs, data.path(), name)
     };
     Ok(lanes.into_iter().filter(|name| !goes(name)).collect())
@@ -50,7 +59,10 @@ fn is_drained(data: &DataDir, config: &Config, lane: &LaneName, end: Seq) -> boo
     let Ok(found) = positions::look(&RealFs, data.path(), data.spool_id(), lane) else { return false };
     let is_at_the_end = |restored| {
         let positions = positions::usable(restored);
-        positions.is_some_and(|p| p.needed_from() == end && p.highest() <= end)
+        positions.is_some_and(|p| {
+            let arrived = p.replaying.iter().all(Replaying::has_arrived);
+            p.needed_from() == end && p.highest() <= end && arrived
+        })
     };
     let has_read = |d: &crate::config::model::Destination| found.iter().any(|(name, _)| *name == d.name);
     config.destinations.iter().all(has_read) && found.iter().all(|(_, restored)| is_at_the_end(restored))
@@ -101,7 +113,48 @@ fn remove_directory<F: Fs>(fs: &F, directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Environment, load_text};
     use crate::disk::faulty::Syncs;
+    use crate::event::Event;
+    use crate::ids::RunId;
+    use crate::metrics::Metrics;
+    use crate::spool::Lane;
+    use crate::state::letters::testing::letter;
+    use crate::state::letters::{Letter, Letters, Settings};
+    use crate::state::positions::{Positions, Store};
+
+    #[test]
+    fn a_lane_with_a_dead_letter_that_is_being_sent_again_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[relay]\nid = \"test\"\ndata_dir = \"{}\"\n[[source]]\ntype = \"http\"\nlisten = \"127.0.0.1:1\"\n\
+             [[destination]]\nname = \"home\"\nbootstrap = [\"127.0.0.1:1\"]\n",
+            dir.path().display()
+        );
+        let config = load_text("test.toml", &text, &Environment::Absent).unwrap().config;
+        let data = DataDir::open(RealFs, dir.path()).unwrap();
+        let (spool, old) = (data.spool_id(), LaneName::new("old").unwrap());
+        let lane = Lane::open(&data, old.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+        lane.close();
+        let (mut store, _) =
+            Store::open(&RealFs, dir.path(), spool, &old, &config.destinations[0].name).unwrap();
+        let mut save = |id: u64| {
+            let replaying = vec![Replaying { id, seq: Seq(1), run: RunId(1) }];
+            let positions = Positions { replaying, ..Positions::fresh(spool, lane.durable().next()) };
+            store.save(&positions).unwrap();
+        };
+        let settings = Settings { max_size: 10 << 20, max_event_size: 1000 };
+        let letters = Letters::open(&RealFs, dir.path(), spool, settings, 0).unwrap();
+        letters.append(&[Letter { lane: old.clone(), ..letter(1, &Event::of_value(b"v")) }]).unwrap();
+        let left = || remove(&data, &config, vec![old.clone()]).unwrap();
+        save(1);
+        assert_eq!(left(), [old.clone()], "its mark is about to be made");
+        letters.take(&[1]).unwrap();
+        save(0);
+        assert_eq!(left(), [old.clone()], "it has arrived, and that it is gone is about to be marked");
+        letters.remove(&[1]).unwrap();
+        assert_eq!(left(), []);
+    }
 
     #[test]
     fn that_the_log_is_gone_is_durable_before_what_is_known_of_its_delivery_goes() {

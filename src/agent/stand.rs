@@ -26,7 +26,7 @@ use crate::state::ledger::SledLedger;
 use crate::state::letters::{self, Copied, Letters};
 use crate::state::positions::{Positions, StoreError};
 use crate::state::routes::RouteHistory;
-use crate::state::{handover, known};
+use crate::state::{handover, known, orphans};
 
 /// What stands.
 pub(super) struct Stand {
@@ -126,6 +126,7 @@ impl Stand {
         let ledger = Arc::new(ledger.map_err(AgentError::system("starting the ledger's thread"))?);
         let counted = found.iter().flat_map(Found::opened).map(Opened::last_letter).max();
         let letters = letters(&data, config, counted.unwrap_or_default())?;
+        put_orphans_back(&data, config, &letters);
         let mut readied = found.into_iter().map(|found| found.ready(&data)).collect::<Result<Vec<_>, _>>()?;
         history.forget(|lane, below| readied.iter().all(|r| r.is_past(None, lane, below)));
         // DURABILITY: before anything is taken in a lane that it was not taken in before.
@@ -162,6 +163,21 @@ fn letters(data: &DataDir, config: &Config, counted: u64) -> Result<Arc<Letters<
     };
     let opened = Letters::open(&RealFs, data.path(), data.spool_id(), settings, counted + 1);
     Ok(Arc::new(opened?))
+}
+
+/// Nobody will send letters that were being sent again by a destination that is forgotten.
+fn put_orphans_back(data: &DataDir, config: &Config, letters: &Letters<RealFs>) {
+    let heir = |old: &DestinationName| config.heir(old).map(|d| &d.name);
+    match orphans::put_back(&RealFs, data.path(), data.spool_id(), letters, heir) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(
+            count,
+            "dead letters that a destination was sending again which is forgotten by now are dead letters as before"
+        ),
+        Err(error) => {
+            tracing::error!(%error, "dead letters that nobody sends any more can't be put back; they are listed nowhere until a start can");
+        }
+    }
 }
 
 impl Stand {

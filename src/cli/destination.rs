@@ -14,8 +14,9 @@ use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, Seq};
 use crate::spool::inspect::Snapshot;
 use crate::spool::{self, OpenError};
+use crate::state::letters::{self, Letters};
 use crate::state::positions::{self, Restored};
-use crate::state::{handover, known};
+use crate::state::{handover, known, orphans};
 
 /// What `spoolway destination` takes.
 #[derive(Debug, Args)]
@@ -121,9 +122,27 @@ fn forget(args: &ForgetArgs) -> Outcome {
         for (lane, _) in &lanes {
             handover::forget(&RealFs, data_dir, lane, name).map_err(Failure::running)?;
         }
+        if held.is_some() {
+            put_letters_back(&config)?;
+        }
     }
     tell(args, &lanes, held.is_none())?;
     Ok(if *yes { Exit::Done } else { Exit::Usage })
+}
+
+/// Letters that it was sending again are letters as before. Beside an agent that runs they are by its next start.
+fn put_letters_back(config: &Config) -> Result<(), Failure> {
+    let data_dir = &config.relay.data_dir;
+    let snapshot = Snapshot::take_with(&RealFs, data_dir, |_, _| Ok(Seq::NONE)).map_err(Failure::running)?;
+    if letters::being_sent(&RealFs, data_dir, snapshot.spool).map_err(Failure::running)?.is_empty() {
+        return Ok(());
+    }
+    // Nothing is appended, so the bounds do not matter.
+    let settings = letters::Settings { max_size: 0, max_event_size: 0 };
+    let heir = |old: &DestinationName| config.heir(old).map(|d| &d.name);
+    let store = Letters::open(&RealFs, data_dir, snapshot.spool, settings, 0).map_err(Failure::running)?;
+    orphans::put_back(&RealFs, data_dir, snapshot.spool, &store, heir).map_err(Failure::running)?;
+    Ok(())
 }
 
 /// Nobody in the configuration has the name, or had it.
@@ -133,7 +152,7 @@ fn is_free(config: &Config, name: &DestinationName) -> Result<(), Failure> {
             "destination {name} is configured: remove its [[destination]] and its routes, and reload the agent, first"
         )));
     }
-    if let Some(heir) = config.destinations.iter().find(|d| d.renamed_from.as_ref() == Some(name)) {
+    if let Some(heir) = config.heir(name) {
         return Err(Failure::usage(format!(
             "destination {} takes over what is known of {name}: remove its `renamed_from` first",
             heir.name

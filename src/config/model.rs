@@ -194,6 +194,12 @@ impl Config {
         self.destinations.iter().map(all).collect()
     }
 
+    /// The destination that had this name before.
+    #[must_use]
+    pub fn heir(&self, old: &DestinationName) -> Option<&Destination> {
+        self.destinations.iter().find(|d| d.renamed_from.as_ref() == Some(old))
+    }
+
     /// The streams that are named in full, by sources, routes and `[[stream]]`.
     pub fn named_streams(&self) -> impl Iterator<Item = StreamName> {
         let sources = self.sources.iter().filter_map(|s| match &s.kind {

@@ -73,7 +73,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             }
             Err(e) => {
                 rounds.letters_after = at.instant + RETRY;
-                self.engine.letters_refused(&e.to_string(), at);
+                self.engine.letters_refused(&e.to_string(), rounds.letters_after);
                 let hint = "look at `spoolway dlq list`; send letters again or purge them, or raise dead_letters.max_size; \
                             until then what they come from waits, and the rest goes on"
                     .to_owned();
@@ -188,6 +188,15 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         if rounds.dirty || !self.sync(rounds) {
             return;
         }
+        match self.letters.remove(&rounds.redone) {
+            Ok(()) => rounds.redone.clear(),
+            Err(e) => self.letters_error(&e, rounds),
+        }
+    }
+
+    /// At the end, once the positions are durable. What is left is known by them at the next start.
+    pub(super) fn forget_last_redone(&mut self, rounds: &mut Rounds) {
+        rounds.redone.extend(self.engine.take_redone());
         match self.letters.remove(&rounds.redone) {
             Ok(()) => rounds.redone.clear(),
             Err(e) => self.letters_error(&e, rounds),

@@ -23,6 +23,7 @@
 //! again. A journal that can't be written holds windows back for three seconds; then they go without it, and a kill may
 //! double them. A log that can't be read is read again later. Both are shown as the destination's last error.
 
+mod batch_size;
 mod board;
 mod clock;
 mod copies;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::batch_size::BatchSize;
 use super::counters::Dense;
 use super::line::Line;
 use super::squeeze::Squeeze;
@@ -52,7 +53,7 @@ pub struct Topic {
     /// Chooses partitions for events without a key.
     pub sticky: Sticky,
     /// Bytes of a window as it is sent; lower where the topic refused larger ones.
-    pub batch_size: usize,
+    pub batch_size: BatchSize,
     /// How well its windows are compressed.
     pub squeeze: Squeeze,
     /// Events a window may hold: few while it is found out which of them is refused.
@@ -88,7 +89,7 @@ impl Topic {
             id: saved.map_or([0; 16], |s| s.id),
             lines: BTreeMap::new(),
             sticky: Sticky::new(seed),
-            batch_size,
+            batch_size: BatchSize::new(batch_size),
             squeeze: Squeeze::default(),
             most: u32::MAX,
             by_time_of_sending: None,
@@ -217,6 +218,13 @@ impl Topic {
     #[must_use]
     pub fn own_bytes(&self) -> usize {
         self.lines.iter().filter(|(p, _)| !self.apart.contains(p)).map(|(_, line)| line.bytes()).sum()
+    }
+
+    /// The same, of windows that are on their way for longer than `patience`.
+    #[must_use]
+    pub fn late_bytes(&self, now: Instant, patience: Duration) -> usize {
+        let own = self.lines.iter().filter(|(p, _)| !self.apart.contains(p));
+        own.filter_map(|(_, line)| line.late(now, patience)).map(|window| window.bytes).sum()
     }
 
     /// Whether the cluster last named a leader of a partition.

@@ -435,7 +435,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         self.call_journal_back(rounds);
         rounds.dirty = true;
         self.save(rounds);
-        self.sync(rounds);
+        if self.sync(rounds) {
+            self.forget_last_redone(rounds);
+        }
         if self.engine.has_news()
             && let Err(message) = self.write_down(rounds)
         {

@@ -74,8 +74,8 @@ pub enum Outcome {
         /// An earlier identity of it may be in the log.
         may_be_doubled: bool,
     },
-    /// Of a window with an identity from the journal: the broker will not have it under this identity, and it is not
-    /// in the log (or nobody can tell: `may_be_doubled`). It needs a new identity, written down before it is sent.
+    /// The broker will not have it under this identity, and it is not in the log (or nobody can tell: `may_be_doubled`). It needs a new
+    /// identity; with a journal one that is written down before it is sent.
     Forgotten {
         /// Its records.
         batch: Batch,

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod known;
 pub mod ledger;
 pub mod letters;
+pub mod orphans;
 pub mod overrides;
 pub mod park;
 pub mod positions;

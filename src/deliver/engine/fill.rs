@@ -74,7 +74,7 @@ impl Filler<'_> {
     /// Closes the partition's open window if an event of `size` bytes that needs `stamp` can't join it.
     fn close_unless_fitting(&mut self, partition: i32, needed: Stamp, size: usize) -> bool {
         let (room, most, again) =
-            (self.topic.squeeze.room(self.topic.batch_size), self.topic.most, self.again);
+            (self.topic.squeeze.room(self.topic.batch_size.get()), self.topic.most, self.again);
         let fits = |o: &Open| {
             stamp::may_join(o.stamp, needed)
                 && o.records.bytes() + size <= room
@@ -204,7 +204,7 @@ pub(super) fn seal(
     let before = open.records.bytes();
     let batch = open.records.seal(compression);
     let bytes = batch.encoded_len();
-    topic.squeeze.note(before, bytes, topic.batch_size);
+    topic.squeeze.note(before, bytes, topic.batch_size.get());
     line.ready.push_back(Sealed {
         batch,
         parts: open.parts,

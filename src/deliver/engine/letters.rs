@@ -6,12 +6,14 @@
 //! are not in the log ([`Engine::has_news`]): a later process would find them in doubt, and send what has a letter. A batch that is refused without saying for which event is cut in halves
 //! until it is known.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::line::InFlight;
 use super::super::log::{Log, LogReader, Read, Why};
 use super::super::squeeze::Squeeze;
-use super::super::topic::Standing;
+use super::super::topic::{Standing, Topic};
 use super::super::tracker::Tracker;
 use super::read::OfSide;
 use super::redo::Redo;
@@ -39,16 +41,22 @@ const LONGEST_LOOK: Duration = Duration::from_secs(5);
 /// An event's bytes, the run and the stream it was accepted under, and when.
 pub(super) type Content = (Vec<u8>, RunId, StreamName, UnixMillis);
 
-/// A condemned event.
+/// Why events are condemned: one refusal may be of thousands.
 #[derive(Debug)]
-pub(super) struct Grave {
+struct Verdict {
     topic: TopicName,
     partition: i32,
-    block: Seq,
-    index: u32,
     reason: Reason,
     code: i16,
     message: String,
+}
+
+/// A condemned event.
+#[derive(Debug)]
+pub(super) struct Grave {
+    verdict: Arc<Verdict>,
+    block: Seq,
+    index: u32,
     /// Its bytes and what is known of it, once they have been read.
     event: Option<Content>,
     /// It was a letter before.
@@ -57,8 +65,19 @@ pub(super) struct Grave {
     given: bool,
 }
 
+impl Grave {
+    fn new(verdict: &Arc<Verdict>, (block, index): (Seq, u32), event: Option<Content>, again: bool) -> Self {
+        Self { verdict: Arc::clone(verdict), block, index, event, again, given: false }
+    }
+}
+
 #[cfg(test)]
 impl Grave {
+    /// Its topic, if that has to wait for it.
+    pub(super) fn topic(&self) -> Option<&TopicName> {
+        (!self.again).then_some(&self.verdict.topic)
+    }
+
     pub(super) fn seq(&self) -> Seq {
         self.block.plus(u64::from(self.index))
     }
@@ -107,31 +126,20 @@ impl<L: Log, S: Sink> Engine<L, S> {
         // Another window may have been refused for the same reason while this one was on its way.
         match sentence(code, count, records, may_restamp && window.restamped == 0) {
             // It was larger than it was expected to be: that was the guess's fault, not the limit's.
-            Sentence::Smaller if window.bytes > topic.batch_size => topic.squeeze = Squeeze::default(),
-            Sentence::Smaller => topic.batch_size = (topic.batch_size / 2).max(1),
+            Sentence::Smaller if window.bytes > topic.batch_size.get() => topic.squeeze = Squeeze::default(),
+            Sentence::Smaller => topic.batch_size.refused(),
             Sentence::Restamp => topic.by_time_of_sending = Some(now.instant + RESTAMP_FOR),
             Sentence::Halve => topic.most = (count / 2).max(1),
             Sentence::Condemn(places, reason) => {
                 topic.most = u32::MAX;
+                let (topic, message) = (name.clone(), message.to_owned());
+                let verdict = Arc::new(Verdict { topic, partition, reason, code, message });
                 for (block, index) in places.into_iter().filter_map(|place| window.parts.nth(place)) {
-                    let again = window.again;
-                    match again {
+                    match window.again {
                         true => self.hold_redo(block),
                         false => self.take_event(name, window, (block, index)),
                     }
-                    let (topic, message, event, given) = (name.clone(), message.to_owned(), None, false);
-                    self.graves.push(Grave {
-                        topic,
-                        partition,
-                        block,
-                        index,
-                        reason,
-                        code,
-                        message,
-                        event,
-                        again,
-                        given,
-                    });
+                    self.graves.push(Grave::new(&verdict, (block, index), None, window.again));
                 }
             }
         }
@@ -154,11 +162,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// Something was written to a topic: it is there, and what is refused of it is known one by one.
-    pub(super) fn accept_ack(&mut self, name: &TopicName, now: Now) {
+    pub(super) fn accept_ack(&mut self, name: &TopicName, window: &InFlight, now: Now) {
         if let Some(topic) = self.topics.get_mut(name) {
             topic.acked_at = Some(now.instant);
             topic.missing = None;
             topic.most = topic.most.saturating_mul(2);
+            topic.batch_size.arrived(window.bytes);
         }
         if let Some(side) = self.sides.get_mut(name) {
             side.missing_for = Duration::ZERO;
@@ -231,6 +240,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
             bytes += event.len();
             grave.given = true;
+            let Verdict { topic, partition, reason, code, message } = &*grave.verdict;
             letters.push(Letter {
                 at: now.unix,
                 lane: lane.clone(),
@@ -238,11 +248,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 seq: grave.block.plus(u64::from(grave.index)),
                 run: *run,
                 stream: stream.clone(),
-                topic: grave.topic.clone(),
-                partition: grave.partition,
-                reason: grave.reason,
-                code: grave.code,
-                message: grave.message.clone(),
+                topic: topic.clone(),
+                partition: *partition,
+                reason: *reason,
+                code: *code,
+                message: message.clone(),
                 time: *time,
                 event: event.clone(),
             });
@@ -258,10 +268,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let given: Vec<Grave> = given;
         let first = (last + 1).saturating_sub(given.len() as u64);
         for (id, grave) in (first..).zip(given) {
-            let Grave { topic, block, index, .. } = &grave;
+            let Grave { verdict, block, index, .. } = &grave;
             if grave.again {
                 self.rebury(*block);
-            } else if self.with_owner(topic, *block, *index, |tracker| tracker.bury(*block, *index)) {
+            } else if self.with_owner(&verdict.topic, *block, *index, |tracker| tracker.bury(*block, *index))
+            {
             } else if let Some((_, run, ..)) = grave.event {
                 self.buried.insert(block.plus(u64::from(*index)), (run, id));
             }
@@ -273,22 +284,25 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.pop_finished();
     }
 
-    /// The letters can't be kept for now: their topics wait, and the others go on.
-    pub fn letters_refused(&mut self, why: &str, now: Now) {
-        let mut names: Vec<_> = self.graves.iter().map(|g| g.topic.clone()).collect();
-        names.dedup();
+    /// The letters can't be kept for now: their topics wait until they are tried again, and the others go on.
+    pub fn letters_refused(&mut self, why: &str, retry_at: Instant) {
+        let own = self.graves.iter().filter(|g| !g.again).map(|g| &g.verdict.topic);
+        let names: BTreeSet<TopicName> = own.cloned().collect();
         for name in names {
-            let redone = self.graves.iter().filter(|g| g.topic == name).all(|g| g.again);
-            if !redone && !self.sides.contains_key(&name) {
-                let retry_at = Some(now.instant + self.settings.limits.stuck_after);
-                self.stand_back(
-                    &name,
-                    format!("an event is refused, and dead letters can't be kept: {why}"),
-                    retry_at,
-                );
+            // One that is missing waits already, and for that.
+            let waits = |t: &Topic| matches!(t.standing, Standing::Waiting { retry_at: None, .. });
+            if !self.topics.get(&name).is_some_and(waits) {
+                let reason = format!("an event is refused, and dead letters can't be kept: {why}");
+                self.stand_back(&name, reason, Some(retry_at));
             }
         }
         self.graves.iter_mut().for_each(|grave| grave.given = false);
+    }
+
+    /// Whether more may be read of a topic, though it may be refused too: what waits to be kept is bounded, and holds back nobody else.
+    pub(super) fn may_condemn(&self, name: &TopicName) -> bool {
+        self.graves.len() < self.settings.limits.graves
+            || !self.graves.iter().any(|grave| grave.verdict.topic == *name)
     }
 
     /// Letters that an earlier process kept without saving that it had. Before the first pump.
@@ -310,29 +324,32 @@ impl<L: Log, S: Sink> Engine<L, S> {
         unread.unwrap_or(self.last_letter)
     }
 
-    /// Reads the bytes of condemned events.
+    /// Reads the bytes of condemned events, of as many as are given out at a time.
     fn read_graves(&mut self, now: Now) {
-        for at in 0..BURST.min(self.graves.len()) {
-            let Some(grave) = self.graves.get(at).filter(|g| g.event.is_none()) else { continue };
-            let (block, index) = (grave.block, grave.index);
-            let found = match grave.again {
-                true => Ok(self.redo.get(&block).map(Redo::grave)),
-                false => self.read_event(block, index),
-            };
-            match found {
-                Ok(event) => {
-                    if let Some(grave) = self.graves.get_mut(at) {
-                        grave.event = event;
-                    }
-                }
-                Err(why) => {
-                    self.last_error = Some(why);
-                    self.graves_after = Some(now.instant + self.settings.limits.stuck_after);
-                    break;
-                }
+        let (mut looked_at, mut bytes) = (0, 0);
+        while looked_at < BURST.min(self.graves.len()) && bytes < BURST_BYTES {
+            if let Err(why) = self.read_grave(looked_at) {
+                self.last_error = Some(why);
+                self.graves_after = Some(now.instant + self.settings.limits.stuck_after);
+                return;
             }
+            let event = self.graves.get(looked_at).and_then(|grave| grave.event.as_ref());
+            bytes += event.map_or(0, |(event, ..)| event.len());
+            looked_at += 1;
         }
-        self.give_up_unread();
+        self.give_up_unread(looked_at);
+    }
+
+    fn read_grave(&mut self, at: usize) -> Result<(), String> {
+        let Some(grave) = self.graves.get(at).filter(|g| g.event.is_none()) else { return Ok(()) };
+        let event = match grave.again {
+            true => self.redo.get(&grave.block).map(Redo::grave),
+            false => self.read_event(grave.block, grave.index)?,
+        };
+        if let Some(grave) = self.graves.get_mut(at) {
+            grave.event = event;
+        }
+        Ok(())
     }
 
     fn read_event(&self, block: Seq, index: u32) -> Result<Option<Content>, String> {
@@ -347,20 +364,17 @@ impl<L: Log, S: Sink> Engine<L, S> {
         Ok(bytes.map(|bytes| (bytes.to_vec(), info.run, info.stream, info.time)))
     }
 
-    /// Condemned events that the log has no more are free again: whoever reads finds them gone, and counts them so.
-    fn give_up_unread(&mut self) {
-        if self.graves_after.is_some() {
-            return;
-        }
-        let read = BURST.min(self.graves.len());
+    /// Condemned events, of the first so many, that the log has no more are free again: whoever reads finds them gone, and counts
+    /// them so.
+    fn give_up_unread(&mut self, first: usize) {
         let (gone, left): (Vec<_>, Vec<_>) =
-            (0..).zip(std::mem::take(&mut self.graves)).partition(|(i, g)| *i < read && g.event.is_none());
+            (0..).zip(std::mem::take(&mut self.graves)).partition(|(i, g)| *i < first && g.event.is_none());
         self.graves = left.into_iter().map(|(_, grave)| grave).collect();
         for (_, grave) in gone {
-            let Grave { topic, block, index, .. } = grave;
+            let Grave { verdict, block, index, .. } = grave;
             let one = SeqRange::new(block.plus(u64::from(index)), block.plus(u64::from(index) + 1));
             self.last_error = Some(format!("event {} was refused, and can't be read any more", one.first));
-            self.with_owner(&topic, block, index, |tracker| {
+            self.with_owner(&verdict.topic, block, index, |tracker| {
                 tracker.free(block, index..index + 1);
                 tracker.give_up(one, Why::Lost);
             });
@@ -400,6 +414,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let after = humantime::format_duration(self.settings.missing_topic_after);
         let meaning = crate::kafka::errors::meaning(code).message;
         let block = info.range.first;
+        let message = format!("{meaning}, for longer than missing_topic_after ({after})");
+        let (topic, partition_of, reason) = (name.clone(), partition.unwrap_or(-1), Reason::TopicMissing);
+        let verdict = Arc::new(Verdict { topic, partition: partition_of, reason, code, message });
         let mut condemned = Vec::new();
         let cursor = self.sides.get_mut(name).and_then(|side| match partition {
             None => Some(&mut side.cursor),
@@ -411,18 +428,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         for (index, bytes) in (0u32..).zip(events(&payload)) {
             if entry.is_free(index) {
                 entry.take(index);
-                condemned.push(Grave {
-                    topic: name.clone(),
-                    partition: partition.unwrap_or(-1),
-                    block,
-                    index,
-                    reason: Reason::TopicMissing,
-                    code,
-                    message: format!("{meaning}, for longer than missing_topic_after ({after})"),
-                    event: Some((bytes.to_vec(), info.run, info.stream.clone(), info.time)),
-                    again: false,
-                    given: false,
-                });
+                let event = (bytes.to_vec(), info.run, info.stream.clone(), info.time);
+                condemned.push(Grave::new(&verdict, (block, index), Some(event), false));
             }
         }
         self.graves.extend(condemned);

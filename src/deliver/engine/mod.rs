@@ -123,10 +123,13 @@ pub struct Limits {
     pub buffer: usize,
     /// Bytes in windows of each side reader.
     pub side_buffer: usize,
-    /// Bytes in windows of all side readers together, beyond which no topic is set apart.
+    /// Bytes in windows of all side readers together, beyond which each of them reads only if it has none. With as much again the
+    /// main reader's room is what is left of it, by and by.
     pub apart: usize,
     /// Entries a tracker may hold.
     pub entries: usize,
+    /// Refused events that wait to be kept as dead letters, with which no more is read of their topics.
+    pub graves: usize,
     /// A topic whose window is in flight this long is set apart when it holds back the others.
     pub stuck_after: Duration,
 }
@@ -138,6 +141,7 @@ impl Default for Limits {
             side_buffer: 2 << 20,
             apart: 4 << 20,
             entries: 8192,
+            graves: 1024,
             stuck_after: Duration::from_secs(3),
         }
     }
@@ -237,6 +241,8 @@ struct SideReader<R> {
     apart: BTreeMap<i32, ApartReader<R>>,
     /// The log could not be read for setting one apart; try again then.
     split_after: Option<Instant>,
+    /// Nobody answers for what was sent last: see [`Engine::discard_silent`].
+    silent: bool,
 }
 
 impl<R> SideReader<R> {
@@ -347,6 +353,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                         .map(|a| (a.keys.partition, ApartReader::new(a, log.reader(a.position))))
                         .collect(),
                     split_after: None,
+                    silent: false,
                 },
             )
         });
@@ -406,6 +413,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.note_overdue(now);
         self.recount(now);
         self.redo_due(now);
+        self.discard_silent(now);
         let rebuilt = self.rebuild(now);
         if self.send_due(now) {
             // They leave before the next are read: what is read meanwhile costs their partitions nothing.

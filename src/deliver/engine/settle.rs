@@ -20,6 +20,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let window = line.in_flight.take_if(|f| f.id == window)?;
         let delivered = match outcome {
             Outcome::Acked { offset, may_be_doubled, .. } => {
+                // Without a journal only what came back of it says so.
+                let may_be_doubled = may_be_doubled || window.may_be_doubled;
                 // A window of another life has numbers of another epoch.
                 let epoch = window.intent.as_ref().map(|i| i.counter.epoch);
                 if epoch.is_none_or(|epoch| epoch == line.counter.epoch()) {
@@ -27,7 +29,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 }
                 line.trail.appended(&window, offset);
                 line.turned_away = false;
-                self.accept_ack(&name, now);
+                self.accept_ack(&name, &window, now);
                 let newest = window.parts.last().filter(|_| !window.again);
                 if let Some(topic) = self.topics.get_mut(&name) {
                     topic.note_taken(partition, newest);
@@ -46,7 +48,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             Outcome::Deferred { code, message } => {
                 line.turned_away = true;
                 self.take_back(&name, partition, &window);
-                if self.pause_partition(&name, partition, now) {
+                if self.pause_partition((&name, partition), code, now) {
                     return None;
                 }
                 self.note_missing(&name, code);

@@ -243,10 +243,12 @@ impl Slot {
             // way, and then a refusal is definite. By now a follower has caught up or is out of sync, so that nothing
             // is appended that can't be read.
             Verdict::Refuse | Verdict::Defer
-                if self.journaled().is_some()
-                    && self.has_old_doubt(now)
+                if self.has_old_doubt(now)
                     && (verdict == Verdict::Refuse || FORBIDDEN.contains(&result.code)) =>
             {
+                if self.journaled().is_none() {
+                    return self.give_up_doubt().unwrap_or_else(|| self.again(now, false, meaning, result));
+                }
                 (self.forgotten, self.look) = (true, true);
                 self.again(now, false, meaning, result)
             }
@@ -287,13 +289,15 @@ impl Slot {
         let out_of_patience = self.out_of_patience(now);
         // What was never there holds nothing; a cluster that has lost its memory for a moment says so too.
         // Where it may not even be looked at, nobody will find out.
-        let is_gone = (code == UNKNOWN_TOPIC_OR_PARTITION || (FORBIDDEN.contains(&code) && !holds))
-            && self.journaled().is_some();
+        let is_gone = code == UNKNOWN_TOPIC_OR_PARTITION || (FORBIDDEN.contains(&code) && !holds);
         let for_long = self.nowhere_since.is_some_and(|s| now.saturating_duration_since(s) >= LOOK_AFTER);
         if !out_of_patience || (self.doubtful && !(is_gone && for_long)) {
             return None;
         }
         if self.doubtful {
+            if self.journaled().is_none() {
+                self.renew();
+            }
             // It may only have been hidden from us.
             return Some(self.settle(Outcome::Returned { in_doubt: true }));
         }

@@ -153,6 +153,8 @@ proptest! {
             match outcome {
                 Outcome::Acked { may_be_doubled: false, .. } => prop_assert_eq!(times, 1, "{}", id),
                 Outcome::Acked { .. } => prop_assert!(times >= 1, "{}", id),
+                // Refused for minutes after an answer was lost: whoever sends it again is told.
+                Outcome::Forgotten { may_be_doubled: true, .. } => {}
                 Outcome::Refused { .. }
                 | Outcome::Deferred { .. }
                 | Outcome::Forgotten { .. }
@@ -390,6 +392,51 @@ fn a_long_doubt_is_looked_for_again_and_a_refusal_in_it_becomes_definite_under_a
     assert!(matches!(slot.answered(&result(10), later), Step::Again { .. }));
     assert!(slot.wants_look(later).is_some());
     assert!(matches!(settled(slot.looked(&Looked::Absent, later)), Outcome::Forgotten { .. }));
+}
+
+#[test]
+fn without_a_journal_a_refusal_in_a_long_doubt_becomes_definite_under_another_identity_and_is_counted() {
+    for code in [10, 29] {
+        let (mut slot, began) = (slot(), Instant::now());
+        let later = began + Duration::from_secs(301);
+        slot.push(window(1, Stamp::Event));
+        let first = slot.send(WAY, (7, 0));
+        slot.unanswered(began);
+        for (now, holds) in [(began, true), (later, false)] {
+            assert_eq!(slot.send(WAY, (7, 0)), first);
+            match slot.answered(&result(code), now) {
+                Step::Again { .. } => assert!(holds, "{code}"),
+                Step::Settled(1, Outcome::Forgotten { may_be_doubled: true, fenced: false, .. }) => {
+                    assert!(!holds)
+                }
+                other => panic!("{code}: {other:?}"),
+            }
+        }
+        slot.push(window(1, Stamp::Event));
+        let next = slot.send(WAY, (7, 0));
+        assert_eq!((next.producer_id, next.epoch, next.base_sequence), (7, 1, 0), "the first is fenced");
+        let mut step = slot.answered(&result(code), later);
+        if matches!(step, Step::Again { .. }) {
+            slot.send(WAY, (7, 0));
+            step = slot.answered(&result(code), later + PATIENCE);
+        }
+        let definite = settled(Some(step));
+        let expected = matches!(definite, Outcome::Refused { .. } | Outcome::Deferred { .. });
+        assert!(expected, "{definite:?}");
+    }
+}
+
+#[test]
+fn without_a_journal_what_is_in_doubt_in_a_topic_that_is_gone_for_long_goes_back_counted() {
+    let (mut slot, began) = (slot(), Instant::now());
+    slot.push(window(1, Stamp::Event));
+    slot.send(WAY, (7, 0));
+    slot.unanswered(began);
+    assert!(slot.nowhere(3, false, began).is_none());
+    let step = slot.nowhere(3, false, began + Duration::from_secs(301));
+    assert_eq!(settled(step), Outcome::Returned { in_doubt: true });
+    slot.push(window(2, Stamp::Event));
+    assert_eq!(slot.send(WAY, (7, 0)), Identity { producer_id: 7, epoch: 1, base_sequence: 0 });
 }
 
 #[test]

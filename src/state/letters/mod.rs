@@ -30,4 +30,4 @@ mod tests;
 pub use copied::Copied;
 pub use letter::{Letter, Reason, Stored};
 pub(in crate::state) use store::directory;
-pub use store::{Found, Letters, LettersError, Settings, look};
+pub use store::{Found, Letters, LettersError, Settings, being_sent, look};

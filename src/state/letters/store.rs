@@ -510,6 +510,20 @@ pub fn look<F: Fs>(
     read_all(fs, spool, &files, limit, |id| marks.is_there(id), wanted)
 }
 
+/// Letters of a data directory that are being sent again, as the marks say. Writes nothing.
+///
+/// # Errors
+/// When the disk can't be read.
+pub fn being_sent<F: Fs>(fs: &F, data_dir: &Path, spool: SpoolId) -> Result<Vec<Stored>, DiskError> {
+    let directory = directory(data_dir);
+    let taken = marks_of(fs, &directory, spool)?.taken;
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
+    let files = file::list(fs, &directory)?;
+    Ok(read_all(fs, spool, &files, usize::MAX, |id| taken.contains(&id), |_| true)?.letters)
+}
+
 fn marks_of<F: Fs>(fs: &F, directory: &Path, spool: SpoolId) -> Result<Marks, DiskError> {
     let path = directory.join("marks");
     use std::io::ErrorKind::{InvalidData, NotFound};

@@ -41,10 +41,14 @@ pub(super) struct Cluster {
     pub(super) leaderless: BTreeSet<(TopicName, i32)>,
     /// Partitions whose leader takes events and does not answer, or takes none.
     pub(super) frozen: BTreeSet<(TopicName, i32)>,
+    /// Partitions with fewer replicas in sync than they have to have.
+    pub(super) thin: BTreeSet<(TopicName, i32)>,
     /// How many partitions each topic has, beyond three.
     pub(super) grown: BTreeMap<TopicName, i32>,
     /// Every event whose number this divides is refused; 0: none is.
     pub(super) poison: u64,
+    /// Topics that refuse every event, as a compacted one does those without a key.
+    pub(super) refusing: BTreeSet<TopicName>,
     /// A window with more bytes is refused if it can be split; 0: none is.
     pub(super) max_bytes: usize,
     /// The largest window that was appended, in bytes before compression.
@@ -120,7 +124,9 @@ impl Cluster {
     /// The events of a window that will never be taken, with their places.
     fn poisoned(&self, window: &Window) -> Vec<(u32, Seq)> {
         let seqs = records(window).into_iter().map(|(header, _)| header.seq);
-        (0..).zip(seqs).filter(|(_, seq)| self.poison > 0 && seq.0 % self.poison == 0).collect()
+        let refuses = self.refusing.contains(&window.topic);
+        let is_poison = |seq: &Seq| refuses || (self.poison > 0 && seq.0.is_multiple_of(self.poison));
+        (0..).zip(seqs).filter(|(_, seq)| is_poison(seq)).collect()
     }
 
     pub(super) fn append(&mut self, window: &Window) {

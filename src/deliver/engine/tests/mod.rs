@@ -5,10 +5,12 @@ mod cluster;
 mod copies;
 mod days;
 mod gate;
+mod letters;
 mod log;
 mod moves;
 mod parking;
 mod partitions;
+mod silent;
 mod world;
 
 use proptest::prelude::*;

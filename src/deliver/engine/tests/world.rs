@@ -21,6 +21,8 @@ use crate::state::park::Park;
 use crate::state::positions::{Positions, Replaying};
 
 pub(super) const SPOOL: SpoolId = SpoolId(1 << 40);
+/// Letters that could not be kept are tried again after this.
+const LETTERS_AGAIN: Duration = Duration::from_secs(3);
 
 pub(in crate::deliver) fn settings() -> Settings {
     Settings {
@@ -40,8 +42,9 @@ pub(in crate::deliver) fn settings() -> Settings {
         limits: Limits {
             buffer: 4000,
             side_buffer: 2000,
-            apart: 8000,
+            apart: 4000,
             entries: 12,
+            graves: 20,
             stuck_after: Duration::from_secs(3),
         },
     }
@@ -137,6 +140,8 @@ pub(super) struct Store {
     pub(super) all: Vec<Stored>,
     pub(super) taken: BTreeSet<u64>,
     pub(super) gone: BTreeSet<u64>,
+    /// There is no room.
+    pub(super) full: bool,
 }
 
 impl Store {
@@ -189,8 +194,8 @@ impl World {
         if letters.is_empty() {
             return further;
         }
-        if self.random(6) == 0 {
-            self.engine.letters_refused("full", self.now());
+        if self.letters.full || self.random(6) == 0 {
+            self.refuse_letters();
             return false;
         }
         for letter in letters {
@@ -204,6 +209,15 @@ impl World {
         }
         self.engine.buried(self.letters.all.len() as u64);
         true
+    }
+
+    /// They can't be kept for now: whatever topic they are of says that it waits.
+    fn refuse_letters(&mut self) {
+        self.engine.letters_refused("full", self.now().instant + LETTERS_AGAIN);
+        let waiting: Vec<String> = self.engine.view().waiting.into_iter().map(|(topic, _)| topic).collect();
+        for topic in self.engine.graves.iter().filter_map(Grave::topic) {
+            assert!(waiting.contains(&topic.to_string()), "{topic} does not say that it waits");
+        }
     }
 
     /// A person has a letter sent again.
@@ -505,6 +519,11 @@ impl World {
         }
         let outcome = if self.cluster.leaderless.contains(&place) {
             Outcome::Deferred { code: 5, message: "no leader".into() }
+        } else if self.cluster.thin.contains(&place) {
+            match in_doubt {
+                true => return self.sink.sent.lock().unwrap().push(window),
+                false => Outcome::Deferred { code: 19, message: "too few replicas".into() },
+            }
         } else if self.cluster.missing.contains(&window.topic) && in_doubt {
             // It stays in doubt.
             return match self.abandons() {
@@ -643,6 +662,7 @@ impl World {
         }
         self.cluster.leaderless.clear();
         self.cluster.frozen.clear();
+        self.cluster.thin.clear();
         for round in 0.. {
             self.tell_topology();
             self.elapsed += Duration::from_secs(130);

@@ -146,6 +146,14 @@ impl Slot {
         self.give_back()
     }
 
+    /// The front window, which nobody can look for, has been in doubt for long, and will not be accepted: it goes back to be sent under
+    /// another identity, so that the next refusal is definite, and as one that may be there. `None`: there has to be a new producer id
+    /// first.
+    pub(super) fn give_up_doubt(&mut self) -> Option<Step> {
+        self.renew();
+        (!self.needs_producer()).then(|| self.give_back())
+    }
+
     /// The window needs another identity.
     pub(super) fn give_back(&mut self) -> Step {
         let (may_be_doubled, fenced) = (self.may_be_doubled, self.fenced);

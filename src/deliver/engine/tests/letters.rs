@@ -1,0 +1,103 @@
+//! What is refused, and how much of it is remembered.
+
+use std::time::Duration;
+
+use super::world::{World, settings};
+use crate::ids::TopicName;
+use crate::kafka::Outcome;
+
+fn go_on(world: &mut World, rounds: usize) -> usize {
+    let mut most = 0;
+    for _ in 0..rounds {
+        world.elapsed += Duration::from_millis(300);
+        world.pump();
+        world.tell_topology();
+        for _ in 0..4 {
+            world.answer(false);
+            most = most.max(world.engine.graves.len());
+        }
+    }
+    most
+}
+
+/// Far more than fits into memory, half of it for a topic that refuses everything.
+fn refusing() -> World {
+    let mut world = World::exact(7, None);
+    for i in 0..400 {
+        world.log.append(if i % 2 == 0 { "a" } else { "b" }, &[Some(1), Some(2), None, Some(3), None]);
+    }
+    world.cluster.refusing.insert(TopicName::new("a").unwrap());
+    world
+}
+
+#[test]
+fn a_topic_whose_letters_can_not_be_kept_waits_and_says_so_and_few_of_them_wait_in_memory() {
+    let mut world = refusing();
+    world.letters.full = true;
+    let most = go_on(&mut world, 3000);
+    let limits = settings().limits;
+    assert!(most > 0 && most <= limits.graves + limits.side_buffer / 50, "{most} letters wait");
+    let delivered: usize = world.cluster.logs.values().map(Vec::len).sum();
+    assert_eq!(delivered, 1000, "everything of the other topic arrives");
+    let waiting = world.engine.view().waiting;
+    assert_eq!(
+        waiting,
+        [("a".to_owned(), "an event is refused, and dead letters can't be kept: full".to_owned())]
+    );
+    assert_eq!(world.engine.main_position(), world.log.end());
+    // Room is made.
+    world.letters.full = false;
+    world.drain();
+    world.check(true);
+    assert_eq!(world.letters.there().count(), 1000);
+}
+
+#[test]
+fn without_a_journal_what_may_be_there_and_is_refused_or_taken_under_another_identity_is_counted() {
+    for refused in [true, false] {
+        let mut world = World::new(7);
+        world.log.append("a", &[Some(1); 3]);
+        for _ in 0..3 {
+            world.pump();
+            world.tell_topology();
+        }
+        let take = |world: &mut World| {
+            world.pump();
+            let window = world.sink.sent.lock().unwrap().pop().unwrap();
+            assert_eq!(window.batch.count(), 3);
+            window
+        };
+        let window = take(&mut world);
+        let forgotten =
+            Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: true, fenced: false };
+        assert_eq!(world.engine.settled(window.id, forgotten, world.now()), None);
+        let id = take(&mut world).id;
+        let outcome = match refused {
+            true => Outcome::Refused { code: 10, message: "no".into(), records: Vec::new() },
+            false => Outcome::Acked { offset: 9, doubtful: false, may_be_doubled: false },
+        };
+        let delivered = world.engine.settled(id, outcome, world.now());
+        assert_eq!(delivered.is_some_and(|delivered| delivered.doubtful), !refused);
+        assert_eq!(world.engine.take_possibly_doubled(), if refused { 3 } else { 0 });
+    }
+}
+
+#[test]
+fn windows_grow_again_once_a_topic_takes_larger_ones() {
+    let mut world = World::exact(4, None);
+    world.cluster.max_bytes = 300;
+    let some = |world: &World, blocks: usize| {
+        (0..blocks).for_each(|_| {
+            world.log.append("a", &[Some(7); 10]);
+        });
+    };
+    some(&world, 40);
+    go_on(&mut world, 1000);
+    let (largest, refused) = (world.cluster.largest, world.cluster.too_large);
+    assert!(largest <= 300 && refused > 0, "{largest} bytes, {refused} refused");
+    world.cluster.max_bytes = 0;
+    some(&world, 400);
+    world.drain();
+    world.check(true);
+    assert!(world.cluster.largest > settings().batch_size / 2, "{}", world.cluster.largest);
+}
