@@ -125,7 +125,7 @@ impl<F: Fs> Shared<F> {
             Ok(()) => tracing::error!(path = %path.display(),
                 "a segment that was put aside is deleted: those put aside since leave it no room"),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a segment that was put aside could not be deleted")
+                tracing::warn!(path = %path.display(), %error, "a segment that was put aside could not be deleted");
             }
         }
     }

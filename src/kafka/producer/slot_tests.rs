@@ -407,7 +407,7 @@ fn without_a_journal_a_refusal_in_a_long_doubt_becomes_definite_under_another_id
             match slot.answered(&result(code), now) {
                 Step::Again { .. } => assert!(holds, "{code}"),
                 Step::Settled(1, Outcome::Forgotten { may_be_doubled: true, fenced: false, .. }) => {
-                    assert!(!holds)
+                    assert!(!holds);
                 }
                 other => panic!("{code}: {other:?}"),
             }

@@ -89,7 +89,7 @@ fn a_partition_with_too_few_replicas_waits_alone() {
         world.log.append("a", &keys);
     }
     let place = (TopicName::new("a").unwrap(), 1);
-    world.cluster.thin.insert(place.clone());
+    world.cluster.thin.insert(place);
     go_on(&mut world, 3000);
     let of = |p| (0..9u8).filter(|key| crate::kafka::partition_for_key(&[*key], 3) == p).count() * 300;
     assert_eq!(arrived(&world, "a"), of(0) + of(2));
