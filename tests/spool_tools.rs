@@ -12,6 +12,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -84,10 +85,11 @@ fn tree(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
 #[track_caller]
 fn rot(dir: &Path, value: &str) {
     for path in segments(dir) {
-        let mut bytes = fs::read(&path).expect("a segment");
+        let bytes = fs::read(&path).expect("a segment");
         if let Some(at) = bytes.windows(value.len()).position(|w| w == value.as_bytes()) {
-            bytes[at] ^= 4;
-            fs::write(&path, bytes).expect("a writable segment");
+            // That byte alone: an agent may be writing there.
+            let file = fs::OpenOptions::new().write(true).open(&path).expect("a writable segment");
+            file.write_all_at(&[bytes[at] ^ 4], at as u64).expect("a writable segment");
             return;
         }
     }
@@ -191,6 +193,37 @@ fn an_agent_on_a_repaired_spool_delivers_exactly_the_intact_events_that_were_not
     agent.stop();
     let expected = (0..100).filter(|i| ![55, 90].contains(i)).map(name).chain(["a new one".to_owned()]);
     assert_eq!(topic(&runtime, &target, "orders"), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_bit_flipped_in_a_live_spool_costs_its_event_and_everybody_is_told() {
+    let runtime = runtime();
+    let options = TargetOptions { topics: vec![("orders".to_owned(), 1)], ..TargetOptions::default() };
+    let target = runtime.block_on(Target::start(options)).expect("a target");
+    let port = target.brokers()[0].port();
+    runtime.block_on(target.kill());
+    let setup = plain("live", port);
+    let agent = setup.start();
+    let name = |i: usize| format!("order {i:04}");
+    (0..60).for_each(|i| post(&setup, "orders", &name(i)));
+    let dir = setup.data_dir();
+    rot(&dir, &name(41));
+    // It goes on accepting, and delivers the rest.
+    (60..100).for_each(|i| post(&setup, "orders", &name(i)));
+    runtime.block_on(target.start_again()).expect("the target is back");
+    let status = agent.wait_drained(None, SOON);
+    let account = &status["accounts"][0];
+    assert_eq!((&account["delivered"], &account["lost_to_damage"]), (&99.into(), &1.into()), "{account}");
+    let metrics = agent.metrics();
+    assert!(metrics.contains("spoolway_spool_quarantined_events_total{lane=\"main\"} 1\n"), "{metrics}");
+    assert_eq!(status["lanes"][0]["quarantined_events"], 1, "{status:#}");
+    let told = agent.process.output().tail();
+    assert!(told.contains("42..=42") || told.contains("42"), "{told}");
+    let verified = tool(3, &["verify", text(&dir), "--json"]).json();
+    assert_eq!(verified["lost"], 1, "{verified}");
+    agent.stop();
+    let expected: Vec<String> = (0..100).filter(|i| *i != 41).map(name).collect();
+    assert_eq!(topic(&runtime, &target, "orders"), expected);
 }
 
 #[test]
