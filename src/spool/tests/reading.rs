@@ -202,7 +202,7 @@ fn a_file_that_is_shorter_than_it_was_is_read_to_its_end_and_no_further() {
     bytes.extend(&last);
     let end = bytes.len() as u64;
     for limit in [end, end + 8, 3 * 4096 + 8, 40_000] {
-        let mut walker = walker(bytes.clone(), &[0..1]);
+        let mut walker = walker(bytes.clone(), std::slice::from_ref(&(0..1)));
         walker.tolerant = true;
         let found = walker.search(0, limit).unwrap().unwrap();
         assert_eq!((found.offset, found.next, walker.unreadable), (2 * 4096, end, 1));
@@ -219,7 +219,7 @@ fn a_file_that_is_shorter_than_it_was_is_read_to_its_end_and_no_further() {
     // And where reading begins in the middle of the bad page.
     let mut bytes = vec![0; 4096];
     bytes.extend(&last);
-    let mut walker = walker(bytes, &[4090..4091]);
+    let mut walker = walker(bytes, std::slice::from_ref(&(4090..4091)));
     walker.tolerant = true;
     let found = walker.search(4088, 40_000).unwrap();
     assert_eq!((found.map(|block| block.offset), walker.unreadable), (Some(4096), 1));
