@@ -1,5 +1,6 @@
 //! The signals that end the agent, or have it look at its configuration again.
 
+use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::AgentError;
@@ -12,6 +13,9 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// It would end the process where a file grows beyond `ulimit -f`. Since it is listened to, the write fails instead, as on a
+    /// full disk.
+    _file_too_large: Signal,
 }
 
 impl Signals {
@@ -21,6 +25,7 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             hangup: listen(SignalKind::hangup())?,
+            _file_too_large: listen(SignalKind::from_raw(Number::XFSZ.as_raw()))?,
         })
     }
 

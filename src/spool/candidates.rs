@@ -220,8 +220,10 @@ fn start_by_page<T: File>(file: &T) -> (Vec<u8>, bool) {
     (area, readable)
 }
 
-/// The identity that the segments of a data directory carry, for when `FORMAT` is lost.
+/// The identity that most segments of a data directory carry, of as many the first, for when `FORMAT` is lost: one that was
+/// put there by hand must not make all others another spool's.
 pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Option<SpoolId>, OpenError> {
+    let mut votes: Vec<(SpoolId, u64)> = Vec::new();
     for lane in super::data_dir::lane_names(fs, data_dir)? {
         let dir = data_dir.join(names::LANES).join(lane.as_str());
         for entry in insist(|| fs.list(&dir)).map_err(OpenError::io("list", &dir))? {
@@ -229,10 +231,13 @@ pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Opt
                 continue;
             }
             let Ok(file) = insist(|| fs.open_read(&dir.join(&entry.name))) else { continue };
-            if let Some((spool, _, _)) = start_of(&file).owner {
-                return Ok(Some(spool));
+            let Some((spool, _, _)) = start_of(&file).owner else { continue };
+            match votes.iter_mut().find(|(id, _)| *id == spool) {
+                Some((_, count)) => *count += 1,
+                None => votes.push((spool, 1)),
             }
         }
     }
-    Ok(None)
+    // Of equal ones the last is the greatest.
+    Ok(votes.iter().rev().max_by_key(|(_, count)| *count).map(|(spool, _)| *spool))
 }

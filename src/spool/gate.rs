@@ -32,7 +32,9 @@ impl Gate {
     /// What an error of the disk does to the gate: no room is not a failure, it ends when there is room.
     pub(super) fn of_error(e: &io::Error, message: String) -> Self {
         match e.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Gate::Full(message.into()),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Gate::Full(message.into())
+            }
             _ => Gate::Failing(message.into()),
         }
     }

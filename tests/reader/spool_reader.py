@@ -9,6 +9,7 @@ be read. It shares no line with the program: where the two differ, one of them, 
 """
 
 import base64
+import collections
 import json
 import os
 import stat
@@ -59,13 +60,16 @@ def open_lanes(directory):
 
 
 def identity_of_segments(lanes):
-    """The identity for a directory whose FORMAT is lost: that of the first segment that says one."""
+    """The identity for a directory whose FORMAT is lost: that which most segments say, of as many the first."""
+    said = collections.Counter()
     for lane in lanes:
         for name in sorted(os.listdir(lane)):
             data = read_regular(os.path.join(lane, name)) if SEGMENT.fullmatch(name) else None
             says = data and (spool_format.segment_header(data) or spool_format.block_at(data, spool_format.FIRST_BLOCK))
             if says:
-                return says.spool
+                said[says.spool] += 1
+    if said:
+        return said.most_common(1)[0][0]
     raise spool_format.NotASpool("no spool: it has neither a whole FORMAT nor a segment that says whose it is")
 
 

@@ -92,6 +92,40 @@ fn an_identity_is_looked_for_in_segments_and_in_nothing_else() {
     assert_eq!(crate::spool::salvage::Old::identify(&fs, Path::new(DATA)).unwrap(), id);
 }
 
+/// The first that said one was believed: then every segment of its own was another spool's, and nothing of it was delivered.
+#[test]
+fn one_segment_of_another_spool_does_not_say_who_a_directory_is_that_has_lost_its_format() {
+    let (fs, id) = made();
+    let data = opened(&fs, 3).unwrap();
+    let mut lane = SteppedLane::open(&data, lane_name(), &settings(), Seq::NONE, &Metrics::new()).unwrap();
+    lane.append(vec![(stream("a"), batch(&[vec![2]]))], 1, || 0);
+    lane.close();
+    drop(data);
+    let (other, theirs) = {
+        let fs = SimFs::default();
+        let data = opened(&fs, 7).unwrap();
+        let mut lane =
+            SteppedLane::open(&data, lane_name(), &settings(), Seq::NONE, &Metrics::new()).unwrap();
+        lane.append(vec![(stream("a"), batch(&[vec![3]]))], 1, || 0);
+        lane.close();
+        (
+            fs.world().read(&Path::new(DATA).join("lanes/main/00000000000000000001.seg")).unwrap(),
+            data.spool_id(),
+        )
+    };
+    assert_ne!(id, theirs);
+    // Before its own by the name of its lane.
+    let first = Path::new(DATA).join("lanes/a");
+    fs.create_dir(&first).unwrap();
+    fs.tamper(|world| world.rot(&first.join("00000000000000000001.seg"), other)).unwrap();
+    lose(&fs, names::FORMAT);
+    assert_eq!(Snapshot::take(&fs, Path::new(DATA)).unwrap().spool, id);
+    let data = opened(&fs, 4).unwrap();
+    assert_eq!(data.spool_id(), id);
+    let lane = SteppedLane::open(&data, lane_name(), &settings(), Seq::NONE, &Metrics::new()).unwrap();
+    assert_eq!(read_all(lane.lane(), 1).0.len(), 2);
+}
+
 #[test]
 fn what_may_not_be_read_is_not_taken_for_absent_or_damaged() {
     let (fs, id) = made();

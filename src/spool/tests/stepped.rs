@@ -299,6 +299,25 @@ fn a_file_system_without_room_costs_the_oldest_segment_only_where_that_is_wanted
     }
 }
 
+/// `ulimit -f`, below what a segment may take.
+#[test]
+fn a_file_that_may_not_grow_is_closed_and_the_next_one_has_room() {
+    let site = Site::new();
+    let mut lane = site.lane(&Spool { segment_size: 16 << 20, ..plain() });
+    (0..4).for_each(|_| assert_eq!(send(&mut lane, &[("a", 1_000_000)]), 1));
+    site.fs.error(rustix::io::Errno::FBIG);
+    site.fs.fail_next(Op::Allocate, 1);
+    (0..3).for_each(|_| assert_eq!(send(&mut lane, &[("a", 1_000_000)]), 1));
+    let status = lane.lane().status();
+    assert_eq!((status.segments, status.full, status.failing), (2, false, None));
+    assert_eq!(read_all(lane.lane(), 1).0.len(), 7);
+    // Where none may take anything, the lane is full, not broken.
+    site.fs.fail_next(Op::Allocate, 1_000_000);
+    while send(&mut lane, &[("a", 1_000_000)]) == 1 {}
+    let status = lane.lane().status();
+    assert_eq!((status.full, status.failing), (true, None));
+}
+
 #[test]
 fn what_is_accepted_at_an_interval_is_synced_before_its_segment_is_closed() {
     let site = Site::new();

@@ -1,5 +1,7 @@
 //! What the writer looks at before it takes a request: whether there is room.
 
+use std::io::ErrorKind;
+
 use crate::config::model::WhenFull;
 use crate::disk::Fs;
 
@@ -83,6 +85,11 @@ impl<F: Fs> Writer<F> {
         }
         match active.allocate(end, step) {
             Ok(()) => true,
+            // A limit of this process (`ulimit -f`): another file has room for as much again.
+            Err(e) if e.kind() == ErrorKind::FileTooLarge && self.planned() > 0 => {
+                self.rotate();
+                self.trouble.is_none() && self.reserve(need)
+            }
             Err(e) => {
                 // Nothing was written: the segment is as it was.
                 self.shared.set_gate(Gate::of_error(&e, format!("disk blocks can't be reserved: {e}")));
