@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use rustix::io::Errno;
@@ -15,6 +16,7 @@ use super::witness::Witness;
 use crate::config::model::{Spool, SpoolCompression, WhenFull};
 use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::metrics::Metrics;
+use crate::sabotage::{Bug, Sabotage};
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
@@ -232,9 +234,7 @@ fn whatever_happens_in_whatever_order_nothing_acknowledged_is_lost_and_the_agent
         Err(_) => 20_261_126u64,
     };
     println!("long random stories: SPOOLWAY_SEED={seed}");
-    let bytes: Vec<u8> = seed.to_le_bytes().repeat(4);
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(config.clone(), random);
+    let mut runner = drawing(seed, config.clone());
     let stories = Anything::sequential_strategy(1..120usize);
     let told = runner.run(&stories, |((), events, seen)| {
         Long::test_sequential(config.clone(), (), events, seen);
@@ -244,6 +244,37 @@ fn whatever_happens_in_whatever_order_nothing_acknowledged_is_lost_and_the_agent
         panic!("{e}");
     }
     println!("{cases} random stories");
+}
+
+fn drawing(seed: u64, config: Config) -> TestRunner {
+    let bytes: Vec<u8> = seed.to_le_bytes().repeat(4);
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+/// The first of so many stories that ends badly, as it was drawn.
+fn ends_badly(seed: u64, cases: usize) -> Option<(usize, String)> {
+    let mut runner = drawing(seed, Config::default());
+    let stories = Anything::sequential_strategy(1..120usize);
+    (0..cases).find_map(|n| {
+        let ((), events, _) = stories.new_tree(&mut runner).unwrap().current();
+        let mut run = Long::init_test(&());
+        let told = events.into_iter().try_for_each(|event| run.happen(event)).and_then(|()| run.end());
+        told.err().map(|e| (n, e))
+    })
+}
+
+#[test]
+fn control_random_stories_notice_bugs_of_every_kind() {
+    // Bugs that show when the power goes between two calls are not among them: here it goes between two steps.
+    for bug in
+        [Bug::AnswerBeforeSync, Bug::NoDirectorySync, Bug::RetryAfterFailedSync, Bug::AcceptedUnwritten]
+    {
+        let _wrong = Sabotage::begin(bug);
+        let told = ends_badly(20_261_126, 40);
+        println!("{}: {told:?}", bug.name());
+        assert!(told.is_some(), "{} is not noticed", bug.name());
+    }
+    assert_eq!(ends_badly(20_261_126, 10), None, "without a bug");
 }
 
 /// Found by the random stories: the sync of an event fails, the agent is stopped and started, and the kernel still
