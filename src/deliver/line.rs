@@ -149,12 +149,6 @@ impl Line {
         !self.turned_away && self.in_flight.as_ref().is_none_or(|f| now < f.since + patience)
     }
 
-    /// The window in flight, if that is so for longer than `patience`.
-    #[must_use]
-    pub fn late(&self, now: Instant, patience: Duration) -> Option<&InFlight> {
-        self.in_flight.as_ref().filter(|window| now >= window.since + patience)
-    }
-
     /// Bytes its windows hold in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -123,8 +123,7 @@ pub struct Limits {
     pub buffer: usize,
     /// Bytes in windows of each side reader.
     pub side_buffer: usize,
-    /// Bytes in windows of all side readers together, beyond which each of them reads only if it has none. With as much again the
-    /// main reader's room is what is left of it, by and by.
+    /// Bytes in windows of all side readers together, beyond which no topic is set apart.
     pub apart: usize,
     /// Entries a tracker may hold.
     pub entries: usize,
@@ -241,8 +240,6 @@ struct SideReader<R> {
     apart: BTreeMap<i32, ApartReader<R>>,
     /// The log could not be read for setting one apart; try again then.
     split_after: Option<Instant>,
-    /// Nobody answers for what was sent last: see [`Engine::discard_silent`].
-    silent: bool,
 }
 
 impl<R> SideReader<R> {
@@ -353,7 +350,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
                         .map(|a| (a.keys.partition, ApartReader::new(a, log.reader(a.position))))
                         .collect(),
                     split_after: None,
-                    silent: false,
                 },
             )
         });
@@ -413,7 +409,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.note_overdue(now);
         self.recount(now);
         self.redo_due(now);
-        self.discard_silent(now);
         let rebuilt = self.rebuild(now);
         if self.send_due(now) {
             // They leave before the next are read: what is read meanwhile costs their partitions nothing.

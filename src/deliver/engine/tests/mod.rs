@@ -10,7 +10,6 @@ mod log;
 mod moves;
 mod parking;
 mod partitions;
-mod silent;
 mod world;
 
 use proptest::prelude::*;
