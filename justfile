@@ -85,6 +85,10 @@ packages:
 packages-try:
     dist/packages/try
 
+# Another release takes a spool over under load, and back, on a real Kafka: two programs (Java, Maven)
+upgrade old new:
+    dist/upgrade {{old}} {{new}}
+
 # The container image of the binary in target/dist, run once (root; buildah)
 image:
     dist/image/build
