@@ -14,7 +14,7 @@ use crate::sabotage::{self, Bug};
 
 use super::block::{Block, Hole, HoleCause, Item};
 use super::error::{ReadError, is_damage};
-use super::format::{BLOCK_ALIGN, DATA_START, Kind};
+use super::format::{DATA_START, Kind};
 use super::host::Stamp;
 use super::scan::resume;
 use super::shared::Shared;
@@ -51,8 +51,6 @@ struct Current<F: Fs> {
     walker: Walker<F::File>,
     offset: u64,
     limit: u64,
-    /// The number that comes next in the file, wherever the reader stands.
-    next: Seq,
 }
 
 /// What the table says of the place where the reader stands.
@@ -194,7 +192,8 @@ impl<F: Fs> Reader<F> {
                 }
             };
             let Some(block) = current.walker.probe(current.offset, current.limit)? else {
-                current.skip_to_next(current.offset, self.position)?;
+                let found = resume(&mut current.walker, current.offset, self.position, current.limit)?;
+                current.offset = found.map_or(current.limit, |b| b.offset);
                 continue;
             };
             if let Some(item) = self.take(&block, wanted)? {
@@ -211,22 +210,11 @@ impl<F: Fs> Reader<F> {
     ) -> Result<Option<Item>, ReadError> {
         let Some(current) = &mut self.current else { return Ok(None) };
         let header = &block.header;
-        if header.end() <= self.position && current.is_misplaced(block)? {
-            // Its length says nothing.
-            current.skip_to_next(block.offset + BLOCK_ALIGN, self.position)?;
-            return Ok(None);
-        }
-        current.next = header.end();
         if header.count == 0 || header.end() <= self.position {
             current.offset = block.next;
             return Ok(None);
         }
         if header.first > self.position {
-            let lowest = resume(&mut current.walker, current.offset, self.position, current.limit)?;
-            if let Some(lowest) = lowest.filter(|b| b.header.first < header.first) {
-                current.offset = lowest.offset;
-                return Ok(None);
-            }
             let hole = SeqRange::new(self.position, header.first);
             let id = current.id;
             return Ok(Some(self.hole(hole, HoleCause::Damaged, id)));
@@ -309,7 +297,7 @@ impl<F: Fs> Reader<F> {
         let mut walker = Walker::new(file, segment.path.clone(), identity);
         walker.wary = true;
         let (id, limit) = (segment.id, segment.end_offset);
-        self.current = Some(Current { id, walker, offset: DATA_START, limit, next: segment.base });
+        self.current = Some(Current { id, walker, offset: DATA_START, limit });
         Ok(Step::Again)
     }
 
@@ -327,22 +315,6 @@ impl<F: Fs> Reader<F> {
         }
         let range = SeqRange::new(self.position, segment.end);
         Ok(Step::Item(self.hole(range, HoleCause::Missing, segment.id)))
-    }
-}
-
-impl<F: Fs> Current<F> {
-    /// Goes on at the block, behind a bad place, that goes on from `position`.
-    fn skip_to_next(&mut self, offset: u64, position: Seq) -> Result<(), ReadError> {
-        let found = resume(&mut self.walker, offset, position, self.limit)?;
-        self.offset = found.map_or(self.limit, |b| b.offset);
-        Ok(())
-    }
-
-    /// Whether a header stands where another number was due, and its events are not there: a sector that was written in
-    /// the wrong place.
-    fn is_misplaced(&mut self, block: &Sighting) -> Result<bool, ReadError> {
-        let due = block.header.first == self.next || block.header.count == 0;
-        Ok(!due && self.walker.stored(block, self.limit)?.is_none())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::disk::File;
 use crate::ids::{Seq, SeqRange};
 
 use super::error::ReadError;
-use super::format::{BLOCK_ALIGN, DATA_START, Kind, Verdict};
+use super::format::{DATA_START, Kind, Verdict};
 use super::walk::{Sighting, Walker};
 
 /// Holes remembered one by one. Further ones are told by the reader that comes to them.
@@ -68,7 +68,7 @@ pub(super) fn scan<T: File>(
             continue;
         }
         if !looked_ahead {
-            said = proof_beyond(walker, scan.end_offset, scan.end, limit)?;
+            said = proof_beyond(walker, scan.end_offset, limit)?;
             proof = proof.max(said);
             looked_ahead = true;
         }
@@ -82,9 +82,7 @@ pub(super) fn scan<T: File>(
             walker.forget();
             continue;
         }
-        let from = scan.end;
-        let within =
-            |block: &Sighting| block.header.first >= from && cap.is_none_or(|cap| block.header.end() <= cap);
+        let within = |block: &Sighting| cap.is_none_or(|cap| block.header.end() <= cap);
         let found = resume(walker, scan.end_offset, scan.end, limit)?;
         let Some(block) = found.filter(within) else { break };
         note(&mut scan.holes, SeqRange::new(scan.end, block.header.first));
@@ -128,74 +126,29 @@ fn good_block<T: File>(
 }
 
 /// The highest `synced_through` of any block behind `from`. A whole header is enough to be believed.
-fn proof_beyond<T: File>(
-    walker: &mut Walker<T>,
-    from: u64,
-    expected: Seq,
-    limit: u64,
-) -> Result<Seq, ReadError> {
+fn proof_beyond<T: File>(walker: &mut Walker<T>, from: u64, limit: u64) -> Result<Seq, ReadError> {
     let mut proof = Seq::NONE;
     let mut at = from;
     while let Some(block) = walker.search(at, limit)? {
         proof = proof.max(block.header.synced_through);
-        let whole = walker.stored(&block, limit)?.is_some();
-        at = behind(&block, whole, expected);
+        at = block.next;
     }
     Ok(proof)
 }
 
-/// The whole block behind the bad place at `offset` that goes on from `expected` or, if none does, from the lowest number
-/// above. What comes next in the file need not be that one: a sector that was written in the wrong place may hold a copy
-/// of a later block, and intact ones stand behind it.
+/// The next whole block behind the bad place at `offset` that goes on from `expected` or later.
 pub(super) fn resume<T: File>(
     walker: &mut Walker<T>,
     offset: u64,
     expected: Seq,
     limit: u64,
 ) -> Result<Option<Sighting>, ReadError> {
-    let (mut at, mut best, mut order) = (offset, None::<Sighting>, Order::default());
-    while let Some(block) = walker.search(at, limit)? {
-        let whole = walker.stored(&block, limit)?.is_some();
-        at = behind(&block, whole, expected);
-        if !whole {
-            continue;
+    let mut at = offset;
+    loop {
+        let Some(block) = walker.search(at, limit)? else { return Ok(None) };
+        at = block.next;
+        if block.header.first >= expected && walker.stored(&block, limit)?.is_some() {
+            return Ok(Some(block));
         }
-        order.see(&block);
-        let (first, due) = (block.header.first, is_due(&block, expected));
-        if due || (first > expected && best.is_none_or(|best| first < best.header.first)) {
-            best = Some(block);
-            if due || walker.is_in_order(offset, limit) {
-                return Ok(best);
-            }
-        }
-    }
-    walker.in_order = Some((order.from.max(offset), limit));
-    Ok(best)
-}
-
-/// Whether a block has number `expected`: a reader may begin in the midst of one.
-fn is_due(block: &Sighting, expected: Seq) -> bool {
-    block.header.first == expected || (block.header.first < expected && expected < block.header.end())
-}
-
-/// Where a search goes on behind a header. One whose events are not there may stand in a sector that was written in the
-/// wrong place, unless it is the one that was due: then its length says nothing.
-fn behind(block: &Sighting, whole: bool, expected: Seq) -> u64 {
-    if whole || is_due(block, expected) { block.next } else { block.offset + BLOCK_ALIGN }
-}
-
-/// From which byte on the blocks that were seen stand in the order of their numbers.
-#[derive(Default)]
-struct Order {
-    highest: Seq,
-    from: u64,
-}
-
-impl Order {
-    fn see(&mut self, block: &Sighting) {
-        if block.header.first < self.highest {
-            self.from = block.offset;
-        }
-        self.highest = self.highest.max(block.header.first);
     }
 }

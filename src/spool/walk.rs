@@ -54,8 +54,6 @@ pub(super) struct Walker<T: File> {
     /// Only if the disk gives other pages of the file at that moment: else it is the disk that does not answer.
     pub(super) wary: bool,
     pub(super) unreadable: u64,
-    /// From the first of these bytes up to the second, whole blocks were seen to stand in the order of their numbers.
-    pub(super) in_order: Option<(u64, u64)>,
 }
 
 impl<T: File> Walker<T> {
@@ -69,7 +67,6 @@ impl<T: File> Walker<T> {
             tolerant: false,
             wary: false,
             unreadable: 0,
-            in_order: None,
         }
     }
 
@@ -77,15 +74,9 @@ impl<T: File> Walker<T> {
         &self.file
     }
 
-    /// Whether the next whole block behind `offset` is known to have the lowest number of all behind it.
-    pub(super) fn is_in_order(&self, offset: u64, limit: u64) -> bool {
-        self.in_order.is_some_and(|(from, upto)| from <= offset && upto == limit)
-    }
-
     /// Forgets what was read, for a file that has grown.
     pub(super) fn forget(&mut self) {
         self.chunk = Bytes::new();
-        self.in_order = None;
     }
 
     /// The block at `offset`, if one of this segment begins there and ends before `limit`.

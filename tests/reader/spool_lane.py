@@ -115,8 +115,7 @@ class Lane:
             if block is None or block.first != self.expected or not form.payload_holds(segment.data, block):
                 if not self._goes_on(segment, at):
                     return
-                whole = self._whole(segment, at, end, self.expected)
-                found = min(whole, key=lambda place: place[1].first, default=None)
+                found = next(self._whole(segment, at, end, self.expected), None)
                 if found is None:
                     return
                 at, block = found
@@ -130,7 +129,7 @@ class Lane:
         """At a bad block: whether there is proof that what was expected here was durable."""
         if segment.end_bytes is not None or segment.limit != NEVER:
             return True
-        proven = max((block.synced_through for _, block in self._headers(segment, at, NEVER, self.expected)), default=0)
+        proven = max((block.synced_through for _, block in self._headers(segment, at, NEVER)), default=0)
         if proven < self.expected:
             return False
         if next(self._whole(segment, at, len(segment.data), self.expected), None) is None:
@@ -160,19 +159,17 @@ class Lane:
                 return block
         return None
 
-    def _headers(self, segment, at, end, expected):
+    def _headers(self, segment, at, end):
         """(offset, block) of every block header of this segment, at whatever multiple of 8 from `at` on."""
         while (at := segment.data.find(form.BLOCK_MAGIC, at)) >= 0:
             block = self._mine(segment, at, end) if at % 8 == 0 else None
             if block:
                 yield at, block
-            # Of a sector in the wrong place, the length says nothing.
-            holds = block and (block.first == expected or form.payload_holds(segment.data, block))
-            at = block.end if holds else at + 1
+            at = block.end if block else at + 1
 
     def _whole(self, segment, at, end, first):
         """(offset, block) of every whole block from `at` on that begins at number `first` or later."""
-        for at, block in self._headers(segment, at, end, first):
+        for at, block in self._headers(segment, at, end):
             if block.first >= first and form.payload_holds(segment.data, block):
                 yield at, block
 

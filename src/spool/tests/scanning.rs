@@ -172,32 +172,3 @@ fn more_damaged_places_than_a_start_remembers_are_counted_to_the_event_once_they
     let (events, holes) = read_all(lane.lane(), 1);
     assert_eq!((events.len() as u64, holes.len() as u64, counted()), (BLOCKS - damaged, damaged, damaged));
 }
-
-/// A copy of block `of` where block `at` was, cut off after `len` bytes of it.
-fn misplaced(parts: &[Part], of: usize, at: usize, len: usize) -> Vec<u8> {
-    let (mut bytes, ends) = file(parts);
-    let begin = |n: usize| if n == 0 { DATA_START as usize } else { ends[n - 1] as usize };
-    let copy = bytes[begin(of)..][..len.min(ends[of] as usize - begin(of))].to_vec();
-    bytes[begin(at)..][..copy.len()].copy_from_slice(&copy);
-    bytes
-}
-
-/// Found by reading: the first whole block behind a damaged one was believed to be the next, so one copy of a later
-/// block cost all that stood between.
-#[test]
-fn a_copy_of_a_later_or_earlier_block_costs_what_it_has_overwritten_and_nothing_else() {
-    let parts: Vec<Part> = (1..=9).map(|seq| Good(seq, seq - 1)).chain([Seal(10)]).collect();
-    let whole_len = encoded(&Good(1, 0), 1, 0).len();
-    for (of, at) in [(7, 2), (2, 7), (9, 0), (9, 4), (0, 4), (4, 3), (8, 7)] {
-        // All of it, or its header alone.
-        for len in [whole_len, 112] {
-            let bytes = misplaced(&parts, of, at, len);
-            let limit = bytes.len() as u64;
-            let mut walker: Walker<Worn> = walker(bytes, &[]);
-            let found = scan(&mut walker, Seq(1), (Seq(9), None), limit).unwrap();
-            let lost = at as u64 + 1;
-            assert_eq!(found.holes, [SeqRange::new(Seq(lost), Seq(lost + 1))], "{of} at {at}, {len} bytes");
-            assert_eq!(found.end, Seq(10));
-        }
-    }
-}
