@@ -4,12 +4,13 @@
 //! of up to four.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::site::{Site, Step, small};
 use super::verify::{Depth, Tried, Verifier};
 use super::witness::Witness;
 use super::{parallel, soaking};
-use crate::config::model::Spool;
+use crate::config::model::{self, Spool};
 use crate::disk::sim::SimFs;
 use crate::metrics::Metrics;
 
@@ -53,7 +54,8 @@ pub(crate) fn every(
     parallel(stories, |number| work(&story(number, len)))
 }
 
-fn story(mut number: usize, len: usize) -> Vec<Step> {
+/// The story of that number.
+pub(super) fn story(mut number: usize, len: usize) -> Vec<Step> {
     let mut steps = Vec::with_capacity(len);
     for _ in 0..len {
         steps.push(Step::ALL[number % Step::ALL.len()]);
@@ -75,6 +77,26 @@ fn every_story_of_up_to_four_steps_survives_every_crash() {
         total += tried;
     }
     assert!(total.recoveries > 100_000, "{total:?}");
+}
+
+/// With `sync = <interval>` what is acknowledged survives a kill at once, and a power cut once the interval is over;
+/// with `commit_delay` answers wait, and what they promise is the same.
+#[test]
+fn every_short_story_survives_every_crash_where_syncs_or_answers_wait() {
+    let interval = Spool { sync: model::Sync::Interval(Duration::from_millis(100)), ..small() };
+    let delayed = Spool { commit_delay: Duration::from_micros(20), ..small() };
+    let longest = if soaking() { 4 } else { 2 };
+    for (what, settings) in [("an interval", interval), ("a delay", delayed)] {
+        let mut total = Tried::default();
+        for len in 0..=longest {
+            let depth =
+                Depth { nested: 0, cuts: if soaking() { 512 } else { 32 }, nested_cuts: 0, stride: 1 };
+            let (_, tried) = every(len, |story| Ok((1, tell(story, &settings, depth)?))).unwrap();
+            total += tried;
+        }
+        println!("with {what}, stories of up to {longest} steps: {total:?}");
+        assert!(total.recoveries > 1_000, "{total:?}");
+    }
 }
 
 #[test]
