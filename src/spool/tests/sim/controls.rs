@@ -134,6 +134,12 @@ fn a_failed_read_that_is_taken_for_damage_is_noticed_by_errors_in_the_recovery()
     is_caught(Bug::ErrorIsDamage, || fault(&[Step::Small, Step::Kill]));
 }
 
+#[test]
+fn a_second_sync_that_is_believed_is_noticed_by_errors_in_longer_stories() {
+    is_caught(Bug::RetryAfterFailedSync, || fault(&[Step::Group, Step::Peek, Step::Small]));
+    is_caught(Bug::RetryAfterFailedSync, || fault(&[Step::Large, Step::Tidy, Step::Kill, Step::Small]));
+}
+
 /// A crash alone shows nothing: what a killed process has left is read, and is gone with the power in the recovery.
 #[test]
 fn leftovers_that_are_taken_for_durable_are_noticed_by_a_crash_in_the_recovery_and_by_no_other() {

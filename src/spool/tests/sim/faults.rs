@@ -5,10 +5,11 @@
 
 use rustix::io::Errno;
 
+use super::exhaustive::story;
 use super::site::{Site, Step, small};
-use super::soaking;
 use super::verify::{Depth, Tried, Verifier};
 use super::witness::Witness;
+use super::{parallel, soaking};
 use crate::config::model::Spool;
 use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::metrics::Metrics;
@@ -92,6 +93,30 @@ fn every_error_at_every_call_of_every_short_story_costs_nothing_that_was_promise
     }
     println!("{faults} faults in stories of up to {longest} steps: {tried:?}");
     assert!(faults > 1000);
+}
+
+/// Stories of three and four steps have some hundred thousand errors: of these each push tries others.
+#[test]
+fn errors_in_stories_of_three_and_four_steps_cost_nothing_either() {
+    let settings = small();
+    let seed = match std::env::var("SPOOLWAY_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => getrandom::u64().unwrap(),
+    };
+    println!("errors in longer stories: SPOOLWAY_SEED={seed}");
+    let depth = Depth { nested: 0, cuts: if soaking() { 16 } else { 4 }, nested_cuts: 0, stride: 1 };
+    // One story in so many.
+    for (len, share) in [(3, 61), (4, 611)] {
+        let share = if soaking() { 1 } else { share };
+        let count = Step::ALL.len().pow(len) as u64;
+        let chosen: Vec<u64> = (seed % share..count).step_by(share as usize).collect();
+        let (faults, tried) = parallel(chosen.len(), |n| {
+            every_fault(&story(chosen[n] as usize, len as usize), &settings, depth)
+        })
+        .unwrap_or_else(|e| panic!("SPOOLWAY_SEED={seed}: {e}"));
+        println!("{faults} faults in {} of {count} stories of {len} steps: {tried:?}", chosen.len());
+        assert!(faults > 200, "{faults}");
+    }
 }
 
 #[test]
