@@ -88,6 +88,7 @@ fn main() -> ExitCode {
             recovering_survives_every_call_failing needs [Python, Tracing],
             parking_survives_a_kill_at_every_call needs [Python, Tracing],
             parking_survives_every_call_failing needs [Python, Tracing],
+            burying_survives_a_kill_at_every_call needs [Python, Tracing],
             burying_survives_every_call_failing needs [Python, Tracing],
             sending_letters_again_survives_a_kill_at_every_call needs [Python, Tracing],
             sending_letters_again_survives_every_call_failing needs [Python, Tracing],

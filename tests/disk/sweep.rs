@@ -66,6 +66,10 @@ pub fn parking_survives_every_call_failing() {
     sweep(Script::Park, &ERRORS);
 }
 
+pub fn burying_survives_a_kill_at_every_call() {
+    sweep(Script::Bury, &["kill"]);
+}
+
 pub fn burying_survives_every_call_failing() {
     sweep(Script::Bury, &ERRORS);
 }
