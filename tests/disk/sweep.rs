@@ -106,6 +106,8 @@ const KILLS: usize = 80;
 const FAILURES: usize = 10;
 /// The same of scripts in which something leaves the lane, each of which takes longer.
 const LEAVING: [usize; 2] = [12, 4];
+/// The same of dead letters: a blow there takes a quarter of a minute.
+const BURYING: [usize; 2] = [4, 4];
 /// How often a kind of call is tried again that chance has spared.
 const AGAIN: usize = 3;
 
@@ -115,7 +117,11 @@ fn sweep(script: Script, blows: &[&str]) {
     let template = scratch(&format!("template-{script:?}"));
     script.prepare(&template);
     let all = counted(script, &template, &spoolway());
-    let slice = if script.leaves_the_lane() { LEAVING } else { [KILLS, FAILURES] };
+    let slice = match script {
+        Script::Bury => BURYING,
+        _ if script.leaves_the_lane() => LEAVING,
+        _ => [KILLS, FAILURES],
+    };
     let points = chosen(&all, slice[usize::from(blows != ["kill"])]);
     let turns = if soak() { 1 } else { blows.len() };
     let mut hits = Vec::new();

@@ -89,8 +89,7 @@ fn every_short_story_survives_every_crash_where_syncs_or_answers_wait() {
     for (what, settings) in [("an interval", interval), ("a delay", delayed)] {
         let mut total = Tried::default();
         for len in 0..=longest {
-            let depth =
-                Depth { nested: 0, cuts: if soaking() { 512 } else { 32 }, nested_cuts: 0, stride: 1 };
+            let depth = Depth { nested: 0, cuts: if soaking() { 512 } else { 8 }, nested_cuts: 0, stride: 1 };
             let (_, tried) = every(len, |story| Ok((1, tell(story, &settings, depth)?))).unwrap();
             total += tried;
         }
