@@ -4,6 +4,7 @@
 pub(super) mod dump;
 mod inspect;
 mod parked;
+mod passed_over;
 mod repair;
 mod replay;
 mod selection;
@@ -39,7 +40,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Print events, one JSON object a line.
     Dump(dump::DumpArgs),
-    /// Read and check every byte; exit code 3 if events are lost to damage.
+    /// Read and check every byte; exit code 3 if events are lost to damage or a segment can't be read.
     Verify(verify::VerifyArgs),
     /// Salvage every intact event into a fresh spool; exit code 3 if some are lost.
     Repair(repair::RepairArgs),

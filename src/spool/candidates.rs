@@ -10,6 +10,7 @@ use super::catalogue::{self, Catalogue, Known, WORTH};
 use super::error::{OpenError, is_damage};
 use super::format::{BlockHeader, DATA_START, MAX_HEADER, SEGMENT_COPY, SegmentHeader};
 use super::names;
+use super::passed_over::{PassedOver, Why};
 use super::recover::Access;
 use super::walk::Identity;
 
@@ -31,13 +32,22 @@ pub(super) struct Candidate {
     pub(super) blank: bool,
 }
 
+/// What a look over a lane's directory finds beside the files that may be segments.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// The highest number of a segment that was ever seen.
+    pub(super) highest: SegmentId,
+    /// What has a segment's name, and is left alone.
+    pub(super) left_alone: Vec<PassedOver>,
+}
+
 /// Every file that may be a segment of this lane, in order of segment numbers, each number once.
 pub(super) fn candidates<F: Fs>(
     fs: &F,
     dir: &Path,
     identity: &Identity,
     access: Access,
-    highest: &mut SegmentId,
+    listed: &mut Listed,
 ) -> Result<Vec<Candidate>, OpenError> {
     let entries = match insist(|| fs.list(dir)) {
         Ok(entries) => entries,
@@ -52,7 +62,7 @@ pub(super) fn candidates<F: Fs>(
     for entry in entries {
         let Some(id) = names::parse_segment(&entry.name) else { continue };
         if id <= names::LAST_BY_NAME {
-            *highest = (*highest).max(id);
+            listed.highest = listed.highest.max(id);
         }
         let path = dir.join(&entry.name);
         let is_file = entry.kind == EntryKind::File;
@@ -63,10 +73,17 @@ pub(super) fn candidates<F: Fs>(
             named.push(Named { id, path });
         } else {
             tracing::error!(path = %path.display(), "not a file, though it has a segment's name: left alone");
+            listed.left_alone.push(PassedOver { file: path, why: Why::NotAFile });
         }
     }
-    found.extend(looked_at(fs, &named, identity, access)?);
-    found.iter().for_each(|c| *highest = (*highest).max(c.id));
+    for (looked, named) in looked_at(fs, &named, identity, access)?.into_iter().zip(named) {
+        match looked {
+            Looked::Candidate(candidate) => found.push(*candidate),
+            Looked::Other(why) => listed.left_alone.push(PassedOver { file: named.path, why }),
+            Looked::Gone => {}
+        }
+    }
+    found.iter().for_each(|c| listed.highest = listed.highest.max(c.id));
     in_order(&mut found);
     Ok(found)
 }
@@ -83,6 +100,15 @@ struct Named {
     path: PathBuf,
 }
 
+/// What a file with a segment's name is.
+enum Looked {
+    Candidate(Box<Candidate>),
+    /// It is left alone.
+    Other(Why),
+    /// It was deleted since it was listed.
+    Gone,
+}
+
 /// From this many files on, several threads look at them: with nothing in the page cache each look waits for the disk.
 const MANY: usize = 256;
 const LOOKERS: usize = 16;
@@ -92,10 +118,9 @@ fn looked_at<F: Fs>(
     named: &[Named],
     identity: &Identity,
     access: Access,
-) -> Result<Vec<Candidate>, OpenError> {
-    let look = |some: &[Named]| -> Result<Vec<Candidate>, OpenError> {
-        let each = some.iter().map(|named| looked_at_one(fs, named, identity, access));
-        each.filter_map(Result::transpose).collect()
+) -> Result<Vec<Looked>, OpenError> {
+    let look = |some: &[Named]| -> Result<Vec<Looked>, OpenError> {
+        some.iter().map(|named| looked_at_one(fs, named, identity, access)).collect()
     };
     if named.len() < MANY {
         return look(named);
@@ -115,24 +140,24 @@ fn looked_at_one<F: Fs>(
     named: &Named,
     identity: &Identity,
     access: Access,
-) -> Result<Option<Candidate>, OpenError> {
+) -> Result<Looked, OpenError> {
     let path = &named.path;
     match candidate(fs, named, identity) {
-        Ok(candidate) => Ok(candidate),
+        Ok(looked) => Ok(looked),
         // Its bytes may be as good as ever. Going on without it would give its events up.
         Err(e) if access == Access::Visitor && e.kind() == io::ErrorKind::NotFound => {
             // Deleted by its agent between the listing and now: the floor says so.
-            Ok(None)
+            Ok(Looked::Gone)
         }
         Err(e) if !is_damage(&e) => Err(OpenError::io("open", path)(e)),
         Err(e) => {
             tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened: left alone");
-            Ok(None)
+            Ok(Looked::Other(Why::CannotBeRead))
         }
     }
 }
 
-fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Option<Candidate>> {
+fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Looked> {
     let Named { id: name, path } = named;
     let file = insist(|| fs.open_read(path))?;
     let len = insist(|| file.size())?;
@@ -140,16 +165,17 @@ fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Op
     let id = match owner {
         Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
             tracing::error!(path = %path.display(), "a segment of another spool or lane: left alone");
-            return Ok(None);
+            return Ok(Looked::Other(Why::Foreign));
         }
         Some((_, _, id)) => id,
         None if *name > names::LAST_BY_NAME => {
             tracing::error!(path = %path.display(), "not a segment, though it has the name of one: left alone");
-            return Ok(None);
+            return Ok(Looked::Other(Why::Unrecognised));
         }
         None => *name,
     };
-    Ok(Some(Candidate { id, name_fits: id == *name, path: path.clone(), len, header, begins, blank }))
+    let candidate = Candidate { id, name_fits: id == *name, path: path.clone(), len, header, begins, blank };
+    Ok(Looked::Candidate(Box::new(candidate)))
 }
 
 /// Whether there is nothing but zeros in a file, from its first byte to its last. What can't be read may be anything.

@@ -20,6 +20,7 @@ use super::home::Home;
 use super::host::Stamp;
 use super::incarnation;
 use super::names;
+use super::passed_over::PassedOver;
 use super::reader::{Log, PATIENCE, Place, Reader, place};
 use super::recover::{Access, recover};
 use super::table::{FloorMark, Segment, Table};
@@ -48,6 +49,7 @@ struct Frozen<F: Fs> {
     dir: PathBuf,
     table: Table,
     end: Seq,
+    left_alone: Vec<PassedOver>,
     /// The table without what was deleted since.
     left: Mutex<Table>,
     home: Home,
@@ -162,7 +164,10 @@ impl<F: Fs> LaneSnapshot<F> {
         table.floor = read_floor(fs, &dir);
         let end = found.predecessor.end.max(table.floor.gone()).max(at_least);
         let left = Mutex::new(table.clone());
-        Ok(Self { log: Arc::new(Frozen { fs: fs.clone(), spool, lane, dir, table, end, left, home }) })
+        let left_alone = found.left_alone;
+        Ok(Self {
+            log: Arc::new(Frozen { fs: fs.clone(), spool, lane, dir, table, end, left_alone, left, home }),
+        })
     }
 
     /// Its name.
@@ -217,6 +222,10 @@ impl<F: Fs> LaneSnapshot<F> {
 
     pub(super) fn log(&self) -> &impl Log<F> {
         self.log.as_ref()
+    }
+
+    pub(super) fn left_alone(&self) -> &[PassedOver] {
+        &self.log.left_alone
     }
 
     pub(super) fn directory(&self) -> &Path {

@@ -34,6 +34,7 @@ mod janitor;
 mod kept;
 mod lane;
 mod names;
+pub mod passed_over;
 mod quarantine;
 mod queue;
 mod reader;

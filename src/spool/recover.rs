@@ -12,9 +12,10 @@ use crate::disk::{File, Fs, insist};
 use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
 use crate::sabotage::{self, Bug};
 
-use super::candidates::{Candidate, candidates, is_blank, start_of};
+use super::candidates::{Candidate, Listed, candidates, is_blank, start_of};
 use super::error::{OpenError, ReadError, is_damage};
 use super::format::{DATA_START, Predecessor, SegmentHeader, Verdict};
+use super::passed_over::{PassedOver, Why};
 use super::scan::scan;
 use super::table::{Segment, Table};
 use super::walk::{Identity, Walker};
@@ -31,6 +32,8 @@ pub(super) struct Recovered {
     pub(super) holes: Vec<SeqRange>,
     /// Files that belong to no chain of segments and have nothing in them: prepared ahead and never used.
     pub(super) void: Vec<Segment>,
+    /// Files that are left alone, or of which not all could be read.
+    pub(super) left_alone: Vec<PassedOver>,
 }
 
 /// Who asks.
@@ -52,12 +55,15 @@ pub(super) fn recover<F: Fs>(
     access: Access,
 ) -> Result<Recovered, OpenError> {
     let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
-    let mut highest = SegmentId(0);
-    let mut found = candidates(fs, dir, &identity, access, &mut highest)?;
-    match access {
-        Access::Owner => judge(fs, &found, &identity, (at_least, highest), access),
-        Access::Visitor => judge_live(fs, &mut found, &identity, (at_least, highest)),
-    }
+    let mut listed = Listed::default();
+    let mut found = candidates(fs, dir, &identity, access, &mut listed)?;
+    let known = (at_least, listed.highest);
+    let mut recovered = match access {
+        Access::Owner => judge(fs, &found, &identity, known, access),
+        Access::Visitor => judge_live(fs, &mut found, &identity, known),
+    }?;
+    recovered.left_alone.append(&mut listed.left_alone);
+    Ok(recovered)
 }
 
 /// [`judge`], beside an agent that goes on: the log as it was at one moment. A file that was without a header when
@@ -98,6 +104,7 @@ pub(super) fn judge<F: Fs>(
         next_segment: highest.next(),
         holes: Vec::new(),
         void: Vec::new(),
+        left_alone: Vec::new(),
     };
     for (index, candidate) in found.iter().enumerate() {
         let end = end_of(found.get(index + 1..).unwrap_or_default(), candidate, at_least);
@@ -107,15 +114,22 @@ pub(super) fn judge<F: Fs>(
                 recovered.void.push(void(candidate, previous));
             }
             // Given up after a failed write; or an earlier start could not open it, and it holds events.
-            End::Void => tracing::error!(
-                path = %candidate.path.display(),
-                "a segment that the one after it passes over: nothing in it counts, and it is left alone"
-            ),
+            End::Void => {
+                tracing::error!(
+                    path = %candidate.path.display(),
+                    "a segment that the one after it passes over: nothing in it counts, and it is left alone"
+                );
+                recovered.leave(candidate, Why::WriteFailed);
+            }
             End::Recorded(recorded) => {
                 recovered.take(recorded_segment(candidate, recorded, previous), Vec::new());
             }
             End::Unknown { proof, cap } => {
-                let (segment, holes) = scanned(fs, candidate, identity, (proof, cap, access), previous)?;
+                let (segment, holes, whole) =
+                    scanned(fs, candidate, identity, (proof, cap, access), previous)?;
+                if !whole {
+                    recovered.leave(candidate, Why::CannotBeRead);
+                }
                 if !is_empty(candidate, &segment) {
                     recovered.take(segment, holes);
                 } else if is_blank(fs, &candidate.path) {
@@ -125,6 +139,7 @@ pub(super) fn judge<F: Fs>(
                         path = %candidate.path.display(),
                         "a segment has no whole header and no whole block: what it held is lost, how much can't be said; it is left alone"
                     );
+                    recovered.leave(candidate, Why::Unrecognised);
                 }
             }
         }
@@ -137,6 +152,10 @@ impl Recovered {
     pub(super) fn end(&self) -> Option<Seq> {
         let last = self.table.segments.values().next_back();
         last.is_none_or(|s| s.readable).then_some(self.predecessor.end)
+    }
+
+    fn leave(&mut self, candidate: &Candidate, why: Why) {
+        self.left_alone.push(PassedOver { file: candidate.path.clone(), why });
     }
 
     fn take(&mut self, segment: Segment, mut holes: Vec<SeqRange>) {
@@ -218,25 +237,25 @@ fn recorded_segment(candidate: &Candidate, recorded: Predecessor, previous: Seq)
     }
 }
 
-/// Reads a whole segment. One that cannot be opened or read is kept in the table, empty, so that its file stays.
+/// Reads a whole segment: where it ends, what is missing in it, and whether the disk gave all of it. One that cannot be opened or read is kept in the table, empty, so that its file stays.
 fn scanned<F: Fs>(
     fs: &F,
     candidate: &Candidate,
     identity: &Identity,
     (proof, cap, access): (Seq, Option<Seq>, Access),
     previous: Seq,
-) -> Result<(Segment, Vec<SeqRange>), OpenError> {
+) -> Result<(Segment, Vec<SeqRange>, bool), OpenError> {
     let base = candidate.header.as_ref().map(|h| h.base);
     let readable = candidate.header.as_ref().is_none_or(SegmentHeader::is_readable);
     let mut segment = Segment { readable, ..void(candidate, base.unwrap_or(previous)) };
     if !readable {
         tracing::error!(path = %segment.path.display(), "a segment of a newer version is set aside unread");
         segment.verdict = Verdict::Rotten;
-        return Ok((segment, Vec::new()));
+        return Ok((segment, Vec::new(), true));
     }
     let identity = Identity { segment: candidate.id, ..identity.clone() };
     match scan_file(fs, &mut segment, identity, base, (proof, cap, access)) {
-        Ok(holes) => Ok((segment, holes)),
+        Ok((holes, whole)) => Ok((segment, holes, whole)),
         // As with opening: an error that says nothing of the bytes must not give them up.
         Err(e) if access == Access::Owner && !is_damage(&e.source) => {
             Err(OpenError::io("read", &segment.path)(e.source))
@@ -244,7 +263,7 @@ fn scanned<F: Fs>(
         Err(e) => {
             tracing::error!(error = %e, "a segment cannot be read and is set aside");
             segment.verdict = Verdict::Rotten;
-            Ok((segment, Vec::new()))
+            Ok((segment, Vec::new(), false))
         }
     }
 }
@@ -255,7 +274,7 @@ fn scan_file<F: Fs>(
     identity: Identity,
     base: Option<Seq>,
     (proof, cap, access): (Seq, Option<Seq>, Access),
-) -> Result<Vec<SeqRange>, ReadError> {
+) -> Result<(Vec<SeqRange>, bool), ReadError> {
     let path = segment.path.clone();
     let read_error = |source| ReadError { path: path.clone(), offset: 0, source };
     let file = insist(|| fs.open_read(&path)).map_err(read_error)?;
@@ -280,7 +299,7 @@ fn scan_file<F: Fs>(
     segment.end = found.end;
     segment.end_offset = found.end_offset;
     segment.verdict = found.verdict;
-    Ok(found.holes)
+    Ok((found.holes, walker.unreadable == 0))
 }
 
 /// DURABILITY: what is read of a segment that nobody closed may stand in the page cache alone. Its process may have

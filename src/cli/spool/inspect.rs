@@ -5,7 +5,7 @@ mod text;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Directory, Readers, parked, read_failure};
+use super::{Directory, Readers, parked, passed_over, read_failure};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Outcome, output};
 use crate::disk::RealFs;
@@ -19,10 +19,10 @@ pub(super) use text::hole_text;
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     #[command(flatten)]
-    directory: Directory,
+    pub(super) directory: Directory,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// A lane, and what is known of it.
@@ -31,6 +31,7 @@ struct Found {
     findings: Findings,
     readers: Readers,
     parked: parked::Rows,
+    passed_over: passed_over::Rows,
 }
 
 impl Found {
@@ -47,7 +48,8 @@ pub(super) fn run(args: &InspectArgs) -> Outcome {
         let findings = look_over(&lane, false)?;
         let readers = looked.readers.remove(lane.name()).unwrap_or_default();
         let parked = parked::Rows::by_headers(&looked, lane.name())?;
-        found.push(Found { lane, findings, readers, parked });
+        let passed_over = passed_over::Rows::of(&lane);
+        found.push(Found { lane, findings, readers, parked, passed_over });
     }
     let life = incarnation(&RealFs, &args.directory.dir, looked.spool);
     if args.json {
@@ -55,8 +57,8 @@ pub(super) fn run(args: &InspectArgs) -> Outcome {
     } else {
         output::print(&text::of(life, &found))?;
     }
-    let lost = found.iter().any(|f| f.findings.lost() > 0);
-    Ok(if lost { Exit::Loss } else { Exit::Done })
+    let damaged = found.iter().any(|f| f.findings.lost() > 0 || f.passed_over.is_damage());
+    Ok(if damaged { Exit::Loss } else { Exit::Done })
 }
 
 /// Goes over a lane, showing on a terminal how far it has come.
@@ -72,14 +74,14 @@ pub(super) fn look_over(
 
 fn as_json((spool, life): (SpoolId, Incarnation), found: &[Found]) -> Value {
     let lanes = found.iter().map(|f| {
-        let Found { lane, findings, readers, parked } = f;
+        let Found { lane, findings, readers, parked, passed_over } = f;
         let segments: Vec<_> = lane.segments().map(|segment| segment_json(lane, segment, findings)).collect();
         json!({
             "name": lane.name(), "first_seq": lane.first(), "end_seq": lane.end(),
             "dropped_below": lane.dropped_below(), "released_below": lane.released_below(),
             "streams": findings.streams, "segments": segments,
             "holes": findings.holes.iter().map(hole_json).collect::<Vec<_>>(),
-            "parked": parked.json(),
+            "parked": parked.json(), "passed_over": passed_over.json(),
             "destinations": readers.iter().map(|r| destination_json(r, f.range())).collect::<Vec<_>>(),
         })
     });

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::inspect::{hole_json, hole_text, look_over};
-use super::{Directory, parked};
+use super::{Directory, parked, passed_over};
 use crate::cli::{Exit, Failure, Outcome, output};
 use crate::spool::inspect::Findings;
 
@@ -22,23 +22,25 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn run(args: &VerifyArgs) -> Outcome {
     let looked = args.directory.look()?;
-    let (mut text, mut rows, mut lost, mut is_aside) = (String::new(), Vec::new(), 0, false);
+    let (mut text, mut rows, mut lost, mut is_damaged) = (String::new(), Vec::new(), 0, false);
     for lane in &looked.lanes {
         let findings = look_over(lane, true)?;
         let parked = parked::Rows::thorough(&looked, lane.name())?;
         lost += findings.lost() + parked.lost();
         let aside = lane.put_aside().map_err(|e| Failure::running(format!("lane {}: {e}", lane.name())))?;
-        is_aside |= !aside.is_empty();
+        let passed_over = passed_over::Rows::of(lane);
+        is_damaged |= !aside.is_empty() || passed_over.is_damage();
         let events: u64 = findings.streams.values().sum();
         rows.push(json!({
             "name": lane.name(), "events": events, "bytes": findings.bytes, "lost": findings.lost(),
             "undecodable": findings.undecodable,
             "holes": findings.holes.iter().map(hole_json).collect::<Vec<_>>(),
-            "parked": parked.json(),
+            "parked": parked.json(), "passed_over": passed_over.json(),
             "put_aside": aside.iter().map(|(file, bytes)| json!({ "file": file, "bytes": bytes })).collect::<Vec<_>>(),
         }));
         text.push_str(&as_text(lane.name().as_str(), events, &findings));
         text.push_str(&parked.text());
+        text.push_str(&passed_over.text());
         text.push_str(&aside_text(&aside));
     }
     if args.json {
@@ -46,7 +48,7 @@ pub(super) fn run(args: &VerifyArgs) -> Outcome {
     } else {
         output::print(&text)?;
     }
-    Ok(if lost > 0 || is_aside { Exit::Loss } else { Exit::Done })
+    Ok(if lost > 0 || is_damaged { Exit::Loss } else { Exit::Done })
 }
 
 fn as_text(lane: &str, events: u64, findings: &Findings) -> String {
@@ -122,6 +124,69 @@ mod tests {
         bytes[at] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(run(&args), Ok(Exit::Loss));
+    }
+
+    /// What cannot be read says of no number that it is missing. Both commands exited with 0.
+    #[test]
+    fn a_segment_that_is_passed_over_is_told_and_exit_code_3() {
+        use super::super::inspect;
+        use crate::spool::format::{Predecessor, SegmentHeader, Verdict};
+        let of_the_last = |harm: &dyn Fn(&std::path::Path)| {
+            let dir = tempfile::tempdir().unwrap();
+            spool_with_one_event(dir.path());
+            let path = dir.path().join("lanes/main/00000000000000000002.seg");
+            std::fs::copy(dir.path().join("lanes/main/00000000000000000001.seg"), &path).unwrap();
+            harm(&path);
+            let directory = Directory { dir: dir.path().to_owned(), lane: None };
+            let looked = directory.look().unwrap();
+            let rows = passed_over::Rows::of(&looked.lanes[0]);
+            let all = |json| {
+                let directory = directory.clone();
+                [
+                    run(&VerifyArgs { directory: directory.clone(), json }),
+                    inspect::run(&inspect::InspectArgs { directory, json }),
+                ]
+            };
+            assert_eq!(all(true), all(false));
+            let why = rows.json()[0]["why"].as_str().map(str::to_owned);
+            assert_eq!(rows.text().contains("passed over: "), why.is_some(), "{}", rows.text());
+            (all(true), why)
+        };
+        let (well, damaged) = ([Ok(Exit::Done), Ok(Exit::Done)], [Ok(Exit::Loss), Ok(Exit::Loss)]);
+        // A second file of a segment is none of the log and no loss.
+        assert_eq!(of_the_last(&|_| {}), (well.clone(), None));
+        assert_eq!(
+            of_the_last(&|path| std::fs::write(path, vec![0; 9000]).unwrap()),
+            (well, None),
+            "prepared"
+        );
+        let is = |why: &str| (damaged.clone(), Some(why.to_owned()));
+        let garbage = |path: &std::path::Path| std::fs::write(path, vec![0xa5; 9000]).unwrap();
+        assert_eq!(of_the_last(&garbage), is("unrecognised"));
+        let directory = |path: &std::path::Path| {
+            std::fs::remove_file(path).unwrap();
+            std::fs::create_dir(path).unwrap();
+        };
+        assert_eq!(of_the_last(&directory), is("not_a_file"));
+        let with_header = |path: &std::path::Path, change: &dyn Fn(&mut SegmentHeader)| {
+            let mut bytes = std::fs::read(path).unwrap();
+            let mut header = SegmentHeader::decode_area(&bytes).unwrap();
+            change(&mut header);
+            let area = header.encode_area();
+            bytes[..area.len()].copy_from_slice(&area);
+            std::fs::write(path, bytes).unwrap();
+        };
+        let newer = |path: &std::path::Path| {
+            let (segment, end_offset) = (crate::ids::SegmentId(1), std::fs::metadata(path).unwrap().len());
+            let predecessor = Predecessor { segment, end_offset, end: Seq(2), verdict: Verdict::Closed };
+            with_header(path, &|h| {
+                (h.incompat, h.segment, h.base) = (1 << 7, segment.next(), Seq(2));
+                h.predecessor = predecessor;
+            });
+        };
+        assert_eq!(of_the_last(&newer), is("newer_version"));
+        let foreign = |path: &std::path::Path| with_header(path, &|h| h.lane = "mian".to_owned());
+        assert_eq!(of_the_last(&foreign), is("foreign"));
     }
 
     #[test]

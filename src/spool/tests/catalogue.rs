@@ -1,6 +1,6 @@
 //! Headers of many segments in one file: what a start learns from it is what the files say.
 
-use super::super::candidates::candidates;
+use super::super::candidates::{Listed, candidates};
 use super::super::catalogue;
 use super::super::format::{DATA_START, Predecessor, SegmentHeader, Verdict};
 use super::super::names;
@@ -70,8 +70,9 @@ fn lane() -> (SimFs, Table) {
 fn found(fs: &SimFs) -> (Vec<String>, u64) {
     let identity = Identity { spool: SPOOL, lane: LaneName::new("main").unwrap(), segment: SegmentId(0) };
     let before = fs.calls();
-    let mut highest = SegmentId(0);
-    let found = candidates(fs, dir(), &identity, Access::Owner, &mut highest).unwrap();
+    let mut listed = Listed::default();
+    let found = candidates(fs, dir(), &identity, Access::Owner, &mut listed).unwrap();
+    let highest = listed.highest;
     (found.iter().map(|c| format!("{c:?}")).chain([highest.to_string()]).collect(), fs.calls() - before)
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::ids::{SegmentId, SpoolId};
-use crate::spool::candidates::{Candidate, candidates, start_of};
+use crate::spool::candidates::{Candidate, Listed, candidates, start_of};
 use crate::spool::recover::Access;
 use crate::spool::walk::Identity;
 use rustix::io::Errno;
@@ -13,7 +13,7 @@ const SPOOL: SpoolId = SpoolId(5);
 
 fn found(fs: &SimFs, access: Access) -> Result<Vec<Candidate>, OpenError> {
     let identity = Identity { spool: SPOOL, lane: lane_name(), segment: SegmentId(0) };
-    candidates(fs, Path::new(DIR), &identity, access, &mut SegmentId(0))
+    candidates(fs, Path::new(DIR), &identity, access, &mut Listed::default())
 }
 
 /// A disk with files that have segments' names.
@@ -216,6 +216,7 @@ fn what_ended_where_the_log_was_deleted_to_on_purpose_is_not_lost() {
             next_segment: SegmentId(4),
             holes: vec![lost(2, 4), lost(8, 10), lost(9, 11), lost(20, 22)],
             void: Vec::new(),
+            left_alone: Vec::new(),
         };
         assert_eq!(start_above(&mut found, &floor, Seq(at_least)), Seq(next));
         assert_eq!(found.holes, holes, "{at_least}");

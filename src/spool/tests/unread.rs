@@ -3,6 +3,7 @@
 use super::*;
 use crate::disk::sim::SimFs;
 use crate::spool::inspect::Snapshot;
+use crate::spool::passed_over::Why;
 use crate::spool::unread::holds_unread;
 
 const PAGE: usize = 4096;
@@ -57,6 +58,57 @@ fn a_lane_may_hold_more_than_it_shows_where_its_end_can_not_be_read_or_a_file_is
     assert!(!with(&|fs| fs.tamper(|w| w.wear(&path(2), 0..1)).unwrap()));
 }
 
+fn passed_over(fs: &SimFs) -> Vec<(PathBuf, Why)> {
+    let lane = Snapshot::take(fs, Path::new("/data")).unwrap().lanes.remove(0);
+    let told = lane.passed_over().into_iter().map(|p| (p.file, p.why));
+    told.collect()
+}
+
+/// Of none of these does a number say that anything is missing, so `verify` and `inspect` called the spool whole.
+#[test]
+fn what_is_passed_over_is_told_one_by_one_with_the_reason() {
+    let whole = lane();
+    assert_eq!(passed_over(&whole), []);
+    let with = |harm: &dyn Fn(&SimFs)| {
+        let fs = SimFs::of(whole.world());
+        harm(&fs);
+        passed_over(&fs)
+    };
+    for pages in [2 * PAGE..2 * PAGE + 1, 0..3 * PAGE] {
+        let found = with(&|fs| fs.tamper(|w| w.wear(&path(2), pages.clone())).unwrap());
+        assert_eq!(found, [(path(2), Why::CannotBeRead)], "{pages:?}");
+    }
+    let found = with(&|fs| fs.tamper(|w| w.rot(&path(5), vec![0xa5; 5000])).unwrap());
+    assert_eq!(found, [(path(5), Why::Unrecognised)]);
+    let found = with(&|fs| fs.tamper(|w| w.obstruct(&path(5), true)).unwrap());
+    assert_eq!(found, [(path(5), Why::NotAFile)]);
+}
+
+/// A write to a segment fails, and the next one leaves it out; or a start cannot open it, and it was whole.
+#[test]
+fn a_segment_that_is_left_out_was_lost_if_anything_in_it_was_durable_and_else_never_was() {
+    let (fs, data) = (lane(), Path::new("/data"));
+    fs.tamper(|world| world.lose(&path(9))).unwrap();
+    let lane = open(&fs, data, &settings(), Seq::NONE);
+    append(&lane, "a", &[vec![3; 100]]).unwrap();
+    lane.close();
+    let mut third = fs.world().read(&path(3)).unwrap();
+    let header = format::SegmentHeader::decode_area(&third).unwrap();
+    let segment = crate::ids::SegmentId(1);
+    let predecessor = format::Predecessor { segment, end: Seq(2), ..header.predecessor };
+    let area = format::SegmentHeader { predecessor, ..header }.encode_area();
+    third[..area.len()].copy_from_slice(&area);
+    fs.tamper(|w| w.rot(&path(3), third)).unwrap();
+    assert_eq!(passed_over(&fs), [(path(2), Why::LeftOut)], "its seal says that its event was durable");
+    let mut second = fs.world().read(&path(2)).unwrap();
+    let block = format::BlockHeader::decode(&second[2 * PAGE..]).unwrap();
+    let behind = 2 * PAGE + (block.len() + block.payload_len as usize).next_multiple_of(8);
+    second[behind..].fill(0);
+    fs.tamper(|w| w.rot(&path(2), second)).unwrap();
+    assert_eq!(passed_over(&fs), [(path(2), Why::WriteFailed)]);
+    assert!(Why::LeftOut.is_damage() && !Why::WriteFailed.is_damage());
+}
+
 /// The bytes of a segment's file that was found damaged by a start and is whole again.
 #[test]
 fn what_came_back_in_an_older_segment_after_it_was_given_up_may_be_more_than_the_lane_shows() {
@@ -73,8 +125,10 @@ fn what_came_back_in_an_older_segment_after_it_was_given_up_may_be_more_than_the
     append(&lane, "a", &[vec![2; 100]]).unwrap();
     lane.close();
     assert!(!may_hold_more(&fs), "its end is known, and there is nothing behind it");
+    assert_eq!(passed_over(&fs), []);
     fs.tamper(|w| w.rot(&path(1), whole)).unwrap();
     assert!(may_hold_more(&fs));
+    assert_eq!(passed_over(&fs), [(path(1), Why::GivenUp)]);
 }
 
 #[test]
