@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::exhaustive::tell;
-use super::faults::every_fault;
+use super::faults::{every_fault, power_cut_then_fault};
 use super::site::{Site, Step, small};
 use super::verify::Depth;
 use super::witness::Witness;
@@ -132,6 +132,13 @@ fn a_copy_is_put_back() -> Result<(), String> {
 #[test]
 fn a_failed_read_that_is_taken_for_damage_is_noticed_by_errors_in_the_recovery() {
     is_caught(Bug::ErrorIsDamage, || fault(&[Step::Small, Step::Kill]));
+}
+
+#[test]
+fn a_failed_read_that_is_taken_for_damage_is_noticed_by_errors_in_the_recovery_from_a_power_cut() {
+    is_caught(Bug::ErrorIsDamage, || {
+        power_cut_then_fault(&[Step::Small, Step::Group], &small(), (9, 1)).map(|_| ())
+    });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::verify::{Depth, Tried, Verifier};
 use super::witness::Witness;
 use super::{parallel, soaking};
 use crate::config::model::Spool;
-use crate::disk::sim::{Fault, Lasting, SimFs};
+use crate::disk::sim::{Fault, Lasting, SimFs, World};
 use crate::metrics::Metrics;
 
 const ERRORS: [Errno; 3] = [Errno::IO, Errno::NOSPC, Errno::INTR];
@@ -117,6 +117,90 @@ fn errors_in_stories_of_three_and_four_steps_cost_nothing_either() {
         println!("{faults} faults in {} of {count} stories of {len} steps: {tried:?}", chosen.len());
         assert!(faults > 0);
     }
+}
+
+/// Every error at every call of a start on what a power cut has left.
+fn every_fault_after(
+    world: &World,
+    promised: &Witness,
+    settings: &Spool,
+    depth: Depth,
+) -> Result<(u64, Tried), String> {
+    let metrics = Metrics::new();
+    let start = |fs: &SimFs| Site::new(fs.clone(), 7, settings, &metrics);
+    let counted = SimFs::of(world.clone());
+    start(&counted).start()?;
+    let (mut faults, mut verifier) = (0, Verifier::new(settings, &metrics, depth));
+    for at in 0..counted.calls() {
+        for (errno, lasting) in ERRORS.into_iter().flat_map(|errno| MODES.map(|mode| (errno, mode))) {
+            let told = |e: String| format!("{errno:?}, {lasting:?} at call {at} of the start: {e}");
+            let (fs, mut witness) = (SimFs::of(world.clone()), promised.clone());
+            fs.break_at(Fault { at, errno, lasting });
+            let mut site = start(&fs);
+            site.try_start().map_err(told)?;
+            faults += 1;
+            if site.blind {
+                fs.repair();
+                site.damaged = true;
+                site.lives_on(&mut witness.without_acknowledgements()).map_err(told)?;
+                continue;
+            }
+            verifier.crash(&fs.world(), &witness, fs.calls(), 0).map_err(told)?;
+            fs.repair();
+            site.lives_on(&mut witness).map_err(told)?;
+            verifier.crash(&fs.world(), &witness, fs.calls(), 0).map_err(told)?;
+        }
+    }
+    Ok((faults, verifier.tried))
+}
+
+/// Power cuts at moments of the last step of a story, one in `stride`, and then errors in the start.
+pub(crate) fn power_cut_then_fault(
+    story: &[Step],
+    settings: &Spool,
+    (stride, cuts): (usize, u64),
+) -> Result<(u64, Tried), String> {
+    let metrics = Metrics::new();
+    let (fs, mut witness) = (SimFs::default(), Witness::default());
+    let mut site = Site::new(fs.clone(), 1, settings, &metrics);
+    site.start()?;
+    let (last, before) = story.split_last().ok_or("a story without a step")?;
+    for step in before {
+        site.step(*step, &mut witness)?;
+    }
+    fs.record();
+    site.step(*last, &mut witness)?;
+    let depth = Depth { nested: 0, cuts: 2.min(cuts), nested_cuts: 0, stride: 1 };
+    let (mut faults, mut tried) = (0, Tried::default());
+    for moment in fs.moments().into_iter().step_by(stride) {
+        let promised = witness.at(moment.calls);
+        for choices in moment.world.cuts(cuts) {
+            let after = moment.world.after_power_cut(&choices);
+            let (more, all) = every_fault_after(&after, &promised, settings, depth)
+                .map_err(|e| format!("{story:?}, power cut before {:?}, {choices:?}, {e}", moment.before))?;
+            faults += more;
+            tried += all;
+        }
+    }
+    Ok((faults, tried))
+}
+
+#[test]
+fn errors_in_the_recovery_from_a_power_cut_cost_nothing_either() {
+    let settings = small();
+    let stories: &[&[Step]] = &[
+        &[Step::Small, Step::Group],
+        &[Step::Large, Step::Large],
+        &[Step::Large, Step::Large, Step::Consume, Step::Tidy],
+        &[Step::Group, Step::Idle],
+        &[Step::Large, Step::Reopen],
+        &[Step::Small, Step::Kill],
+    ];
+    let share = if soaking() { (1, 16) } else { (13, 1) };
+    let (faults, tried) =
+        parallel(stories.len(), |n| power_cut_then_fault(stories[n], &settings, share)).unwrap();
+    println!("{faults} faults in recoveries from power cuts: {tried:?}");
+    assert!(faults > 200, "{faults}");
 }
 
 #[test]
