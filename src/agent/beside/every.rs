@@ -2,11 +2,29 @@
 
 #![expect(clippy::print_stdout, reason = "how much was tried is what a person wants of a long run")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::files::{THINGS, make};
 use super::full::{Found, Full, beside, put, refit};
 
 const WORKERS: usize = 4;
+/// Things of [`THINGS`] that a push puts in the place of each file: those that come first, and some in turn.
+const SLICE: usize = 19;
+/// They stand there at times only.
+const AT_TIMES: [&str; 8] = [
+    "handover",
+    "handover.new",
+    "FORMAT.new",
+    "lanes/main/catalogue.new",
+    "lanes/main/floor.new",
+    "parked/side/home/unmade/new",
+    "dead-letters/new",
+    "readers/main/gone",
+];
+
+fn soak() -> bool {
+    std::env::var_os("SPOOLWAY_SOAK").is_some()
+}
 
 /// Tries what is of this worker, in a directory of its own.
 fn shared_out(trials: impl Fn(&Full, usize) -> usize + Sync) -> usize {
@@ -73,6 +91,29 @@ fn one_of_everything_stands_in_the_directory_that_is_tried() {
 }
 
 #[test]
+fn whatever_stands_in_the_place_of_any_file_the_agent_starts_and_loses_only_what_stood_there_alone() {
+    let tried = shared_out(|base, worker| {
+        let mut files = beside(&base.late);
+        files.extend(AT_TIMES.map(PathBuf::from));
+        let mut tried = 0;
+        for (n, file) in files.iter().enumerate() {
+            for (k, thing) in THINGS.iter().enumerate() {
+                let due = soak() || k == 0 || (n + k).is_multiple_of(SLICE);
+                if !due || (n + k) % WORKERS != worker {
+                    continue;
+                }
+                let harm = format!("{thing} at {}", file.display());
+                let found = base.trial(&base.late, &harm, |dir| make(&dir.join(file), thing));
+                base.judge(&found, file, thing);
+                tried += 1;
+            }
+        }
+        tried
+    });
+    println!("{tried} things in the places of files: nothing else lost");
+}
+
+#[test]
 fn any_part_can_be_older_or_newer_than_the_log() {
     let tried = shared_out(|base, worker| {
         let moments = [(&base.early, &base.late, "older"), (&base.late, &base.early, "newer")];
@@ -99,4 +140,37 @@ fn any_part_can_be_older_or_newer_than_the_log() {
         tried
     });
     println!("{tried} parts of another moment: nothing else lost");
+}
+
+/// Bytes of a file to harm: all that are not zero and some that are in the long version, else a few.
+fn places(bytes: &[u8], slice: usize) -> Vec<usize> {
+    let full: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0 || at.is_multiple_of(4099)).collect();
+    let most = if soak() { full.len() } else { slice };
+    full.iter().copied().step_by((full.len() / most.max(1)).max(1)).collect()
+}
+
+#[test]
+fn any_byte_of_any_file_can_be_another() {
+    let tried = shared_out(|base, worker| {
+        let mut tried = 0;
+        for file in beside(&base.late) {
+            let path = base.late.join(&file);
+            let Some(bytes) = path.is_file().then(|| std::fs::read(&path).unwrap()) else { continue };
+            for at in places(&bytes, 2).into_iter().skip(worker).step_by(WORKERS) {
+                let harm = format!("{} byte {at}", file.display());
+                let found = base.trial(&base.late, &harm, |dir| {
+                    let mut bytes = std::fs::read(dir.join(&file)).unwrap();
+                    // What the copy was fitted with may be shorter.
+                    if let Some(byte) = bytes.get_mut(at) {
+                        *byte ^= 0x41;
+                    }
+                    std::fs::write(dir.join(&file), bytes).unwrap();
+                });
+                base.judge(&found, &file, &harm);
+                tried += 1;
+            }
+        }
+        tried
+    });
+    println!("{tried} bytes: nothing else lost");
 }

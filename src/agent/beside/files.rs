@@ -8,26 +8,8 @@ use super::world::{Base, Found, copy};
 use crate::sabotage::{Bug, Sabotage};
 use crate::spool::Cause;
 
-/// Every file and directory beside the log, relative to the data directory.
-const BESIDE: [&str; 17] = [
-    "FORMAT",
-    "LOCK",
-    "incarnation",
-    "readers",
-    "readers/main",
-    "readers/main/home",
-    "journal",
-    "journal/main",
-    "journal/main/home.1",
-    "lanes/main/floor",
-    "parked",
-    "parked/main",
-    "parked/main/home",
-    "handover",
-    "ledger",
-    "ledger/db",
-    "ledger/conf",
-];
+/// Files and directories beside the log, relative to the data directory. Of [`super::full`] all are tried.
+const BESIDE: [&str; 4] = ["incarnation", "readers/main/home", "lanes/main/floor", "ledger/db"];
 
 pub(super) fn remove(path: &Path) {
     if path.is_dir() {
@@ -61,7 +43,7 @@ pub(super) fn make(path: &Path, what: &str) {
     }
 }
 
-const THINGS: [&str; 10] = [
+pub(super) const THINGS: [&str; 10] = [
     "nothing",
     "an empty file",
     "garbage",

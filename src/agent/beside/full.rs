@@ -205,7 +205,7 @@ impl Full {
             agent.take((lane, stream), from..from + 5);
         }
         let counted = agent.wait_pending(0, harm);
-        agent.use_ledger();
+        agent.use_ledger_after(harm);
         agent.stop();
         let mut there = Numbers::new();
         for name in [TOPIC, UNMADE, REFUSED] {
