@@ -278,6 +278,9 @@ fn scan_file<F: Fs>(
     let path = segment.path.clone();
     let read_error = |source| ReadError { path: path.clone(), offset: 0, source };
     let file = insist(|| fs.open_read(&path)).map_err(read_error)?;
+    if access == Access::Owner && !sabotage::commits(Bug::LeftoversBelieved) {
+        settle(&file, &path);
+    }
     let limit = insist(|| file.size()).map_err(read_error)?;
     let mut walker = Walker::new(file, path.clone(), identity);
     walker.tolerant = true;
@@ -286,16 +289,7 @@ fn scan_file<F: Fs>(
     {
         segment.base = first.header.first;
     }
-    let mut found = scan(&mut walker, segment.base, (proof, cap), limit)?;
-    if access == Access::Owner && !sabotage::commits(Bug::LeftoversBelieved) {
-        settle(walker.file(), &path);
-        if found.verdict != Verdict::Closed {
-            walker.forget();
-            walker.unreadable = 0;
-            let limit = insist(|| walker.file().size()).map_err(read_error)?;
-            found = scan(&mut walker, segment.base, (proof, cap), limit)?;
-        }
-    }
+    let found = scan(&mut walker, segment.base, (proof, cap), limit)?;
     segment.end = found.end;
     segment.end_offset = found.end_offset;
     segment.verdict = found.verdict;
