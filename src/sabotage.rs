@@ -41,11 +41,13 @@ pub enum Bug {
     SlotUnchecked,
     /// With `sync = <interval>`, what was accepted is never synced for its own sake.
     IntervalForgotten,
+    /// A file of parked events has its name before anything is in it.
+    ParkedUnderItsName,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 17] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -62,6 +64,7 @@ impl Bug {
         Bug::LeftoversBelieved,
         Bug::SlotUnchecked,
         Bug::IntervalForgotten,
+        Bug::ParkedUnderItsName,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -84,6 +87,7 @@ impl Bug {
             Bug::LeftoversBelieved => "leftovers-believed",
             Bug::SlotUnchecked => "slot-unchecked",
             Bug::IntervalForgotten => "interval-forgotten",
+            Bug::ParkedUnderItsName => "parked-under-its-name",
         }
     }
 

@@ -100,6 +100,7 @@ fn main() -> ExitCode {
         sweep: [
             an_agent_that_counts_what_it_sends_as_delivered_is_caught needs [Python, Tracing],
             an_agent_that_accepts_what_it_cannot_write_is_caught needs [Python, Tracing],
+            parked_events_whose_file_has_its_name_too_early_are_noticed needs [Python, Tracing],
         ],
         kills: [
             kills_at_random_moments_lose_nothing needs [],

@@ -106,8 +106,8 @@ const KILLS: usize = 80;
 const FAILURES: usize = 10;
 /// The same of scripts in which something leaves the lane, each of which takes longer.
 const LEAVING: [usize; 2] = [12, 4];
-/// The same of dead letters: a blow there takes a quarter of a minute.
-const BURYING: [usize; 2] = [4, 4];
+/// The same of dead letters: on a loaded machine a blow there takes a quarter of a minute.
+const BURYING: [usize; 2] = [6, 4];
 /// How often a kind of call is tried again that chance has spared.
 const AGAIN: usize = 3;
 
@@ -279,6 +279,26 @@ pub fn an_agent_that_counts_what_it_sends_as_delivered_is_caught() {
         finding.lost > 0
     });
     assert!(caught.is_some(), "not noticed at any of {} calls", all.len());
+}
+
+/// What an agent with a bug did at each call that `of` chooses, the last first: the first that was noticed.
+fn is_noticed(script: Script, bug: &str, of: impl Fn(&str) -> bool) {
+    let program = sabotaged(bug);
+    let template = scratch(&format!("template-{bug}"));
+    script.prepare(&template);
+    let all = counted(script, &template, &program);
+    let points = (1..=all.len()).rev().filter(|n| of(&all[n - 1]));
+    // Some need no blow at all.
+    let caught = std::iter::once(0).chain(points).find_map(|point| {
+        let (struck, finding) = at(script, &template, point, "kill", &program);
+        (!finding.is_lossless()).then(|| format!("at call {point} ({struck:?}): {finding}"))
+    });
+    println!("{bug}: caught {}", caught.as_deref().unwrap_or("nowhere"));
+    assert!(caught.is_some(), "not noticed at any of {} calls", all.len());
+}
+
+pub fn parked_events_whose_file_has_its_name_too_early_are_noticed() {
+    is_noticed(Script::Park, "parked-under-its-name", |call| call.ends_with(".parked"));
 }
 
 /// An error is told to the sender whose call failed, and the next one hears "accepted".

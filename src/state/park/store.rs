@@ -10,6 +10,7 @@ use crate::disk::{
     DiskError, EntryKind, File, Fs, clear_way, insist, is_no_directory, make_dir, make_way, sync_way,
 };
 use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SeqRange, SpoolId, TopicName};
+use crate::sabotage::{self, Bug};
 
 const SUFFIX: &str = ".parked";
 /// What a file is called while it is written.
@@ -219,7 +220,9 @@ impl<F: Fs> Park<F> {
     fn write(&self, directory: &Path, covers: SeqRange, bytes: &[u8]) -> Result<PathBuf, DiskError> {
         let fs = &self.fs;
         make_dir(fs, &self.data_dir, directory)?;
-        let new = directory.join(NEW);
+        let path = directory.join(format!("{:020}-{:020}{SUFFIX}", covers.first.0, covers.end.0));
+        let early = sabotage::commits(Bug::ParkedUnderItsName);
+        let new = if early { path.clone() } else { directory.join(NEW) };
         if insist(|| fs.remove(&new)).is_err() {
             make_way(fs, &new)?;
         }
@@ -227,7 +230,6 @@ impl<F: Fs> Park<F> {
         file.allocate(bytes.len() as u64).map_err(DiskError::io("reserve room for", &new))?;
         file.write_at(bytes, 0).map_err(DiskError::io("write", &new))?;
         file.sync_data().map_err(DiskError::io("sync", &new))?;
-        let path = directory.join(format!("{:020}-{:020}{SUFFIX}", covers.first.0, covers.end.0));
         fs.rename(&new, &path).map_err(DiskError::io("rename", &new))?;
         if let Err(e) = sync_way(fs, &self.data_dir, directory) {
             // Nobody hears of it, so it would take room that is not counted; unless it took the place of one that counts.
