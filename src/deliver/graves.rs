@@ -197,6 +197,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
     /// At the end, once the positions are durable. What is left is known by them at the next start.
     pub(super) fn forget_last_redone(&mut self, rounds: &mut Rounds) {
         rounds.redone.extend(self.engine.take_redone());
+        if rounds.redone.is_empty() {
+            return;
+        }
         match self.letters.remove(&rounds.redone) {
             Ok(()) => rounds.redone.clear(),
             Err(e) => self.letters_error(&e, rounds),

@@ -268,6 +268,20 @@ fn a_letter_is_sent_again_and_is_gone_once_the_positions_that_say_so_are_synced(
 }
 
 #[test]
+fn a_letter_that_has_arrived_is_gone_at_the_end_unless_the_positions_that_say_so_can_not_be_synced() {
+    for fails in [true, false] {
+        let mut site = Site::new();
+        site.worker.letters.take(&[1]).unwrap();
+        site.rounds.redone = vec![1];
+        if fails {
+            site.fail();
+        }
+        site.worker.end(&mut site.rounds);
+        assert_eq!(site.worker.letters.taken(), if fails { vec![1] } else { vec![] });
+    }
+}
+
+#[test]
 fn positions_are_synced_now_and_then_and_at_the_end() {
     let mut site = Site::new();
     let syncs = site.syncs();
