@@ -23,6 +23,7 @@ use super::worker::{Names, Worker};
 use crate::config::RouteTable;
 use crate::config::model::{Destination, InDoubt};
 use crate::disk::Fs;
+use crate::event::UnixMillis;
 use crate::ids::{DestinationName, Incarnation, Seq, StreamName, TopicName};
 use crate::kafka::{Observer, Pace, Producer, Window};
 use crate::metrics::Metrics;
@@ -36,6 +37,9 @@ use crate::state::routes::RouteHistory;
 
 /// The producer's task and the delivery's thread come round within this.
 const ABANDONING: Duration = Duration::from_secs(3);
+
+/// When this program was written, or before: the first of January 2026.
+const WRITTEN: UnixMillis = 1_767_225_600_000;
 
 /// What a delivery is made of.
 pub struct Parts<'a, F: Fs> {
@@ -307,6 +311,7 @@ fn settings(destination: &Destination, incarnation: Incarnation) -> Settings {
         partitioner: destination.partitioner,
         timestamp: destination.timestamp,
         timestamp_max_age: destination.timestamp_max_age,
+        earliest: WRITTEN,
         linger: destination.linger,
         batch_size: destination.batch_size,
         header: destination.header.then_some(incarnation),

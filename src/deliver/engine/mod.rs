@@ -22,6 +22,7 @@
 
 mod apart;
 mod claims;
+mod clock;
 mod fill;
 mod gate;
 mod journal;
@@ -93,6 +94,8 @@ pub struct Settings {
     pub timestamp: TimestampPolicy,
     /// For [`TimestampPolicy::Auto`].
     pub timestamp_max_age: Duration,
+    /// No clock that is right says an earlier time.
+    pub earliest: UnixMillis,
     /// How long an event may wait for company.
     pub linger: Duration,
     /// Bytes at which a window is closed.
@@ -308,6 +311,10 @@ pub struct Engine<L: Log, S: Sink> {
     arrived: BTreeMap<Seq, RunId>,
     /// Letters that are letters no more, not told yet.
     redone: Vec<u64>,
+    /// When [`Engine::pump`] was first called.
+    began: Option<Instant>,
+    /// Nothing is read, since this host's clock can't be right.
+    clock_is_wrong: bool,
     /// When [`Engine::pump`] was last called.
     pumped: Option<Instant>,
     saved_counters: HashMap<TopicName, TopicCounters>,
@@ -386,6 +393,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
             redo: BTreeMap::new(),
             arrived: BTreeMap::new(),
             redone: Vec::new(),
+            began: None,
+            clock_is_wrong: false,
             pumped: None,
             saved_counters: positions.counters.into_iter().map(|c| (c.topic.clone(), c)).collect(),
             since: positions.since,
@@ -408,13 +417,16 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.measure_missing(now);
         self.note_overdue(now);
         self.recount(now);
-        self.redo_due(now);
+        let awaits_clock = self.awaits_clock(now);
+        if !awaits_clock {
+            self.redo_due(now);
+        }
         let rebuilt = self.rebuild(now);
         if self.send_due(now) {
             // They leave before the next are read: what is read meanwhile costs their partitions nothing.
             return Wake::Again;
         }
-        let reads = !self.closing && !self.waits_for_old_routes();
+        let reads = !self.closing && !awaits_clock && !self.waits_for_old_routes();
         let read = reads && self.read_main(now) | self.read_sides(now);
         self.pop_finished();
         if rebuilt || read {

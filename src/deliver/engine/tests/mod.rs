@@ -16,7 +16,7 @@ use proptest::prelude::*;
 
 pub(in crate::deliver) use self::world::settings;
 use self::world::{Control, SPOOL, World};
-use super::Group;
+use super::{Group, Now, Wake};
 use crate::config::model::KafkaCompression;
 use crate::ids::Seq;
 
@@ -488,4 +488,33 @@ fn a_backlog_goes_in_windows_larger_than_batch_size_that_are_sent_in_smaller_one
     assert!(before > settings().batch_size * 5 / 4 && refused == 0, "{before} bytes, {refused} refused");
     let (_, refused) = largest(500);
     assert!(0 < refused && refused < 10, "{refused} refused");
+}
+
+#[test]
+fn nothing_is_sent_by_a_clock_that_can_not_be_right_until_it_is_set_or_two_minutes_have_passed() {
+    let held = || {
+        let mut world = World::new(7);
+        world.engine.settings.earliest = 2_000_000;
+        world.log.append("a", &[Some(1); 3]);
+        let go_on = |world: &mut World, unix| {
+            for _ in 0..3 {
+                world.tell_topology();
+                while world.engine.pump(Now { unix, ..world.now() }) == Wake::Again {
+                    world.engine.depart();
+                }
+            }
+            world.sink.sent.lock().unwrap().len()
+        };
+        assert_eq!(go_on(&mut world, 1_999_999), 0);
+        assert!(world.engine.view().notes[0].contains("clock"), "{:?}", world.engine.view().notes);
+        (world, go_on)
+    };
+    let (mut world, go_on) = held();
+    assert_eq!(go_on(&mut world, 2_000_000), 1);
+    assert!(world.engine.view().notes.is_empty());
+    let (mut world, go_on) = held();
+    world.elapsed += std::time::Duration::from_secs(119);
+    assert_eq!(go_on(&mut world, 1_000), 0);
+    world.elapsed += std::time::Duration::from_secs(1);
+    assert_eq!(go_on(&mut world, 1_000), 1, "it is sent all the same");
 }

@@ -31,6 +31,7 @@ pub(in crate::deliver) fn settings() -> Settings {
         partitioner: Partitioner::Java,
         timestamp: TimestampPolicy::Event,
         timestamp_max_age: Duration::from_secs(3600),
+        earliest: 0,
         linger: Duration::ZERO,
         batch_size: 800,
         header: Some(Incarnation(SPOOL.0)),
