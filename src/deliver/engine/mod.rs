@@ -126,7 +126,8 @@ pub struct Limits {
     pub buffer: usize,
     /// Bytes in windows of each side reader.
     pub side_buffer: usize,
-    /// Bytes in windows of all side readers together, beyond which no topic is set apart.
+    /// Bytes in windows of all side readers together, beyond which each of them reads only if it has none. With as much again the
+    /// main reader's room is what is left of it, by and by.
     pub apart: usize,
     /// Entries a tracker may hold.
     pub entries: usize,
@@ -243,6 +244,8 @@ struct SideReader<R> {
     apart: BTreeMap<i32, ApartReader<R>>,
     /// The log could not be read for setting one apart; try again then.
     split_after: Option<Instant>,
+    /// Nobody answers for what was sent last: see [`Engine::discard_silent`].
+    silent: bool,
 }
 
 impl<R> SideReader<R> {
@@ -357,6 +360,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                         .map(|a| (a.keys.partition, ApartReader::new(a, log.reader(a.position))))
                         .collect(),
                     split_after: None,
+                    silent: false,
                 },
             )
         });
@@ -421,6 +425,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         if !awaits_clock {
             self.redo_due(now);
         }
+        self.discard_silent(now);
         let rebuilt = self.rebuild(now);
         if self.send_due(now) {
             // They leave before the next are read: what is read meanwhile costs their partitions nothing.

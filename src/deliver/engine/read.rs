@@ -5,7 +5,7 @@ use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Entry, Fate};
 use super::apart::{bury_known, own_events, sum};
 use super::fill::Filler;
-use super::{Cursor, Engine, Now, Sink};
+use super::{Cursor, Engine, Limits, Now, Sink};
 use crate::event::EventIter;
 use crate::ids::{SegmentId, Seq, SeqRange, StreamName, TopicName};
 use crate::state::positions::{Bits, Totals};
@@ -15,6 +15,9 @@ pub(super) const BURST: usize = 16;
 /// Bytes that what is settled of unfinished blocks of the main reader, and of all side readers, may take in a positions
 /// file: half of its 512 KiB, less what else stands there.
 pub(super) const MAX_PARTIAL: usize = 96 << 10;
+
+/// Of [`Limits::apart`]: so much may be put into windows whatever else there is.
+const SMALLEST_SHARE: usize = 64;
 
 /// What became of a block that was read.
 enum Taken {
@@ -41,11 +44,20 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     fn main_has_room(&self) -> bool {
-        let apart: usize = self.side_bytes();
-        let mine = self.topics.values().map(Topic::bytes).sum::<usize>().saturating_sub(apart);
-        mine < self.settings.limits.buffer
+        !self.main_is_full()
             && self.main.has_room(self.settings.limits.entries)
             && (self.main.behind || self.main_positions_have_room())
+    }
+
+    /// Whether the main reader's windows take what they may. What is on its way to topics that were set apart can't be taken back, and
+    /// the next one that goes silent adds what it has on its way; so where that is much, less and less is put into windows, and memory
+    /// has a bound that does not keep anybody from going on.
+    pub(super) fn main_is_full(&self) -> bool {
+        let Limits { buffer, apart, .. } = self.settings.limits;
+        let aside = self.side_bytes();
+        let mine = self.topics.values().map(Topic::bytes).sum::<usize>().saturating_sub(aside);
+        let left = if aside < apart { buffer } else { (2 * apart).saturating_sub(aside) / 2 };
+        mine >= left.clamp(apart / SMALLEST_SHARE, buffer)
     }
 
     /// With a journal, everything that is settled has to fit into the positions: what they leave out would be sent again.
@@ -259,15 +271,23 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     fn side_may_read(&self, name: &TopicName, now: Now) -> bool {
-        let ready = |t: &Topic| {
-            t.standing == Standing::Ready && !t.recounting && t.own_bytes() < self.settings.limits.side_buffer
-        };
+        let ready =
+            |t: &Topic| t.standing == Standing::Ready && !t.recounting && !self.is_side_buffer_full(t, now);
         let room = |c: &Cursor<L::Reader>| {
             c.has_room(self.settings.limits.entries) && c.retry_at.is_none_or(|at| now.instant >= at)
         };
         self.topics.get(name).is_some_and(ready)
             && self.sides.get(name).is_some_and(|s| s.end.is_none() && room(&s.cursor))
             && (self.sides.get(name).is_some_and(|s| s.cursor.behind) || self.side_positions_have_room())
+    }
+
+    /// Whether the windows of a topic that was set apart take what they may. Where others have much, or nobody answers, that is one block's
+    /// beside what is on its way: other partitions may take events.
+    pub(super) fn is_side_buffer_full(&self, topic: &Topic, now: Now) -> bool {
+        let limits = &self.settings.limits;
+        let fresh = topic.own_bytes() - topic.late_bytes(now.instant, limits.stuck_after);
+        topic.own_bytes() >= limits.side_buffer
+            || (fresh > 0 && (self.side_bytes() >= limits.apart || self.is_silent(topic, now)))
     }
 
     fn read_side_once(&mut self, name: &TopicName, now: Now) -> bool {

@@ -10,6 +10,7 @@ mod log;
 mod moves;
 mod parking;
 mod partitions;
+mod silent;
 mod world;
 
 use proptest::prelude::*;
@@ -517,4 +518,18 @@ fn nothing_is_sent_by_a_clock_that_can_not_be_right_until_it_is_set_or_two_minut
     assert_eq!(go_on(&mut world, 1_000), 0);
     world.elapsed += std::time::Duration::from_secs(1);
     assert_eq!(go_on(&mut world, 1_000), 1, "it is sent all the same");
+}
+
+#[test]
+fn the_engine_comes_to_rest_though_windows_of_a_partition_that_nobody_answers_are_discarded() {
+    // Stories in which the same events were discarded, and put into windows again, in every round: of a partition whose reader had
+    // caught up, and of dead letters that were sent again.
+    run(14_586_879_960_542_871_629, 300, false, false);
+    run_exactly(10_901_481_469_571_660_711, 300, false);
+    for seed in [7_672_352_371_412_356_763, 3_744_194_630_763_344_825] {
+        let mut world = exact(seed);
+        world.cluster.poison = 7;
+        world.missing_topic_after = std::time::Duration::from_secs(12);
+        play(world, 300, false);
+    }
 }
