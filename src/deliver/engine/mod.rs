@@ -34,6 +34,7 @@ mod read;
 mod redo;
 mod reroute;
 mod resume;
+mod room;
 mod send;
 mod settle;
 mod stuck;

@@ -5,19 +5,13 @@ use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Entry, Fate};
 use super::apart::{bury_known, own_events, sum};
 use super::fill::Filler;
-use super::{Cursor, Engine, Limits, Now, Sink};
+use super::{Cursor, Engine, Now, Sink};
 use crate::event::EventIter;
 use crate::ids::{SegmentId, Seq, SeqRange, StreamName, TopicName};
 use crate::state::positions::{Bits, Totals};
 
 /// Blocks read before sending has its turn again: at most 1 MiB of events, unless they are large.
 pub(super) const BURST: usize = 16;
-/// Bytes that what is settled of unfinished blocks of the main reader, and of all side readers, may take in a positions
-/// file: half of its 512 KiB, less what else stands there.
-pub(super) const MAX_PARTIAL: usize = 96 << 10;
-
-/// Of [`Limits::apart`]: so much may be put into windows whatever else there is.
-const SMALLEST_SHARE: usize = 64;
 
 /// What became of a block that was read.
 enum Taken {
@@ -41,39 +35,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// Reads some blocks for the main reader, if there is room. Returns whether it read any.
     pub(super) fn read_main(&mut self, now: Now) -> bool {
         self.main_has_room() && (0..BURST).take_while(|_| self.read_main_once(now)).count() > 0
-    }
-
-    fn main_has_room(&self) -> bool {
-        !self.main_is_full()
-            && self.main.has_room(self.settings.limits.entries)
-            && (self.main.behind || self.main_positions_have_room())
-    }
-
-    /// Whether the main reader's windows take what they may. What is on its way to topics that were set apart can't be taken back, and
-    /// the next one that goes silent adds what it has on its way; so where that is much, less and less is put into windows, and memory
-    /// has a bound that does not keep anybody from going on.
-    pub(super) fn main_is_full(&self) -> bool {
-        let Limits { buffer, apart, .. } = self.settings.limits;
-        let aside = self.side_bytes();
-        let mine = self.topics.values().map(Topic::bytes).sum::<usize>().saturating_sub(aside);
-        let left = if aside < apart { buffer } else { (2 * apart).saturating_sub(aside) / 2 };
-        mine >= left.clamp(apart / SMALLEST_SHARE, buffer)
-    }
-
-    /// With a journal, everything that is settled has to fit into the positions: what they leave out would be sent again.
-    /// A reader that was moved back reads what has its place there already.
-    pub(super) fn main_positions_have_room(&self) -> bool {
-        !self.settings.journal || self.main.tracker.partial_bytes() < MAX_PARTIAL
-    }
-
-    pub(super) fn side_positions_have_room(&self) -> bool {
-        let sides = self.sides.values().map(|s| s.cursor.tracker.partial_bytes());
-        !self.settings.journal || sides.sum::<usize>() < MAX_PARTIAL
-    }
-
-    /// Bytes in windows of topics that were set apart.
-    pub(super) fn side_bytes(&self) -> usize {
-        self.sides.keys().filter_map(|name| self.topics.get(name)).map(Topic::bytes).sum()
     }
 
     fn read_main_once(&mut self, now: Now) -> bool {
@@ -279,15 +240,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.topics.get(name).is_some_and(ready)
             && self.sides.get(name).is_some_and(|s| s.end.is_none() && room(&s.cursor))
             && (self.sides.get(name).is_some_and(|s| s.cursor.behind) || self.side_positions_have_room())
-    }
-
-    /// Whether the windows of a topic that was set apart take what they may. Where others have much, or nobody answers, that is one block's
-    /// beside what is on its way: other partitions may take events.
-    pub(super) fn is_side_buffer_full(&self, topic: &Topic, now: Now) -> bool {
-        let limits = &self.settings.limits;
-        let fresh = topic.own_bytes() - topic.late_bytes(now.instant, limits.stuck_after);
-        topic.own_bytes() >= limits.side_buffer
-            || (fresh > 0 && (self.side_bytes() >= limits.apart || self.is_silent(topic, now)))
     }
 
     fn read_side_once(&mut self, name: &TopicName, now: Now) -> bool {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::fill::Filler;
-use super::super::read::{BURST, MAX_PARTIAL, OfSide};
+use super::super::read::{BURST, OfSide};
+use super::super::room::MAX_PARTIAL;
 use super::super::{Engine, Now, Sink};
 use super::keys::{own_events, sum};
 use crate::deliver::line::Line;
