@@ -1,10 +1,11 @@
 //! Lanes that are no longer configured and hold nothing that anybody waits for.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use crate::config::model::Config;
-use crate::disk::{Fs, RealFs};
+use crate::disk::{DiskError, Fs, RealFs};
 use crate::ids::{LaneName, Seq};
 use crate::spool::inspect::{LaneSnapshot, Snapshot};
 use crate::spool::{DataDir, OpenError};
@@ -17,7 +18,7 @@ const REMOVING: &str = "removing";
 /// Removes those of `lanes`; returns the others.
 ///
 /// A lane goes only if every destination, configured or not, has read it to its end, by positions that fit the log, and
-/// nothing is in it that could not be read; and if no dead letter of it is being sent again, which its positions alone know. While `spool.retain_delivered` keeps delivered events, none goes.
+/// nothing is in it that could not be read; and if no dead letter of it is left, which nobody else could send. While `spool.retain_delivered` keeps delivered events, none goes.
 pub(super) fn remove(
     data: &DataDir,
     config: &Config,
@@ -30,20 +31,32 @@ pub(super) fn remove(
         return Ok(lanes);
     }
     let snapshot = Snapshot::take_with(&RealFs, data.path(), |_, _| Ok(Seq::NONE))?;
-    let being_sent = match letters::being_sent(&RealFs, data.path(), data.spool_id()) {
-        Ok(being_sent) => being_sent,
+    let waits = match with_letters(data) {
+        Ok(waits) => waits,
         Err(error) => {
-            tracing::warn!(%error, "lanes that are no longer configured are not removed: dead letters of theirs may be on their way");
+            tracing::warn!(%error, "lanes that are no longer configured are not removed: they may have dead letters");
             return Ok(lanes);
         }
     };
     let look = |name: &LaneName| snapshot.lanes.iter().find(|lane| lane.name() == name);
     let goes = |name: &LaneName| {
         look(name).is_some_and(|lane| is_drained(data, config, name, lane.end()) && is_whole(lane))
-            && being_sent.iter().all(|stored| stored.letter.lane != *name)
+            && !waits.contains(name)
             && remove_one(&RealFs, data.path(), name)
     };
     Ok(lanes.into_iter().filter(|name| !goes(name)).collect())
+}
+
+/// The lanes of which there are dead letters, or of which some are being sent again.
+fn with_letters(data: &DataDir) -> Result<BTreeSet<LaneName>, DiskError> {
+    let mut lanes = BTreeSet::new();
+    letters::look(&RealFs, data.path(), data.spool_id(), usize::MAX, |stored| {
+        lanes.insert(stored.letter.lane.clone());
+        false
+    })?;
+    let being_sent = letters::being_sent(&RealFs, data.path(), data.spool_id())?;
+    lanes.extend(being_sent.into_iter().map(|stored| stored.letter.lane));
+    Ok(lanes)
 }
 
 fn is_whole(lane: &LaneSnapshot<RealFs>) -> bool {
@@ -124,7 +137,7 @@ mod tests {
     use crate::state::positions::{Positions, Store};
 
     #[test]
-    fn a_lane_with_a_dead_letter_that_is_being_sent_again_is_not_removed() {
+    fn a_lane_with_a_dead_letter_is_not_removed_also_when_that_is_being_sent_again() {
         let dir = tempfile::tempdir().unwrap();
         let text = format!(
             "[relay]\nid = \"test\"\ndata_dir = \"{}\"\n[[source]]\ntype = \"http\"\nlisten = \"127.0.0.1:1\"\n\
@@ -147,6 +160,8 @@ mod tests {
         let letters = Letters::open(&RealFs, dir.path(), spool, settings, 0).unwrap();
         letters.append(&[Letter { lane: old.clone(), ..letter(1, &Event::of_value(b"v")) }]).unwrap();
         let left = || remove(&data, &config, vec![old.clone()]).unwrap();
+        save(0);
+        assert_eq!(left(), std::slice::from_ref(&old), "only this lane's delivery could send it");
         save(1);
         assert_eq!(left(), std::slice::from_ref(&old), "its mark is about to be made");
         letters.take(&[1]).unwrap();

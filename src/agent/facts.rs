@@ -1,6 +1,6 @@
 //! What the agent says of itself to the admin server.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,11 +12,11 @@ use crate::admin;
 use crate::admin::{Command, CommandError};
 use crate::deliver::{Delivery, unix_now};
 use crate::disk::RealFs;
-use crate::ids::DestinationName;
+use crate::ids::{DestinationName, LaneName};
 use crate::source::Sources;
 use crate::spool::Life;
 use crate::state::ledger::{Ledger, LedgerError, Page, Query, SledLedger};
-use crate::state::letters::Letters;
+use crate::state::letters::{Letter, Letters};
 use crate::status::{self, Relay, Status};
 
 /// A delivery thread comes round four times a second; after this it counts as stalled.
@@ -66,26 +66,31 @@ impl Facts {
 
 /// Dead letters.
 impl Facts {
-    /// Those that are there, by the delivery they belong to; how many have none, since its destination is configured no more.
+    /// Those that are there, by the delivery they belong to; how many have none, of which destination and lane.
     fn replay(&self, ids: &[u64]) -> Result<serde_json::Value, CommandError> {
         let found = self.letters.load(ids).map_err(|e| CommandError::Failed(e.to_string()))?;
-        let there: Vec<_> = found.into_iter().filter(|s| self.letters.is_there(s.id)).collect();
-        let mut taken = 0;
+        let mut left: Vec<_> = found.into_iter().filter(|s| self.letters.is_there(s.id)).collect();
+        let there = left.len();
         for delivery in self.lanes.deliveries() {
-            let board = delivery.board();
-            let mine = there
-                .iter()
-                .filter(|s| s.letter.destination == *board.destination() && s.letter.lane == *board.lane());
-            let mine: Vec<u64> = mine.map(|s| s.id).collect();
-            taken += mine.len();
+            let mine: Vec<u64> = left.extract_if(.., |s| delivery.owns(&s.letter)).map(|s| s.id).collect();
             if !mine.is_empty() {
                 delivery.replay(mine);
             }
         }
-        let left = there.len() - taken;
-        Ok(
-            serde_json::json!({ "replayed": taken, "unknown": ids.len() - there.len(), "not_configured": left }),
-        )
+        let mut elsewhere: BTreeMap<(DestinationName, LaneName), u64> = BTreeMap::new();
+        for Letter { destination, lane, .. } in left.iter().map(|s| &s.letter) {
+            *elsewhere.entry((destination.clone(), lane.clone())).or_default() += 1;
+        }
+        let elsewhere: Vec<_> = elsewhere
+            .into_iter()
+            .map(|((to, lane), n)| serde_json::json!({ "destination": to, "lane": lane, "letters": n }))
+            .collect();
+        Ok(serde_json::json!({
+            "replayed": there - left.len(),
+            "unknown": ids.len() - there,
+            "not_configured": left.len(),
+            "of": elsewhere,
+        }))
     }
 
     fn purge(&self, ids: &[u64]) -> Result<serde_json::Value, CommandError> {

@@ -351,14 +351,19 @@ impl Readied<'_> {
 impl Makings<'_> {
     /// Starts the deliveries of a lane.
     fn start(&self, readied: Readied<'_>) -> Result<OpenLane, AgentError> {
-        let Readied { lane, draining, first, readers, held, .. } = readied;
+        let Readied { lane, draining, first, readers, held, strangers: left, .. } = readied;
         let needed = readers.iter().map(|r| {
             let Destination { name, required, .. } = r.destination;
             (name.clone(), Need { from: r.positions.needed_from(), required: *required })
         });
         let strangers = held.iter().map(|(name, _)| name.clone()).collect();
         let needs = Arc::new(Needs::new(needed.chain(held)));
-        let deliveries = readers.into_iter().map(|reader| self.deliver((&lane, first), &needs, reader));
+        let deliveries = readers.into_iter().map(|reader| {
+            // Where something is still known under the old name, that was not taken over.
+            let formerly = reader.destination.renamed_from.clone();
+            let formerly = formerly.filter(|old| left.iter().all(|stranger| stranger.name != *old));
+            self.deliver((&lane, first), &needs, (reader, formerly))
+        });
         let deliveries = deliveries.collect::<Result<Vec<_>, _>>();
         let deliveries = deliveries.map_err(AgentError::system("starting a delivery's thread"))?;
         Ok(OpenLane { lane, draining, deliveries, needs, held: strangers })
@@ -368,7 +373,7 @@ impl Makings<'_> {
         &self,
         (lane, first): (&Lane, bool),
         needs: &Arc<Needs>,
-        reader: Reader<'_>,
+        (reader, formerly): (Reader<'_>, Option<DestinationName>),
     ) -> io::Result<Delivery> {
         let Reader { destination, opened, positions, in_doubt } = reader;
         let (store, park, journal) = opened.into_parts(destination);
@@ -381,6 +386,7 @@ impl Makings<'_> {
         Delivery::start(Parts {
             lane,
             destination,
+            formerly,
             routes: Arc::clone(self.routes),
             route_history: Arc::clone(self.route_history),
             store,

@@ -23,13 +23,14 @@ use super::worker::{Names, Worker};
 use crate::config::RouteTable;
 use crate::config::model::{Destination, InDoubt};
 use crate::disk::Fs;
+use crate::event::UnixMillis;
 use crate::ids::{DestinationName, Incarnation, Seq, StreamName, TopicName};
 use crate::kafka::{Observer, Pace, Producer, Window};
 use crate::metrics::Metrics;
 use crate::spool::Lane;
 use crate::state::journal::{Intent, Journal, JournalError};
 use crate::state::ledger::Ledger;
-use crate::state::letters::Letters;
+use crate::state::letters::{Letter, Letters};
 use crate::state::park::Park;
 use crate::state::positions::{Positions, Store, StoreError};
 use crate::state::routes::RouteHistory;
@@ -37,12 +38,17 @@ use crate::state::routes::RouteHistory;
 /// The producer's task and the delivery's thread come round within this.
 const ABANDONING: Duration = Duration::from_secs(3);
 
+/// When this program was written, or before: the first of January 2026.
+const WRITTEN: UnixMillis = 1_767_225_600_000;
+
 /// What a delivery is made of.
 pub struct Parts<'a, F: Fs> {
     /// Where events come from.
     pub lane: &'a Lane<F>,
     /// Where they go.
     pub destination: &'a Destination,
+    /// The name it had, if it has taken over what was known under that in this lane.
+    pub formerly: Option<DestinationName>,
     /// Which of them, under which topics.
     pub routes: Arc<RouteTable>,
     /// Which of those that were accepted under other routes.
@@ -82,6 +88,7 @@ pub struct Parts<'a, F: Fs> {
 pub struct Delivery {
     inbox: Arc<Inbox>,
     board: Arc<Board>,
+    names: Names,
     producer: Producer,
     settled: watch::Receiver<Seq>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -133,6 +140,7 @@ impl Delivery {
             spool: lane.spool_id(),
             lane: lane.name().clone(),
             destination: destination.name.clone(),
+            formerly: parts.formerly,
         };
         let inbox = Arc::new(Inbox::default());
         let bell = Arc::clone(&inbox);
@@ -177,14 +185,14 @@ impl Delivery {
             ledger: parts.ledger,
             settled,
             counts: Counts::new(&metrics, &names),
-            names,
+            names: names.clone(),
         };
         let name = format!("deliver {}", destination.name);
         let (go, begun) = mpsc::sync_channel(1);
         let body = move || begun.recv().map_or((), |()| worker.run());
         let thread = std::thread::Builder::new().name(name).spawn(body)?;
         let (thread, go) = (Mutex::new(Some(thread)), Mutex::new(Some(go)));
-        Ok(Self { inbox, board, producer, settled: settled_rx, thread, go })
+        Ok(Self { inbox, board, names, producer, settled: settled_rx, thread, go })
     }
 
     /// What it shows.
@@ -206,6 +214,12 @@ impl Delivery {
         if go.is_some_and(|go| go.send(()).is_err()) {
             tracing::error!(destination = %self.board.destination(), "the delivery thread has ended before it began");
         }
+    }
+
+    /// Whether a dead letter is its own.
+    #[must_use]
+    pub fn owns(&self, letter: &Letter) -> bool {
+        self.names.own(letter)
     }
 
     /// Sends dead letters of its own again, by their numbers.
@@ -297,6 +311,7 @@ fn settings(destination: &Destination, incarnation: Incarnation) -> Settings {
         partitioner: destination.partitioner,
         timestamp: destination.timestamp,
         timestamp_max_age: destination.timestamp_max_age,
+        earliest: WRITTEN,
         linger: destination.linger,
         batch_size: destination.batch_size,
         header: destination.header.then_some(incarnation),

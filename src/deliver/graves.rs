@@ -31,7 +31,7 @@ pub(super) fn restore<L: Log, S: Sink, F: Fs>(
     let letters = store.load(&ids)?;
     engine.restore_redo(replaying, letters);
     let others: Vec<u64> = store.taken().into_iter().filter(|id| !ids.contains(id)).collect();
-    let others = store.load(&others)?.into_iter().filter(|s| is_of(names, &s.letter)).map(|s| s.id);
+    let others = store.load(&others)?.into_iter().filter(|s| names.own(&s.letter)).map(|s| s.id);
     // Positions that know of a letter and not that it is being sent have seen it delivered; others are older than it.
     let (delivered, unknown): (Vec<u64>, Vec<u64>) = others.partition(|id| *id <= counted);
     let marked =
@@ -40,13 +40,11 @@ pub(super) fn restore<L: Log, S: Sink, F: Fs>(
         // What is marked as being sent again is listed nowhere, so nothing comes of it but room that is not given back.
         tracing::error!(%error, "what has become of dead letters can't be marked");
     }
-    let known = store.find_after(counted, usize::MAX, |s| is_of(names, &s.letter))?;
+    // Of one that has the name from another nobody else could have counted them.
+    let is_new = |letter: &Letter| letter.lane == names.lane && letter.destination == names.destination;
+    let known = store.find_after(counted, usize::MAX, |s| is_new(&s.letter))?;
     engine.known_letters(known.letters.iter().map(|s| (s.id, s.letter.seq, s.letter.run)));
     Ok(())
-}
-
-fn is_of(names: &Names, letter: &Letter) -> bool {
-    letter.lane == names.lane && letter.destination == names.destination
 }
 
 impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
@@ -147,7 +145,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             Err(e) => return self.letters_error(&e, rounds),
         };
         rounds.replays.retain(|id| !ids.contains(id));
-        let there = |s: &Stored| is_of(&self.names, &s.letter) && self.letters.is_there(s.id);
+        let there = |s: &Stored| self.names.own(&s.letter) && self.letters.is_there(s.id);
         let there: Vec<Stored> = letters.into_iter().filter(there).collect();
         // Of two with the same number (after damage there may be) one goes after the other.
         let mut seen = BTreeSet::new();
@@ -197,6 +195,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
     /// At the end, once the positions are durable. What is left is known by them at the next start.
     pub(super) fn forget_last_redone(&mut self, rounds: &mut Rounds) {
         rounds.redone.extend(self.engine.take_redone());
+        if rounds.redone.is_empty() {
+            return;
+        }
         match self.letters.remove(&rounds.redone) {
             Ok(()) => rounds.redone.clear(),
             Err(e) => self.letters_error(&e, rounds),

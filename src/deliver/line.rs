@@ -149,6 +149,12 @@ impl Line {
         !self.turned_away && self.in_flight.as_ref().is_none_or(|f| now < f.since + patience)
     }
 
+    /// The window in flight, if that is so for longer than `patience`.
+    #[must_use]
+    pub fn late(&self, now: Instant, patience: Duration) -> Option<&InFlight> {
+        self.in_flight.as_ref().filter(|window| now >= window.since + patience)
+    }
+
     /// Bytes its windows hold in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -161,6 +167,12 @@ impl Line {
     #[must_use]
     pub fn has_unsent(&self) -> bool {
         self.open.is_some() || !self.ready.is_empty()
+    }
+
+    /// The same, of what readers have read.
+    #[must_use]
+    pub fn has_unsent_of_readers(&self) -> bool {
+        self.open.as_ref().is_some_and(|o| !o.again) || self.ready.iter().any(|s| !s.again)
     }
 
     /// Whether nothing is on its way or waits to be.

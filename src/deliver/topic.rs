@@ -220,6 +220,13 @@ impl Topic {
         self.lines.iter().filter(|(p, _)| !self.apart.contains(p)).map(|(_, line)| line.bytes()).sum()
     }
 
+    /// The same, of windows that are on their way for longer than `patience`.
+    #[must_use]
+    pub fn late_bytes(&self, now: Instant, patience: Duration) -> usize {
+        let own = self.lines.iter().filter(|(p, _)| !self.apart.contains(p));
+        own.filter_map(|(_, line)| line.late(now, patience)).map(|window| window.bytes).sum()
+    }
+
     /// Whether the cluster last named a leader of a partition.
     #[must_use]
     pub fn is_led(&self, partition: i32) -> bool {

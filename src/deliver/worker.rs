@@ -24,7 +24,7 @@ use crate::logs::Limit;
 use crate::metrics;
 use crate::sabotage::{self, Bug};
 use crate::state::ledger::{Key, Ledger, Row};
-use crate::state::letters::Letters;
+use crate::state::letters::{Letter, Letters};
 use crate::state::park::Park;
 use crate::state::positions::{Positions, Store, Tally, Totals};
 
@@ -99,6 +99,17 @@ pub struct Names {
     pub lane: LaneName,
     /// The destination.
     pub destination: DestinationName,
+    /// The name it had when it took over what was known under that.
+    pub formerly: Option<DestinationName>,
+}
+
+impl Names {
+    /// Whether a dead letter is one of this destination, under whatever name.
+    #[must_use]
+    pub fn own(&self, letter: &Letter) -> bool {
+        letter.lane == self.lane
+            && (letter.destination == self.destination || self.formerly.as_ref() == Some(&letter.destination))
+    }
 }
 
 /// What changes from round to round.

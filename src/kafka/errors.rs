@@ -120,7 +120,8 @@ const TABLE: &[Meaning] = &[
     row(16, "NOT_COORDINATOR", Retry, false, "another broker is the coordinator", WAIT),
     row(17, "INVALID_TOPIC_EXCEPTION", Defer, false, "Kafka does not allow the topic's name, or writing to it", "correct the route"),
     row(18, "RECORD_LIST_TOO_LARGE", Refuse, false, "the batch is larger than the topic's segment.bytes", "raise segment.bytes, or lower batch_size"),
-    row(19, "NOT_ENOUGH_REPLICAS", Retry, false, "fewer replicas are in sync than min.insync.replicas demands", "bring back the brokers that hold the partition's replicas"),
+    // Looked at before anything is appended (`Partition.appendRecordsToLeader`), so it says of a first send that it is not there.
+    row(19, "NOT_ENOUGH_REPLICAS", Defer, false, "fewer replicas are in sync than min.insync.replicas demands", "bring back the brokers that hold the partition's replicas"),
     row(20, "NOT_ENOUGH_REPLICAS_AFTER_APPEND", Retry, true, "appended, but fewer replicas are in sync than min.insync.replicas demands", "bring back the brokers that hold the partition's replicas"),
     row(21, "INVALID_REQUIRED_ACKS", Hold, false, "the broker does not accept acks=all", "use a cluster that does"),
     row(29, "TOPIC_AUTHORIZATION_FAILED", Defer, false, "writing to the topic is forbidden", "allow WRITE and DESCRIBE on the topic to this principal"),

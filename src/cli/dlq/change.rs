@@ -75,13 +75,33 @@ struct Done {
     replayed: u64,
     purged: u64,
     not_configured: u64,
+    of: Vec<Elsewhere>,
+}
+
+/// Letters that no delivery of the agent has.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Elsewhere {
+    destination: String,
+    lane: String,
+    letters: u64,
+}
+
+impl Elsewhere {
+    fn what_to_do(&self) -> String {
+        let Self { destination, lane, letters } = self;
+        format!(
+            "{letters} of destination {destination}, lane {lane}: configure both (again) and reload the agent; where the destination has \
+             another name by now, with `renamed_from = \"{destination}\"`"
+        )
+    }
 }
 
 pub(super) fn replay(args: &ReplayArgs) -> Outcome {
     let ids = args.chosen.find(&args.place)?;
     let client = Client::new(args.place.agent.address()?);
     let done = ask(&client, "/dead-letters/replay", &ids)?;
-    let Done { replayed, not_configured, .. } = done;
+    let Done { replayed, not_configured, of, .. } = done;
     if args.json {
         output::line(&json!({ "replayed": replayed, "not_configured": not_configured }).to_string())?;
     } else {
@@ -92,8 +112,11 @@ pub(super) fn replay(args: &ReplayArgs) -> Outcome {
     if not_configured == 0 {
         return Ok(Exit::Done);
     }
+    let what: Vec<String> = of.iter().map(Elsewhere::what_to_do).collect();
     Err(Failure::running(format!(
-        "{not_configured} letters are of a destination that the agent has no more: configure it again, or purge them"
+        "{not_configured} letters can't be sent by the agent as it is configured: they go where they were refused, whatever their streams' \
+         routes are by now. {}. Or purge them",
+        what.join("; ")
     )))
 }
 
@@ -105,6 +128,7 @@ fn ask(client: &Client, path: &str, ids: &[u64]) -> Result<Done, Failure> {
         sum.replayed += done.replayed;
         sum.purged += done.purged;
         sum.not_configured += done.not_configured;
+        sum.of.extend(done.of);
     }
     Ok(sum)
 }

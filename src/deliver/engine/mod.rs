@@ -22,6 +22,7 @@
 
 mod apart;
 mod claims;
+mod clock;
 mod fill;
 mod gate;
 mod journal;
@@ -33,6 +34,7 @@ mod read;
 mod redo;
 mod reroute;
 mod resume;
+mod room;
 mod send;
 mod settle;
 mod stuck;
@@ -93,6 +95,8 @@ pub struct Settings {
     pub timestamp: TimestampPolicy,
     /// For [`TimestampPolicy::Auto`].
     pub timestamp_max_age: Duration,
+    /// No clock that is right says an earlier time.
+    pub earliest: UnixMillis,
     /// How long an event may wait for company.
     pub linger: Duration,
     /// Bytes at which a window is closed.
@@ -123,7 +127,8 @@ pub struct Limits {
     pub buffer: usize,
     /// Bytes in windows of each side reader.
     pub side_buffer: usize,
-    /// Bytes in windows of all side readers together, beyond which no topic is set apart.
+    /// Bytes in windows of all side readers together, beyond which each of them reads only if it has none. With as much again the
+    /// main reader's room is what is left of it, by and by.
     pub apart: usize,
     /// Entries a tracker may hold.
     pub entries: usize,
@@ -240,6 +245,8 @@ struct SideReader<R> {
     apart: BTreeMap<i32, ApartReader<R>>,
     /// The log could not be read for setting one apart; try again then.
     split_after: Option<Instant>,
+    /// Nobody answers for what was sent last: see [`Engine::discard_silent`].
+    silent: bool,
 }
 
 impl<R> SideReader<R> {
@@ -308,6 +315,10 @@ pub struct Engine<L: Log, S: Sink> {
     arrived: BTreeMap<Seq, RunId>,
     /// Letters that are letters no more, not told yet.
     redone: Vec<u64>,
+    /// When [`Engine::pump`] was first called.
+    began: Option<Instant>,
+    /// Nothing is read, since this host's clock can't be right.
+    clock_is_wrong: bool,
     /// When [`Engine::pump`] was last called.
     pumped: Option<Instant>,
     saved_counters: HashMap<TopicName, TopicCounters>,
@@ -350,6 +361,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                         .map(|a| (a.keys.partition, ApartReader::new(a, log.reader(a.position))))
                         .collect(),
                     split_after: None,
+                    silent: false,
                 },
             )
         });
@@ -386,6 +398,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
             redo: BTreeMap::new(),
             arrived: BTreeMap::new(),
             redone: Vec::new(),
+            began: None,
+            clock_is_wrong: false,
             pumped: None,
             saved_counters: positions.counters.into_iter().map(|c| (c.topic.clone(), c)).collect(),
             since: positions.since,
@@ -408,13 +422,17 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.measure_missing(now);
         self.note_overdue(now);
         self.recount(now);
-        self.redo_due(now);
+        let awaits_clock = self.awaits_clock(now);
+        if !awaits_clock {
+            self.redo_due(now);
+        }
+        self.discard_silent(now);
         let rebuilt = self.rebuild(now);
         if self.send_due(now) {
             // They leave before the next are read: what is read meanwhile costs their partitions nothing.
             return Wake::Again;
         }
-        let reads = !self.closing && !self.waits_for_old_routes();
+        let reads = !self.closing && !awaits_clock && !self.waits_for_old_routes();
         let read = reads && self.read_main(now) | self.read_sides(now);
         self.pop_finished();
         if rebuilt || read {

@@ -70,7 +70,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
                  deletes them soon after they come; \"auto\" would send them under the time of sending"
             )
         });
-        unread.into_iter().chain(unnamed).chain(expiring).chain(waiting).collect()
+        let clock = self.clock_is_wrong.then(|| {
+            "this host's clock says a time before this program was made: events wait until it is set, for two minutes after the start \
+             at most"
+                .to_owned()
+        });
+        clock.into_iter().chain(unread).chain(unnamed).chain(expiring).chain(waiting).collect()
     }
 }
 

@@ -12,9 +12,6 @@ use crate::state::positions::{Bits, Totals};
 
 /// Blocks read before sending has its turn again: at most 1 MiB of events, unless they are large.
 pub(super) const BURST: usize = 16;
-/// Bytes that what is settled of unfinished blocks of the main reader, and of all side readers, may take in a positions
-/// file: half of its 512 KiB, less what else stands there.
-pub(super) const MAX_PARTIAL: usize = 96 << 10;
 
 /// What became of a block that was read.
 enum Taken {
@@ -38,30 +35,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// Reads some blocks for the main reader, if there is room. Returns whether it read any.
     pub(super) fn read_main(&mut self, now: Now) -> bool {
         self.main_has_room() && (0..BURST).take_while(|_| self.read_main_once(now)).count() > 0
-    }
-
-    fn main_has_room(&self) -> bool {
-        let apart: usize = self.side_bytes();
-        let mine = self.topics.values().map(Topic::bytes).sum::<usize>().saturating_sub(apart);
-        mine < self.settings.limits.buffer
-            && self.main.has_room(self.settings.limits.entries)
-            && (self.main.behind || self.main_positions_have_room())
-    }
-
-    /// With a journal, everything that is settled has to fit into the positions: what they leave out would be sent again.
-    /// A reader that was moved back reads what has its place there already.
-    pub(super) fn main_positions_have_room(&self) -> bool {
-        !self.settings.journal || self.main.tracker.partial_bytes() < MAX_PARTIAL
-    }
-
-    pub(super) fn side_positions_have_room(&self) -> bool {
-        let sides = self.sides.values().map(|s| s.cursor.tracker.partial_bytes());
-        !self.settings.journal || sides.sum::<usize>() < MAX_PARTIAL
-    }
-
-    /// Bytes in windows of topics that were set apart.
-    pub(super) fn side_bytes(&self) -> usize {
-        self.sides.keys().filter_map(|name| self.topics.get(name)).map(Topic::bytes).sum()
     }
 
     fn read_main_once(&mut self, now: Now) -> bool {
@@ -259,9 +232,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     fn side_may_read(&self, name: &TopicName, now: Now) -> bool {
-        let ready = |t: &Topic| {
-            t.standing == Standing::Ready && !t.recounting && t.own_bytes() < self.settings.limits.side_buffer
-        };
+        let ready =
+            |t: &Topic| t.standing == Standing::Ready && !t.recounting && !self.is_side_buffer_full(t, now);
         let room = |c: &Cursor<L::Reader>| {
             c.has_room(self.settings.limits.entries) && c.retry_at.is_none_or(|at| now.instant >= at)
         };

@@ -204,6 +204,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let due: Vec<(Seq, TopicName)> = due.map(|(seq, redo)| (*seq, redo.topic.clone())).collect();
         for (seq, name) in due {
             self.ensure_topic(&name);
+            if self.topics.get(&name).is_some_and(|topic| self.is_silent(topic, now)) {
+                continue;
+            }
             let Self { topics, redo, settings, random, spare, sendable, .. } = self;
             let Some(topic) = topics.get_mut(&name) else { continue };
             let Some(redo) = redo.get_mut(&seq) else { continue };

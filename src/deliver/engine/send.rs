@@ -125,7 +125,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             .blocking_topic()
             .and_then(Topic::in_flight_since)
             .map(|s| s + self.settings.limits.stuck_after);
-        let rebuilds = self.next_rebuild().into_iter().chain(self.next_stuck_partition());
+        let rebuilds = self.next_rebuild().into_iter().chain(self.next_stuck_partition(now));
         linger.chain(retries).chain(rebuilds).chain(disks).chain(stuck).filter(|at| *at > now.instant).min()
     }
 }

@@ -48,7 +48,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             Outcome::Deferred { code, message } => {
                 line.turned_away = true;
                 self.take_back(&name, partition, &window);
-                if self.pause_partition(&name, partition, now) {
+                if self.pause_partition((&name, partition), code, now) {
                     return None;
                 }
                 self.note_missing(&name, code);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::super::line::Line;
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::Fate;
@@ -82,6 +83,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 streams: BTreeMap::new(),
                 apart: BTreeMap::new(),
                 split_after: None,
+                silent: false,
             }
         });
         // Those of a side reader that has the topic already come to it as they are passed over.
@@ -112,6 +114,46 @@ impl<L: Log, S: Sink> Engine<L, S> {
         discarded.iter().for_each(|(parts, again)| self.free(name, parts, *again));
     }
 
+    /// Whether a topic has a window on its way for so long, outside of partitions that are apart, and has taken nothing since.
+    pub(super) fn is_silent(&self, topic: &Topic, now: Now) -> bool {
+        let own = topic.lines.iter().filter(|(partition, _)| !topic.apart.contains(partition));
+        let mut late = own.filter_map(|(_, line)| line.late(now.instant, self.settings.limits.stuck_after));
+        late.any(|window| topic.acked_at.is_none_or(|acked| acked <= window.since))
+    }
+
+    /// What waits behind windows that nobody answers takes memory which others may need: where there is a reader for it alone it is
+    /// read again when there is an answer.
+    pub(super) fn discard_silent(&mut self, now: Now) {
+        let names: Vec<TopicName> = self.sides.keys().cloned().collect();
+        for name in names {
+            let is_silent = self.topics.get(&name).is_some_and(|topic| self.is_silent(topic, now));
+            let Some(side) = self.sides.get_mut(&name).filter(|side| side.end.is_none()) else { continue };
+            let was_silent = std::mem::replace(&mut side.silent, is_silent);
+            let partitions = self.late_partitions(&name, now);
+            if is_silent && !was_silent {
+                self.discard_unsent(&name);
+            } else if partitions.is_empty() {
+                continue;
+            }
+            partitions.iter().for_each(|partition| self.discard_unsent_of(&name, *partition));
+            self.move_sides_back(&name);
+        }
+    }
+
+    /// Partitions that are apart, with windows that wait behind one which nobody answers. One whose reader has caught up is the topic's
+    /// again, which would only put the same into windows once more.
+    fn late_partitions(&self, name: &TopicName, now: Now) -> Vec<i32> {
+        let after = self.settings.limits.stuck_after;
+        // Dead letters that are sent again would come back as well: they are no reader's, and few.
+        let waits = |line: &Line| line.has_unsent_of_readers() && line.late(now.instant, after).is_some();
+        let (Some(topic), Some(side)) = (self.topics.get(name), self.sides.get(name)) else {
+            return Vec::new();
+        };
+        let apart =
+            side.apart.iter().filter(|(_, apart)| apart.end.is_none()).map(|(partition, _)| *partition);
+        apart.filter(|partition| topic.lines.get(partition).is_some_and(waits)).collect()
+    }
+
     /// Moves the main reader back to its first event that is in no window.
     pub(super) fn rewind_main(&mut self) {
         if let Some(from) = self.main.tracker.first_free() {
@@ -121,12 +163,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// The topic at the front of the main reader, if it keeps the main reader from going on.
     pub(super) fn blocking_topic(&self) -> Option<&Topic> {
-        let apart = self.side_bytes();
-        let mine = self.topics.values().map(Topic::bytes).sum::<usize>().saturating_sub(apart);
-        let limits = &self.settings.limits;
-        let full = !self.main.has_room(limits.entries) || !self.main_positions_have_room();
-        let blocked = mine >= limits.buffer || full;
-        if !blocked || !self.link_up || apart >= limits.apart {
+        let full = !self.main.has_room(self.settings.limits.entries) || !self.main_positions_have_room();
+        if !(self.main_is_full() || full) || !self.link_up {
             return None;
         }
         let topic = match &self.main.tracker.front()?.fate {

@@ -97,7 +97,7 @@ fn settings() -> Settings {
 
 fn names() -> Names {
     let (lane, destination) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
-    Names { spool: SPOOL, lane, destination }
+    Names { spool: SPOOL, lane, destination, formerly: None }
 }
 
 fn store(fs: &Faulty, dir: &Path) -> Store<Faulty> {
@@ -265,6 +265,34 @@ fn a_letter_is_sent_again_and_is_gone_once_the_positions_that_say_so_are_synced(
     site.rounds.redone_after = Instant::now();
     site.worker.replay(&mut site.rounds);
     assert_eq!((site.worker.letters.taken(), site.rounds.redone.len()), (vec![], 0));
+}
+
+#[test]
+fn a_letter_that_has_arrived_is_gone_at_the_end_unless_the_positions_that_say_so_can_not_be_synced() {
+    for fails in [true, false] {
+        let mut site = Site::new();
+        site.worker.letters.take(&[1]).unwrap();
+        site.rounds.redone = vec![1];
+        if fails {
+            site.fail();
+        }
+        site.worker.end(&mut site.rounds);
+        assert_eq!(site.worker.letters.taken(), if fails { vec![1] } else { vec![] });
+    }
+}
+
+#[test]
+fn a_letter_is_sent_again_by_the_name_that_took_over_what_was_known_under_its_own() {
+    let replayed = |formerly: Option<&str>| {
+        let mut site = Site::new();
+        site.worker.names.destination = DestinationName::new("new").unwrap();
+        site.worker.names.formerly = formerly.map(|name| DestinationName::new(name).unwrap());
+        site.rounds.replays.insert(1);
+        site.worker.replay(&mut site.rounds);
+        site.worker.letters.taken()
+    };
+    assert_eq!([None, Some("other")].map(replayed), [const { Vec::<u64>::new() }; 2]);
+    assert_eq!(replayed(Some("home")), [1]);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::fill::Filler;
-use super::super::read::{BURST, MAX_PARTIAL, OfSide};
+use super::super::read::{BURST, OfSide};
+use super::super::room::MAX_PARTIAL;
 use super::super::{Engine, Now, Sink};
 use super::keys::{own_events, sum};
 use crate::deliver::line::Line;
@@ -45,7 +46,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let late = line
             .and_then(|l| l.in_flight.as_ref())
             .is_some_and(|f| now.instant >= f.since + limits.stuck_after);
-        let all = topic.bytes().saturating_sub(topic.own_bytes());
+        let all = self.sides.keys().filter_map(|name| self.topics.get(name));
+        let all: usize = all.map(|topic| topic.bytes() - topic.own_bytes()).sum();
         let takes =
             topic.standing == Standing::Ready && !topic.recounting && topic.is_led(partition) && !late;
         let room = bytes < limits.side_buffer && (bytes == 0 || all < limits.apart);

@@ -17,6 +17,8 @@ use crate::state::positions::{Bits, Keys, Totals};
 const MAX_EXTRAS: usize = 16 << 10;
 /// And those of all together.
 const MAX_ALL_EXTRAS: usize = 64 << 10;
+/// Kafka's error code for a partition with fewer replicas in sync than its topic wants: others may have enough.
+const NOT_ENOUGH_REPLICAS: i16 = 19;
 /// Partitions that can be apart.
 const MOST: usize = 128;
 
@@ -64,7 +66,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let blocked = self.sides.iter().filter(move |(name, side)| {
             side.end.is_none()
                 && side.split_after.is_none_or(|at| now.instant >= at)
-                && self.is_side_full(name)
+                && self.is_side_full(name, now)
         });
         blocked.filter_map(|(name, _)| self.topics.get(name)).flat_map(move |topic| {
             let late = topic.lines.iter().filter(move |(_, line)| {
@@ -77,18 +79,17 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// Whether the reader of a topic that is apart can't take more.
-    fn is_side_full(&self, name: &TopicName) -> bool {
-        let full = |topic: &Topic| {
-            topic.standing == Standing::Ready && topic.own_bytes() >= self.settings.limits.side_buffer
-        };
+    fn is_side_full(&self, name: &TopicName, now: Now) -> bool {
+        let full = |topic: &Topic| topic.standing == Standing::Ready && self.is_side_buffer_full(topic, now);
         self.topics.get(name).is_some_and(full)
             || self.sides.get(name).is_some_and(|s| !s.cursor.has_room(self.settings.limits.entries))
             || !self.side_positions_have_room()
     }
 
     /// When [`Engine::set_stuck_partitions_apart`] may find another.
-    pub(in super::super) fn next_stuck_partition(&self) -> Option<Instant> {
-        let full = self.sides.iter().filter(|(name, side)| side.end.is_none() && self.is_side_full(name));
+    pub(in super::super) fn next_stuck_partition(&self, now: Now) -> Option<Instant> {
+        let full =
+            self.sides.iter().filter(|(name, side)| side.end.is_none() && self.is_side_full(name, now));
         let topics = full.filter_map(|(name, _)| self.topics.get(name));
         let late = topics.flat_map(|t| t.lines.iter().filter(|(p, _)| !t.apart.contains(p)));
         let since = late.filter_map(|(_, line)| line.in_flight.as_ref()).map(|f| f.since);
@@ -257,7 +258,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// Frees the events of the windows of one partition that were not sent.
-    fn discard_unsent_of(&mut self, name: &TopicName, partition: i32) {
+    pub(in super::super) fn discard_unsent_of(&mut self, name: &TopicName, partition: i32) {
         let Some(topic) = self.topics.get_mut(name) else { return };
         let discarded = topic.lines.get_mut(&partition).map(Line::discard_unsent);
         self.sendable.remove(&(name.clone(), partition));
@@ -265,8 +266,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
         discarded.into_iter().flatten().for_each(|(parts, again)| self.free(name, &parts, again));
     }
 
-    /// A partition could not be written to, while its topic is there. Returns whether it alone waits now.
-    pub(in super::super) fn pause_partition(&mut self, name: &TopicName, partition: i32, now: Now) -> bool {
+    /// A partition could not be written to, for this reason, while its topic is there. Returns whether it alone waits now.
+    pub(in super::super) fn pause_partition(
+        &mut self,
+        (name, partition): (&TopicName, i32),
+        code: i16,
+        now: Now,
+    ) -> bool {
         let state = self.topology.as_ref().and_then(|t| t.topics.get(name));
         let Some(TopicState::Present { partitions, .. }) = state else { return false };
         let led = usize::try_from(partition)
@@ -277,7 +283,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
             engine.sides.get(name).and_then(|s| s.apart.get(&partition)).is_some_and(|a| a.end.is_none())
         };
         if !is_apart(self) {
-            if led || !self.topics.get(name).is_some_and(|t| t.standing == Standing::Ready) {
+            let takes = led && code != NOT_ENOUGH_REPLICAS;
+            if takes || !self.topics.get(name).is_some_and(|t| t.standing == Standing::Ready) {
                 return false;
             }
             self.set_apart(name);

@@ -41,6 +41,8 @@ pub(super) struct Cluster {
     pub(super) leaderless: BTreeSet<(TopicName, i32)>,
     /// Partitions whose leader takes events and does not answer, or takes none.
     pub(super) frozen: BTreeSet<(TopicName, i32)>,
+    /// Partitions with fewer replicas in sync than they have to have.
+    pub(super) thin: BTreeSet<(TopicName, i32)>,
     /// How many partitions each topic has, beyond three.
     pub(super) grown: BTreeMap<TopicName, i32>,
     /// Every event whose number this divides is refused; 0: none is.

@@ -10,13 +10,14 @@ mod log;
 mod moves;
 mod parking;
 mod partitions;
+mod silent;
 mod world;
 
 use proptest::prelude::*;
 
 pub(in crate::deliver) use self::world::settings;
 use self::world::{Control, SPOOL, World};
-use super::Group;
+use super::{Group, Now, Wake};
 use crate::config::model::KafkaCompression;
 use crate::ids::Seq;
 
@@ -488,4 +489,47 @@ fn a_backlog_goes_in_windows_larger_than_batch_size_that_are_sent_in_smaller_one
     assert!(before > settings().batch_size * 5 / 4 && refused == 0, "{before} bytes, {refused} refused");
     let (_, refused) = largest(500);
     assert!(0 < refused && refused < 10, "{refused} refused");
+}
+
+#[test]
+fn nothing_is_sent_by_a_clock_that_can_not_be_right_until_it_is_set_or_two_minutes_have_passed() {
+    let held = || {
+        let mut world = World::new(7);
+        world.engine.settings.earliest = 2_000_000;
+        world.log.append("a", &[Some(1); 3]);
+        let go_on = |world: &mut World, unix| {
+            for _ in 0..3 {
+                world.tell_topology();
+                while world.engine.pump(Now { unix, ..world.now() }) == Wake::Again {
+                    world.engine.depart();
+                }
+            }
+            world.sink.sent.lock().unwrap().len()
+        };
+        assert_eq!(go_on(&mut world, 1_999_999), 0);
+        assert!(world.engine.view().notes[0].contains("clock"), "{:?}", world.engine.view().notes);
+        (world, go_on)
+    };
+    let (mut world, go_on) = held();
+    assert_eq!(go_on(&mut world, 2_000_000), 1);
+    assert!(world.engine.view().notes.is_empty());
+    let (mut world, go_on) = held();
+    world.elapsed += std::time::Duration::from_secs(119);
+    assert_eq!(go_on(&mut world, 1_000), 0);
+    world.elapsed += std::time::Duration::from_secs(1);
+    assert_eq!(go_on(&mut world, 1_000), 1, "it is sent all the same");
+}
+
+#[test]
+fn the_engine_comes_to_rest_though_windows_of_a_partition_that_nobody_answers_are_discarded() {
+    // Stories in which the same events were discarded, and put into windows again, in every round: of a partition whose reader had
+    // caught up, and of dead letters that were sent again.
+    run(14_586_879_960_542_871_629, 300, false, false);
+    run_exactly(10_901_481_469_571_660_711, 300, false);
+    for seed in [7_672_352_371_412_356_763, 3_744_194_630_763_344_825] {
+        let mut world = exact(seed);
+        world.cluster.poison = 7;
+        world.missing_topic_after = std::time::Duration::from_secs(12);
+        play(world, 300, false);
+    }
 }

@@ -31,6 +31,7 @@ pub(in crate::deliver) fn settings() -> Settings {
         partitioner: Partitioner::Java,
         timestamp: TimestampPolicy::Event,
         timestamp_max_age: Duration::from_secs(3600),
+        earliest: 0,
         linger: Duration::ZERO,
         batch_size: 800,
         header: Some(Incarnation(SPOOL.0)),
@@ -42,7 +43,7 @@ pub(in crate::deliver) fn settings() -> Settings {
         limits: Limits {
             buffer: 4000,
             side_buffer: 2000,
-            apart: 8000,
+            apart: 4000,
             entries: 12,
             graves: 20,
             stuck_after: Duration::from_secs(3),
@@ -519,6 +520,11 @@ impl World {
         }
         let outcome = if self.cluster.leaderless.contains(&place) {
             Outcome::Deferred { code: 5, message: "no leader".into() }
+        } else if self.cluster.thin.contains(&place) {
+            match in_doubt {
+                true => return self.sink.sent.lock().unwrap().push(window),
+                false => Outcome::Deferred { code: 19, message: "too few replicas".into() },
+            }
         } else if self.cluster.missing.contains(&window.topic) && in_doubt {
             // It stays in doubt.
             return match self.abandons() {
@@ -657,6 +663,7 @@ impl World {
         }
         self.cluster.leaderless.clear();
         self.cluster.frozen.clear();
+        self.cluster.thin.clear();
         for round in 0.. {
             self.tell_topology();
             self.elapsed += Duration::from_secs(130);
