@@ -134,7 +134,9 @@ impl<F: Fs> Journal<F> {
         // What stands in the newest generation stands only there.
         let stands = |index: usize| self.generation > 0 && index == self.newest;
         let mut free = self.paths.iter().enumerate().filter(|(index, _)| !stands(*index));
-        free.try_for_each(|(_, path)| self.ready(path).map(drop))
+        // The way to one of them is the way to the other.
+        self.paths.first().map_or(Ok(()), |path| self.make_way_to(path))?;
+        free.try_for_each(|(_, path)| self.ready_on_its_way(path).map(drop))
     }
 
     /// Removes what it says. An empty file stays: by it the destination is known not to be new, should its positions be
@@ -270,10 +272,15 @@ impl<F: Fs> Journal<F> {
         Ok(())
     }
 
-    /// The file at `path`, written out to its full size.
+    /// The file at `path`, written out to its full size, with the way to it.
     fn ready(&self, path: &Path) -> Result<F::File, DiskError> {
-        let fs = &self.fs;
         self.make_way_to(path)?;
+        self.ready_on_its_way(path)
+    }
+
+    /// The same where the way is made.
+    fn ready_on_its_way(&self, path: &Path) -> Result<F::File, DiskError> {
+        let fs = &self.fs;
         match insist(|| fs.open(path)) {
             Ok(file) if file.size().is_ok_and(|size| size >= self.capacity as u64) => {
                 return Ok(file);
