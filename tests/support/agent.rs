@@ -155,9 +155,11 @@ impl Setup {
     }
 }
 
-/// The binary under test, with an environment that says nothing to it.
+/// The binary under test, with an environment that says nothing to it. `SPOOLWAY_BIN` names another than the one that was built
+/// with the tests: the one that is shipped.
 pub fn spoolway() -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_spoolway")));
+    let built = || Path::new(env!("CARGO_BIN_EXE_spoolway")).into();
+    let mut command = Command::new(std::env::var_os("SPOOLWAY_BIN").map_or_else(built, PathBuf::from));
     for name in ["SPOOLWAY_CONFIG", "SPOOLWAY_LOG", "SPOOLWAY_LOG_FORMAT"] {
         command.env_remove(name);
     }
