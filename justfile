@@ -67,7 +67,7 @@ fuzz target="event" seconds="60":
 
 # Every fuzz target in turn
 fuzz-all seconds="300":
-    for t in event block config segment recovery slots journal letters parked; do just fuzz $t {{seconds}} || exit 1; done
+    for t in event block config segment recovery slots journal letters parked http unpack responses records requests; do just fuzz $t {{seconds}} || exit 1; done
 
 # Bans, licences and sources of dependencies (needs `cargo install cargo-deny`)
 deny:

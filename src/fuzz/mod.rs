@@ -14,6 +14,7 @@
 )]
 
 mod decoders;
+mod http;
 mod journal;
 mod letters;
 mod parked;
@@ -23,18 +24,21 @@ mod segment;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::time::Duration;
 
 use crate::config::model::{Spool, SpoolCompression, Sync, WhenFull};
 
 pub use decoders::{block, config, event};
+pub use http::{http, unpack};
 pub use journal::journal;
 pub use letters::letters;
 pub use parked::parked;
 pub use recovery::recovery;
 pub use segment::segment;
 pub use slots::slots;
+pub use wire::{records, requests, responses};
 
 /// Small segments, so that a few hundred bytes of input fill several.
 fn settings() -> Spool {

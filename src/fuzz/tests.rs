@@ -63,6 +63,31 @@ fn seeds_of_parked_break_no_promise() {
     seeds("parked", 5, parked);
 }
 
+#[test]
+fn seeds_of_http_break_no_promise() {
+    seeds("http", 5, http);
+}
+
+#[test]
+fn seeds_of_unpack_break_no_promise() {
+    seeds("unpack", 5, unpack);
+}
+
+#[test]
+fn seeds_of_responses_break_no_promise() {
+    seeds("responses", 5, responses);
+}
+
+#[test]
+fn seeds_of_records_break_no_promise() {
+    seeds("records", 4, records);
+}
+
+#[test]
+fn seeds_of_requests_break_no_promise() {
+    seeds("requests", 4, requests);
+}
+
 /// The negative control: a lane that is wrong on purpose is caught by the seeds as they are.
 #[test]
 fn seeds_of_recovery_catch_a_lane_that_is_wrong_on_purpose() {

@@ -36,6 +36,8 @@ mod unix;
 
 #[cfg(test)]
 mod testing;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod trial;
 
 pub use error::{BindError, EndError};
 pub use sources::Sources;

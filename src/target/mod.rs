@@ -51,3 +51,20 @@ pub use faults::Faults;
 pub use listener::Reservation;
 pub use options::{Storage, TargetError, TargetOptions};
 pub use plan::Death;
+
+/// What fuzzers ask of the decoders: any bytes as a request, and as a batch that is to be appended, its checksum put right.
+///
+/// # Panics
+/// When a batch is taken that is longer than what came.
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) fn read_hostile(bytes: &[u8]) {
+    let _ = std::hint::black_box(request::read(bytes::Bytes::copy_from_slice(bytes)));
+    let mut bytes = bytes.to_vec();
+    let crc = bytes.get(21..).map(|covered| crc_fast::crc32_iscsi(covered).to_be_bytes());
+    if let (Some(crc), Some(place)) = (crc, bytes.get_mut(17..21)) {
+        place.copy_from_slice(&crc);
+    }
+    if let Ok(header) = batch::check(&bytes, 1 << 20) {
+        assert!(header.size <= bytes.len(), "a batch of {} in {} bytes is taken", header.size, bytes.len());
+    }
+}
