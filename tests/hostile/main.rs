@@ -13,6 +13,7 @@
 
 mod brokers;
 mod senders;
+mod straits;
 #[path = "../support/mod.rs"]
 mod support;
 mod victim;
