@@ -422,31 +422,61 @@ def latency(options):
         broker.stop()
 
 
-def cost(options):
-    say(f"\n== cost: what the journal adds at {options.rate:,} single-event HTTP requests a second, {options.seconds} s each, in turn")
-    broker = Broker()
-    agents = {d: Agent(f"cost-{d}", broker.port, topic="cost", destination=f'delivery = "{d}"')
-              for d in ("at-least-once", "exactly-once")}
+def compare(options, broker, topic, agents, prepare=None):
+    """Loads two agents in turn, for as many rounds as are asked for; the p99 of the second less that of the first."""
     figures = {}
     try:
         broker.start()
-        broker.topic("cost")
+        broker.topic(topic)
         for number in range(options.rounds + 1):
-            for delivery, agent in agents.items():
+            for name, agent in agents.items():
                 agent.start()
-                say(f" round {number}, {delivery}" if number else f" warm-up, {delivery}, not counted")
-                for name, p99 in load(agent, broker, "cost", options).items():
+                if prepare and not number:
+                    prepare(agent)
+                say(f" round {number}, {name}" if number else f" warm-up, {name}, not counted")
+                for line, p99 in load(agent, broker, topic, options).items():
                     if number:
-                        figures.setdefault(name, {}).setdefault(delivery, []).append(p99)
+                        figures.setdefault(line, {}).setdefault(name, []).append(p99)
                 agent.stop()
     finally:
         for agent in agents.values():
             agent.remove()
         broker.stop()
     say(f" p99, ms; medians of {options.rounds}")
-    for name, by in figures.items():
-        least, exact = (statistics.median(by[d]) for d in ("at-least-once", "exactly-once"))
-        say(f"  {name:32} at-least-once {least:8.2f}   exactly-once {exact:8.2f}   more by {exact - least:+.2f}")
+    one, other = agents
+    for line, by in figures.items():
+        first, second = (statistics.median(by[name]) for name in (one, other))
+        say(f"  {line:32} {one} {first:8.2f}   {other} {second:8.2f}   more by {second - first:+.2f}")
+
+
+def cost(options):
+    say(f"\n== cost: what the journal adds at {options.rate:,} single-event HTTP requests a second, {options.seconds} s each, in turn")
+    broker = Broker()
+    agents = {d: Agent(f"cost-{d}", broker.port, topic="cost", destination=f'delivery = "{d}"')
+              for d in ("at-least-once", "exactly-once")}
+    compare(options, broker, "cost", agents)
+
+
+def dead(options):
+    say(f"\n== dead: what a second cluster that is dead, with a million events waiting for it, adds at {options.rate:,} single-event "
+        f"HTTP requests a second, {options.seconds} s each, in turn")
+    broker, path = Broker(), payload()
+    second = (f'[[destination]]\nname = "dead"\nbootstrap = ["127.0.0.1:{free_port()}"]\n'
+              '[[route]]\nstreams = ["*"]\nto = "dead"\ntopic = "any"\n')
+    agents = {"alone": Agent("dead-alone", broker.port, topic="dead"),
+              "beside": Agent("dead-beside", broker.port, topic="dead", more=second)}
+
+    def prepare(agent):
+        count = 1_000_000
+        send_lines(agent.tcp, path, count)
+        agent.wait(accepted=count)
+        deadline = time.monotonic() + 300
+        while agent.accounts()["kafka"]["delivered"] < count:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"it does not get there: {agent.accounts()}")
+            time.sleep(0.1)
+
+    compare(options, broker, "dead", agents, prepare)
 
 
 # ----------------------------------------------------------------------------------------------- links
@@ -721,7 +751,7 @@ def four(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", nargs="*", help="drain, journal, latency, cost, two, link, memory, four; all without")
+    parser.add_argument("what", nargs="*", help="drain, journal, latency, cost, two, link, memory, four, dead; all without")
     parser.add_argument("--events", type=int, default=2_000_000, help="to drain")
     parser.add_argument("--rounds", type=int, default=3, help="of each but memory and four")
     parser.add_argument("--rate", type=int, default=10_000, help="requests a second, for latency")
@@ -731,7 +761,7 @@ def main():
     parser.add_argument("--backlog", type=int, default=2, help="gigabytes of events, for memory")
     options = parser.parse_args()
     chosen = {"drain": drain, "journal": journal, "latency": latency, "cost": cost, "two": two, "link": link,
-              "memory": memory, "four": four}
+              "memory": memory, "four": four, "dead": dead}
     unknown = set(options.what) - set(chosen)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
