@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::inspect::hole_text;
 use super::selection::Selection;
-use super::{Directory, Looked, parked, read_failure};
+use super::{Directory, Looked, parked, passed_over, read_failure};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, output};
 use crate::disk::RealFs;
@@ -87,7 +87,7 @@ fn dump(args: &DumpArgs, lane: &LaneSnapshot<RealFs>) -> Result<bool, Failure> {
         }
     }
     output::print(&text)?;
-    Ok(lost)
+    Ok(passed_over::tell(lane) || lost)
 }
 
 /// Whether all of it can be decoded.

@@ -1,4 +1,4 @@
-//! Segments that are not read, or not to their end, as `inspect` and `verify` tell them.
+//! Segments that are not read, or not to their end, as the tools tell them.
 
 use serde_json::{Value, json};
 
@@ -27,4 +27,14 @@ impl Rows {
         let row = |p: &PassedOver| json!({ "file": p.file, "why": p.why, "damage": p.why.is_damage() });
         self.0.iter().map(row).collect()
     }
+}
+
+/// Tells those of a lane beside what is printed; whether events may be lost by them, for commands that are asked for events: which
+/// numbers are in them nobody knows, so they may be of those that were asked for.
+pub(super) fn tell(lane: &LaneSnapshot<RealFs>) -> bool {
+    let rows = Rows::of(lane);
+    if !rows.0.is_empty() {
+        anstream::eprint!("lane {}:\n{}", lane.name(), rows.text());
+    }
+    rows.is_damage()
 }

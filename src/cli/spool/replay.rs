@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use self::report::Report;
 use super::inspect::hole_text;
 use super::selection::Selection;
-use super::{Directory, read_failure};
+use super::{Directory, passed_over, read_failure};
 use crate::cli::cluster::{ChosenCluster, ClusterArgs};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, output};
@@ -82,7 +82,9 @@ pub(super) fn run(args: &ReplayArgs) -> Outcome {
         output::print(&report.text())?;
     }
     walked?;
-    Ok(if report.lost() > 0 { Exit::Loss } else { Exit::Done })
+    // Each lane is asked: all of them are told.
+    let passed_over = looked.lanes.iter().filter(|lane| passed_over::tell(lane)).count();
+    Ok(if report.lost() > 0 || passed_over > 0 { Exit::Loss } else { Exit::Done })
 }
 
 /// Where each stream goes.

@@ -78,6 +78,7 @@ fn aside_text(aside: &[(PathBuf, u64)]) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::dump;
     use super::*;
     use crate::config::model::{Spool, SpoolCompression, Sync, WhenFull};
     use crate::disk::RealFs;
@@ -126,7 +127,13 @@ mod tests {
         assert_eq!(run(&args), Ok(Exit::Loss));
     }
 
-    /// What cannot be read says of no number that it is missing. Both commands exited with 0.
+    #[derive(clap::Parser)]
+    struct Dump {
+        #[command(flatten)]
+        args: dump::DumpArgs,
+    }
+
+    /// What cannot be read says of no number that it is missing. All of them exited with 0.
     #[test]
     fn a_segment_that_is_passed_over_is_told_and_exit_code_3() {
         use super::super::inspect;
@@ -148,6 +155,8 @@ mod tests {
                 ]
             };
             assert_eq!(all(true), all(false));
+            let all_of_it = <Dump as clap::Parser>::parse_from([dir.path(), dir.path()]);
+            assert_eq!(dump::run(&all_of_it.args), all(true)[0]);
             let why = rows.json()[0]["why"].as_str().map(str::to_owned);
             assert_eq!(rows.text().contains("passed over: "), why.is_some(), "{}", rows.text());
             (all(true), why)

@@ -31,11 +31,13 @@ mod notes;
 mod park;
 mod positions;
 mod read;
+mod readers;
 mod redo;
 mod reroute;
 mod resume;
 mod room;
 mod send;
+mod settings;
 mod settle;
 mod stuck;
 #[cfg(test)]
@@ -47,6 +49,7 @@ pub use journal::Group;
 pub use park::Parking;
 pub use positions::View;
 pub use reroute::{is_rerouted, make_one};
+pub use settings::{Limits, Settings};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -56,15 +59,14 @@ use self::apart::ApartReader;
 use self::claims::Claims;
 use self::journal::Departure;
 use self::letters::Grave;
+use self::readers::{Cursor, SideReader};
 use self::redo::Redo;
 use self::resume::Rebuild;
-use super::log::{BlockInfo, Log};
+use super::log::Log;
 use super::topic::Topic;
-use super::tracker::Tracker;
 use super::ways::Ways;
-use crate::config::model::{KafkaCompression, Partitioner, TimestampPolicy};
 use crate::event::UnixMillis;
-use crate::ids::{Incarnation, RunId, SegmentId, Seq, StreamName, TopicName};
+use crate::ids::{RunId, SegmentId, Seq, StreamName, TopicName};
 use crate::kafka::{RecordsBuilder, Topology, Window};
 use crate::state::journal::{Intent, Share};
 use crate::state::positions::{Bits, Partial, Positions, Tally, TopicCounters, Totals};
@@ -83,73 +85,6 @@ pub trait Sink: Clone + Send + 'static {
 
 /// Where a stream's events go.
 pub type Router = Box<dyn Fn(&StreamName) -> Ways + Send>;
-
-/// What a destination wants.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Of record batches.
-    pub compression: KafkaCompression,
-    /// Of events with a key.
-    pub partitioner: Partitioner,
-    /// Which times records get.
-    pub timestamp: TimestampPolicy,
-    /// For [`TimestampPolicy::Auto`].
-    pub timestamp_max_age: Duration,
-    /// No clock that is right says an earlier time.
-    pub earliest: UnixMillis,
-    /// How long an event may wait for company.
-    pub linger: Duration,
-    /// Bytes at which a window is closed.
-    pub batch_size: usize,
-    /// The spool's incarnation for the record header; `None` leaves the header out.
-    pub header: Option<Incarnation>,
-    /// Windows carry an identity from the journal: the caller writes down what [`Engine::departing`] says before it
-    /// calls [`Engine::depart`].
-    pub journal: bool,
-    /// A sum over the routes; see [`is_rerouted`].
-    pub routes: u64,
-    /// Number of their last change.
-    pub last_change: u64,
-    /// What can't be found out is held, not sent again.
-    pub holds_in_doubt: bool,
-    /// A topic that is missing or forbidden this long has its events made dead letters.
-    pub missing_topic_after: Duration,
-    /// Counters of an earlier process are another life's, which may count on.
-    pub renewed: bool,
-    /// Bounds.
-    pub limits: Limits,
-}
-
-/// Bounds that keep memory flat.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Bytes in windows of the main reader.
-    pub buffer: usize,
-    /// Bytes in windows of each side reader.
-    pub side_buffer: usize,
-    /// Bytes in windows of all side readers together, beyond which each of them reads only if it has none. With as much again the
-    /// main reader's room is what is left of it, by and by.
-    pub apart: usize,
-    /// Entries a tracker may hold.
-    pub entries: usize,
-    /// Refused events that wait to be kept as dead letters, with which no more is read of their topics.
-    pub graves: usize,
-    /// A topic whose window is in flight this long is set apart when it holds back the others.
-    pub stuck_after: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            buffer: 4 << 20,
-            side_buffer: 2 << 20,
-            apart: 4 << 20,
-            entries: 8192,
-            graves: 1024,
-            stuck_after: Duration::from_secs(3),
-        }
-    }
-}
 
 /// When the engine wants to be called again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,74 +121,6 @@ pub struct Delivered {
     pub restamped: u32,
     /// How many the topic deletes when they come: their time is older than it keeps.
     pub expired: u32,
-}
-
-/// A place to read from, and what was taken there.
-struct Cursor<R> {
-    reader: R,
-    /// The reader was moved back: what it reads next has entries already.
-    behind: bool,
-    tracker: Tracker,
-    /// A block that was read and can't be taken yet.
-    pending: Option<(BlockInfo, bytes::Bytes)>,
-    /// The log could not be read; try again then.
-    retry_at: Option<Instant>,
-}
-
-impl<R> Cursor<R> {
-    fn new(reader: R, from: Seq) -> Self {
-        Self { reader, behind: false, tracker: Tracker::new(from), pending: None, retry_at: None }
-    }
-
-    /// Goes on reading at `reader`, before what has been read already.
-    fn move_back(&mut self, reader: R) {
-        self.reader = reader;
-        self.behind = true;
-        self.pending = None;
-    }
-
-    /// Nothing before `to` is this reader's business any more.
-    fn pass(&mut self, to: Seq) {
-        self.behind &= to <= self.tracker.read();
-        self.tracker.skip_to(to);
-    }
-
-    /// Whether the tracker may take another entry.
-    fn has_room(&self, entries: usize) -> bool {
-        self.behind || self.tracker.len() < entries
-    }
-}
-
-/// The reader of a topic that was set apart.
-struct SideReader<R> {
-    cursor: Cursor<R>,
-    /// The first event of the topic that is its own.
-    from: Seq,
-    /// From here on the main reader has the topic again; everything before is settled.
-    end: Option<Seq>,
-    /// See [`crate::state::positions::Side::waiting`].
-    waiting: i64,
-    /// No event that waits unread was accepted before this.
-    since: UnixMillis,
-    /// See [`crate::state::positions::Side::dropped`].
-    dropped: bool,
-    /// See [`crate::state::positions::Side::missing_for`].
-    missing_for: Duration,
-    /// See [`crate::state::positions::Side::streams`].
-    streams: BTreeMap<StreamName, Seq>,
-    /// Its partitions that were set apart.
-    apart: BTreeMap<i32, ApartReader<R>>,
-    /// The log could not be read for setting one apart; try again then.
-    split_after: Option<Instant>,
-    /// Nobody answers for what was sent last: see [`Engine::discard_silent`].
-    silent: bool,
-}
-
-impl<R> SideReader<R> {
-    /// Whether an event of the topic is its business.
-    fn owns(&self, seq: Seq) -> bool {
-        self.from <= seq && self.end.is_none_or(|end| seq < end)
-    }
 }
 
 /// See the module.
