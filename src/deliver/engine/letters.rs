@@ -165,6 +165,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub(super) fn accept_ack(&mut self, name: &TopicName, window: &InFlight, now: Now) {
         if let Some(topic) = self.topics.get_mut(name) {
             topic.acked_at = Some(now.instant);
+            for late in topic.lines.values_mut().filter_map(|line| line.in_flight.as_mut()) {
+                late.others_since.get_or_insert(now.instant);
+            }
             topic.missing = None;
             topic.most = topic.most.saturating_mul(2);
             topic.batch_size.arrived(window.bytes);

@@ -97,6 +97,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 expired: 0,
                 may_be_doubled: false,
                 since: now,
+                others_since: None,
                 intent: Some(Arc::clone(&intent)),
                 is_own: false,
                 again,

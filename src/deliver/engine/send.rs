@@ -77,6 +77,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             expired: sealed.expired,
             may_be_doubled: sealed.may_be_doubled,
             since: now.instant,
+            others_since: None,
             intent: intent.clone(),
             is_own,
             again: sealed.again,

@@ -50,8 +50,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    /// Sets partitions apart that have been silent for too long while others of their topic took events, where the topic's
-    /// reader can't go on for them. Returns whether there were any.
+    /// Sets partitions apart that have been silent for too long since others of their topic took events, where the topic's
+    /// reader can't go on for them. Returns whether there were any. Where all of them were silent, and answer again one after the
+    /// other, none is.
     pub(in super::super) fn set_stuck_partitions_apart(&mut self, now: Now) -> bool {
         if !self.link_up || self.closing {
             return false;
@@ -70,9 +71,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         });
         blocked.filter_map(|(name, _)| self.topics.get(name)).flat_map(move |topic| {
             let late = topic.lines.iter().filter(move |(_, line)| {
-                line.in_flight.as_ref().is_some_and(|f| {
-                    now.instant >= f.since + after && topic.acked_at.is_some_and(|acked| acked > f.since)
-                })
+                let others_since = line.in_flight.as_ref().and_then(|f| f.others_since);
+                others_since.is_some_and(|since| now.instant >= since + after)
             });
             late.map(|(partition, _)| (topic.name.clone(), *partition))
         })
@@ -92,7 +92,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             self.sides.iter().filter(|(name, side)| side.end.is_none() && self.is_side_full(name, now));
         let topics = full.filter_map(|(name, _)| self.topics.get(name));
         let late = topics.flat_map(|t| t.lines.iter().filter(|(p, _)| !t.apart.contains(p)));
-        let since = late.filter_map(|(_, line)| line.in_flight.as_ref()).map(|f| f.since);
+        let since = late.filter_map(|(_, line)| line.in_flight.as_ref()).filter_map(|f| f.others_since);
         let paused = self.sides.values().flat_map(|s| s.apart.values()).filter_map(|a| a.cursor.retry_at);
         let recounting = self.topics.values().filter(|t| t.recounting).filter_map(Topic::in_flight_since);
         let late = since.chain(recounting).map(|since| since + self.settings.limits.stuck_after);
