@@ -75,7 +75,7 @@ pub struct InFlight {
     pub may_be_doubled: bool,
     /// When it was handed to the producer.
     pub since: Instant,
-    /// When another window of its topic was first acknowledged after that: others go on.
+    /// When another window of its topic was first acknowledged after that, or again after a silence of all.
     pub others_since: Option<Instant>,
     /// What stands, or is about to stand, in the journal; `None` without one.
     pub intent: Option<Arc<Intent>>,

@@ -128,7 +128,7 @@ fn sweep(script: Script, blows: &[&str]) {
     for (n, blow) in blows.iter().enumerate() {
         let mine = points.iter().skip(n).step_by(turns);
         // What a point was is said by the run itself: the order of calls of several threads is never quite the same.
-        hits.extend(mine.filter_map(|point| lossless(script, &template, *point, blow)));
+        hits.extend(mine.filter_map(|point| reached(script, &template, *point, blow)));
     }
     // What chance has spared of the others is met by the long version.
     let again = spared(&all, &hits).into_iter().filter(|_| soak() || !script.leaves_the_lane());
@@ -197,6 +197,14 @@ fn chosen(all: &[String], slice: usize) -> Vec<usize> {
     let room = most.saturating_sub(points.len()).max(1);
     points.extend(even.step_by(most.div_ceil(room)));
     points.into_iter().collect()
+}
+
+/// [`lossless`], at an earlier call where the run ended before it came to this one: how many there are depends on how the threads
+/// come in turn.
+fn reached(script: Script, template: &Path, point: usize, blow: &str) -> Option<String> {
+    let points =
+        std::iter::successors(Some(point), |point| Some(point * 2 / 3).filter(|earlier| *earlier > 0));
+    points.take(AGAIN).find_map(|point| lossless(script, template, point, blow))
 }
 
 /// [`at`] with the honest agent, which must lose nothing.

@@ -164,9 +164,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// Something was written to a topic: it is there, and what is refused of it is known one by one.
     pub(super) fn accept_ack(&mut self, name: &TopicName, window: &InFlight, now: Now) {
         if let Some(topic) = self.topics.get_mut(name) {
-            topic.acked_at = Some(now.instant);
-            for late in topic.lines.values_mut().filter_map(|line| line.in_flight.as_mut()) {
-                late.others_since.get_or_insert(now.instant);
+            let before = topic.acked_at.replace(now.instant);
+            // After a silence of all, what has not been answered yet has its time anew.
+            let anew = before.is_none_or(|acked| now.instant >= acked + self.settings.limits.stuck_after);
+            for other in topic.lines.values_mut().filter_map(|line| line.in_flight.as_mut()) {
+                if anew || other.others_since.is_none() {
+                    other.others_since = Some(now.instant);
+                }
             }
             topic.missing = None;
             topic.most = topic.most.saturating_mul(2);

@@ -51,7 +51,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     /// Sets partitions apart that have been silent for too long since others of their topic took events, where the topic's
-    /// reader can't go on for them. Returns whether there were any. Where all of them were silent, and answer again one after the
+    /// reader can't go on for them. Returns whether there were any. Where all of them are silent, or answer again one after the
     /// other, none is.
     pub(in super::super) fn set_stuck_partitions_apart(&mut self, now: Now) -> bool {
         if !self.link_up || self.closing {
@@ -69,7 +69,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 && side.split_after.is_none_or(|at| now.instant >= at)
                 && self.is_side_full(name, now)
         });
-        blocked.filter_map(|(name, _)| self.topics.get(name)).flat_map(move |topic| {
+        // One that waits for nothing, or was never written to, may be about to go on.
+        let others_go_on = move |topic: &&Topic| {
+            u32::try_from(topic.lines.len()).is_ok_and(|used| used < topic.count)
+                || topic.lines.values().any(|line| line.late(now.instant, after).is_none())
+        };
+        let topics = blocked.filter_map(|(name, _)| self.topics.get(name)).filter(others_go_on);
+        topics.flat_map(move |topic| {
             let late = topic.lines.iter().filter(move |(_, line)| {
                 let others_since = line.in_flight.as_ref().and_then(|f| f.others_since);
                 others_since.is_some_and(|since| now.instant >= since + after)
