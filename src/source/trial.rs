@@ -91,16 +91,21 @@ fn service(intake: Arc<Kept>) -> Arc<Service<Kept>> {
         budget: Budget::new(1 << 20),
         decoders: decoders(),
         ack: Ack::Accepted,
-        limits: HttpLimits {
-            max_body_size: MAX_BODY,
-            max_header_size: 16 * 1024,
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(60),
-            block_timeout: Duration::from_secs(30),
-            delivered_timeout: Duration::from_secs(30),
-        },
+        limits: limits(MAX_BODY),
         idle_timeout: Duration::from_secs(300),
         max_event_size: MAX_EVENT,
         stop: CancellationToken::new(),
     })
+}
+
+/// Limits of a source that is tried, with bodies of at most this size.
+pub(super) fn limits(max_body_size: usize) -> HttpLimits {
+    HttpLimits {
+        max_body_size,
+        max_header_size: 16 * 1024,
+        header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(60),
+        block_timeout: Duration::from_secs(30),
+        delivered_timeout: Duration::from_secs(30),
+    }
 }

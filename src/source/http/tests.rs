@@ -9,12 +9,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Service, decoders, drive};
-use crate::config::model::{Ack, HttpLimits};
+use crate::config::model::Ack;
 use crate::guard::Gate;
 use crate::metrics::Metrics;
 use crate::source::budget::Budget;
 use crate::source::tally::Tally;
 use crate::source::testing::FakeIntake;
+use crate::source::trial::limits;
 
 mod connections;
 mod formats;
@@ -46,14 +47,7 @@ fn bench_behind(gate: Gate, ack: Ack) -> Bench {
         budget: Budget::new(16 * 1024),
         decoders: decoders(),
         ack,
-        limits: HttpLimits {
-            max_body_size: MAX_BODY,
-            max_header_size: 16 * 1024,
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(60),
-            block_timeout: Duration::from_secs(30),
-            delivered_timeout: Duration::from_secs(30),
-        },
+        limits: limits(MAX_BODY),
         idle_timeout: Duration::from_secs(300),
         max_event_size: MAX_EVENT,
         stop: CancellationToken::new(),
