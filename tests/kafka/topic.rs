@@ -93,7 +93,7 @@ impl<'a> Topic<'a> {
     }
 
     async fn partition(&self, client: &Client, number: i32) -> Arc<PartitionClient> {
-        let handling = UnknownTopicHandling::Error;
+        let handling = UnknownTopicHandling::Retry;
         let opened = client.partition_client(&self.name, number, handling).await;
         Arc::new(opened.unwrap_or_else(|e| panic!("{} partition {number}: {e}", self.name)))
     }
@@ -191,7 +191,8 @@ fn not_null(column: &str) -> Option<String> {
     (column != r"\x5CN").then(|| column.to_owned())
 }
 
-/// A client with its own limits, since rskafka's waits have none.
+/// A client with its own limits, since rskafka's waits have none. Within them the partition clients wait for topics
+/// that the broker does not know yet: a new topic is answered for before each broker's metadata has it.
 async fn client(broker: &Broker) -> Client {
     let backoff = rskafka::BackoffConfig {
         init_backoff: std::time::Duration::from_millis(50),
@@ -218,7 +219,7 @@ pub fn produce(broker: &Broker, topic: &str, partition: i32, rows: &[(Option<&st
     runtime().block_on(async {
         let client = client(broker).await;
         let client =
-            client.partition_client(topic, partition, UnknownTopicHandling::Error).await.expect("a topic");
+            client.partition_client(topic, partition, UnknownTopicHandling::Retry).await.expect("a topic");
         let compression = rskafka::client::partition::Compression::NoCompression;
         client.produce(rows.iter().map(record).collect(), compression).await.expect("an append");
     });

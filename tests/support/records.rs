@@ -71,7 +71,7 @@ impl Hands {
     }
 
     async fn partition(&self, topic: &str, partition: i32) -> Arc<PartitionClient> {
-        let opened = self.client.partition_client(topic, partition, UnknownTopicHandling::Error).await;
+        let opened = self.client.partition_client(topic, partition, UnknownTopicHandling::Retry).await;
         Arc::new(opened.unwrap_or_else(|e| panic!("{topic} partition {partition}: {e}")))
     }
 }
