@@ -41,6 +41,8 @@ pub struct Journaled {
     pub sent_at: UnixMillis,
     /// It could not be found out whether an earlier identity of it was appended.
     pub may_be_doubled: bool,
+    /// Its events can't be read any more ([`Batch::unreadable`]): it is looked for, and never sent.
+    pub unreadable: bool,
 }
 
 /// What became of a window.
@@ -90,6 +92,8 @@ pub enum Outcome {
         /// It may have been appended, and nobody knows; else it was never sent.
         in_doubt: bool,
     },
+    /// It was only to be looked for ([`Journaled::unreadable`]), and is not there, or nobody can tell.
+    NotFound,
     /// Certainly not appended, and it can't be sent for now: the topic or partition is missing, forbidden or
     /// has no leader. Send the same events again once [`Observer::topology`] shows a change, or after a while.
     Deferred {

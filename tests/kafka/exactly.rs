@@ -89,6 +89,44 @@ pub fn what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now() {
     finish(&setup, &topic, &books);
 }
 
+/// Flips a bit of an event that was accepted, where it stands in the spool.
+fn damage(setup: &Setup, event: &[u8]) {
+    let entries = std::fs::read_dir(setup.data_dir().join("lanes/main")).expect("a lane");
+    let damaged = entries.filter(|entry| {
+        let path = entry.as_ref().expect("an entry").path();
+        let mut bytes = std::fs::read(&path).unwrap_or_default();
+        let Some(at) = bytes.windows(event.len()).position(|window| window == event) else { return false };
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).expect("it can be written");
+        true
+    });
+    assert_eq!(damaged.count(), 1, "the event stands in one segment");
+}
+
+pub fn a_window_of_which_a_block_has_rotted_is_looked_for_and_what_it_has_is_there_once() {
+    let broker = Broker::start("rotted");
+    let topic = Topic::create(&broker, "rotted", 2);
+    // Windows of several blocks each.
+    let window = format!("{WINDOW}\nlinger = \"2s\"");
+    let setup =
+        Setup::new("rotted").spool("compression = \"none\"").destination("home", broker.port, &window);
+    let books = in_flight_and_appended(&setup, &broker, &topic);
+    damage(&setup, br#"{"g":2,"n":0,"pad":"#);
+    broker.stop();
+    assert_ne!(broker.forget_producers(), 0);
+    broker.run();
+    let agent = setup.start();
+    let status = agent.wait_drained(None, DRAIN);
+    assert_accounts_balance(&status);
+    assert_ne!(status["accounts"][0]["lost_to_damage"], 0, "{status:#}");
+    agent.stop();
+    let verdict = topic.judge(&books);
+    println!("{}: {verdict}", topic.name);
+    // The block was in the windows that had arrived, with others.
+    verdict.assert_exact();
+    assert_eq!(verdict.distinct, 10_000);
+}
+
 pub fn a_snapshot_put_back_after_more_was_delivered_takes_no_new_event_for_an_old_one() {
     let broker = Broker::start("rolled-back");
     let topic = Topic::create(&broker, "rolled-back", 2);

@@ -100,6 +100,7 @@ fn main() -> ExitCode {
             what_was_in_flight_is_read_back_from_a_broker_that_has_forgotten_its_producers,
             without_a_journal_the_same_is_doubled,
             what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now,
+            a_window_of_which_a_block_has_rotted_is_looked_for_and_what_it_has_is_there_once,
             a_snapshot_put_back_after_more_was_delivered_takes_no_new_event_for_an_old_one,
         ],
         quota: [

@@ -133,6 +133,7 @@ pub(super) fn journaled(intent: &Intent, doubtful: bool) -> Journaled {
         acked_offset: intent.acked_offset,
         sent_at: intent.sent_at,
         may_be_doubled: false,
+        unreadable: false,
     }
 }
 

@@ -14,7 +14,7 @@ use super::journal::{Departure, Next, journaled};
 use super::{Engine, Now, Sink};
 use crate::event::EventIter;
 use crate::ids::{Incarnation, Seq, SeqRange, StreamName, TopicName};
-use crate::kafka::{Batch, Counter, RecordsBuilder, Stamp, Window};
+use crate::kafka::{Batch, Counter, Journaled, RecordsBuilder, Stamp, Window};
 use crate::state::journal::{Intent, Share};
 use crate::state::positions::{Bits, Partial};
 
@@ -25,6 +25,8 @@ pub(super) struct Rebuild {
     intent: Arc<Intent>,
     /// The log could not be read; try again then.
     retry_at: Option<Instant>,
+    /// It was looked for in its partition, by its identity alone, and not found.
+    looked_for: bool,
 }
 
 /// What became of reading.
@@ -32,6 +34,8 @@ enum Rebuilt {
     Batch(Batch, u32),
     /// The log has not all of its events any more.
     Gone,
+    /// Nor has it, and whether the partition has them is still to be found out.
+    OnlyToLookFor,
     /// The log can't be read for now.
     NotNow(String),
 }
@@ -103,7 +107,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 again,
             });
             self.in_flight.insert(id, (name, partition));
-            self.to_rebuild.push(Rebuild { id, intent, retry_at: None });
+            self.to_rebuild.push(Rebuild { id, intent, retry_at: None, looked_for: false });
         }
     }
 
@@ -114,11 +118,22 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let rebuild = self.to_rebuild.swap_remove(at);
         let held = "events that an earlier process was sending can't be read any more; their partition is held (in_doubt = \"hold\")";
         let rebuilt = match self.read_again(&rebuild.intent) {
+            // Under no identity nothing tells it from others but its events.
+            Rebuilt::Gone if !rebuild.looked_for && rebuild.intent.producer_id >= 0 => Rebuilt::OnlyToLookFor,
             Rebuilt::Gone if self.settings.holds_in_doubt => Rebuilt::NotNow(held.to_owned()),
             rebuilt => rebuilt,
         };
         match rebuilt {
-            Rebuilt::Batch(batch, restamped) => self.send_again(&rebuild, batch, restamped),
+            Rebuilt::Batch(batch, restamped) => {
+                self.send_again(&rebuild, batch, restamped, journaled(&rebuild.intent, true));
+            }
+            Rebuilt::OnlyToLookFor => {
+                let Intent { by_time_of_sending, .. } = *rebuild.intent;
+                let stamp = if by_time_of_sending { Stamp::Send } else { Stamp::Event };
+                let batch = Batch::unreadable(stamp, rebuild.intent.count());
+                let journaled = Journaled { unreadable: true, ..journaled(&rebuild.intent, true) };
+                self.send_again(&rebuild, batch, 0, journaled);
+            }
             Rebuilt::Gone => self.give_up(&rebuild),
             Rebuilt::NotNow(why) => {
                 self.last_error = Some(why);
@@ -134,16 +149,27 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.to_rebuild.iter().filter_map(|r| r.retry_at).min()
     }
 
-    fn send_again(&mut self, rebuild: &Rebuild, batch: Batch, restamped: u32) {
+    fn send_again(&mut self, rebuild: &Rebuild, batch: Batch, restamped: u32, journaled: Journaled) {
         let Rebuild { id, intent, .. } = rebuild;
         let line = self.topics.get_mut(&intent.topic).and_then(|t| t.lines.get_mut(&intent.partition));
         if let Some(window) = line.and_then(|l| l.in_flight.as_mut()) {
             (window.bytes, window.restamped) = (batch.encoded_len(), restamped);
         }
-        let journaled = journaled(intent, true);
         let (topic, partition) = (intent.topic.clone(), intent.partition);
         let window = Window { id: *id, topic, partition, batch, journaled: Some(journaled) };
         self.departures.push(Departure { window, intent: Some(Arc::clone(intent)) });
+    }
+
+    /// A window that can't be read any more is not in its partition, as far as anybody can tell. If it can still not be
+    /// read, it is held or given up.
+    pub(super) fn not_found(&mut self, name: &TopicName, partition: i32, window: InFlight) {
+        let Some(line) = self.topics.get_mut(name).and_then(|t| t.lines.get_mut(&partition)) else { return };
+        let id = window.id;
+        if let Some(intent) = window.intent.clone() {
+            self.to_rebuild.push(Rebuild { id, intent, retry_at: None, looked_for: true });
+        }
+        line.in_flight = Some(window);
+        self.in_flight.insert(id, (name.clone(), partition));
     }
 
     /// A person gives up windows that are held since their events can't be read any more. How many events they had.
@@ -172,7 +198,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
         self.last_error = Some(format!(
             "events that an earlier process was sending to topic {name}, partition {partition}, can't be read any more; \
-             whether it holds them is not known, and those of the same window that can be read may be there twice"
+             whether it holds them could not be found out, and those of the same window that can be read may be there twice"
         ));
         self.note_sendable(name, partition);
     }

@@ -41,6 +41,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 self.again(&name, partition, window, batch, may_be_doubled);
                 None
             }
+            Outcome::NotFound => {
+                self.not_found(&name, partition, window);
+                return None;
+            }
             Outcome::Returned { in_doubt } => {
                 self.returned(&name, partition, &window, in_doubt);
                 None

@@ -67,6 +67,13 @@ impl Batch {
         Self { codec, stamp, count, times, uncompressed, body: Bytes::from(body) }
     }
 
+    /// What is known of a batch whose records are lost. It can be looked for by its identity, and must not be sent.
+    #[must_use]
+    pub fn unreadable(stamp: Stamp, count: u32) -> Self {
+        // The oldest of times: where it is looked for by time, it may be anywhere.
+        Self { codec: Codec::None, stamp, count, times: (0, 0), uncompressed: 0, body: Bytes::new() }
+    }
+
     /// How many records it holds.
     #[must_use]
     pub fn count(&self) -> u32 {

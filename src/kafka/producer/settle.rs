@@ -121,7 +121,7 @@ impl Task {
             Looked::Found(_) | Looked::Absent => return,
             Looked::Unknown(why) => (
                 format!("{what}: whether a window in doubt has arrived can't be found out: {why}"),
-                "it is sent again under its own identity, and may be there twice; it is counted",
+                "what can be read of it is sent again, and may be there twice; it is counted",
             ),
             Looked::Failed(why) if held => (
                 format!("{what}: whether a window in doubt has arrived can't be found out: {why}"),

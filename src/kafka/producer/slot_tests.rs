@@ -159,7 +159,7 @@ proptest! {
                 | Outcome::Deferred { .. }
                 | Outcome::Forgotten { .. }
                 | Outcome::Stale { .. } => prop_assert_eq!(times, 0, "{}", id),
-                Outcome::Returned { .. } => prop_assert!(false, "{} was not asked back", id),
+                Outcome::Returned { .. } | Outcome::NotFound => prop_assert!(false, "{} was not asked back", id),
             }
         }
         prop_assert!(broker.log.is_sorted(), "reordered: {:?}", broker.log);
@@ -303,6 +303,7 @@ fn journaled(id: u64, doubtful: bool) -> Window {
         acked_offset: 9,
         sent_at: 1_700_000_000_000,
         may_be_doubled: false,
+        unreadable: false,
     };
     Window { journaled: Some(journaled), ..window(id, Stamp::Event) }
 }

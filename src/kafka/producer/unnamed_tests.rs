@@ -9,7 +9,7 @@ use super::slot::*;
 use super::slot_tests::WAY;
 use crate::config::model::KafkaCompression;
 use crate::ids::TopicName;
-use crate::kafka::batch::{Identity, RecordsBuilder, Stamp};
+use crate::kafka::batch::{Batch, Identity, RecordsBuilder, Stamp};
 use crate::kafka::window::{Journaled, Outcome, Window};
 use crate::kafka::wire::PartitionResult;
 
@@ -40,6 +40,7 @@ fn unnamed(id: u64, doubtful: bool) -> Window {
         acked_offset: -1,
         sent_at: 0,
         may_be_doubled: false,
+        unreadable: false,
     };
     Window { journaled: Some(journaled), ..window(id) }
 }
@@ -82,6 +83,39 @@ async fn a_window_without_an_identity_is_looked_for_after_each_lost_answer_and_g
         matches!(&unknown, Some(Step::Settled(2, Outcome::Forgotten { may_be_doubled: true, .. }))),
         "{unknown:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_can_not_be_read_any_more_is_only_looked_for() {
+    let identity = Identity { producer_id: 500, epoch: 3, base_sequence: 40 };
+    let unreadable = |id| {
+        let window = unnamed(id, true);
+        let journaled = window.journaled.map(|j| Journaled { identity, unreadable: true, ..j });
+        Window { batch: Batch::unreadable(Stamp::Event, 3), journaled, ..window }
+    };
+    let (mut slot, mut now) = (slot(), Instant::now());
+    slot.push(unreadable(1));
+    slot.wants_look(now).unwrap();
+    let found = slot.looked(&Looked::Found(9), now);
+    assert!(matches!(found, Some(Step::Settled(1, Outcome::Acked { offset: 9, .. }))), "{found:?}");
+    slot.push(unreadable(2));
+    slot.wants_look(now).unwrap();
+    let unknown = slot.looked(&Looked::Unknown("deleted".into()), now);
+    assert!(matches!(unknown, Some(Step::Settled(2, Outcome::NotFound))), "{unknown:?}");
+    slot.push(unreadable(3));
+    let began = now;
+    loop {
+        assert!(slot.wants_look(now).is_some(), "it is never sent");
+        match slot.looked(&Looked::Absent, now) {
+            Some(Step::LookAgain { at }) => now = at,
+            Some(Step::Settled(3, Outcome::NotFound)) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(now >= began + Duration::from_secs(10), "the request may be on its way");
+    slot.push(unreadable(4));
+    let foreign = slot.is_foreign();
+    assert!(matches!(foreign, Step::Settled(4, Outcome::NotFound)), "{foreign:?}");
 }
 
 #[tokio::test(start_paused = true)]

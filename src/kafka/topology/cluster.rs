@@ -282,6 +282,7 @@ mod tests {
                 acked_offset: -1,
                 sent_at: 0,
                 may_be_doubled: false,
+                unreadable: false,
             };
             cluster.is_made_anew(&topic, &sent)
         };

@@ -78,6 +78,12 @@ impl Cluster {
         let acked = Outcome::Acked { offset: 0, doubtful: in_doubt, may_be_doubled: false };
         let forgotten =
             |fenced| Outcome::Forgotten { batch: window.batch.clone(), may_be_doubled: false, fenced };
+        if let Some(journaled) = window.journaled.as_ref().filter(|j| j.unreadable) {
+            let Identity { producer_id, epoch, base_sequence } = journaled.identity;
+            let identity = (producer_id, epoch, base_sequence);
+            let name = (window.topic.clone(), window.partition, identity, window.batch.count());
+            return if self.appended.contains(&name) { acked } else { Outcome::NotFound };
+        }
         let (places, seqs): (Vec<u32>, Vec<Seq>) = self.poisoned(window).into_iter().unzip();
         let too_large =
             self.max_bytes > 0 && window.batch.encoded_len() > self.max_bytes && window.batch.count() > 1;

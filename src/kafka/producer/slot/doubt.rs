@@ -18,7 +18,7 @@ pub(super) const LOOK_AFTER: Duration = Duration::from_secs(300);
 /// a day by default, is forgotten at the next sweep or restart. An hour leaves room for brokers that are told to forget sooner.
 const REMEMBERED: Duration = Duration::from_hours(1);
 
-/// A window without an identity that is not in the partition is looked for again until it was in doubt for this long: the request may
+/// A window without an identity, or that can't be read any more, and is not in the partition, is looked for again until it was in doubt for this long: the request may
 /// still be on its way, and what is not replicated yet can't be read.
 const SETTLING: Duration = Duration::from_secs(10);
 
@@ -120,7 +120,7 @@ impl Slot {
             Looked::Absent => {}
         }
         let since = *self.first_doubt.get_or_insert(now);
-        if self.is_unnamed() {
+        if self.is_unnamed() || self.is_unreadable() {
             return Some(self.not_found(looked, since, now));
         }
         self.look = false;
@@ -135,7 +135,12 @@ impl Slot {
         Some(self.give_back())
     }
 
-    /// The front window has no identity, and was not found.
+    /// Whether the front window can only be looked for.
+    fn is_unreadable(&self) -> bool {
+        self.journaled().is_some_and(|journaled| journaled.unreadable)
+    }
+
+    /// The front window has no identity, or can't be sent under it, and was not found.
     fn not_found(&mut self, looked: &Looked, since: Instant, now: Instant) -> Step {
         let settled = since + SETTLING;
         if *looked == Looked::Absent && now < settled {
@@ -156,6 +161,9 @@ impl Slot {
 
     /// The window needs another identity.
     pub(super) fn give_back(&mut self) -> Step {
+        if self.is_unreadable() {
+            return self.settle(Outcome::NotFound);
+        }
         let (may_be_doubled, fenced) = (self.may_be_doubled, self.fenced);
         self.renewals = self.renewals.saturating_add(1);
         match self.front().map(|w| w.batch.clone()) {
