@@ -177,6 +177,7 @@ fn main() -> ExitCode {
         producer: [
             every_codec_is_read_by_java_and_by_us_with_headers_in_order,
             a_broker_killed_frozen_and_restarted_gets_every_window_once_and_in_order,
+            sequence_numbers_that_come_round_to_0_are_those_the_broker_waits_for,
         ],
     };
     trials.push(Trial::ignorable_test(

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use spoolway::config::model::{Destination, HostPort, KafkaCompression, TimestampPolicy};
 use spoolway::ids::{DestinationName, TopicName};
+use spoolway::kafka::batch::Identity;
 use spoolway::kafka::{
-    Consumer, ConsumerOptions, LinkState, Observer, Outcome, Producer, RecordsBuilder, SharedPace, Stamp,
-    Topology, Window,
+    Consumer, ConsumerOptions, Journaled, LinkState, Observer, Outcome, Producer, RecordsBuilder, SharedPace,
+    Stamp, Topology, Window,
 };
 use spoolway::metrics::Metrics;
 
@@ -205,4 +206,38 @@ pub fn a_broker_killed_frozen_and_restarted_gets_every_window_once_and_in_order(
     client.outcomes.wait_for_up();
     let links = client.outcomes.links.lock().expect("no panic");
     assert!(links.iter().any(|(_, l)| !l.up), "nobody was told that the broker was away");
+}
+
+pub fn sequence_numbers_that_come_round_to_0_are_those_the_broker_waits_for() {
+    let broker = Broker::shared();
+    let topic = Topic::create(broker, "come-round", 1);
+    let client = Client::start(broker);
+    // To the broker a producer's first batch may have any number. Twenty records: five before the last number, fifteen from 0.
+    let first = i32::MAX - 4;
+    let sends = [(0, first), (1, 15), (2, 35), (3, 15), (4, 61)];
+    let outcomes = sends.map(|(id, base_sequence)| {
+        let journaled = Journaled {
+            identity: Identity { producer_id: 4_000_000, epoch: 0, base_sequence },
+            doubtful: false,
+            cluster_id: String::new(),
+            topic_id: [0; 16],
+            acked_offset: -1,
+            sent_at: 0,
+            may_be_doubled: false,
+            unreadable: false,
+        };
+        let topic = TopicName::new(&topic.name).expect("a name");
+        let batch = numbered(id, KafkaCompression::None);
+        client.producer.send(Window { id, topic, partition: 0, batch, journaled: Some(journaled) });
+        client.outcomes.wait(usize::try_from(id).expect("small") + 1);
+        client.outcomes.settled.lock().expect("no panic")[&id].clone()
+    });
+    let offset = |outcome: &Outcome| match outcome {
+        Outcome::Acked { offset, .. } => *offset,
+        _ => -1,
+    };
+    // The fourth has the second's numbers, and is taken for it; the last leaves six out.
+    assert_eq!(outcomes.each_ref().map(offset), [0, 20, 40, 20, -1], "{outcomes:?}");
+    assert!(matches!(outcomes[4], Outcome::Forgotten { may_be_doubled: false, .. }), "{outcomes:?}");
+    assert_eq!(client.read(&topic.name, 0).len(), 60);
 }
