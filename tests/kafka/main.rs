@@ -35,6 +35,7 @@ mod outage;
 mod parked;
 mod permissions;
 mod producer;
+mod proxied;
 mod quickstart;
 mod quota;
 mod secured;
@@ -173,6 +174,10 @@ fn main() -> ExitCode {
             a_run_is_whole_and_a_record_copied_by_hand_is_counted_exactly,
             what_was_deleted_from_the_start_of_the_log_is_expired_for_headers_and_ledger,
             two_relays_and_producers_with_transactions_share_a_topic,
+        ],
+        proxied: [
+            a_cluster_behind_a_socks_proxy_that_cuts_its_connections_gets_everything_once,
+            a_cluster_behind_an_http_proxy_that_cuts_its_connections_gets_everything_once,
         ],
         producer: [
             every_codec_is_read_by_java_and_by_us_with_headers_in_order,
