@@ -60,6 +60,17 @@ pub enum BindError {
         /// The name.
         user: String,
     },
+    /// A user of `allow_users` whose number the kernel gives for all that a user namespace does not have.
+    #[error(
+        "source {source_name}: allow_users names {user:?}, whose number also stands for every user of other containers and namespaces; \
+         give the program that connects a user of its own, and name that"
+    )]
+    Anybody {
+        /// Name of the source.
+        source_name: String,
+        /// As it was named.
+        user: String,
+    },
     /// Another process listens on the socket.
     #[error(
         "source {source_name}: another process listens on {}; stop it or choose another path",

@@ -19,6 +19,9 @@ const MODE: u32 = 0o600;
 const MODE_OF_NAMED: u32 = 0o666;
 /// Where names of users stand (passwd(5)).
 const PASSWD: &str = "/etc/passwd";
+/// Where the kernel says which number it gives for users that our user namespace does not have (user_namespaces(7)), and what it says
+/// if nobody changed that.
+const OVERFLOW: (&str, u32) = ("/proc/sys/kernel/overflowuid", 65_534);
 
 /// A bound socket file; removed when dropped, if it is still the one that was bound.
 #[derive(Debug)]
@@ -60,15 +63,28 @@ impl Accept for UnixDoor {
     }
 }
 
-/// The numbers of users that are named, of root and of our own. `passwd` is the text of [`PASSWD`]. The error is the name that is none.
-fn numbers(users: &[String], passwd: &str) -> Result<Vec<u32>, String> {
+/// Why a user can't be let in by that name.
+#[derive(Debug, PartialEq, Eq)]
+enum Wrong {
+    Unknown(String),
+    /// The number stands for everybody whom a user namespace does not know.
+    Anybody(String),
+}
+
+/// The numbers of users that are named, of root and of our own. `passwd` is the text of [`PASSWD`], `overflow` the number of
+/// those that have none here.
+fn numbers(users: &[String], passwd: &str, overflow: u32) -> Result<Vec<u32>, Wrong> {
     let number = |user: &String| {
         let row = passwd
             .lines()
             .map(|row| row.split(':').collect::<Vec<_>>())
             .find(|row| row.first() == Some(&user.as_str()));
         let number = row.and_then(|row| row.get(2).copied()).unwrap_or(user);
-        number.parse::<u32>().map_err(|_| user.clone())
+        match number.parse::<u32>() {
+            Ok(number) if number == overflow => Err(Wrong::Anybody(user.clone())),
+            Ok(number) => Ok(number),
+            Err(_) => Err(Wrong::Unknown(user.clone())),
+        }
     };
     let own = [0, rustix::process::geteuid().as_raw()];
     users.iter().map(number).chain(own.map(Ok)).collect()
@@ -80,8 +96,12 @@ pub(super) fn bind(name: &str, path: &Path, users: &[String]) -> Result<(UnixDoo
         None
     } else {
         let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
-        let unknown = |user| BindError::UnknownUser { source_name: name.to_owned(), user };
-        Some(numbers(users, &passwd).map_err(unknown)?)
+        let overflow = fs::read_to_string(OVERFLOW.0).ok().and_then(|text| text.trim().parse().ok());
+        let source_name = name.to_owned();
+        Some(numbers(users, &passwd, overflow.unwrap_or(OVERFLOW.1)).map_err(|wrong| match wrong {
+            Wrong::Unknown(user) => BindError::UnknownUser { source_name, user },
+            Wrong::Anybody(user) => BindError::Anybody { source_name, user },
+        })?)
     };
     let failed = |cause| BindError::Path { source_name: name.to_owned(), path: path.to_owned(), cause };
     clear_stale(name, path)?;
@@ -145,13 +165,16 @@ mod tests {
     #[test]
     fn users_are_named_or_numbered_and_an_unknown_one_is_told() {
         let passwd = "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/var/www:/usr/sbin/nologin\nodd:x\n";
-        let users =
-            |list: &[&str]| numbers(&list.iter().map(|user| (*user).to_owned()).collect::<Vec<_>>(), passwd);
+        let users = |list: &[&str]| {
+            numbers(&list.iter().map(|user| (*user).to_owned()).collect::<Vec<_>>(), passwd, 99)
+        };
         let own = rustix::process::geteuid().as_raw();
         assert_eq!(users(&["www-data", "1000"]), Ok(vec![33, 1000, 0, own]));
-        assert_eq!(users(&["www"]), Err("www".to_owned()));
-        assert_eq!(users(&["odd"]), Err("odd".to_owned()));
-        assert_eq!(users(&["-1"]), Err("-1".to_owned()));
+        for unknown in ["www", "odd", "-1"] {
+            assert_eq!(users(&[unknown]), Err(Wrong::Unknown(unknown.to_owned())));
+        }
+        assert_eq!(users(&["www-data", "99"]), Err(Wrong::Anybody("99".to_owned())));
+        assert!(matches!(bind("s", Path::new("s"), &["nobody".to_owned()]), Err(BindError::Anybody { .. })));
     }
 
     #[tokio::test]

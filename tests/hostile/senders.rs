@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
@@ -10,7 +11,8 @@ use flate2::write::GzEncoder;
 use super::support::agent::Setup;
 use super::support::http::{self, Connection};
 use super::support::ports::free_port;
-use super::victim::{attack, is_too_much, withstands};
+use super::support::process::Process;
+use super::victim::{attack, has_panicked, is_too_much, withstands};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -42,6 +44,18 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).expect("memory");
     encoder.finish().expect("memory")
+}
+
+/// Four bytes for every 128 KiB (RFC 8878: a window of 128 KiB, and blocks of one byte, repeated).
+fn newlines_by_zstd(count: usize) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38];
+    for from in (0..count).step_by(128 << 10) {
+        let (size, is_last) = ((count - from).min(128 << 10), count - from <= 128 << 10);
+        let header = u32::try_from(size << 3).expect("small") | 1 << 1 | u32::from(is_last);
+        frame.extend_from_slice(&header.to_le_bytes()[..3]);
+        frame.push(b'\n');
+    }
+    frame
 }
 
 #[test]
@@ -91,21 +105,33 @@ fn bodies_that_unpack_a_thousandfold_and_nest_cost_no_more_than_others() {
         let beyond = gzip(&vec![b'\n'; 100_000_000]);
         let nested = gzip(&gzip(&gzip(b"a\n")));
         let members = gzip(b"").repeat(100_000);
+        let mut cut = gzip(&vec![b'\n'; 1_000_000]);
+        cut.truncate(cut.len() - 9);
+        // A frame header that asks for a window of 3.75 TiB.
+        let window = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff][..], &[0; 20]].concat();
         let bodies = [
-            ("application/x-ndjson", lines, 200),
-            ("application/json", numbers, 200),
-            ("application/x-ndjson", beyond, 413),
-            ("application/x-ndjson", nested, 200),
-            ("application/x-ndjson", members, 200),
+            ("application/x-ndjson", "gzip", lines, 200),
+            ("application/json", "gzip", numbers, 200),
+            ("application/x-ndjson", "gzip", beyond, 413),
+            ("application/x-ndjson", "gzip", nested, 200),
+            ("application/x-ndjson", "gzip", members, 200),
+            ("application/x-ndjson", "gzip", cut, 400),
+            ("application/x-ndjson", "zstd", newlines_by_zstd(100_000_000), 413),
+            ("application/x-ndjson", "zstd", newlines_by_zstd(10_000_000), 200),
+            ("application/x-ndjson", "zstd", window, 400),
         ];
         std::thread::scope(|scope| {
             for _ in 0..3 {
-                for (kind, body, status) in &bodies {
+                for (kind, coding, body, status) in &bodies {
                     let http = setup.http;
                     scope.spawn(move || {
-                        let headers = format!("content-type: {kind}\r\ncontent-encoding: gzip\r\n");
+                        let headers = format!("content-type: {kind}\r\ncontent-encoding: {coding}\r\n");
                         let answer = http::post(http, "/v1/events/bomb", &headers, body).expect("an answer");
-                        assert!([*status, 503].contains(&answer.status), "{kind}: {}", answer.text());
+                        let answered = (answer.status, answer.text());
+                        assert!(
+                            [*status, 503].contains(&answered.0),
+                            "{kind}, {coding}, {status}: {answered:?}"
+                        );
                     });
                 }
             }
@@ -237,6 +263,20 @@ fn raise_files() -> usize {
     let _ = setrlimit(Resource::Nofile, limit);
     let now = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
     usize::try_from(now).unwrap_or(1 << 20).saturating_sub(200)
+}
+
+/// The control: one that is followed by a screenful of other lines is seen.
+#[test]
+fn a_panic_is_noticed() {
+    let script = |first: &str| format!("echo \"{first}\"; seq 100");
+    let says = |first: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &script(first)]);
+        let process = Process::spawn("sh", command);
+        process.wait(Duration::from_secs(10));
+        has_panicked(&process)
+    };
+    assert!(says("thread 'main' panicked at src/main.rs:1:1:") && !says("nothing"));
 }
 
 /// The control: where a person allows bodies of 256 MiB, they are seen.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::support::agent::{Agent, Setup, spoolway};
 use super::support::http;
+use super::support::process::{Process, Signal};
 
 /// Resident memory, at most, over the agent's whole life: what an agent at full load may have (docs/performance.md, 32 MiB), the memory
 /// that senders share (6 MiB), and one largest request beyond it: a JSON array of 16 MiB is there three times, as it came and as events
@@ -23,9 +24,11 @@ pub fn attack(setup: &Setup, attack: impl FnOnce(&Agent<'_>)) -> u64 {
     assert!(accepted(&agent) > before);
     agent.wait_ready("/healthz", Duration::from_secs(5));
     let most = resident_at_most(agent.process.pid());
+    agent.process.signal(Signal::TERM);
+    let status = agent.process.wait(Duration::from_secs(15));
     let said = agent.process.output().tail();
-    assert!(!said.contains("panicked"), "{said}");
-    agent.stop();
+    assert!(!has_panicked(&agent.process), "{said}");
+    assert!(status.success(), "ended with {status}; {said}");
     let verified = spool_verify(setup);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     most
@@ -36,6 +39,11 @@ pub fn withstands(setup: &Setup, input: impl FnOnce(&Agent<'_>)) {
     let most = attack(setup, input);
     assert!(most <= MOST, "{} MiB were resident", most >> 20);
     println!("{} MiB resident at most", most >> 20);
+}
+
+/// Whether it ever did, before it ended.
+pub fn has_panicked(process: &Process) -> bool {
+    process.output().all(Duration::from_secs(5)).contains("panicked")
 }
 
 /// Whether that much is more than an agent may take.
