@@ -88,3 +88,16 @@ fn the_ban_check_catches_a_banned_crate_and_an_unlisted_c_binding() {
     let lock = "[[package]]\nname = \"openssl\"\n[[package]]\nname = \"anything-sys\"\n[[package]]\nname = \"bytes\"\n";
     assert_eq!(offenders(lock, &read("deny.toml")), ["anything-sys", "openssl"]);
 }
+
+/// Advisories that a text names.
+fn advisories(text: &str) -> BTreeSet<&str> {
+    let named = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    named.filter(|word| word.starts_with("RUSTSEC-")).collect()
+}
+
+#[test]
+fn the_advisories_that_stay_are_those_that_people_are_told_of() {
+    let (told, deny) = (read("SECURITY.md"), read("deny.toml"));
+    assert_eq!(advisories(&told), advisories(&deny));
+    assert_eq!(advisories("x RUSTSEC-2024-0384, `RUSTSEC-2025-0057`").len(), 2);
+}
