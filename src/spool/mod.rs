@@ -42,6 +42,7 @@ mod recover;
 mod room;
 pub mod salvage;
 mod scan;
+mod seek;
 mod shared;
 #[cfg(any(test, feature = "simulation"))]
 pub mod stepped;

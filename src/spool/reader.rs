@@ -16,10 +16,10 @@ use super::block::{Block, Hole, HoleCause, Item};
 use super::error::{ReadError, is_damage};
 use super::format::{DATA_START, Kind};
 use super::host::Stamp;
-use super::scan::resume;
+use super::seek::{Seeker, counts};
 use super::shared::Shared;
 use super::table::{Segment, Table};
-use super::walk::{Identity, Sighting, Walker};
+use super::walk::{Identity, Sighting, Walker, unpack};
 
 /// After this many errors at one place a page that cannot be read counts as damaged, if the disk gives others of its file.
 /// Delivery asks every few seconds.
@@ -50,7 +50,15 @@ struct Current<F: Fs> {
     id: SegmentId,
     walker: Walker<F::File>,
     offset: u64,
+    /// Number of the block that is due at `offset`.
+    next: Seq,
+    /// Where the segment ends, in bytes and in numbers.
     limit: u64,
+    end: Seq,
+    /// Nothing was read of it yet, and it begins before the reader's position.
+    midway: bool,
+    /// From the first place on where the block that was due does not stand.
+    seeker: Option<Seeker>,
 }
 
 /// What the table says of the place where the reader stands.
@@ -184,22 +192,34 @@ impl<F: Fs> Reader<F> {
         wanted: &mut impl FnMut(&StreamName, SeqRange) -> bool,
     ) -> Result<Option<Item>, ReadError> {
         loop {
-            let Some(current) = self.current.as_mut().filter(|c| c.offset < c.limit) else {
+            let position = self.position;
+            let Some(current) = self.current.as_mut().filter(|c| position < c.end) else {
                 match self.advance()? {
                     Step::Item(item) => return Ok(Some(item)),
                     Step::End => return Ok(None),
                     Step::Again => continue,
                 }
             };
-            let Some(block) = current.walker.probe(current.offset, current.limit)? else {
-                let found = resume(&mut current.walker, current.offset, self.position, current.limit)?;
-                current.offset = found.map_or(current.limit, |b| b.offset);
-                continue;
+            let item = match current.due()? {
+                Some(block) => self.take(&block, wanted)?,
+                None => self.seek()?,
             };
-            if let Some(item) = self.take(&block, wanted)? {
-                return Ok(Some(item));
+            if item.is_some() {
+                return Ok(item);
             }
         }
+    }
+
+    /// What is due does not stand here: goes to where it does, or what comes next. What of the segment there is neither
+    /// of is lost.
+    fn seek(&mut self) -> Result<Option<Item>, ReadError> {
+        let position = self.position;
+        let Some(current) = &mut self.current else { return Ok(None) };
+        if current.seek(position)? {
+            return Ok(None);
+        }
+        let (range, id) = (SeqRange::new(position, current.end), current.id);
+        Ok(Some(self.hole(range, HoleCause::Damaged, id)))
     }
 
     /// What a whole header at the reader's place means. `None`: nothing for the caller.
@@ -210,27 +230,31 @@ impl<F: Fs> Reader<F> {
     ) -> Result<Option<Item>, ReadError> {
         let Some(current) = &mut self.current else { return Ok(None) };
         let header = &block.header;
-        if header.count == 0 || header.end() <= self.position {
-            current.offset = block.next;
-            return Ok(None);
-        }
         if header.first > self.position {
             let hole = SeqRange::new(self.position, header.first);
             let id = current.id;
             return Ok(Some(self.hole(hole, HoleCause::Damaged, id)));
         }
+        if header.count == 0 || header.end() <= self.position {
+            current.pass(block);
+            return Ok(None);
+        }
         let range = SeqRange::new(self.position, header.end());
+        let name = (header.kind == Kind::Events).then(|| current.walker.stream(block));
+        let stream = name.and_then(|name| intern(&mut self.streams, name));
+        if stream.as_ref().is_some_and(|s| !wanted(s, range)) {
+            current.pass(block);
+            current.midway = false;
+            self.position = range.end;
+            return Ok(Some(Item::Skipped(range)));
+        }
+        let Some(stored) = current.walker.stored(block, current.limit)? else { return self.seek() };
         if header.kind == Kind::Events {
-            let stream = intern(&mut self.streams, current.walker.stream(block));
-            if stream.as_ref().is_some_and(|s| !wanted(s, range)) {
-                current.offset = block.next;
-                self.position = range.end;
-                return Ok(Some(Item::Skipped(range)));
-            }
-            let payload = current.walker.payload(block, current.limit)?;
+            let payload = unpack(header, stored);
             let payload = payload.and_then(|p| trim(p, self.position.0 - header.first.0));
             if let (Some(stream), Some(payload)) = (stream, payload) {
-                current.offset = block.next;
+                current.pass(block);
+                current.midway = false;
                 self.position = range.end;
                 return Ok(Some(Item::Block(Block {
                     first: range.first,
@@ -245,7 +269,7 @@ impl<F: Fs> Reader<F> {
                 })));
             }
         }
-        current.offset = block.next;
+        current.pass(block);
         let id = current.id;
         Ok(Some(self.hole(range, HoleCause::Damaged, id)))
     }
@@ -258,6 +282,9 @@ impl<F: Fs> Reader<F> {
             }
             self.log.lost(range, segment);
         }
+        if let Some(current) = &mut self.current {
+            current.midway = false;
+        }
         self.position = range.end;
         Item::Hole(Hole { range, cause })
     }
@@ -268,8 +295,8 @@ impl<F: Fs> Reader<F> {
             Place::Nowhere => Ok(Step::End),
             Place::Gap(hole, segment) => Ok(Step::Item(self.hole(hole.range, hole.cause, segment))),
             Place::In(segment) => match &mut self.current {
-                Some(current) if current.id == segment.id && current.limit < segment.end_offset => {
-                    current.limit = segment.end_offset;
+                Some(current) if current.id == segment.id && current.end < segment.end => {
+                    (current.limit, current.end) = (segment.end_offset, segment.end);
                     Ok(Step::Again)
                 }
                 // It was read to its end, and these numbers did not come.
@@ -296,8 +323,16 @@ impl<F: Fs> Reader<F> {
         let identity = self.log.identity(segment.id);
         let mut walker = Walker::new(file, segment.path.clone(), identity);
         walker.wary = true;
-        let (id, limit) = (segment.id, segment.end_offset);
-        self.current = Some(Current { id, walker, offset: DATA_START, limit });
+        self.current = Some(Current {
+            id: segment.id,
+            walker,
+            offset: DATA_START,
+            next: segment.base,
+            limit: segment.end_offset,
+            end: segment.end,
+            midway: segment.base < self.position,
+            seeker: None,
+        });
         Ok(Step::Again)
     }
 
@@ -315,6 +350,30 @@ impl<F: Fs> Reader<F> {
         }
         let range = SeqRange::new(self.position, segment.end);
         Ok(Step::Item(self.hole(range, HoleCause::Missing, segment.id)))
+    }
+}
+
+impl<F: Fs> Current<F> {
+    /// The block that is due, if its header stands here.
+    fn due(&mut self) -> Result<Option<Sighting>, ReadError> {
+        let (next, end) = (self.next, self.end);
+        let block = self.walker.probe(self.offset, self.limit)?;
+        Ok(block.filter(|b| b.header.first == next && counts(b, Some(end))))
+    }
+
+    fn pass(&mut self, block: &Sighting) {
+        (self.offset, self.next) = (block.next, block.header.end());
+    }
+
+    /// Goes to the block that goes on from `position`; whether there is one.
+    fn seek(&mut self, position: Seq) -> Result<bool, ReadError> {
+        let seeker = self.seeker.get_or_insert_with(|| Seeker::new(self.offset, self.next));
+        let (place, bounds) = ((self.offset, position, self.midway), (self.limit, Some(self.end)));
+        let found = seeker.seek(&mut self.walker, place, bounds)?;
+        if let Some(block) = &found {
+            (self.offset, self.next) = (block.offset, block.header.first);
+        }
+        Ok(found.is_some())
     }
 }
 

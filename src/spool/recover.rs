@@ -17,6 +17,7 @@ use super::error::{OpenError, ReadError, is_damage};
 use super::format::{DATA_START, Predecessor, SegmentHeader, Verdict};
 use super::passed_over::{PassedOver, Why};
 use super::scan::scan;
+use super::seek::Seeker;
 use super::table::{Segment, Table};
 use super::walk::{Identity, Walker};
 
@@ -284,10 +285,14 @@ fn scan_file<F: Fs>(
     let limit = insist(|| file.size()).map_err(read_error)?;
     let mut walker = Walker::new(file, path.clone(), identity);
     walker.tolerant = true;
-    if base.is_none()
-        && let Some(first) = walker.search(DATA_START, limit)?
-    {
-        segment.base = first.header.first;
+    if base.is_none() {
+        let mut first = walker.probe(DATA_START, limit)?;
+        // Nothing before it says which number is expected.
+        if first.is_none() && segment.base <= Seq::FIRST {
+            let mut seeker = Seeker::new(DATA_START, segment.base);
+            first = seeker.seek(&mut walker, (DATA_START, segment.base, false), (limit, cap))?;
+        }
+        segment.base = first.map_or(segment.base, |block| block.header.first);
     }
     let found = scan(&mut walker, segment.base, (proof, cap), limit)?;
     segment.end = found.end;

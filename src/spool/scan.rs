@@ -10,6 +10,7 @@ use crate::ids::{Seq, SeqRange};
 
 use super::error::ReadError;
 use super::format::{DATA_START, Kind, Verdict};
+use super::seek::{Bounds, Seeker, counts};
 use super::walk::{Sighting, Walker};
 
 /// Holes remembered one by one. Further ones are told by the reader that comes to them.
@@ -51,43 +52,44 @@ pub(super) fn scan<T: File>(
 ) -> Result<Scan, ReadError> {
     let mut scan =
         Scan { end_offset: DATA_START.min(limit), end: base, verdict: Verdict::Torn, holes: Vec::new() };
-    let mut proof = proof;
-    let (mut said, mut looked_ahead) = (Seq::NONE, false);
-    let mut read_again = None;
+    let bounds = (limit, cap);
+    let (mut at, mut proof, mut said) = (scan.end_offset, proof, Seq::NONE);
+    let (mut seeker, mut read_again) = (None::<Seeker>, None);
     loop {
-        if let Some(block) = good_block(walker, scan.end_offset, scan.end, limit)? {
-            if cap.is_some_and(|cap| block.header.end() > cap) {
-                break;
-            }
+        if let Some(block) = good_block(walker, at, scan.end, bounds)? {
+            said = said.max(block.header.synced_through);
             scan.end = block.header.end();
-            scan.end_offset = block.next;
+            at = block.next;
+            scan.end_offset = scan.end_offset.max(at);
             if block.header.kind == Kind::Seal {
                 scan.verdict = Verdict::Closed;
                 break;
             }
             continue;
         }
-        if !looked_ahead {
-            said = proof_beyond(walker, scan.end_offset, limit)?;
-            proof = proof.max(said);
-            looked_ahead = true;
-        }
+        let seeker = match &mut seeker {
+            Some(seeker) => seeker,
+            none => {
+                let seeker = none.insert(Seeker::new(at, scan.end));
+                said = said.max(seeker.proof(walker, bounds)?);
+                proof = proof.max(said);
+                seeker
+            }
+        };
         if judge(scan.end, proof) == Gap::Torn {
             break;
         }
         // Its agent may be writing: the bytes at hand can be older than the proof. By now the block is whole, if it
         // ever was.
-        if read_again != Some(scan.end_offset) {
-            read_again = Some(scan.end_offset);
+        if read_again != Some(at) {
+            read_again = Some(at);
             walker.forget();
             continue;
         }
-        let within = |block: &Sighting| cap.is_none_or(|cap| block.header.end() <= cap);
-        let found = resume(walker, scan.end_offset, scan.end, limit)?;
-        let Some(block) = found.filter(within) else { break };
+        let Some(block) = seeker.seek(walker, (at, scan.end, false), bounds)? else { break };
         note(&mut scan.holes, SeqRange::new(scan.end, block.header.first));
         scan.end = block.header.first;
-        scan.end_offset = block.offset;
+        at = block.offset;
     }
     let cut_off = scan.end <= proof && scan.verdict != Verdict::Closed;
     // Nothing whole follows, and yet a header behind, whose payload is bad, says that more was durable: that is
@@ -118,37 +120,9 @@ fn good_block<T: File>(
     walker: &mut Walker<T>,
     offset: u64,
     expected: Seq,
-    limit: u64,
+    (limit, cap): Bounds,
 ) -> Result<Option<Sighting>, ReadError> {
-    let Some(block) = walker.probe(offset, limit)? else { return Ok(None) };
-    let whole = block.header.first == expected && walker.stored(&block, limit)?.is_some();
-    Ok(whole.then_some(block))
-}
-
-/// The highest `synced_through` of any block behind `from`. A whole header is enough to be believed.
-fn proof_beyond<T: File>(walker: &mut Walker<T>, from: u64, limit: u64) -> Result<Seq, ReadError> {
-    let mut proof = Seq::NONE;
-    let mut at = from;
-    while let Some(block) = walker.search(at, limit)? {
-        proof = proof.max(block.header.synced_through);
-        at = block.next;
-    }
-    Ok(proof)
-}
-
-/// The next whole block behind the bad place at `offset` that goes on from `expected` or later.
-pub(super) fn resume<T: File>(
-    walker: &mut Walker<T>,
-    offset: u64,
-    expected: Seq,
-    limit: u64,
-) -> Result<Option<Sighting>, ReadError> {
-    let mut at = offset;
-    loop {
-        let Some(block) = walker.search(at, limit)? else { return Ok(None) };
-        at = block.next;
-        if block.header.first >= expected && walker.stored(&block, limit)?.is_some() {
-            return Ok(Some(block));
-        }
-    }
+    let due = |block: &Sighting| block.header.first == expected && counts(block, cap);
+    let Some(block) = walker.probe(offset, limit)?.filter(due) else { return Ok(None) };
+    Ok(walker.stored(&block, limit)?.is_some().then_some(block))
 }

@@ -7,7 +7,7 @@ use super::format::{DATA_START, Verdict};
 use super::inspect::LaneSnapshot;
 use super::names;
 use super::reader::Log;
-use super::scan::resume;
+use super::seek::Seeker;
 use super::table::Segment;
 use super::walk::Walker;
 
@@ -20,11 +20,12 @@ pub(super) fn holds_unread<F: Fs>(log: &impl Log<F>, segment: &Segment) -> bool 
     let behind = |file: F::File| {
         let limit = insist(|| file.size()).ok()?;
         let mut walker = Walker::new(file, segment.path.clone(), log.identity(segment.id));
-        resume(&mut walker, segment.end_offset.max(DATA_START), segment.end, limit).ok()
+        let mut seeker = Seeker::new(segment.end_offset.max(DATA_START), segment.end);
+        seeker.holds(&mut walker, segment.end, (limit, None)).ok()
     };
     match insist(|| log.fs().open_read(&segment.path)) {
         Err(e) => e.kind() != std::io::ErrorKind::NotFound,
-        Ok(file) => !segment.readable || behind(file).is_none_or(|block| block.is_some()),
+        Ok(file) => !segment.readable || behind(file).unwrap_or(true),
     }
 }
 

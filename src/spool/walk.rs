@@ -252,7 +252,7 @@ impl<T: File> Walker<T> {
 }
 
 /// Undoes compression. `None` for what this version does not know: other flags, an encryption key.
-fn unpack(header: &BlockHeader<'_>, stored: Bytes) -> Option<Bytes> {
+pub(super) fn unpack(header: &BlockHeader<'_>, stored: Bytes) -> Option<Bytes> {
     if header.flags & !FLAG_LZ4 != 0 || header.key_id != 0 {
         return None;
     }

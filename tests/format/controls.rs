@@ -106,3 +106,43 @@ fn both_readers_agree_on_every_golden_spool_with_damage_spread_over_it() {
     }
     assert!(tried > 60 && lossy > 20, "{tried} bits, of which {lossy} cost something");
 }
+
+/// A disk that writes in the wrong place: sectors and pages of a segment also elsewhere in it, or there alone.
+#[test]
+fn both_readers_agree_on_every_golden_spool_with_a_piece_of_it_in_the_wrong_place() {
+    let (mut tried, mut lossy) = (0, 0);
+    for golden in Golden::all() {
+        let data = scratch("misplaced").join("data");
+        golden.copy(&data);
+        for number in 1..=3 {
+            let path = segment(&data, number);
+            let Ok(whole) = std::fs::read(&path) else { continue };
+            let used = whole.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1).next_multiple_of(512);
+            let used = used.min(whole.len());
+            let mut moves = Vec::new();
+            for size in [512, 4096] {
+                let places: Vec<_> = (8192..used.saturating_sub(size - 1)).step_by(512).collect();
+                let pairs = places.iter().flat_map(|from| places.iter().map(move |to| (*from, *to, size)));
+                moves.extend(pairs.filter(|(from, to, _)| from != to));
+            }
+            // So many of each that all of them take some seconds.
+            let step = moves.len() / 6 + 1;
+            for (nth, (from, to, size)) in moves.into_iter().step_by(step).enumerate() {
+                let mut bytes = whole.clone();
+                if nth % 2 == 1 {
+                    bytes[from..from + size].fill(0);
+                }
+                bytes[to..to + size].copy_from_slice(&whole[from..from + size]);
+                std::fs::write(&path, &bytes).expect("a writable place");
+                let said = program(&data);
+                let told =
+                    format!("{}, segment {number}, {size} bytes at {from} to {to}, {nth}", golden.name);
+                assert_eq!(second(&data), said, "{told}");
+                tried += 1;
+                lossy += usize::from(said != golden.expected());
+            }
+            std::fs::write(&path, &whole).expect("a writable place");
+        }
+    }
+    assert!(tried > 40 && lossy > 20, "{tried} pieces, of which {lossy} cost something");
+}

@@ -23,7 +23,7 @@ class Segment:
     void: bool = False
     limit: int = NEVER  # no number at or beyond it stands here
     end_bytes: int | None = None
-    end_number: int | None = None
+    due: int | None = None  # the number that is expected at its first block
 
 
 class Lane:
@@ -80,7 +80,7 @@ class Lane:
             segment.begins = header.base
         elif block:
             segment.begins = block.first
-        elif next(self._whole(segment, form.FIRST_BLOCK, len(data), 0), None) is None:
+        elif not any(whole for _, whole in self._sightings(segment, len(data))):
             return None  # prepared ahead and never used
         return segment
 
@@ -92,7 +92,8 @@ class Lane:
             if successor:
                 segment.void = segment.number > successor.before
                 if segment.number == successor.before:
-                    segment.end_bytes, segment.end_number = successor.before_bytes, successor.before_end
+                    segment.end_bytes = successor.before_bytes
+                    segment.limit = min(limit, successor.before_end)
             if not segment.void:
                 limit = min(limit, segment.begins or NEVER)
                 successor = segment.header or successor
@@ -103,38 +104,40 @@ class Lane:
         self._lose_up_to(segment.begins or 0, "missing")
         if not segment.header or not segment.header.incompat:
             yield from self._blocks(segment)
-        proven = segment.limit if segment.end_number is None else min(segment.end_number, segment.limit)
-        if proven != NEVER:
-            self._lose_up_to(proven, "damaged")
+        if segment.limit != NEVER:
+            self._lose_up_to(segment.limit, "damaged")
 
     def _blocks(self, segment):
-        at = form.FIRST_BLOCK
+        at, segment.due = form.FIRST_BLOCK, self.expected
         end = len(segment.data) if segment.end_bytes is None else min(len(segment.data), segment.end_bytes)
-        while at < end:
+        while True:
             block = self._mine(segment, at, end)
             if block is None or block.first != self.expected or not form.payload_holds(segment.data, block):
-                if not self._goes_on(segment, at):
+                sightings = list(self._sightings(segment, end))
+                block = self._lowest(sightings)
+                if not self._goes_on(segment, sightings, block) or block is None:
                     return
-                found = next(self._whole(segment, at, end, self.expected), None)
-                if found is None:
-                    return
-                at, block = found
                 self._lose_up_to(block.first, "damaged")
             yield from self._events(segment, block)
             if block.kind == form.SEAL:
                 return
             at = block.end
 
-    def _goes_on(self, segment, at):
+    def _goes_on(self, segment, sightings, block):
         """At a bad block: whether there is proof that what was expected here was durable."""
         if segment.end_bytes is not None or segment.limit != NEVER:
             return True
-        proven = max((block.synced_through for _, block in self._headers(segment, at, NEVER)), default=0)
+        proven = max((header.synced_through for header, _ in sightings), default=0)
         if proven < self.expected:
             return False
-        if next(self._whole(segment, at, len(segment.data), self.expected), None) is None:
+        if block is None:
             self._lose_up_to(proven + 1, "damaged")
         return True
+
+    def _lowest(self, sightings):
+        """The whole block to go on with: it has events or is a seal, and the lowest number from the expected one on."""
+        brings = [block for block, whole in sightings if whole and (block.count or block.kind == form.SEAL)]
+        return min((b for b in brings if b.first >= self.expected), key=lambda b: b.first, default=None)
 
     def _events(self, segment, block):
         if block.count == 0:
@@ -159,19 +162,22 @@ class Lane:
                 return block
         return None
 
-    def _headers(self, segment, at, end):
-        """(offset, block) of every block header of this segment, at whatever multiple of 8 from `at` on."""
+    def _sightings(self, segment, end):
+        """(block, whether it is whole) of the headers of this segment that count, in the order of the file."""
+        at = run = form.FIRST_BLOCK
+        due = segment.due
         while (at := segment.data.find(form.BLOCK_MAGIC, at)) >= 0:
             block = self._mine(segment, at, end) if at % 8 == 0 else None
-            if block:
-                yield at, block
-            at = block.end if block else at + 1
-
-    def _whole(self, segment, at, end, first):
-        """(offset, block) of every whole block from `at` on that begins at number `first` or later."""
-        for at, block in self._headers(segment, at, end):
-            if block.first >= first and form.payload_holds(segment.data, block):
-                yield at, block
+            if block is None:
+                at += 1
+                continue
+            whole = form.payload_holds(segment.data, block)
+            yield block, whole
+            # It stands where it belongs: its length is right, though its payload be bad.
+            placed = at == run and block.first == due
+            if placed:
+                run, due = block.end, block.next
+            at = block.end if whole or placed else at + 1
 
     def _lose_up_to(self, number, cause):
         if self.expected < number:

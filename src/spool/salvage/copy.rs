@@ -15,6 +15,7 @@ use super::super::format::{DATA_START, Kind};
 use super::super::host::{Host, SystemHost};
 use super::super::inspect::read_floor;
 use super::super::recover::judge_live;
+use super::super::seek::Seeker;
 use super::super::table::{FloorMark, Segment, Table};
 use super::super::walk::{Identity, Sighting, Walker};
 use super::files::{Old, OldLane};
@@ -165,14 +166,24 @@ impl<F: Fs> Copy<'_, F> {
     }
 
     fn segment(&mut self, segment: &Segment, walker: &mut Walker<F::File>) -> Result<(), OpenError> {
-        let mut at = DATA_START;
+        let (mut at, mut seeker) = (DATA_START, Seeker::new(DATA_START, segment.base));
+        let bounds = (segment.end_offset, Some(segment.end));
         loop {
-            let before = at;
+            let (before, position) = (at, self.fresh.end());
             let next = next_whole(walker, &mut at, segment.end_offset).map_err(unreadable)?;
+            let comes = next.as_ref().map(|(block, _)| block.header);
+            if comes.is_none_or(|header| header.count > 0 && header.first > position) {
+                // What is due may stand elsewhere.
+                let found = seeker.seek(walker, (before, position, false), bounds).map_err(unreadable)?;
+                let lower = |first| comes.is_none_or(|header| first < header.first);
+                if let Some(found) = found.filter(|b| b.header.count > 0 && lower(b.header.first)) {
+                    at = found.offset;
+                    continue;
+                }
+            }
             let Some((block, bytes)) = next else { return Ok(()) };
             (self.progress)(at - before);
             self.strays.learn(block.header.run, block.header.synced_through);
-            let position = self.fresh.end();
             if block.header.count == 0 || block.header.end() <= position {
                 continue;
             }

@@ -172,3 +172,111 @@ fn more_damaged_places_than_a_start_remembers_are_counted_to_the_event_once_they
     let (events, holes) = read_all(lane.lane(), 1);
     assert_eq!((events.len() as u64, holes.len() as u64, counted()), (BLOCKS - damaged, damaged, damaged));
 }
+
+/// A copy of block `of` where block `at` was, cut off after `len` bytes of it.
+fn misplaced(parts: &[Part], of: usize, at: usize, len: usize) -> Vec<u8> {
+    let (mut bytes, ends) = file(parts);
+    let begin = |n: usize| if n == 0 { DATA_START as usize } else { ends[n - 1] as usize };
+    let copy = bytes[begin(of)..][..len.min(ends[of] as usize - begin(of))].to_vec();
+    bytes[begin(at)..][..copy.len()].copy_from_slice(&copy);
+    bytes
+}
+
+/// Found by reading: the first whole block behind a damaged one was believed to be the next, so one copy of a later
+/// block cost all that stood between.
+#[test]
+fn a_copy_of_a_later_or_earlier_block_costs_what_it_has_overwritten_and_nothing_else() {
+    let parts: Vec<Part> = (1..=9).map(|seq| Good(seq, seq - 1)).chain([Seal(10)]).collect();
+    let whole_len = encoded(&Good(1, 0), 1, 0).len();
+    for (of, at) in [(7, 2), (2, 7), (9, 0), (9, 4), (0, 4), (4, 3), (8, 7)] {
+        // All of it, or its header alone.
+        for len in [whole_len, 112] {
+            // Written there too, or there instead of where it belongs.
+            for moved in [false, len == whole_len] {
+                let mut bytes = misplaced(&parts, of, at, len);
+                if moved {
+                    let (_, ends) = file(&parts);
+                    let begin = if of == 0 { DATA_START } else { ends[of - 1] };
+                    bytes[begin as usize..ends[of] as usize].fill(0);
+                }
+                let limit = bytes.len() as u64;
+                let mut walker: Walker<Worn> = walker(bytes, &[]);
+                let found = scan(&mut walker, Seq(1), (Seq(9), None), limit).unwrap();
+                let lost = at as u64 + 1;
+                let told = format!("{of} at {at}, {len} bytes, moved: {moved}");
+                assert_eq!(found.holes, [SeqRange::new(Seq(lost), Seq(lost + 1))], "{told}");
+                assert_eq!(found.end, Seq(10), "{told}");
+            }
+        }
+    }
+}
+
+/// Where a reader begins makes no difference, nor what stands at the end of the file.
+#[test]
+fn a_block_that_stands_elsewhere_is_read_once_and_from_every_number_on() {
+    use crate::disk::sim::SimFs;
+    const BLOCKS: usize = 9;
+    let (fs, data) = (SimFs::default(), Path::new("/data"));
+    let settings = Spool { compression: SpoolCompression::None, ..settings() };
+    let lane = open(&fs, data, &settings, Seq::NONE);
+    (0..BLOCKS as u8).for_each(|n| drop(append(&lane, "a", &[vec![n; 90], vec![n; 90]]).unwrap()));
+    lane.close();
+    drop(lane);
+    let path = data.join("lanes/main").join(names::segment(crate::ids::SegmentId(1)));
+    let whole = fs.world().read(&path).unwrap();
+    let start = DATA_START as usize;
+    let len = format::BlockHeader::decode(&whole[start..]).unwrap().block_len() as usize;
+    let begin = |n: usize| start + n * len;
+    // The last place is behind the seal, where the segment ended.
+    let behind = begin(BLOCKS) + 2 * len;
+    let places: Vec<usize> = (0..BLOCKS).map(begin).chain([behind]).collect();
+    for (of, at) in (0..BLOCKS).flat_map(|of| (0..=BLOCKS).map(move |at| (of, at))) {
+        // All of it there too, or there and nowhere else; or its header alone, which says more than stands there.
+        for (moved, part) in [(false, len), (true, len), (false, 112)] {
+            if of == at {
+                continue;
+            }
+            let mut bytes = whole.clone();
+            bytes.resize(bytes.len().max(behind + len), 0);
+            bytes[places[at]..places[at] + part].copy_from_slice(&whole[begin(of)..begin(of) + part]);
+            if moved {
+                bytes[begin(of)..begin(of) + len].fill(0);
+            }
+            let fs = SimFs::of(fs.world());
+            fs.tamper(|world| world.rot(&path, bytes)).unwrap();
+            let lane = open(&fs, data, &settings, Seq::NONE);
+            let lost = if at < BLOCKS { 2 * at as u64 + 1..2 * at as u64 + 3 } else { 0..0 };
+            for from in 1..=2 * BLOCKS as u64 {
+                let told = format!("{of} at {at}, moved: {moved}, {part} bytes, from {from}");
+                let (events, holes) = read_all(&lane, from);
+                let there = (from..=2 * BLOCKS as u64).filter(|n| !lost.contains(n));
+                assert!(there.eq(events.keys().copied()), "{told}: {:?}", events.keys());
+                assert!(events.iter().all(|(n, (_, value))| u64::from(value[0]) == (n - 1) / 2), "{told}");
+                let said = holes.iter().flat_map(|hole| hole.range.first.0..hole.range.end.0);
+                assert!(
+                    said.eq((from..=2 * BLOCKS as u64).filter(|n| lost.contains(n))),
+                    "{told}: {holes:?}"
+                );
+            }
+        }
+    }
+}
+
+/// A page that was written one too far: a block, and the beginning of a longer one, whose length would reach over what
+/// stands behind.
+#[test]
+fn a_length_in_a_misplaced_header_hides_nothing_that_stands_where_it_belongs() {
+    let parts: Vec<Part> = (1..=9).map(|seq| Good(seq, seq - 1)).chain([Seal(10)]).collect();
+    let (whole, ends) = file(&parts);
+    let (five, size) = (ends[3] as usize, (ends[4] - ends[3]) as usize);
+    // Number 5, and the header of 6, over numbers 7 and 8; they are gone from where they belong.
+    let mut bytes = whole.clone();
+    let page = size + 112;
+    assert!(size >= 144 && size.is_multiple_of(8), "{size}");
+    bytes[five + 2 * size + 32..][..page].copy_from_slice(&whole[five..five + page]);
+    bytes[five..five + page].fill(0);
+    let limit = bytes.len() as u64;
+    let mut walker: Walker<Worn> = walker(bytes, &[]);
+    let found = scan(&mut walker, Seq(1), (Seq(9), None), limit).unwrap();
+    assert_eq!((found.end, &found.holes[..]), (Seq(10), &[SeqRange::new(Seq(6), Seq(9))][..]));
+}

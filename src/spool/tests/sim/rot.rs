@@ -289,6 +289,48 @@ fn every_sector_that_is_zeroed_or_stale_costs_at_most_the_blocks_it_holds() {
     println!("{done} sectors zeroed or stale");
 }
 
+/// What a write leaves behind that the disk has put in the wrong place: the bytes are whole, and some of them say that they are
+/// blocks of this very segment.
+#[test]
+fn every_sector_and_page_that_comes_from_elsewhere_in_its_file_costs_at_most_the_blocks_it_overwrites() {
+    let specimen = Specimen::new();
+    let step = if soaking() { 1 } else { 5 };
+    let last = specimen.segments().last().unwrap().0.clone();
+    let mut moves = Vec::new();
+    for (path, bytes) in specimen.segments() {
+        for size in [512, 4096] {
+            let places: Vec<_> =
+                (0..bytes.len()).step_by(size).map(|at| (at, bytes.len().min(at + size))).collect();
+            let pairs = places.iter().flat_map(|to| places.iter().map(move |from| (*to, *from)));
+            let pairs = pairs.filter(|(to, from)| to != from && bytes[to.0..to.1] != bytes[from.0..from.1]);
+            moves.extend(pairs.step_by(step).map(|(to, from)| (path, to, from)));
+        }
+    }
+    let (done, _) = parallel(moves.len(), |n| {
+        let (path, (begin, end), (from, upto)) = moves[n];
+        let len = (end - begin).min(upto - from);
+        let touched = specimen.touched(path, begin, begin + len);
+        let unsaid = if *path == last { touched.clone() } else { none() };
+        let world = specimen.damaged(path, |bytes| bytes.copy_within(from..from + len, begin));
+        let told = |e| format!("{len} bytes at {from} of {} also at {begin}: {e}", path.display());
+        specimen.judge(world, &touched, &unsaid).map_err(told)?;
+        // There and not where they belong.
+        let touched = &touched | &specimen.touched(path, from, from + len);
+        let unsaid = if *path == last { touched.clone() } else { none() };
+        let world = specimen.damaged(path, |bytes| {
+            let moved = bytes[from..from + len].to_vec();
+            bytes[from..from + len].fill(0);
+            bytes[begin..begin + len].copy_from_slice(&moved);
+        });
+        let told = |e| format!("{len} bytes at {from} of {} at {begin} instead: {e}", path.display());
+        specimen.judge(world, &touched, &unsaid).map_err(told)?;
+        Ok((2, Tried::default()))
+    })
+    .unwrap();
+    println!("{done} sectors and pages in the wrong place");
+    assert!(done > 200);
+}
+
 #[test]
 fn files_that_are_swapped_doubled_renamed_or_missing_cost_only_what_is_not_there() {
     let specimen = Specimen::new();
