@@ -12,6 +12,7 @@
 )]
 
 mod brokers;
+mod disks;
 mod senders;
 mod straits;
 #[path = "../support/mod.rs"]

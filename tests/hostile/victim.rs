@@ -13,8 +13,30 @@ use super::support::process::{Process, Signal};
 /// of twice its size. glibc may keep as much again of what it was given back.
 const MOST: u64 = (32 + 6 + 2 * 48) << 20;
 
+/// What `spool verify` finds.
+#[derive(Debug)]
+pub struct Found {
+    /// Whole events.
+    pub events: u64,
+    /// Numbers whose events are not there.
+    pub lost: u64,
+}
+
 /// Attacks an agent, and asks everything of it that must hold afterwards. Returns the most memory that it had resident.
 pub fn attack(setup: &Setup, attack: impl FnOnce(&Agent<'_>)) -> u64 {
+    let (most, _) = attacked(setup, &[0], attack);
+    most
+}
+
+/// Starts an agent on a data directory that was damaged, and asks the same of it. Its spool may have lost something.
+pub fn survives(setup: &Setup, what: &str) -> Found {
+    let (most, found) = attacked(setup, &[0, 3], |_| {});
+    println!("{what}: {found:?}, {} MiB resident at most", most >> 20);
+    assert!(!is_too_much(most), "{what}: {} MiB were resident", most >> 20);
+    found
+}
+
+fn attacked(setup: &Setup, codes: &[i32], attack: impl FnOnce(&Agent<'_>)) -> (u64, Found) {
     let agent = setup.start();
     let before = accepted(&agent);
     attack(&agent);
@@ -29,15 +51,13 @@ pub fn attack(setup: &Setup, attack: impl FnOnce(&Agent<'_>)) -> u64 {
     let said = agent.process.output().tail();
     assert!(!has_panicked(&agent.process), "{said}");
     assert!(status.success(), "ended with {status}; {said}");
-    let verified = spool_verify(setup);
-    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
-    most
+    (most, verified(setup, codes))
 }
 
 /// The same, within the bound.
 pub fn withstands(setup: &Setup, input: impl FnOnce(&Agent<'_>)) {
     let most = attack(setup, input);
-    assert!(most <= MOST, "{} MiB were resident", most >> 20);
+    assert!(!is_too_much(most), "{} MiB were resident", most >> 20);
     println!("{} MiB resident at most", most >> 20);
 }
 
@@ -67,7 +87,15 @@ fn resident_at_most(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
 }
 
-fn spool_verify(setup: &Setup) -> std::process::Output {
+/// What `spool verify` finds; its exit code must be one of these.
+pub fn verified(setup: &Setup, codes: &[i32]) -> Found {
     let mut command: Command = spoolway();
-    command.args(["spool", "verify"]).arg(setup.data_dir()).output().expect("spoolway runs")
+    command.args(["spool", "verify", "--json"]).arg(setup.data_dir());
+    let output = command.output().expect("spoolway runs");
+    let code = output.status.code().expect("it ends by itself");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(codes.contains(&code), "{code}: {told}");
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let count = |field: &str| told["lanes"][0][field].as_u64().expect("a number");
+    Found { events: count("events"), lost: count("lost") }
 }

@@ -143,6 +143,42 @@ pub fn both_sides_show_certificates_and_a_renewed_one_counts_without_a_restart()
     finish(agent, &topic, loads);
 }
 
+pub fn check_says_in_plain_words_what_is_wrong_with_a_link() {
+    let secured = Secured::shared();
+    let sasl = format!(
+        "sasl = {{ mechanism = \"SCRAM-SHA-512\", username = \"relay\", password = {{ file = \"{}\" }} }}",
+        put(&secured.dir, "scram", PASSWORD).display()
+    );
+    let expired = secured.authority.sign_for(&["edge-042"], (2020, 2021));
+    put(&secured.dir, "old.pem", &expired.certificate);
+    let key = put(&secured.dir, "old.key", &expired.key);
+    let old = format!(", certificate = \"{}/old.pem\", key = \"{}\"", secured.dir.display(), key.display());
+    let cases = [
+        (secured.scram, secured.tls("") + &sasl, "1 broker", ""),
+        (
+            secured.scram,
+            secured.tls(", server_name = \"elsewhere.example\"") + &sasl,
+            "is not for \"elsewhere.example\"",
+            "tls.server_name",
+        ),
+        (secured.scram, format!("tls = {{}}\n{sasl}"), "only public authorities are trusted", "ca = "),
+        (secured.scram, sasl.clone(), "does not answer like a Kafka broker", "speaks TLS"),
+        (secured.scram, secured.tls(""), "the broker has closed the connection", "set `sasl`"),
+        (secured.mutual, secured.tls(""), "certificate", "tls.certificate"),
+        (secured.mutual, secured.tls(&old), "certificate", "tls.certificate"),
+        (secured.broker.port, secured.tls(""), "during the TLS handshake", "speaks TLS"),
+    ];
+    for (number, (port, lines, problem, remedy)) in cases.into_iter().enumerate() {
+        let setup = Setup::new(&format!("wrong-{number}")).without_tcp().destination("home", port, &lines);
+        std::fs::write(setup.dir.join("spoolway.toml"), setup.config()).expect("a file");
+        let checked = check(&setup);
+        let told = String::from_utf8_lossy(&checked.stdout).into_owned();
+        println!("{number}: {told}");
+        assert_eq!(checked.status.success(), number == 0, "{number}: {told}");
+        assert!(told.contains(problem) && told.contains(remedy), "{number}: {told}");
+    }
+}
+
 pub fn a_wrong_password_is_said_and_heals_when_its_file_is_corrected() {
     let secured = Secured::shared();
     let topic = Topic::create(&secured.broker, "healed", 3);

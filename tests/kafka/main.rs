@@ -156,6 +156,7 @@ fn main() -> ExitCode {
             scram_over_tls_with_a_broker_killed_in_mid_stream_costs_nothing,
             sessions_that_end_every_three_seconds_are_renewed_and_nothing_is_in_doubt,
             both_sides_show_certificates_and_a_renewed_one_counts_without_a_restart,
+            check_says_in_plain_words_what_is_wrong_with_a_link,
             a_wrong_password_is_said_and_heals_when_its_file_is_corrected,
             tokens_are_fetched_shown_and_renewed,
         ],

@@ -9,7 +9,7 @@ use spoolway::kafka::{Consumer, ConsumerOptions, FetchedRecord};
 use crate::broker::Broker;
 use crate::exactly;
 use crate::java;
-use crate::support::agent::Setup;
+use crate::support::agent::{Setup, spoolway};
 use crate::support::certificates::put;
 use crate::support::load::{Load, Plan};
 use crate::support::ports::free_port;
@@ -109,7 +109,7 @@ pub fn with_reading_forbidden_only_what_was_in_doubt_may_be_doubled_and_that_is_
 pub fn what_is_forbidden_is_said_and_works_as_soon_as_it_is_permitted() {
     let (broker, port) = guarded("forbidding");
     let topic = Topic::create(&broker, "forbidden", 1);
-    let setup = setup("forbidden", port);
+    let setup = setup("forbidden", port).without_tcp().route("forbidden", "home", "forbidden");
     let agent = setup.start();
     let book = Load::http(Plan::new(setup.http, "forbidden", 1).limit(500)).finish();
     // No topic may be written to at all, so there is no producer id to be had either.
@@ -117,11 +117,18 @@ pub fn what_is_forbidden_is_said_and_works_as_soon_as_it_is_permitted() {
         let said = s["destinations"][0].to_string();
         said.contains("forbidden") && said.contains("allow WRITE")
     });
+    let path = setup.dir.join("spoolway.toml");
+    let check = || spoolway().args(["check", "--connect", "-c"]).arg(&path).output().expect("it runs");
+    let told = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let refused = check();
+    assert!(!refused.status.success() && told(&refused).contains("allow WRITE"), "{}", told(&refused));
     let began = Instant::now();
     allow(&broker, "Read", "forbidden");
     allow(&broker, "Write", "forbidden");
     agent.wait_drained(None, DRAIN);
     assert!(began.elapsed() < DRAIN);
+    let permitted = check();
+    assert!(permitted.status.success(), "{}", told(&permitted));
     let said = agent.wait_status("says what holds no more", DRAIN, |s| notes(s) == "[]");
     assert_eq!(said["destinations"][0]["up"], true);
     agent.stop();
