@@ -43,11 +43,17 @@ pub enum Bug {
     IntervalForgotten,
     /// A file of parked events has its name before anything is in it.
     ParkedUnderItsName,
+    /// Positions say of events that they are dead letters before their letters are on disk.
+    PositionBeforeLetter,
+    /// A letter is gone from the store once it is being sent again, and not once it has arrived.
+    LetterForgottenEarly,
+    /// What comes to a stream's new lane does not wait for what is left of it in the old one.
+    MovedWithoutWaiting,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 17] = [
+    pub const ALL: [Bug; 20] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -65,6 +71,9 @@ impl Bug {
         Bug::SlotUnchecked,
         Bug::IntervalForgotten,
         Bug::ParkedUnderItsName,
+        Bug::PositionBeforeLetter,
+        Bug::LetterForgottenEarly,
+        Bug::MovedWithoutWaiting,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -88,6 +97,9 @@ impl Bug {
             Bug::SlotUnchecked => "slot-unchecked",
             Bug::IntervalForgotten => "interval-forgotten",
             Bug::ParkedUnderItsName => "parked-under-its-name",
+            Bug::PositionBeforeLetter => "position-before-letter",
+            Bug::LetterForgottenEarly => "letter-forgotten-early",
+            Bug::MovedWithoutWaiting => "moved-without-waiting",
         }
     }
 

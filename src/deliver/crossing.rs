@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ids::{LaneName, Seq, StreamName, TopicName};
+use crate::sabotage::{self, Bug};
 use crate::state::homes::History;
 
 /// How far the deliveries of one destination have come, as far as one of them has asked.
@@ -59,6 +60,9 @@ impl Crossing {
         let waits = self.history.waits(&self.lane, seq, stream);
         let settled = |(lane, below): &(LaneName, Seq)| self.progress.is_settled(lane, topic, *below);
         let (lane, _) = waits.into_iter().find(|wait| !settled(wait))?;
+        if sabotage::commits(Bug::MovedWithoutWaiting) {
+            return None;
+        }
         Some(format!("events of stream {stream} in lane {lane}, where it was before, go first"))
     }
 

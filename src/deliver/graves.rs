@@ -12,6 +12,7 @@ use super::log::Log;
 use super::worker::{Names, ROUND, Rounds, Worker, now};
 use crate::disk::Fs;
 use crate::kafka::LinkError;
+use crate::sabotage::{self, Bug};
 use crate::state::letters::{Letter, Letters, LettersError, Stored};
 use crate::state::positions::Replaying;
 
@@ -61,6 +62,11 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let letters = self.engine.letters(&self.names.lane, &self.names.destination, at);
         if letters.is_empty() {
             return further;
+        }
+        if sabotage::commits(Bug::PositionBeforeLetter) {
+            self.engine.buried(self.letters.last() + letters.len() as u64);
+            self.save(rounds);
+            self.sync(rounds);
         }
         match self.letters.append(&letters) {
             Ok(last) => {
@@ -131,6 +137,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         match self.letters.take(&rounds.begun) {
             Ok(()) => {
+                if sabotage::commits(Bug::LetterForgottenEarly) {
+                    let _ = self.letters.remove(&rounds.begun);
+                }
                 rounds.begun.clear();
                 self.engine.start_redo();
             }

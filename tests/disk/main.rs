@@ -101,6 +101,9 @@ fn main() -> ExitCode {
             an_agent_that_counts_what_it_sends_as_delivered_is_caught needs [Python, Tracing],
             an_agent_that_accepts_what_it_cannot_write_is_caught needs [Python, Tracing],
             parked_events_whose_file_has_its_name_too_early_are_noticed needs [Python, Tracing],
+            dead_letters_that_positions_know_before_the_disk_has_them_are_noticed needs [Python, Tracing],
+            letters_that_are_forgotten_before_they_have_arrived_are_noticed needs [Python, Tracing],
+            a_stream_whose_new_lane_does_not_wait_for_its_old_one_is_noticed needs [Python, Tracing],
         ],
         kills: [
             kills_at_random_moments_lose_nothing needs [],

@@ -84,21 +84,28 @@ impl Script {
             (0..10).for_each(|_| scene.send(&mut book, &[(8, 20_000), (for_aside, 20_000)]));
             assert_eq!(book.count(Told::Accepted), self.of_template());
         } else {
-            Load::http(template_plan(scene.setup.http)).finish();
+            Load::http(template_plan(self, scene.setup.http)).finish();
         }
         agent.kill();
         copy(&scene.setup.data_dir(), &template.join("data"));
     }
 }
 
-fn template_plan(port: u16) -> Plan {
+fn template_plan(script: Script, port: u16) -> Plan {
     let plan = Plan::new(port, STREAM, TEMPLATE).batch(8).limit(Script::Deliver.of_template());
+    // What moves has one key throughout, with what comes after it: [`key`].
+    let plan = if script.moves() { plan.keys(1) } else { plan };
     Plan { size: 20_000, ..plan }
+}
+
+/// In the query of a request: only what has the same key has an order.
+fn key(script: Script) -> String {
+    if script.moves() { format!("?key=g{TEMPLATE}-k0") } else { String::new() }
 }
 
 /// The ledger of what a template's spool holds.
 fn template_book(script: Script) -> Book {
-    let plan = template_plan(0);
+    let plan = template_plan(script, 0);
     let mut book = Book::new(TEMPLATE);
     for number in 0..script.of_template() {
         book.offer(payload::write(Id { generator: TEMPLATE, number }, plan.size, &mut Vec::new()));
@@ -183,7 +190,9 @@ impl Scene {
                 _ => STREAM,
             };
             let told = Connection::open(self.setup.http, SOON)
-                .and_then(|mut c| c.request("POST", &format!("/v1/events/{stream}"), "", &body))
+                .and_then(|mut c| {
+                    c.request("POST", &format!("/v1/events/{stream}{}", key(self.script)), "", &body)
+                })
                 .map_or(Told::Nothing, |a| if a.status == 200 { Told::Accepted } else { Told::Refused });
             book.told(from, told);
         }

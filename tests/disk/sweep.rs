@@ -321,6 +321,20 @@ pub fn parked_events_whose_file_has_its_name_too_early_are_noticed() {
     is_noticed(Script::Park, "parked-under-its-name", |call| call.ends_with(".parked"));
 }
 
+pub fn dead_letters_that_positions_know_before_the_disk_has_them_are_noticed() {
+    is_noticed(Script::Bury, "position-before-letter", |call| {
+        call.contains("pwrite64") && call.contains("letters")
+    });
+}
+
+pub fn letters_that_are_forgotten_before_they_have_arrived_are_noticed() {
+    is_noticed(Script::Replay, "letter-forgotten-early", |call| call.contains("journal"));
+}
+
+pub fn a_stream_whose_new_lane_does_not_wait_for_its_old_one_is_noticed() {
+    is_noticed(Script::Relane, "moved-without-waiting", |_| false);
+}
+
 /// An error is told to the sender whose call failed, and the next one hears "accepted".
 pub fn an_agent_that_accepts_what_it_cannot_write_is_caught() {
     let program = sabotaged("accepted-unwritten");
