@@ -205,7 +205,9 @@ impl admin::Facts for Facts {
     fn stalled(&self) -> Option<String> {
         let now = unix_now();
         let stalled = |seen: i64| seen != 0 && now.saturating_sub(seen) > STALLED_AFTER_MS;
-        let delivery = self.lanes.deliveries().find(|d| stalled(d.board().seen()));
+        // Who waits for a disk that hangs would wait for it again after a start anew, if a process in its hands could be killed at all.
+        let mut lanes = self.lanes.iter().filter(|open| !open.lane.is_hung());
+        let delivery = lanes.find_map(|open| open.deliveries.iter().find(|d| stalled(d.board().seen())));
         self.dead()
             .map(|what| format!("{what} has ended"))
             .or_else(|| delivery.map(|d| format!("the delivery thread of {} has not come round", pair(d))))

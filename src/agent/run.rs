@@ -167,6 +167,7 @@ async fn until_end(
                 return Ok(End::Input);
             }
             _ = look.tick() => {
+                facts.lanes.iter().for_each(|open| open.lane.look_at_disk());
                 tokio::task::block_in_place(|| facts.lanes.let_go(&facts.data_dir));
                 if let Some(what) = facts.dead() {
                     return Err(AgentError::Died(what));

@@ -195,6 +195,9 @@ impl<F: Fs> Lane<F> {
     /// Waits at the gate while the lane is full, as `when_full` and the caller's patience say.
     async fn wait_for_open(&self, deadline: Option<tokio::time::Instant>) -> Result<(), Refused> {
         let shared = &self.handle.shared;
+        if let Some(why) = shared.hung() {
+            return Err(Refused::Failing(why));
+        }
         if matches!(*shared.gate.borrow(), Gate::Open) {
             return Ok(());
         }
@@ -231,7 +234,7 @@ impl<F: Fs> Lane<F> {
             Some(deadline) => match tokio::time::timeout_at(deadline, permit).await {
                 Ok(permit) => permit,
                 Err(_) => {
-                    return Err(Refused::Full(
+                    return Err(Refused::Failing(
                         "the disk is too slow for what waits to be written".to_owned(),
                     ));
                 }
@@ -372,9 +375,21 @@ impl<F: Fs> Lane<F> {
             },
             failing: match &gate {
                 Gate::Failing(why) => Some(why.to_string()),
-                _ => shared.home.away(),
+                _ => shared.hung().or_else(|| shared.home.away()),
             },
         }
+    }
+
+    /// Looks whether the disk answers the writer. If it has not for too long, what waits to be written is refused: its senders can
+    /// go elsewhere, or say that they can't. To be called every second or so, by whoever does not touch that disk.
+    pub fn look_at_disk(&self) {
+        self.handle.shared.give_back_behind_a_hung_disk();
+    }
+
+    /// Whether the disk has not answered the writer for too long.
+    #[must_use]
+    pub fn is_hung(&self) -> bool {
+        self.handle.shared.hung().is_some()
     }
 
     /// Whether one of its threads has ended though nobody closed it: a panic. Nothing is appended any more.

@@ -49,6 +49,7 @@ pub mod stepped;
 mod table;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod unread;
 mod walk;
 mod writer;

@@ -33,6 +33,15 @@ pub(super) struct Request {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
+impl Request {
+    /// Nothing of it was begun: its sender gets it back, and looks at the gate again.
+    pub(super) fn give_back(self) {
+        drop(self.permit);
+        // Whoever asked may be gone.
+        let _ = self.answer.send(Answer::NotBegun(self.stream, self.batch));
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     requests: Vec<Request>,
@@ -126,6 +135,13 @@ impl Queue {
             (true, true) => Took::Closed,
             (true, false) => Took::Nothing,
         }
+    }
+
+    /// What waits at this moment, which the writer will not see.
+    pub(super) fn drain(&self) -> Vec<Request> {
+        let mut state = self.lock();
+        state.bytes = 0;
+        std::mem::take(&mut state.requests)
     }
 
     fn wait<'a>(&self, mut state: MutexGuard<'a, State>, left: Option<Duration>) -> MutexGuard<'a, State> {

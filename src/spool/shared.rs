@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,8 +22,9 @@ use super::gate::Gate;
 use super::home::Home;
 use super::kept::Kept;
 use super::quarantine::Quarantine;
-use super::queue::Queue;
+use super::queue::{Queue, Request};
 use super::table::{Segment, Table};
+use super::turn::Turn;
 
 /// Called when the durable watermark has moved.
 pub(super) type Watcher = Box<dyn Fn(Seq) + Send + Sync>;
@@ -64,6 +66,7 @@ pub(super) struct Shared<F: Fs> {
     /// Bytes that may wait in the queue.
     pub(super) budget: Arc<Semaphore>,
     pub(super) gate: watch::Sender<Gate>,
+    turn: Turn,
     pub(super) metrics: LaneMetrics,
     table: Mutex<Table>,
     durable: AtomicU64,
@@ -111,6 +114,7 @@ impl<F: Fs> Shared<F> {
             queue: Queue::default(),
             budget: Arc::new(Semaphore::new(parts.budget)),
             gate: watch::Sender::new(Gate::Open),
+            turn: Turn::default(),
             metrics: parts.metrics,
             table: Mutex::new(parts.table),
             durable: AtomicU64::new(parts.durable.0),
@@ -224,6 +228,40 @@ impl<F: Fs> Shared<F> {
         let mut quarantine = self.quarantine.lock().unwrap_or_else(PoisonError::into_inner);
         quarantine.forget_below(gone.released.max(gone.dropped));
         quarantine.count()
+    }
+
+    fn clock(&self) -> Duration {
+        Duration::from_nanos(self.data.host().now().monotonic)
+    }
+
+    /// The writer begins to work, and others may ask how long that takes.
+    pub(super) fn begin_work(&self) {
+        self.turn.begin(self.clock());
+    }
+
+    /// The writer has done it.
+    pub(super) fn end_work(&self) {
+        if let Some(after) = self.turn.end(self.clock()) {
+            tracing::info!(lane = %self.name, seconds = after.as_secs(), "the disk answers again");
+        }
+    }
+
+    /// Why nothing can be written though the writer has not said so: the disk does not answer it. Told once.
+    pub(super) fn hung(&self) -> Option<String> {
+        let (hung, first) = self.turn.hung(|| self.clock())?;
+        let message =
+            format!("the disk under {} has not answered for {} s", self.dir.display(), hung.as_secs());
+        if first {
+            tracing::error!(lane = %self.name, why = %message, "the lane can't write; it goes on when the disk answers");
+        }
+        Some(message)
+    }
+
+    /// Gives back what waits behind a disk that does not answer: nothing of it was begun, and its senders can be told so.
+    pub(super) fn give_back_behind_a_hung_disk(&self) {
+        if self.hung().is_some() {
+            self.queue.drain().into_iter().for_each(Request::give_back);
+        }
     }
 
     /// Sets the gate and tells people, once: while it stays full or failing, only the reason changes (a number of

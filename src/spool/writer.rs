@@ -140,15 +140,17 @@ impl<F: Fs> Writer<F> {
         let mut requests = std::mem::take(&mut self.requests);
         let took = self.shared.queue.take(&mut requests, patience, delay, ENOUGH);
         self.requests = requests;
+        self.shared.begin_work();
         match took {
             Took::Requests => self.round(),
             Took::Nothing => self.tick(),
-            Took::Closed => return false,
+            Took::Closed => {}
         }
-        if self.is_due() {
+        if took != Took::Closed && self.is_due() {
             self.tick();
         }
-        true
+        self.shared.end_work();
+        took != Took::Closed
     }
 
     fn clock(&self) -> Clock {
@@ -171,7 +173,7 @@ impl<F: Fs> Writer<F> {
                 continue;
             }
             if !room || !self.admit(&request) {
-                give_back(request);
+                request.give_back();
                 continue;
             }
             if self.active.as_ref().is_some_and(|a| a.id != common.segment) {
@@ -343,10 +345,4 @@ impl<F: Fs> Writer<F> {
         }
         self.janitor.stop();
     }
-}
-
-fn give_back(request: Request) {
-    drop(request.permit);
-    // Whoever asked may be gone; nothing was appended.
-    let _ = request.answer.send(Answer::NotBegun(request.stream, request.batch));
 }

@@ -18,6 +18,7 @@
 mod broken;
 mod cycle;
 mod full;
+mod hung;
 mod kills;
 mod leaves;
 mod lying;
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
             letters_that_are_forgotten_before_they_have_arrived_are_noticed needs [Python, Tracing],
             a_stream_whose_new_lane_does_not_wait_for_its_old_one_is_noticed needs [Python, Tracing],
         ],
+        hung: [an_agent_on_a_disk_that_hangs_says_so_refuses_and_goes_on_when_it_answers needs [Mounts, Ext4]],
         kills: [
             kills_at_random_moments_lose_nothing needs [],
             an_agent_that_counts_what_it_sends_as_delivered_is_caught needs [],

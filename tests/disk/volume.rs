@@ -203,11 +203,26 @@ impl Volume {
         }
     }
 
+    /// Has every call that writes wait, until what is returned is dropped.
+    pub fn freeze(&self) -> Frozen<'_> {
+        run("fsfreeze", [OsStr::new("--freeze"), self.point.as_os_str()]);
+        Frozen(self)
+    }
+
     /// `mount -o remount,OPTIONS`; whether the kernel did it.
     pub fn remount_as(&self, options: &str) -> bool {
         let options = format!("remount,{options}");
         let status = Command::new("mount").args(["-o", &options]).arg(&self.point).output();
         status.is_ok_and(|o| o.status.success())
+    }
+}
+
+/// A file system that answers nobody who writes.
+pub struct Frozen<'a>(&'a Volume);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        run("fsfreeze", [OsStr::new("--unfreeze"), self.0.point.as_os_str()]);
     }
 }
 

@@ -9,6 +9,7 @@ mod catalogue;
 mod damage;
 mod faults;
 mod handle;
+mod hung;
 mod identity;
 mod inspect;
 mod judge;
