@@ -51,7 +51,7 @@ mutants *options:
 
 # The program proving itself, with nothing else installed
 demo:
-    cargo run --release -- demo
+    cargo run -- demo
 
 # Speed and memory as ratios of one run: append and batches alone, then the agent against a real Kafka
 bench *what:
