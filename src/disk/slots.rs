@@ -22,6 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::look::look_at_slots;
+use super::aside::is_rot;
 use super::{DiskError, File, Fs, insist, is_in_the_way, make_way, set_aside};
 use crate::sabotage::{self, Bug};
 
@@ -353,13 +354,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-/// What the disk says of bytes that it has lost.
-fn is_rot(e: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
-    [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::ILSEQ].into_iter().any(number)
 }
 
 fn is_denied(e: &io::Error) -> bool {

@@ -243,11 +243,12 @@ fn an_error_that_says_nothing_of_the_bytes_stops_the_opening_and_nothing_is_set_
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
     // What the disk has lost is another thing, by whatever name it says so.
-    for errno in [rustix::io::Errno::UCLEAN, rustix::io::Errno::BADMSG, rustix::io::Errno::ILSEQ] {
+    use rustix::io::Errno;
+    for errno in [Errno::UCLEAN, Errno::BADMSG, Errno::ILSEQ, Errno::NODATA, Errno::REMOTEIO] {
         let (mut slots, _) = reopen(&path);
         (0..3).for_each(|_| slots.save(b"value").unwrap());
         fs.error(errno);
-        fs.fail_next(Op::Read, 1);
+        fs.fail_next(Op::Read, u64::from(crate::disk::TRIES));
         assert_eq!(Slots::open(&fs, &path, 100).unwrap().1.as_deref(), Some(&b"value"[..]), "{errno}");
     }
 }
