@@ -25,7 +25,7 @@ pub use aside::{
     clear_way, is_damage, is_in_the_way, is_no_directory, make_dir, make_way, set_aside, sync_way,
 };
 pub use error::DiskError;
-pub use fs::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space};
+pub use fs::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space, Version};
 #[cfg(test)]
 pub(crate) use insist::TRIES;
 pub use insist::insist;
