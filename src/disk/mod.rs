@@ -30,4 +30,4 @@ pub use fs::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space, Version
 pub(crate) use insist::TRIES;
 pub use insist::insist;
 pub use real::{RealFile, RealFs, RealLock};
-pub use slots::{Slots, look_at_slots};
+pub use slots::{Slots, look_at_slots, owner_of_slots, rescued_slots};
