@@ -43,11 +43,15 @@ pub enum Bug {
     IntervalForgotten,
     /// A file of parked events has its name before anything is in it.
     ParkedUnderItsName,
+    /// What is about to be sent counts as noted in the journal before it is synced.
+    JournalUnsynced,
+    /// A dead letter counts as kept before it is synced.
+    LetterUnsynced,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 17] = [
+    pub const ALL: [Bug; 19] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -65,6 +69,8 @@ impl Bug {
         Bug::SlotUnchecked,
         Bug::IntervalForgotten,
         Bug::ParkedUnderItsName,
+        Bug::JournalUnsynced,
+        Bug::LetterUnsynced,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -88,6 +94,8 @@ impl Bug {
             Bug::SlotUnchecked => "slot-unchecked",
             Bug::IntervalForgotten => "interval-forgotten",
             Bug::ParkedUnderItsName => "parked-under-its-name",
+            Bug::JournalUnsynced => "journal-unsynced",
+            Bug::LetterUnsynced => "letter-unsynced",
         }
     }
 
