@@ -49,11 +49,15 @@ pub enum Bug {
     LetterForgottenEarly,
     /// What comes to a stream's new lane does not wait for what is left of it in the old one.
     MovedWithoutWaiting,
+    /// What is about to be sent counts as noted in the journal before it is synced.
+    JournalUnsynced,
+    /// A dead letter counts as kept before it is synced.
+    LetterUnsynced,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 20] = [
+    pub const ALL: [Bug; 22] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -74,6 +78,8 @@ impl Bug {
         Bug::PositionBeforeLetter,
         Bug::LetterForgottenEarly,
         Bug::MovedWithoutWaiting,
+        Bug::JournalUnsynced,
+        Bug::LetterUnsynced,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -100,6 +106,8 @@ impl Bug {
             Bug::PositionBeforeLetter => "position-before-letter",
             Bug::LetterForgottenEarly => "letter-forgotten-early",
             Bug::MovedWithoutWaiting => "moved-without-waiting",
+            Bug::JournalUnsynced => "journal-unsynced",
+            Bug::LetterUnsynced => "letter-unsynced",
         }
     }
 

@@ -3,34 +3,44 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::{DiskError, Fs};
 
 /// Whether an error of opening says that something else stands at a file's name: a directory, a FIFO, a socket,
 /// a link.
 #[must_use]
 pub fn is_in_the_way(e: &io::Error) -> bool {
-    use rustix::io::Errno;
     let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
     matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory)
         || number(Errno::LOOP)
         || number(Errno::NXIO)
 }
 
+/// What a disk says of bytes that it has lost. The block layer has several words for it, which a file system passes on
+/// (XFS) or makes `EIO` of (ext4): `ENODATA` for a sector that can't be read, `EREMOTEIO` for a device that has given up on it,
+/// `EILSEQ` for one whose own checksum does not hold.
+const ROT: [Errno; 6] =
+    [Errno::IO, Errno::NODATA, Errno::REMOTEIO, Errno::ILSEQ, Errno::UCLEAN, Errno::BADMSG];
+
+/// Whether an error says that the disk has lost the bytes.
+pub(super) fn is_rot(e: &io::Error) -> bool {
+    ROT.into_iter().any(|errno| e.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// Whether an error says that the bytes are bad. Others (no descriptor or memory left, no permission, a mount
 /// that is gone) say nothing of the bytes: they pass, or a person ends them, and nothing may be given up for them.
 #[must_use]
 pub fn is_damage(e: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
-    [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::ILSEQ, Errno::LOOP].into_iter().any(number)
+    is_rot(e)
+        || e.raw_os_error() == Some(Errno::LOOP.raw_os_error())
         || e.kind() == io::ErrorKind::InvalidInput
 }
 
 /// Whether an error of listing says that something else stands at a directory's name, or at one above it.
 #[must_use]
 pub fn is_no_directory(e: &io::Error) -> bool {
-    e.kind() == io::ErrorKind::NotADirectory
-        || e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+    e.kind() == io::ErrorKind::NotADirectory || e.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 /// Sets aside what stands in the place of a directory on the way from `top` to `path`, if something does. A link to a
@@ -115,7 +125,6 @@ mod tests {
     use super::*;
     use crate::disk::RealFs;
     use crate::disk::faulty::{Faulty, Op};
-    use rustix::io::Errno;
 
     fn names(dir: &Path) -> Vec<String> {
         RealFs.list(dir).unwrap().into_iter().map(|e| e.name).collect()
@@ -130,6 +139,26 @@ mod tests {
         for errno in [Errno::IO, Errno::ACCESS, Errno::NOENT, Errno::MFILE] {
             assert!(!is_in_the_way(&io::Error::from(errno)), "{errno}");
         }
+    }
+
+    /// Of all error numbers that there are.
+    #[test]
+    fn what_the_disk_says_of_lost_bytes_is_damage_and_what_says_nothing_of_them_is_not() {
+        let errors = || (1..200).map(io::Error::from_raw_os_error);
+        let named = |errnos: &[Errno]| {
+            let mut numbers: Vec<_> = errnos.iter().map(|errno| Some(errno.raw_os_error())).collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        let those = |is: fn(&io::Error) -> bool| -> Vec<_> {
+            errors().filter(is).map(|e| e.raw_os_error()).collect()
+        };
+        let mut all =
+            vec![Errno::IO, Errno::NODATA, Errno::REMOTEIO, Errno::ILSEQ, Errno::UCLEAN, Errno::BADMSG];
+        assert_eq!(those(is_rot), named(&all));
+        // Not a word of the bytes: a link in their place, a call that makes no sense to what stands there.
+        all.extend([Errno::LOOP, Errno::INVAL]);
+        assert_eq!(those(is_damage), named(&all));
     }
 
     #[test]

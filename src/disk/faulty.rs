@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::{Directory, Entry, File, Fs, RealFile, RealFs, RealLock, Space};
+use super::{Directory, Entry, File, Fs, RealFile, RealFs, RealLock, Space, Version};
 
 /// What can be counted and made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -147,6 +147,9 @@ impl Fs for Faulty {
     }
     fn hold_dir(&self, path: &Path) -> io::Result<Option<Box<dyn Directory>>> {
         RealFs.hold_dir(path)
+    }
+    fn version(&self, path: &Path) -> io::Result<Version> {
+        RealFs.version(path)
     }
 }
 

@@ -43,6 +43,15 @@ pub struct FileIdentity {
     pub born: i64,
 }
 
+/// What tells a file from itself before it was last written to, cut, renamed or given to somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Version {
+    /// Its length in bytes.
+    pub len: u64,
+    /// When that was, in nanoseconds since 1970, which no program can set; 0 where that is not known.
+    pub changed: i64,
+}
+
 /// A file system. Cheap to clone; every clone is the same disk.
 pub trait Fs: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// An open file of it.
@@ -134,6 +143,14 @@ pub trait Fs: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// What the file system says.
     fn identity(&self, _path: &Path) -> io::Result<FileIdentity> {
         Ok(FileIdentity::default())
+    }
+
+    /// What tells the file at `path` from itself before its last change, without opening it; the default knows nothing.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn version(&self, _path: &Path) -> io::Result<Version> {
+        Ok(Version::default())
     }
 }
 

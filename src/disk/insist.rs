@@ -4,6 +4,7 @@ use std::io;
 
 use rustix::io::Errno;
 
+use super::aside::is_rot;
 use crate::sabotage::{self, Bug};
 
 /// How often.
@@ -18,7 +19,7 @@ pub(crate) const TRIES: u32 = 3;
 /// The last error.
 pub fn insist<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let may_pass = |e: &io::Error| {
-        [Errno::IO, Errno::INTR, Errno::AGAIN].iter().any(|n| e.raw_os_error() == Some(n.raw_os_error()))
+        is_rot(e) || [Errno::INTR, Errno::AGAIN].iter().any(|n| e.raw_os_error() == Some(n.raw_os_error()))
     };
     let mut left = TRIES;
     loop {
@@ -42,7 +43,16 @@ mod tests {
             if calls < 3 { Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error())) } else { Ok(calls) }
         });
         assert_eq!(passes.unwrap(), 3);
-        for (errno, expected) in [(Errno::IO, 3), (Errno::ACCESS, 1), (Errno::NOENT, 1)] {
+        for (errno, expected) in [
+            (Errno::IO, 3),
+            (Errno::NODATA, 3),
+            (Errno::REMOTEIO, 3),
+            (Errno::INTR, 3),
+            (Errno::AGAIN, 3),
+            (Errno::ACCESS, 1),
+            (Errno::NOENT, 1),
+            (Errno::MFILE, 1),
+        ] {
             let mut calls = 0;
             let fails = insist(|| {
                 calls += 1;

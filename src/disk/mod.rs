@@ -25,9 +25,9 @@ pub use aside::{
     clear_way, is_damage, is_in_the_way, is_no_directory, make_dir, make_way, set_aside, sync_way,
 };
 pub use error::DiskError;
-pub use fs::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space};
+pub use fs::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space, Version};
 #[cfg(test)]
 pub(crate) use insist::TRIES;
 pub use insist::insist;
 pub use real::{RealFile, RealFs, RealLock};
-pub use slots::{Slots, look_at_slots};
+pub use slots::{Slots, look_at_slots, owner_of_slots, rescued_slots};

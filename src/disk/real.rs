@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space};
+use super::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space, Version};
 
 /// The operating system's file systems.
 #[derive(Debug, Clone, Copy, Default)]
@@ -170,6 +170,12 @@ impl Fs for RealFs {
         let since = metadata.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         let born = since.and_then(|d| i64::try_from(d.as_nanos()).ok()).unwrap_or(0);
         Ok(FileIdentity { inode: metadata.ino(), born })
+    }
+
+    fn version(&self, path: &Path) -> io::Result<Version> {
+        let metadata = fs::symlink_metadata(path)?;
+        let changed = metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec());
+        Ok(Version { len: metadata.len(), changed })
     }
 }
 

@@ -17,11 +17,15 @@
 //! later sync says; the next save writes its slot afresh, which a later sync then covers.
 
 mod look;
+mod names;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::look::look_at_slots;
+use self::names::{LARGER, MAKING, drop_rescued, finish_rescue, is_rescued, with_suffix};
+pub use self::names::{owner_of_slots, rescued_slots};
+use super::aside::is_rot;
 use super::{DiskError, File, Fs, insist, is_in_the_way, make_way, set_aside};
 use crate::sabotage::{self, Bug};
 
@@ -29,8 +33,6 @@ const MAGIC: &[u8; 4] = b"SWSL";
 const HEADER: usize = 24;
 const PAGE: u64 = 4096;
 const COUNT: u64 = 3;
-/// What a file is called that takes over from one that can't be read, until that is out of the way.
-const RESCUED: &str = ".rescued";
 /// No file of slots holds values larger than this: a damaged length must not make us allocate more.
 const MAX_SLOT: u64 = 64 << 20;
 
@@ -73,26 +75,30 @@ impl<F: Fs> Slots<F> {
                 if found.unreadable {
                     return Self::rescue(fs, path, wanted, &found);
                 }
-                if found.slot_size >= wanted {
+                let rescued = found.damaged && is_rescued(fs, path);
+                if found.slot_size >= wanted && !rescued {
+                    drop_rescued(fs, path);
                     return Ok(Self::of_found(fs, Some(file), path, &found));
                 }
                 if let Some((_, _, value)) = found.newest() {
+                    drop_rescued(fs, path);
                     return Self::enlarge(fs, path, wanted, value);
                 }
                 damaged = true;
                 set_aside(fs, path)?;
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                if finish_rescue(fs, path)? {
-                    return Self::open(fs, path, capacity);
-                }
-            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) if is_in_the_way(&e) => {
                 damaged = true;
                 set_aside(fs, path)?;
             }
             Err(e) if is_denied(&e) => return Self::open_denied(fs, path, wanted, e),
             Err(e) => return Err(DiskError::io("open", path)(e)),
+        }
+        if finish_rescue(fs, path)? {
+            let (slots, value) = Self::open(fs, path, capacity)?;
+            let damaged = slots.damaged || (damaged && value.is_none());
+            return Ok((Self { damaged, ..slots }, value));
         }
         let file = make(fs, path, wanted)?;
         sync_parent(fs, path)?;
@@ -135,7 +141,7 @@ impl<F: Fs> Slots<F> {
     /// The disk can't read all of it: what could be read goes to a new file, on other blocks, which is durable before the old one
     /// loses its name.
     fn rescue(fs: &F, path: &Path, wanted: u64, found: &Found) -> Result<(Self, Option<Vec<u8>>), DiskError> {
-        let new = with_suffix(path, RESCUED);
+        let new = rescued_slots(path);
         let file = make(fs, &new, wanted.max(found.slot_size))?;
         let mut slots = Self::fresh(fs, Some(file), &new, wanted.max(found.slot_size), found.damaged);
         let value = found.newest().map(|(_, _, value)| value.clone());
@@ -160,7 +166,7 @@ impl<F: Fs> Slots<F> {
     }
 
     fn enlarge(fs: &F, path: &Path, size: u64, value: &[u8]) -> Result<(Self, Option<Vec<u8>>), DiskError> {
-        let new = with_suffix(path, ".new");
+        let new = with_suffix(path, LARGER);
         let file = make(fs, &new, size)?;
         let mut slots = Self::fresh(fs, Some(file), &new, size, false);
         slots.save(value)?;
@@ -321,20 +327,9 @@ fn decode(slot: &[u8]) -> Option<(u64, &[u8])> {
     (sound || sabotage::commits(Bug::SlotUnchecked)).then_some((u64::from_le_bytes(*generation), value))
 }
 
-/// What has been rescued takes the name that an unreadable file had. Whether there was something: a process that was killed in
-/// between has left it.
-fn finish_rescue<F: Fs>(fs: &F, path: &Path) -> Result<bool, DiskError> {
-    let new = with_suffix(path, RESCUED);
-    match fs.rename(&new, path) {
-        Ok(()) => sync_parent(fs, path).map(|()| true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(DiskError::io("rename", &new)(e)),
-    }
-}
-
 /// Written with real zeros, not only reserved: a save then changes nothing but the bytes of its slot.
 fn make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError> {
-    let new = with_suffix(path, ".making");
+    let new = with_suffix(path, MAKING);
     make_way(fs, &new)?;
     let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
     let zeros = vec![0; usize::try_from(slot_size * COUNT).unwrap_or(0)];
@@ -347,19 +342,6 @@ fn make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError
 fn sync_parent<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     fs.sync_dir(parent).map_err(DiskError::io("sync", parent))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// What the disk says of bytes that it has lost.
-fn is_rot(e: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let number = |errno: Errno| e.raw_os_error() == Some(errno.raw_os_error());
-    [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::ILSEQ].into_iter().any(number)
 }
 
 fn is_denied(e: &io::Error) -> bool {

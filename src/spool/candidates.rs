@@ -66,8 +66,9 @@ pub(super) fn candidates<F: Fs>(
         }
         let path = dir.join(&entry.name);
         let is_file = entry.kind == EntryKind::File;
-        if let Some(Known { len, header }) = known.remove(&(id, entry.inode)).filter(|_| is_file) {
-            let (begins, header) = (Some(header.base), Some(header));
+        let noted = known.remove(&(id, entry.inode)).filter(|known| is_file && known.holds_for(fs, &path));
+        if let Some(Known { version, header }) = noted {
+            let (begins, header, len) = (Some(header.base), Some(header), version.len);
             found.push(Candidate { id, name_fits: true, path, len, header, begins, blank: false });
         } else if is_file {
             named.push(Named { id, path });

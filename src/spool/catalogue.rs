@@ -1,16 +1,19 @@
 //! What the headers of many segments say, in one file: with tens of thousands of segments and nothing in the page cache,
 //! opening each to read its header takes seconds.
 //!
-//! INVARIANT: it is a copy of headers, and decides nothing. A header never changes once its segment is durable, so what is
-//! said of a file holds as long as the name stands for the same file: by its inode, which the listing gives for nothing.
-//! Whatever is missing, damaged, or another file is looked at itself.
+//! INVARIANT: it is a copy of headers. A header never changes once its segment is durable, so what is said of a file holds as
+//! long as that is the file it was said of, unchanged since: by its inode, which the listing gives for nothing, and by its
+//! length and the time of its last change, which the file system says without opening it. (An inode alone says too little:
+//! `cp`, or `rsync --inplace`, puts another segment's bytes into the same file.) Whatever is missing, damaged, or another file
+//! is looked at itself.
 //!
 //! ```text
-//! catalogue = magic "SWCT" · crc u32 · version u32 (1) · count u32 · spool u64 · entry*
-//! entry     = segment u64 · inode u64 · length u64 · base u64 · created i64 · predecessor u64 · its end offset u64 · its end u64
+//! catalogue = magic "SWCT" · crc u32 · version u32 (2) · count u32 · spool u64 · entry*
+//! entry     = segment u64 · inode u64 · length u64 · changed i64 · base u64 · created i64 · predecessor u64 ·
+//!             its end offset u64 · its end u64
 //! ```
 //! Little-endian. The crc (CRC-32/ISO-HDLC) covers everything behind it. Only segments whose predecessor was closed in order are
-//! in it, neither the first of the lane nor its last two.
+//! in it, neither the first of the lane nor its last two. Version 1 did not say when a file was changed: it says nothing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,14 +21,14 @@ use std::path::Path;
 use super::format::{Predecessor, SegmentHeader, Verdict};
 use super::names;
 use super::table::{Segment, Table};
-use crate::disk::{DiskError, File, Fs, insist, make_way};
+use crate::disk::{DiskError, File, Fs, Version, insist, make_way};
 use crate::ids::{RunId, SegmentId, Seq, SpoolId};
 
 const MAGIC: &[u8; 4] = b"SWCT";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEAD: usize = 24;
-const ENTRY: usize = 64;
-/// No lane has more: 64 MiB of catalogue.
+const ENTRY: usize = 72;
+/// No lane has more: 72 MiB of catalogue.
 const MAX: usize = 1 << 20;
 /// It is written again when so many segments have come to the lane, and for fewer it is not worth having.
 pub(super) const WORTH: usize = 256;
@@ -33,8 +36,21 @@ pub(super) const WORTH: usize = 256;
 /// What is known of a segment without looking at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
-    pub(super) len: u64,
+    /// Of the file when this was noted.
+    pub(super) version: Version,
     pub(super) header: SegmentHeader,
+}
+
+impl Known {
+    /// Whether the file at `path`, whose inode is the one that this was noted of, was not changed since.
+    pub(super) fn holds_for<F: Fs>(&self, fs: &F, path: &Path) -> bool {
+        version(fs, path) == Some(self.version)
+    }
+}
+
+/// `None` where the file system can't tell.
+fn version<F: Fs>(fs: &F, path: &Path) -> Option<Version> {
+    fs.version(path).ok().filter(|version| version.changed != 0)
 }
 
 /// By segment and inode.
@@ -69,7 +85,8 @@ fn parse(bytes: &[u8], spool: SpoolId, lane: &str) -> Option<Catalogue> {
     let entries = rest.chunks_exact(ENTRY).filter_map(|entry| {
         let mut numbers = entry.chunks_exact(8).map_while(|n| Some(u64::from_le_bytes(n.try_into().ok()?)));
         let mut next = || numbers.next();
-        let (segment, inode, len) = (SegmentId(next()?), next()?, next()?);
+        let (segment, inode) = (SegmentId(next()?), next()?);
+        let version = Version { len: next()?, changed: next()?.cast_signed() };
         let (base, created) = (Seq(next()?), next()?.cast_signed());
         let predecessor = Predecessor {
             segment: SegmentId(next()?),
@@ -80,7 +97,7 @@ fn parse(bytes: &[u8], spool: SpoolId, lane: &str) -> Option<Catalogue> {
         // Nobody asks a segment's header in the table of whose opening it is.
         let (run, lane) = (RunId(0), lane.to_owned());
         let header = SegmentHeader { incompat: 0, spool, run, segment, base, created, predecessor, lane };
-        Some(((segment, inode), Known { len, header }))
+        Some(((segment, inode), Known { version, header }))
     });
     Some(entries.collect())
 }
@@ -96,7 +113,7 @@ pub(super) fn write<F: Fs>(fs: &F, dir: &Path, spool: SpoolId, table: &Table) ->
         .filter(|entry| entry.inode != 0)
         .filter_map(|entry| Some((names::parse_segment(&entry.name)?, entry.inode)))
         .collect();
-    let bytes = encode(spool, table, &inodes);
+    let bytes = encode(fs, spool, table, &inodes);
     let (path, new) = (dir.join(names::CATALOGUE), dir.join(names::CATALOGUE_NEW));
     make_way(fs, &new)?;
     let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
@@ -107,7 +124,7 @@ pub(super) fn write<F: Fs>(fs: &F, dir: &Path, spool: SpoolId, table: &Table) ->
     fs.rename(&new, &path).map_err(DiskError::io("rename", &new))
 }
 
-fn encode(spool: SpoolId, table: &Table, inodes: &BTreeMap<SegmentId, u64>) -> Vec<u8> {
+fn encode<F: Fs>(fs: &F, spool: SpoolId, table: &Table, inodes: &BTreeMap<SegmentId, u64>) -> Vec<u8> {
     let segments: Vec<&Segment> = table.segments.values().collect();
     let upto = segments.len().saturating_sub(2);
     let pairs = segments.get(..upto).unwrap_or_default().windows(2);
@@ -119,9 +136,11 @@ fn encode(spool: SpoolId, table: &Table, inodes: &BTreeMap<SegmentId, u64>) -> V
         if !closed || before.id.next() != segment.id || before.end != segment.base {
             continue;
         }
-        let numbers = [segment.id.0, *inode, segment.bytes, segment.base.0, created.cast_unsigned()];
-        let predecessor = [before.id.0, before.end_offset, before.end.0];
-        numbers.into_iter().chain(predecessor).for_each(|n| entries.extend(n.to_le_bytes()));
+        // One that has been deleted since it was listed needs none.
+        let Some(Version { len, changed }) = version(fs, &segment.path) else { continue };
+        let file = [segment.id.0, *inode, len, changed.cast_unsigned()];
+        let header = [segment.base.0, created.cast_unsigned(), before.id.0, before.end_offset, before.end.0];
+        file.into_iter().chain(header).for_each(|n| entries.extend(n.to_le_bytes()));
     }
     let mut covered = VERSION.to_le_bytes().to_vec();
     covered.extend(u32::try_from(entries.len() / ENTRY).unwrap_or(0).to_le_bytes());

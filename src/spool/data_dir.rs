@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{EntryKind, File, Fs, RealFs, insist, is_in_the_way, make_way, set_aside};
+use crate::disk::{EntryKind, File, Fs, RealFs, clear_way, insist, is_in_the_way, make_way, set_aside};
 use crate::ids::{LaneName, SpoolId};
 
 use super::error::{OpenError, is_damage};
@@ -83,6 +83,7 @@ impl<F: Fs> DataDir<F> {
     pub fn open_on(fs: F, path: &Path, host: Arc<dyn Host>) -> Result<Self, OpenError> {
         fs.create_dir(path).map_err(OpenError::io("create the data directory", path))?;
         let lock = lock(&fs, path)?;
+        clear_way(&fs, path, &path.join(names::LANES))?;
         let (root, marker) = open_identity(&fs, path, host.as_ref())?;
         let (path, marker) = (path.to_owned(), Mutex::new(marker));
         Ok(Self { inner: Arc::new(Inner { fs, host, path, root, marker, _lock: lock }) })

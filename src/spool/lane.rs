@@ -1,5 +1,6 @@
 //! A lane: one independent log with its own writer, quota and readers.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -8,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::config::model::{Spool, WhenFull};
-use crate::disk::{Fs, RealFs};
+use crate::disk::{Fs, RealFs, clear_way};
 use crate::event::EventBatch;
 use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange, SpoolId, StreamName};
 use crate::intake::{AcceptError, Appended, Patience, Refused};
@@ -109,7 +110,7 @@ impl<F: Fs> Lane<F> {
     ) -> Result<(Self, Writer<F>, Chores<F>), OpenError> {
         let fs = data.fs();
         let dir = data.path().join(names::LANES).join(name.as_str());
-        fs.create_dir(&dir).map_err(OpenError::io("create", &dir))?;
+        make_lane_dir(fs, data.path(), &dir)?;
         let home = Home::hold(fs, &dir).map_err(OpenError::io("open", &dir))?;
         let floor = Floor::open(fs, &dir)?;
         let kept = Kept::find(fs, &dir).map_err(OpenError::io("list", &dir))?;
@@ -423,6 +424,26 @@ impl<F: Fs> Lane<F> {
             self.handle.janitor.stop();
         }
     }
+}
+
+/// Makes the lane's directory. A file, a FIFO or the like in its place, or in that of the directory of lanes, is set aside. A link
+/// that leads nowhere stays, and keeps the lane from opening: what it leads to may be a disk that is not mounted yet, on which
+/// all events are.
+fn make_lane_dir<F: Fs>(fs: &F, data_dir: &Path, dir: &Path) -> Result<(), OpenError> {
+    match fs.create_dir(dir) {
+        Err(e) if matches!(e.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) => {
+            clear_way(fs, data_dir, dir)?;
+            fs.create_dir(dir).map_err(|e| match e.kind() {
+                ErrorKind::AlreadyExists => std::io::Error::new(
+                    e.kind(),
+                    "a link that leads nowhere stands there; is what it leads to mounted?",
+                ),
+                _ => e,
+            })
+        }
+        made => made,
+    }
+    .map_err(OpenError::io("create", dir))
 }
 
 fn draw_run<F: Fs>(data: &DataDir<F>, dir: &Path) -> Result<RunId, OpenError> {

@@ -333,8 +333,9 @@ impl<F: Fs> Writer<F> {
 
     /// The lane is closed: seals what is open.
     pub(super) fn finish(&mut self) {
-        // What was accepted at an interval is synced before the seal says that all is well.
-        if self.trouble.is_none() && self.dirty_since.is_some() {
+        // What was accepted at an interval is synced before the seal says that all is well; and where there is no seal,
+        // because the disk has no room for more, all the same.
+        if self.dirty_since.is_some() {
             self.sync();
         }
         if self.trouble.is_none() {

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::park::{self, Whose};
 use super::positions::{self, Restored, directory};
 use super::{journal, known};
-use crate::disk::{DiskError, File, Fs, insist, is_damage, is_in_the_way, make_way, set_aside};
+use crate::disk::{
+    DiskError, File, Fs, insist, is_damage, is_in_the_way, make_way, rescued_slots, set_aside,
+};
 use crate::ids::{DestinationName, LaneName, SpoolId};
 
 const NAME: &str = "handover";
@@ -30,10 +32,12 @@ struct Begun {
     to: String,
 }
 
-/// The files of a destination in a lane: its positions, then its journal.
-fn files(data_dir: &Path, lane: &LaneName, name: &DestinationName) -> [PathBuf; 3] {
+/// The files of a destination in a lane: its positions, what was rescued of them if a process was killed at that, then its
+/// journal.
+fn files(data_dir: &Path, lane: &LaneName, name: &DestinationName) -> [PathBuf; 4] {
     let journal = |n: &str| journal::directory(data_dir, lane).join(format!("{}.{n}", name.as_str()));
-    [directory(data_dir, lane).join(name.as_str()), journal("0"), journal("1")]
+    let positions = directory(data_dir, lane).join(name.as_str());
+    [positions.clone(), rescued_slots(&positions), journal("0"), journal("1")]
 }
 
 /// Gives everything known under the name `from` to the name `to`, in each lane in which nothing is known under that one.
@@ -72,7 +76,7 @@ pub fn take_over<F: Fs>(
 }
 
 fn has_journal<F: Fs>(fs: &F, data_dir: &Path, lane: &LaneName, name: &DestinationName) -> bool {
-    let [_, journals @ ..] = files(data_dir, lane, name);
+    let [_, _, journals @ ..] = files(data_dir, lane, name);
     let is_absent = |path| fs.open_read(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
     !journals.iter().all(|path: &PathBuf| is_absent(path))
 }
@@ -91,8 +95,8 @@ pub fn forget<F: Fs>(
 ) -> Result<(), DiskError> {
     // Whose spool it is of does not matter to one that reads no content.
     park::remove(fs, data_dir, Whose { spool: SpoolId(0), lane, destination: name })?;
-    let [positions, first, second] = files(data_dir, lane, name);
-    for path in [first, second, positions] {
+    let [positions, rescued, first, second] = files(data_dir, lane, name);
+    for path in [first, second, rescued, positions] {
         match fs.remove(&path) {
             Ok(()) => sync_parent(fs, &path)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}

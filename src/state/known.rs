@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{journal, positions};
-use crate::disk::{EntryKind, Fs};
+use crate::disk::{EntryKind, Fs, owner_of_slots};
 use crate::ids::{DestinationName, LaneName};
 
 /// Lanes for which something is known of some destination.
@@ -25,12 +25,11 @@ pub fn lanes<F: Fs>(fs: &F, data_dir: &Path) -> Vec<LaneName> {
 pub fn destinations<F: Fs>(fs: &F, data_dir: &Path, lane: &LaneName) -> Vec<DestinationName> {
     // A directory that is not there has no files; one that can't be read is refused when a file is opened.
     let list = |directory: PathBuf| fs.list(&directory).unwrap_or_default().into_iter();
-    let left_over =
-        |name: &str| name.ends_with(".new") || name.ends_with(".making") || name.contains(".aside-");
-    let positions = list(positions::directory(data_dir, lane)).map(|e| e.name);
+    let positions = list(positions::directory(data_dir, lane));
+    let positions = positions.filter_map(|e| owner_of_slots(&e.name).map(str::to_owned));
     let of_a_journal = |name: String| Some(name.strip_suffix(".0").or(name.strip_suffix(".1"))?.to_owned());
     let journals = list(journal::directory(data_dir, lane)).filter_map(|e| of_a_journal(e.name));
-    let names = positions.filter(|name| !left_over(name)).chain(journals);
+    let names = positions.chain(journals);
     let mut names: Vec<DestinationName> = names.filter_map(|name| DestinationName::new(&name).ok()).collect();
     names.sort_unstable();
     names.dedup();
@@ -48,7 +47,10 @@ mod tests {
     fn a_journal_alone_makes_known_and_what_is_left_over_does_not() {
         let dir = tempfile::tempdir().unwrap();
         for (directory, files) in [
-            ("readers/main", &["home", "b.new", "c.making", "d.aside-1", "not a name"][..]),
+            (
+                "readers/main",
+                &["home", "home.rescued", "j.rescued", "b.new", "c.making", "d.aside-1", "not a name"][..],
+            ),
             ("journal/main", &["home.0", "home.1", "e.f.1", "g.0.aside-2", "h.new", "i"]),
             ("journal/fast", &[]),
         ] {
@@ -59,7 +61,7 @@ mod tests {
         let lane = |name| LaneName::new(name).unwrap();
         assert_eq!(lanes(&RealFs, dir.path()), [lane("fast"), lane("main")]);
         let names = destinations(&RealFs, dir.path(), &lane("main"));
-        assert_eq!(names.iter().map(DestinationName::as_str).collect::<Vec<_>>(), ["e.f", "home"]);
+        assert_eq!(names.iter().map(DestinationName::as_str).collect::<Vec<_>>(), ["e.f", "home", "j"]);
         assert_eq!(destinations(&RealFs, dir.path(), &lane("fast")), []);
         assert_eq!(destinations(&RealFs, dir.path(), &lane("none")), []);
     }

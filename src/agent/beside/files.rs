@@ -157,3 +157,26 @@ fn control_a_log_that_is_harmed_itself_is_seen_by_the_same_trial() {
     let found = base.trial(&base.late, 500, |dir| remove(&dir.join("lanes")));
     assert_eq!(found.missing, (400..500).collect::<Vec<_>>(), "{found:?}");
 }
+
+/// The log itself is gone then; the agent is not to stay away for it. A link that leads nowhere may lead to a disk that is not
+/// mounted yet, with all of it.
+#[test]
+fn whatever_stands_in_the_place_of_the_logs_directories_the_agent_starts_but_for_a_link_to_what_is_not_there()
+{
+    let base = Base::live();
+    for name in ["lanes", "lanes/main"] {
+        for thing in THINGS {
+            if thing == "a link to nothing" {
+                let dir = base.world.copy(&base.late);
+                make(&dir.join(name), thing);
+                let refused =
+                    base.world.start(&dir, &base.world.topic()).map(|_| ()).unwrap_err().to_string();
+                assert!(refused.contains("leads nowhere"), "{name}: {refused}");
+                assert!(dir.join(name).is_symlink(), "it stays");
+                continue;
+            }
+            let found = base.trial(&base.late, 500, |dir| make(&dir.join(name), thing));
+            assert_eq!(found.missing, (400..500).collect::<Vec<_>>(), "{thing} at {name}: {found:?}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::world::{Agent, LIMIT, TOPIC, Topic, World, config, copy};
 use crate::config::model::{Config, Lane, Stream};
-use crate::disk::RealFs;
+use crate::disk::{Fs as _, RealFs};
 use crate::event::{Event, EventBatch};
 use crate::ids::{LaneName, SpoolId, StreamName, TopicName};
 use crate::intake::Patience;
@@ -231,17 +231,23 @@ impl Full {
     }
 }
 
-/// A catalogue knows files by their inodes; those of a copy are others.
+/// A catalogue knows files by their inodes and when they were changed; those of a copy are others.
 pub(super) fn refit(dir: &Path) {
     use std::os::unix::fs::MetadataExt as _;
-    let (head, entry) = (24, 64);
+    let (version, head, entry) = (2, 24, 72);
     for lane in ["main", "side"] {
         let lane = dir.join("lanes").join(lane);
         let Ok(mut bytes) = std::fs::read(lane.join("catalogue")) else { continue };
+        if bytes[8] != version {
+            continue;
+        }
         for row in bytes[head..].chunks_exact_mut(entry) {
             let segment = u64::from_le_bytes(row[..8].try_into().unwrap());
-            let inode = std::fs::metadata(lane.join(format!("{segment:020}.seg"))).map_or(0, |m| m.ino());
+            let path = lane.join(format!("{segment:020}.seg"));
+            let inode = std::fs::metadata(&path).map_or(0, |m| m.ino());
+            let changed = RealFs.version(&path).map_or(0, |version| version.changed);
             row[8..16].copy_from_slice(&inode.to_le_bytes());
+            row[24..32].copy_from_slice(&changed.to_le_bytes());
         }
         let sum = crc32fast::hash(&bytes[8..]);
         bytes[4..8].copy_from_slice(&sum.to_le_bytes());

@@ -22,7 +22,7 @@ use crate::state::positions::{self, Restored};
 use crate::state::routes::RoutesFile;
 
 /// The newest of them; a change of any format beside the log adds another.
-const NEWEST: &str = "state-1";
+const NEWEST: &str = "state-2";
 
 /// What the outside knows of it.
 #[derive(Serialize, Deserialize)]

@@ -10,6 +10,7 @@ use crate::config::reading::StandIn;
 use crate::config::scalar::{self, Scalar, Wrong, quoted};
 use crate::config::section::{Section, bounds};
 use crate::config::text::Place;
+use crate::disk::owner_of_slots;
 use crate::ids::DestinationName;
 
 /// A destination, and where its name stands. The name is there even if the rest can't be used.
@@ -49,6 +50,19 @@ pub(in crate::config) fn destination(section: Section<'_>) -> Option<ReadDestina
 
 fn read_name(scalar: &Scalar) -> Result<DestinationName, Wrong> {
     let text = scalar::text(scalar)?;
+    let wrong = || format!("can't be {}", quoted(&text));
+    let name = DestinationName::new(&text).map_err(|e| (wrong(), e.to_string()))?;
+    if owner_of_slots(&text) != Some(&text) {
+        let why = "in the data directory such names are those of files beside a destination's own: use one that does not end in \
+                   \".new\", \".making\" or \".rescued\", and has no \".aside-\" in it";
+        return Err((wrong(), why.to_owned()));
+    }
+    Ok(name)
+}
+
+/// The name it has had may be any.
+fn read_former_name(scalar: &Scalar) -> Result<DestinationName, Wrong> {
+    let text = scalar::text(scalar)?;
     DestinationName::new(&text).map_err(|e| (format!("can't be {}", quoted(&text)), e.to_string()))
 }
 
@@ -78,7 +92,7 @@ fn settings(section: &Section<'_>, default: Destination) -> Destination {
     );
     Destination {
         from: section.choice("from", &FROM, default.from),
-        renamed_from: section.optional("renamed_from", read_name, |n| quoted(n.as_str())),
+        renamed_from: section.optional("renamed_from", read_former_name, |n| quoted(n.as_str())),
         delivery: section.choice("delivery", &DELIVERY, default.delivery),
         client_id: section.text("client_id", default.client_id),
         compression: section.choice("compression", &KafkaCompression::WORDS, default.compression),
@@ -141,4 +155,31 @@ fn address_map(section: &Section<'_>) -> Vec<(HostPort, HostPort)> {
     }
     section.show_pairs("address_map", map.iter().map(|(a, b)| (a.to_string(), b.to_string())));
     map
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load_text;
+    use crate::config::reading::Environment;
+
+    /// Why a destination can't be named so, and none can have been.
+    fn refused(name: &str, was: &str) -> Option<String> {
+        let text = format!(
+            "[relay]\nid = \"a\"\n[[source]]\ntype = \"http\"\nlisten = \"127.0.0.1:1\"\n\
+             [[destination]]\nname = \"{name}\"\nrenamed_from = \"{was}\"\nbootstrap = [\"a:1\"]\n"
+        );
+        load_text("x.toml", &text, &Environment::Absent).err().map(|report| report.to_string())
+    }
+
+    #[test]
+    fn a_destination_can_not_be_named_like_a_file_beside_its_positions_and_may_have_been() {
+        for name in ["home.new", "home.making", "home.rescued", "home.aside-1", "home.aside-x"] {
+            let why = refused(name, "old").unwrap();
+            assert!(why.contains(&format!("can't be \"{name}\"")) && why.contains("\".aside-\""), "{why}");
+            assert_eq!(refused("home", name), None);
+        }
+        for name in ["new", "home.old", "rescued", "home.newer", "aside-1"] {
+            assert_eq!(refused(name, "old"), None);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{COUNT, MAX_SLOT, is_blank, newest_slot};
+use super::{COUNT, MAX_SLOT, is_blank, newest_slot, rescued_slots};
 use crate::disk::{File, Fs, insist};
 
 /// The newest whole value in a file of slots; `None` before the first save. One that is being saved to is read as the save before:
@@ -12,7 +12,11 @@ use crate::disk::{File, Fs, insist};
 /// # Errors
 /// When the file can't be read, or (`InvalidData`) holds something, and no value that is whole.
 pub fn look_at_slots<F: Fs>(fs: &F, path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = insist(|| fs.open_read(path))?;
+    let file = match insist(|| fs.open_read(path)) {
+        // A process was killed, or is at work, between moving it away and giving its name to what was rescued of it.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => fs.open_read(&rescued_slots(path)).map_err(|_| e)?,
+        opened => opened?,
+    };
     let size = insist(|| file.size())?.min(COUNT * MAX_SLOT);
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     let len = insist(|| file.read_full_at(&mut bytes, 0))?;

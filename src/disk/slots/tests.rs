@@ -243,11 +243,12 @@ fn an_error_that_says_nothing_of_the_bytes_stops_the_opening_and_nothing_is_set_
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
     // What the disk has lost is another thing, by whatever name it says so.
-    for errno in [rustix::io::Errno::UCLEAN, rustix::io::Errno::BADMSG, rustix::io::Errno::ILSEQ] {
+    use rustix::io::Errno;
+    for errno in [Errno::UCLEAN, Errno::BADMSG, Errno::ILSEQ, Errno::NODATA, Errno::REMOTEIO] {
         let (mut slots, _) = reopen(&path);
         (0..3).for_each(|_| slots.save(b"value").unwrap());
         fs.error(errno);
-        fs.fail_next(Op::Read, 1);
+        fs.fail_next(Op::Read, u64::from(crate::disk::TRIES));
         assert_eq!(Slots::open(&fs, &path, 100).unwrap().1.as_deref(), Some(&b"value"[..]), "{errno}");
     }
 }
@@ -321,9 +322,70 @@ fn what_was_rescued_and_can_not_be_given_its_name_is_not_begun_anew() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("slots");
     reopen(&path).0.save(b"value").unwrap();
-    std::fs::rename(&path, with_suffix(&path, RESCUED)).unwrap();
+    std::fs::rename(&path, rescued_slots(&path)).unwrap();
     let fs = Faulty::new();
     fs.fail_next(Op::Rename, 1);
     assert!(matches!(Slots::open(&fs, &path, 100), Err(DiskError::Io { .. })));
     assert_eq!(Slots::open(&fs, &path, 100).unwrap().1.as_deref(), Some(&b"value"[..]));
+}
+
+/// Found by an audit: the rescued file was taken for a destination's own, for ever; and had the original gone later, it would
+/// have been its successor, with what had been true long ago.
+#[test]
+fn what_was_rescued_of_a_file_that_can_be_read_again_goes_and_never_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    for larger in [100, 5000, 10_000] {
+        let (mut slots, _) = reopen(&path);
+        ["one", "two", "three"].iter().for_each(|v| slots.save(v.as_bytes()).unwrap());
+        // It is killed before the unreadable file is out of the way.
+        let fs = Faulty::new();
+        fs.fail_next(Op::Read, u64::from(crate::disk::TRIES));
+        fs.fail_later(Op::Rename, 1, 1);
+        assert!(Slots::open(&fs, &path, 100).is_err());
+        assert!(rescued_slots(&path).exists());
+        // The disk refuses to delete it: it goes on all the same, and the next opening tries again.
+        fs.fail_next(Op::Remove, 1);
+        assert_eq!(Slots::open(&fs, &path, 100).unwrap().1.as_deref(), Some(&b"three"[..]));
+        assert!(rescued_slots(&path).exists());
+        let (_, value) = Slots::open(&RealFs, &path, larger).unwrap();
+        assert_eq!(value.as_deref(), Some(&b"three"[..]));
+        assert!(!rescued_slots(&path).exists());
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(reopen(&path).1, None, "deleted on purpose");
+}
+
+#[test]
+fn where_a_file_is_damaged_by_now_or_something_else_stands_in_its_place_what_was_rescued_of_it_counts() {
+    let harms: [fn(&Path); 2] = [
+        |path| std::fs::write(path, vec![7; 3 * 4096]).unwrap(),
+        |path| {
+            std::fs::remove_file(path).unwrap();
+            std::fs::create_dir(path).unwrap();
+        },
+    ];
+    for harm in harms {
+        for (rescued, damaged) in [(Some(&b"value"[..]), false), (None, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("slots");
+            rescued.into_iter().for_each(|value| reopen(&rescued_slots(&path)).0.save(value).unwrap());
+            drop(reopen(&rescued_slots(&path)));
+            std::fs::write(&path, "").unwrap();
+            harm(&path);
+            let (slots, value) = reopen(&path);
+            assert_eq!((value.as_deref(), slots.damaged()), (rescued, damaged));
+            assert!(!rescued_slots(&path).exists());
+        }
+    }
+}
+
+#[test]
+fn who_looks_on_between_two_steps_of_a_rescue_sees_what_was_rescued() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    reopen(&rescued_slots(&path)).0.save(b"value").unwrap();
+    assert_eq!(look_at_slots(&RealFs, &path).unwrap().as_deref(), Some(&b"value"[..]));
+    reopen(&path).0.save(b"newer").unwrap();
+    assert_eq!(look_at_slots(&RealFs, &path).unwrap().as_deref(), Some(&b"newer"[..]));
 }

@@ -166,7 +166,7 @@ fn a_disk_that_refuses_any_call_leaves_everything_under_one_name_and_nothing_is_
         fs
     };
     let files = |fs: &SimFs, n: &str| {
-        let [positions, first, second] = files(dir, &lane("main"), &name(n));
+        let [positions, _, first, second] = files(dir, &lane("main"), &name(n));
         let paths = fs.world().paths();
         [positions, first, second].map(|path| paths.contains(&path))
     };
@@ -201,6 +201,28 @@ fn a_disk_that_refuses_any_call_leaves_everything_under_one_name_and_nothing_is_
         }
     }
     assert!(refused > calls, "{refused} of {calls}");
+}
+
+/// Found by an audit: what a killed rescue had left was taken for another destination's, held its lane for ever, and came back
+/// after it was forgotten.
+#[test]
+fn positions_that_a_killed_rescue_has_left_are_their_destinations_and_go_with_it() {
+    for moved_away in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), "main", "old", 11);
+        let [old, rescued, ..] = files(dir.path(), &lane("main"), &name("old"));
+        std::fs::copy(&old, &rescued).unwrap();
+        if moved_away {
+            std::fs::rename(&old, old.with_file_name("old.aside-1")).unwrap();
+        }
+        assert_eq!(all_known(dir.path()).0, [row("main", "old", 11)], "{moved_away}");
+        assert_eq!(known::destinations(&RealFs, dir.path(), &lane("main")), [name("old")]);
+        take_over(&RealFs, dir.path(), SPOOL, (&name("old"), &name("new"))).unwrap();
+        assert_eq!(all_known(dir.path()).0, [row("main", "new", 11)], "{moved_away}");
+        assert_eq!(known::destinations(&RealFs, dir.path(), &lane("main")), [name("new")]);
+        forget(&RealFs, dir.path(), &lane("main"), &name("new")).unwrap();
+        assert_eq!(known::destinations(&RealFs, dir.path(), &lane("main")), []);
+    }
 }
 
 #[test]

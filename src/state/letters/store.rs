@@ -10,6 +10,7 @@ use super::letter::{Letter, Stored};
 use super::marks::Marks;
 use crate::disk::{DiskError, File, Fs, Slots, insist, look_at_slots, make_dir};
 use crate::ids::SpoolId;
+use crate::sabotage::{self, Bug};
 
 /// Room for the marks: some thousand ranges of numbers. More take a larger file.
 const MARKS: usize = 64 << 10;
@@ -346,7 +347,9 @@ impl<F: Fs> Inner<F> {
         let Some(active) = &mut self.active else { return Ok(()) };
         let path = &active.known.path;
         active.file.write_at(&bytes, active.at).map_err(DiskError::io("write", path))?;
-        active.file.sync_data().map_err(DiskError::io("sync", path))?;
+        if !sabotage::commits(Bug::LetterUnsynced) {
+            active.file.sync_data().map_err(DiskError::io("sync", path))?;
+        }
         active.at += bytes.len() as u64;
         self.next = end;
         Ok(())

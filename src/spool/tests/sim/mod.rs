@@ -13,6 +13,7 @@ mod faults;
 mod long;
 mod rot;
 mod site;
+mod stop;
 mod verify;
 mod witness;
 mod worn;
