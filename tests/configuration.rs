@@ -467,6 +467,12 @@ fn a_secret_comes_from_a_file_or_the_environment_and_is_never_printed() {
         .says("{ file = \"PATH\" }");
     check_link(&sasl("{ env = \"SECRET\", default = \"x\" }"), &[]).count(1).says("can't have a default");
     check_link(&sasl("{ file = \"nowhere\" }"), &[]).count(1).says("can't be read: No such file");
+    // As docs/install.md has it, and before the first start.
+    check_link(&sasl("{ file = \"/run/credentials/absent.service/kafka-password\" }"), &[])
+        .count(1)
+        .says("can't be read: No such file")
+        .says("only while absent.service runs, by LoadCredential=")
+        .says("spoolway check --no-environment");
     check_link(&sasl("{ env = \"UNSET\" }"), &[])
         .count(1)
         .says("UNSET of `destination.sasl.password` is not set");

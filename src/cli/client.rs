@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{ConfigFiles, Failure};
 use crate::config::model::{Admin, HostPort};
-use crate::config::{DEFAULT_FILE, VARIABLE, parse_host_port};
+use crate::config::{self, DEFAULT_FILE, Environment, VARIABLE, parse_host_port};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const WHOLE: Duration = Duration::from_secs(10);
@@ -83,20 +83,50 @@ impl Whom {
     /// # Errors
     /// [`Failure`] when the configuration is wrong, or says that the agent can't be asked.
     pub(super) fn address(&self) -> Result<HostPort, Failure> {
-        if let Some(address) = &self.admin {
-            return Ok(address.clone());
+        if let Some(address) = self.without_reading() {
+            return Ok(address);
         }
-        let nothing_named = self.config.files.is_empty() && std::env::var_os(VARIABLE).is_none();
-        if nothing_named && !std::path::Path::new(DEFAULT_FILE).exists() {
-            let (host, port) = DEFAULT_ADMIN;
-            return Ok(HostPort { host: host.to_owned(), port });
-        }
-        asked_at(&self.config.load()?.config.admin).ok_or_else(|| {
-            Failure::usage(
-                "admin.listen is \"off\" in the configuration, so the agent can't be asked: give it an address",
-            )
-        })
+        asked_at(&self.config.load()?.config.admin).ok_or_else(is_off)
     }
+
+    /// The same for those who only look, and what to say besides: an agent that has rejected a wrong configuration goes on by
+    /// the one before, and whoever asks how it is must find it. So `[admin]` counts, whatever is wrong with the rest.
+    ///
+    /// # Errors
+    /// [`Failure`] when the configuration says that the agent can't be asked.
+    pub(super) fn address_to_look(&self) -> Result<(HostPort, Option<&'static str>), Failure> {
+        if let Some(address) = self.without_reading() {
+            return Ok((address, None));
+        }
+        let lookup = |name: &str| std::env::var(name).ok();
+        let (files, environment) = (&self.config.files, Environment::Lookup(&lookup));
+        let (admin, wrong) = match config::load(files, &environment) {
+            Ok(loaded) => (loaded.config.admin, None),
+            Err(_) => (config::admin_alone(files, &environment), Some(WRONG)),
+        };
+        asked_at(&admin).map(|address| (address, wrong)).ok_or_else(is_off)
+    }
+
+    /// The address that is known without any configuration.
+    fn without_reading(&self) -> Option<HostPort> {
+        let nothing_named = self.config.files.is_empty() && std::env::var_os(VARIABLE).is_none();
+        let default = || {
+            let (host, port) = DEFAULT_ADMIN;
+            HostPort { host: host.to_owned(), port }
+        };
+        let there_is_none = nothing_named && !std::path::Path::new(DEFAULT_FILE).exists();
+        self.admin.clone().or_else(|| there_is_none.then(default))
+    }
+}
+
+/// What is said besides the answer of an agent that was found by half a configuration.
+const WRONG: &str =
+    "the configuration can't be used, and was read for [admin] alone: `spoolway check` says what is wrong";
+
+fn is_off() -> Failure {
+    Failure::usage(
+        "admin.listen is \"off\" in the configuration, so the agent can't be asked: give it an address",
+    )
 }
 
 /// Where an agent of this configuration is asked, if it can be.

@@ -72,18 +72,26 @@ struct Part {
 /// [`Failure`] with exit code 1, whatever is wrong.
 pub fn run(args: &HealthcheckArgs, _general: &General) -> Outcome {
     let said = ask(args).map_err(|failure| Failure::running(one_line(failure.message())))?;
-    output::line(said)?;
+    output::line(&said)?;
     Ok(Exit::Done)
 }
 
-fn ask(args: &HealthcheckArgs) -> Result<&'static str, Failure> {
-    let client = Client::within(args.agent.address()?, args.timeout);
-    let health: Health = answer(&client, "/healthz")?;
+fn ask(args: &HealthcheckArgs) -> Result<String, Failure> {
+    let (address, besides) = args.agent.address_to_look()?;
+    let with = |said: &str| besides.map_or_else(|| said.to_owned(), |besides| format!("{said}; {besides}"));
+    match look(&Client::within(address, args.timeout), args.ready) {
+        Ok(said) => Ok(with(said)),
+        Err(failure) => Err(Failure::running(with(failure.message()))),
+    }
+}
+
+fn look(client: &Client, ready: Option<Readiness>) -> Result<&'static str, Failure> {
+    let health: Health = answer(client, "/healthz")?;
     if !health.healthy {
         return Err(not("healthy", &Vec::from_iter(health.reason)));
     }
-    let Some(what) = args.ready else { return Ok("healthy") };
-    let ready: Ready = answer(&client, what.path())?;
+    let Some(what) = ready else { return Ok("healthy") };
+    let ready: Ready = answer(client, what.path())?;
     if ready.ready {
         return Ok("healthy and ready");
     }
@@ -102,11 +110,7 @@ fn not(what: &str, reasons: &[String]) -> Failure {
 
 /// What is kept of a health check's output is often its first line.
 fn one_line(message: &str) -> String {
-    match message {
-        // It has been printed: what is wrong with a configuration takes more than a line.
-        "" => "it is not known whom to ask: the configuration can't be used".to_owned(),
-        message => message.split_whitespace().collect::<Vec<_>>().join(" "),
-    }
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

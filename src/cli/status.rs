@@ -49,7 +49,11 @@ pub fn run(args: &StatusArgs, _general: &General) -> Outcome {
     if args.nagios {
         return nagios(args);
     }
-    let client = Client::new(args.agent.address()?);
+    let (address, besides) = args.agent.address_to_look()?;
+    if let Some(besides) = besides {
+        anstream::eprintln!("{besides}");
+    }
+    let client = Client::new(address);
     if args.ledger {
         return ledger::print(&client, args.json);
     }
@@ -78,12 +82,12 @@ pub(super) fn unknown(error: &clap::Error) -> ExitCode {
 
 fn nagios(args: &StatusArgs) -> Outcome {
     let limits = nagios::Limits { warn: args.warn_lag, critical: args.crit_lag };
-    let verdict = match args.agent.address() {
+    let verdict = match args.agent.address_to_look() {
         _ if limits.warn > limits.critical => {
             nagios::Verdict::unknown(&Failure::usage("--warn-lag is longer than --crit-lag"))
         }
         Err(failure) => nagios::Verdict::unknown(&failure),
-        Ok(address) => {
+        Ok((address, _)) => {
             let client = Client::new(address);
             match client.get("/status").and_then(|body| client.read(&body)) {
                 Ok(status) => nagios::judge(&status, limits),

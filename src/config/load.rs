@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::check;
 use super::effective::Effective;
 use super::find::{VARIABLE, find};
-use super::model::Config;
+use super::model::{Admin, Config};
 use super::read;
 use super::reading::{Environment, Reading};
 use super::report::{Problem, Report};
@@ -37,6 +37,19 @@ pub fn load(named: &[PathBuf], environment: &Environment<'_>) -> Result<Loaded, 
         return Err(Report::new(texts, problems));
     }
     load_texts(texts, problems, environment)
+}
+
+/// What [`load`] would find of `[admin]`, whatever is wrong with the rest or with it: where an agent that has rejected this
+/// configuration, and goes on by the one before, is most likely asked.
+#[must_use]
+pub fn admin_alone(named: &[PathBuf], environment: &Environment<'_>) -> Admin {
+    let (mut texts, mut problems) = find(named, std::env::var_os(VARIABLE).map(PathBuf::from));
+    let mut root = parse(&texts, &mut problems);
+    if problems.iter().any(Problem::is_syntax) {
+        texts.iter_mut().for_each(|text| text.text = admin_lines(&text.text));
+        root = parse(&texts, &mut problems);
+    }
+    read::admin(one(&reading(&texts, environment, problems), &root, "admin")).admin
 }
 
 /// A sum over the files that [`load`] would read, and which they are; a file that is replaced by another of the same content
@@ -73,13 +86,7 @@ pub(super) fn load_texts(
         // What a broken file says in the rest of it would be guessed: problems that are none.
         return Err(Report::new(texts, problems));
     }
-    let reading = Reading {
-        files: &texts,
-        environment,
-        problems: RefCell::new(problems),
-        effective: RefCell::default(),
-        stood_in: Cell::default(),
-    };
+    let reading = reading(&texts, environment, problems);
     let config = resolve(&reading, &root);
     let Reading { problems, effective, .. } = reading;
     let (problems, effective) = (problems.into_inner(), effective.into_inner());
@@ -88,6 +95,32 @@ pub(super) fn load_texts(
     match config {
         Some(config) if report.errors() == 0 => Ok(Loaded { config, effective, notes: report, files }),
         _ => Err(report),
+    }
+}
+
+/// The lines of `[admin]` and its parts, of a text that may be broken before and behind them.
+fn admin_lines(text: &str) -> String {
+    let mut is_within = false;
+    let mut lines = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with('[') {
+            is_within = line.trim_start().starts_with("[admin");
+        }
+        if is_within {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+    }
+    lines
+}
+
+fn reading<'a>(files: &'a [Text], environment: &'a Environment<'a>, problems: Vec<Problem>) -> Reading<'a> {
+    Reading {
+        files,
+        environment,
+        problems: RefCell::new(problems),
+        effective: RefCell::default(),
+        stood_in: Cell::default(),
     }
 }
 

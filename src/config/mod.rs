@@ -29,7 +29,7 @@ mod words;
 pub use effective::Effective;
 pub use find::{DEFAULT_FILE, VARIABLE};
 pub use lanes::{LaneTable, may_overlap};
-pub use load::{Loaded, fingerprint, load, load_text};
+pub use load::{Loaded, admin_alone, fingerprint, load, load_text};
 pub use nearest::nearest;
 pub use reading::Environment;
 pub use report::{Report, Row, Severity};

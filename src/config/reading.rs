@@ -156,12 +156,27 @@ impl Reading<'_> {
         match read_value(&path) {
             Ok(text) => Some(Scalar::Outside(text.to_string())),
             Err(cause) => {
-                self.problem(Problem::at(
-                    place,
-                    format!("the file {} of `{name}` can't be read: {cause}", path.display()),
-                ));
+                let what = format!("the file {} of `{name}` can't be read: {cause}", path.display());
+                let problem = Problem::at(place, what);
+                self.problem(match credential_of(&path) {
+                    None => problem,
+                    Some(unit) => problem.help(credential_help(unit)),
+                });
                 None
             }
         }
     }
+}
+
+/// The unit whose credential a file is, by systemd's `LoadCredential=`.
+fn credential_of(path: &Path) -> Option<&str> {
+    let unit = path.strip_prefix("/run/credentials").ok()?.iter().next()?;
+    unit.to_str()
+}
+
+fn credential_help(unit: &str) -> String {
+    format!(
+        "systemd has it there only while {unit} runs, by LoadCredential=: start that, and check then; before, \
+         `spoolway check --no-environment` checks all but the values from elsewhere"
+    )
 }

@@ -3,7 +3,7 @@
 //! INVARIANT: whoever waits here is never waiting for somebody who waits here too. When the shared part is
 //! used up, one holder at a time may overdraw it up to its own limits; it finishes, gives everything back,
 //! and the next one goes on. So the memory held is at most the budget, one largest request, and [`FREE`] for
-//! each holder.
+//! each holder, besides the decoders that have their turn (`http/decode.rs`), of which each source has two.
 //!
 //! The first [`FREE`] bytes of each holder are not asked for: ordinary requests get through while a few large
 //! ones that never end hold all there is.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use spoolway::target::{Target, TargetOptions};
+
 use super::support::agent::Setup;
 use super::support::http;
 use super::victim::withstands;
@@ -118,5 +120,42 @@ fn brokers_that_answer_anything_but_kafka_cost_nothing_but_time() {
         let status = agent.status();
         assert_eq!(status["accounts"][0]["pending"], sent, "{status:#}");
         assert_eq!(status["destinations"][0]["up"], false);
+    });
+}
+
+/// Kafka's code for a partition that another broker leads, and one that Kafka does not have.
+const CODES: [i16; 2] = [6, 32_000];
+
+/// Brokers that speak Kafka well and answer every batch with the same excuse: the agent is bounded and accepts meanwhile, and
+/// everything is delivered once they are honest.
+#[test]
+fn brokers_that_refuse_every_batch_without_end_keep_nothing_from_arriving_once_they_are_honest() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let options = TargetOptions { topics: vec![("a".to_owned(), 1)], ..TargetOptions::default() };
+    let target = runtime.block_on(Target::start(options)).expect("a target");
+    let setup = Setup::new("hostile-excuses").destination("home", target.brokers()[0].port(), "");
+    withstands(&setup, |agent| {
+        for code in CODES {
+            target.faults().refuse_produce("a", 0, code, u32::MAX);
+            let before = target.counts().borrow().refused;
+            for _ in 0..100 {
+                let answer = http::post(setup.http, "/v1/events/a", "", b"x\n").expect("an answer");
+                assert_eq!(answer.status, 200, "{}", answer.text());
+            }
+            runtime.block_on(async {
+                let mut counts = target.counts();
+                let tried = counts.wait_for(|counts| counts.refused >= before + 3);
+                tokio::time::timeout(Duration::from_secs(30), tried)
+                    .await
+                    .expect("in time")
+                    .expect("it lives");
+            });
+            let status = agent.status();
+            assert!(status["accounts"][0]["pending"].as_u64() >= Some(100), "{status:#}");
+            target.faults().clear_planned();
+            agent.wait_drained(Some("home"), Duration::from_secs(60));
+        }
+        assert_eq!(agent.status()["accounts"][0]["delivered"], 200);
     });
 }

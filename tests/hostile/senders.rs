@@ -139,6 +139,61 @@ fn bodies_that_unpack_a_thousandfold_and_nest_cost_no_more_than_others() {
     });
 }
 
+/// A frame of 128 KiB blocks of one byte in 30 bytes, whose blocks count as compressed and so need all that a decoder has (RFC 8878:
+/// a window of 128 KiB; literals of one byte, repeated, and no sequences).
+fn little_that_needs_a_whole_decoder() -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38];
+    for is_last in [0, 0, 1] {
+        frame.extend_from_slice(&(5u32 << 3 | 2 << 1 | is_last).to_le_bytes()[..3]);
+        frame.extend_from_slice(&((128u32 << 10) << 4 | 3 << 2 | 1).to_le_bytes()[..3]);
+        frame.extend_from_slice(b"\n\0");
+    }
+    frame
+}
+
+/// Once a few slow bodies have all the memory that senders share, whoever comes with a packed one waits, and by then his decoder,
+/// ten thousand times what he has sent, must be gone: a thousand of them were 330 MiB.
+#[test]
+fn a_thousand_packed_bodies_that_wait_for_memory_wait_without_their_decoders() {
+    let setup = lonely("hostile-decoders").http("body_timeout = \"4s\"");
+    withstands(&setup, |_| {
+        assert!(raise_files() > 1_100, "a connection for each");
+        let mut hogs = Vec::new();
+        for _ in 0..6 {
+            let mut hog = connect(setup.http);
+            let head = "POST /v1/events/hog HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n";
+            hog.write_all(head.as_bytes()).expect("it reads");
+            hog.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
+            let _ = hog.write_all(&vec![b'x'; 3_000_000]);
+            hogs.push(hog);
+        }
+        let body = little_that_needs_a_whole_decoder();
+        let head = format!(
+            "POST /v1/events/packed HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-encoding: zstd\r\n\
+             content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let request = [head.as_bytes(), &body].concat();
+        let crowd: Vec<TcpStream> = (0..1_000)
+            .map(|_| {
+                let mut one = connect(setup.http);
+                one.write_all(&request).expect("it takes so little");
+                one
+            })
+            .collect();
+        let mut waited = 0;
+        for mut one in crowd {
+            let mut heard = String::new();
+            let _ = one.read_to_string(&mut heard);
+            let code = heard.split(' ').nth(1).unwrap_or_default();
+            assert!(["200", "503"].contains(&code), "{heard}");
+            waited += u32::from(code == "503");
+        }
+        println!("{waited} of 1,000 waited in vain");
+        assert!(waited > 0, "the memory was never short");
+    });
+}
+
 #[test]
 fn keys_that_are_copied_into_each_of_thousands_of_events_are_paid_for() {
     // The lane is full at once, so that all of them wait with what they have.

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
-use super::lonely;
 use super::support::agent::spoolway;
-use super::support::process::scratch;
+use super::support::process::{Process, Signal, scratch};
+use super::{SOON, lonely};
 
 fn run(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = spoolway();
@@ -39,6 +39,40 @@ fn healthcheck_is_0_for_an_agent_that_is_well_and_1_for_whatever_else() {
     let (code, _, said) = run(&setup.dir, &["healthcheck", "-c", "off.toml"]);
     assert!(code == Some(1) && said.contains("admin.listen is \"off\""), "{said}");
     assert_eq!(run(&setup.dir, &["healthcheck", "-c", "absent.toml"]).0, Some(1), "2 is reserved");
+}
+
+/// A configuration that was changed for the worse is rejected by the agents that run, which go on by the one before; where their
+/// probes failed by it, a cluster killed them all.
+#[test]
+fn healthcheck_and_status_find_an_agent_whose_configuration_has_been_broken_since() {
+    let setup = lonely("healthcheck-broken").http("body_timeout = \"30s\"");
+    let path = setup.dir.join("spoolway.toml");
+    let watched = setup.config().replace("[relay]", "[relay]\nwatch = true");
+    fs::write(&path, &watched).expect("a file");
+    let mut command = spoolway();
+    command.arg("run").arg("-c").arg(&path);
+    let agent = Process::spawn("the agent", command);
+    assert!(agent.output().wait_for("ready", SOON), "{}", agent.output().tail());
+    let ask = |args: &[&str]| run(&setup.dir, &[args, &["-c", "spoolway.toml"][..]].concat());
+    let broken = [
+        ("a misspelt key", watched.replace("body_timeout", "body_timout")),
+        ("a value that is none", watched.replace("\"30s\"", "\"soon\"")),
+        ("no TOML", watched.replace("body_timeout = ", "body_timeout \" = ")),
+    ];
+    for (what, text) in broken {
+        fs::write(&path, text).expect("a file");
+        assert_eq!(ask(&["check"]).0, Some(2), "{what}");
+        let (code, said, error) = ask(&["healthcheck", "--ready", "accept"]);
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{what}: {said}");
+        assert!(said.starts_with("healthy and ready; the configuration can't be used"), "{what}: {said}");
+        assert_eq!(said.lines().count(), 1, "{what}: {said}");
+        let (code, said, error) = ask(&["status"]);
+        assert!(code == Some(0) && error.contains("spoolway check"), "{what}: {said}{error}");
+    }
+    agent.signal(Signal::TERM);
+    assert!(agent.wait(SOON).success());
+    let (code, _, said) = ask(&["healthcheck"]);
+    assert!(code == Some(1) && said.contains("no agent answers"), "{said}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 use crate::cli::testing::{agent, answer, ok};
 use crate::config::model::HostPort;
 
-fn asks(admin: HostPort, ready: Option<Readiness>) -> Result<&'static str, String> {
+fn asks(admin: HostPort, ready: Option<Readiness>) -> Result<String, String> {
     let agent = Whom { admin: Some(admin), ..Whom::default() };
     let args = HealthcheckArgs { agent, ready, timeout: Duration::from_secs(5) };
     ask(&args).map_err(|failure| one_line(failure.message()))
@@ -15,9 +15,9 @@ fn asks(admin: HostPort, ready: Option<Readiness>) -> Result<&'static str, Strin
 #[test]
 fn one_that_is_well_is_said_to_be() {
     let well = ok(r#"{"healthy":true}"#);
-    assert_eq!(asks(agent(vec![well.clone()]), None), Ok("healthy"));
+    assert_eq!(asks(agent(vec![well.clone()]), None), Ok("healthy".to_owned()));
     let ready = ok(r#"{"ready":true,"accept":{"ready":true,"reasons":[]},"notes":[]}"#);
-    assert_eq!(asks(agent(vec![well, ready]), Some(Readiness::Accept)), Ok("healthy and ready"));
+    assert_eq!(asks(agent(vec![well, ready]), Some(Readiness::Accept)), Ok("healthy and ready".to_owned()));
 }
 
 #[test]

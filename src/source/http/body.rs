@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Refusal;
-use super::decode::Unpacking;
+use super::decode::{Turn, Unpacking};
 use crate::source::budget::Held;
 
 /// What is left of a refused body is read for this long, so that the sender sees the answer.
@@ -74,13 +74,23 @@ impl<'a> Reception<'a> {
         })
     }
 
-    /// The next piece of what is unpacked, which [`Reception::hold`] has covered.
+    /// Waits until a piece may be unpacked; whether the decoder may stay afterwards. For the first piece nobody waits that it
+    /// may: what is small needs no more.
+    pub(super) async fn hold_turn(&mut self, turn: Turn) -> Result<bool, Failure> {
+        match turn.without {
+            Some(less) if !self.held.try_cover(turn.with_decoder) => self.hold(less).await.map(|()| false),
+            _ => self.hold(turn.with_decoder).await.map(|()| true),
+        }
+    }
+
+    /// The next piece of what is unpacked, which [`Reception::hold_turn`] has covered.
     pub(super) async fn unpack(
         &mut self,
         unpacking: Unpacking,
         decoders: &Arc<Semaphore>,
+        stays: bool,
     ) -> Result<(Unpacking, Vec<u8>), Failure> {
-        let unpacked = timeout_at(self.deadline, unpacking.next(decoders)).await;
+        let unpacked = timeout_at(self.deadline, unpacking.next(decoders, stays)).await;
         unpacked
             .map_err(|_| {
                 Failure::from(Refusal::unavailable("busy", "other senders' bodies are unpacked; try again"))

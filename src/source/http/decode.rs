@@ -1,11 +1,14 @@
 //! Decompression: away from the async threads, few at a time, and a piece at a time: what comes out is within the limit and
-//! covered by the budget before more does.
+//! covered by the budget before more does, and so is the decoder, but for those that have their turn.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use structured_zstd::decoding::{ContentChecksum, FrameDecoder, StreamingDecoder};
+use structured_zstd::decoding::{
+    ContentChecksum, FrameContentSize, FrameDecoder, StreamingDecoder, find_frame_compressed_size,
+    min_decoding_buffer_size, read_frame_header_info,
+};
 use tokio::sync::Semaphore;
 
 use super::answer::Refusal;
@@ -14,7 +17,17 @@ use super::head::Coding;
 /// Pieces unpacked at a time, over all connections of a source. Nobody waits for anything else with one of these.
 const DECODERS: usize = 2;
 /// Largest zstd window: RFC 8878's recommendation for a decoder.
-const MAX_WINDOW: usize = 8 * 1024 * 1024;
+const MAX_WINDOW: u64 = 8 * 1024 * 1024;
+/// Frames whose headers are looked at; in a body of more each may have the largest window.
+const MAX_FRAMES: usize = 1000;
+/// Largest zstd block.
+const MAX_BLOCK: usize = 128 * 1024;
+/// The tables of a zstd decoder.
+const TABLES: usize = 32 * 1024;
+/// A gzip decoder: a window of 32 KiB and tables.
+const INFLATER: usize = 64 * 1024;
+/// A gzip header's three fields of any length, which its decoder keeps, at most.
+const GZIP_FIELDS: usize = 3 * 64 * 1024;
 /// The first piece, which with a small body is within what nobody asks the budget for.
 const FIRST_PIECE: usize = 8 * 1024;
 const PIECE: usize = 64 * 1024;
@@ -25,28 +38,51 @@ pub(in crate::source) fn decoders() -> Arc<Semaphore> {
 }
 
 /// A body that is being unpacked.
+///
+/// Its decoder is many times larger than a small body, and stays between two pieces only if it is paid for: else it is gone before
+/// its turn is over, and made anew where the rest is wanted. So small bodies cost the budget nothing, and whoever waits has none.
 pub(super) struct Unpacking {
-    reader: Box<dyn Read + Send>,
-    packed: usize,
+    body: Bytes,
+    coding: Coding,
+    decoder: Option<Box<dyn Read + Send>>,
+    /// Bytes that the decoder takes, at most.
+    decoder_size: usize,
     /// Bytes that have come out.
     total: usize,
-    /// Bytes of them that the decoder may keep.
-    window: usize,
     limit: usize,
     ended: bool,
 }
 
+/// What is to be held before the next piece is unpacked.
+pub(super) struct Turn {
+    /// So that the decoder may stay afterwards.
+    pub(super) with_decoder: usize,
+    /// If it may not; only the first piece is had so, which may be all.
+    pub(super) without: Option<usize>,
+}
+
 impl Unpacking {
-    pub(super) fn new(body: Bytes, coding: Coding, limit: usize) -> Result<Self, Refusal> {
-        let packed = body.len();
-        let window = if coding == Coding::Zstd { MAX_WINDOW } else { 0 };
-        let reader = reader(body.reader(), coding).map_err(|error| undecodable(&error))?;
-        Ok(Self { reader, packed, total: 0, window, limit, ended: false })
+    pub(super) fn new(body: Bytes, coding: Coding, limit: usize) -> Self {
+        let decoder_size = match coding {
+            Coding::Identity => 0,
+            Coding::Gzip => INFLATER + body.len().min(GZIP_FIELDS),
+            Coding::Zstd => zstd_size(&body),
+        };
+        Self { body, coding, decoder: None, decoder_size, total: 0, limit, ended: false }
     }
 
-    /// Bytes that it holds.
+    /// Bytes that it holds until the next piece is asked for.
     pub(super) fn held(&self) -> usize {
-        self.packed + self.total.min(self.window)
+        self.body.len() + if self.decoder.is_some() { self.decoder_size } else { 0 }
+    }
+
+    /// What the next piece takes, with `more` bytes besides.
+    pub(super) fn next_turn(&self, more: usize) -> Turn {
+        let (body, piece) = (self.body.len(), if self.total == 0 { FIRST_PIECE } else { PIECE });
+        Turn {
+            with_decoder: body + self.decoder_size + piece + more,
+            without: (self.total == 0).then_some(body + piece + more),
+        }
     }
 
     /// Whether all of it has come out.
@@ -54,16 +90,18 @@ impl Unpacking {
         self.ended
     }
 
-    /// Bytes of the next piece, at most.
-    pub(super) fn piece(&self) -> usize {
-        if self.total == 0 { FIRST_PIECE } else { PIECE }
-    }
-
-    /// The next piece of what is unpacked.
-    pub(super) async fn next(mut self, decoders: &Arc<Semaphore>) -> Result<(Self, Vec<u8>), Refusal> {
+    /// The next piece of what is unpacked. `stays` says that the decoder is paid for, and may stay.
+    pub(super) async fn next(
+        mut self,
+        decoders: &Arc<Semaphore>,
+        stays: bool,
+    ) -> Result<(Self, Vec<u8>), Refusal> {
         let permit = Arc::clone(decoders).acquire_owned().await.ok();
         let work = move || {
             let piece = self.read()?;
+            if self.ended || !stays {
+                self.decoder = None;
+            }
             drop(permit);
             Ok((self, piece))
         };
@@ -72,10 +110,14 @@ impl Unpacking {
     }
 
     fn read(&mut self) -> Result<Vec<u8>, Refusal> {
-        let mut piece = vec![0; self.piece()];
+        let mut decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => self.decoder_behind().map_err(|error| undecodable(&error))?,
+        };
+        let mut piece = vec![0; if self.total == 0 { FIRST_PIECE } else { PIECE }];
         let mut len = 0;
         while let Some(room) = piece.get_mut(len..).filter(|room| !room.is_empty()) {
-            match self.reader.read(room).map_err(|error| undecodable(&error))? {
+            match decoder.read(room).map_err(|error| undecodable(&error))? {
                 0 => {
                     self.ended = true;
                     break;
@@ -83,21 +125,63 @@ impl Unpacking {
                 more => len += more,
             }
         }
+        self.decoder = Some(decoder);
         piece.truncate(len);
         self.total += len;
         if self.total > self.limit { Err(Refusal::body_too_large(self.limit)) } else { Ok(piece) }
     }
+
+    /// A decoder that goes on behind what has come out.
+    fn decoder_behind(&self) -> io::Result<Box<dyn Read + Send>> {
+        let mut decoder = decoder(self.body.clone().reader(), self.coding)?;
+        let past = u64::try_from(self.total).unwrap_or(u64::MAX);
+        io::copy(&mut decoder.by_ref().take(past), &mut io::sink())?;
+        Ok(decoder)
+    }
 }
 
-fn reader(body: impl BufRead + Send + 'static, coding: Coding) -> io::Result<Box<dyn Read + Send>> {
+/// Bytes that the decoder of a body takes: its tables, a block as it comes and twice as it grows, and its literals, and the
+/// largest window that one of the frames asks for, of which it makes all at once.
+fn zstd_size(body: &[u8]) -> usize {
+    let (mut rest, mut window) = (body, 0);
+    for seen in 0.. {
+        if seen == MAX_FRAMES {
+            window = buffer_of(MAX_WINDOW, None);
+            break;
+        }
+        window = window.max(window_of(rest));
+        // What is no frame ends it, here and in the decoder.
+        let end = find_frame_compressed_size(rest).ok();
+        match end.and_then(|end| rest.get(end..)) {
+            None | Some([]) => break,
+            Some(next) => rest = next,
+        }
+    }
+    TABLES + 4 * window.min(MAX_BLOCK) + window
+}
+
+/// Bytes that the window of the frame in front takes.
+fn window_of(frames: &[u8]) -> usize {
+    let Ok(header) = read_frame_header_info(frames, false) else { return 0 };
+    let content = match header.content_size {
+        FrameContentSize::Known(size) => Some(size),
+        _ => None,
+    };
+    buffer_of(header.window_size.min(MAX_WINDOW), content)
+}
+
+/// Bytes of a window of at most [`MAX_WINDOW`] and of the block behind it, or of the content if it is said and less.
+fn buffer_of(window: u64, content: Option<u64>) -> usize {
+    min_decoding_buffer_size(window, content).unwrap_or(usize::MAX)
+}
+
+fn decoder(body: impl BufRead + Send + 'static, coding: Coding) -> io::Result<Box<dyn Read + Send>> {
     Ok(match coding {
         Coding::Identity => Box::new(body),
         Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(body)),
         Coding::Zstd => {
             let mut decoder = FrameDecoder::new();
-            decoder
-                .set_max_window_size(MAX_WINDOW as u64)
-                .map_err(|error| io::Error::other(error.to_string()))?;
+            decoder.set_max_window_size(MAX_WINDOW).map_err(|error| io::Error::other(error.to_string()))?;
             decoder.set_content_checksum(ContentChecksum::Verify);
             Box::new(StreamingDecoder::new_with_decoder(body, decoder))
         }
@@ -114,19 +198,68 @@ mod tests {
 
     use super::*;
 
+    async fn all(body: Bytes, coding: Coding, stays: bool) -> Vec<u8> {
+        let (mut unpacking, decoders) = (Unpacking::new(body, coding, 1 << 20), decoders());
+        let mut all = Vec::new();
+        while !unpacking.has_ended() {
+            let piece;
+            (unpacking, piece) = unpacking.next(&decoders, stays).await.unwrap();
+            assert_eq!(unpacking.decoder.is_some(), stays && !unpacking.has_ended());
+            all.extend(piece);
+        }
+        all
+    }
+
+    fn gzip(bytes: &[u8]) -> Bytes {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        Bytes::from(encoder.finish().unwrap())
+    }
+
+    fn zstd(bytes: &[u8]) -> Bytes {
+        use structured_zstd::encoding::{CompressionLevel, compress_to_vec};
+        Bytes::from(compress_to_vec(bytes, CompressionLevel::Fastest))
+    }
+
+    #[tokio::test]
+    async fn what_comes_out_is_the_same_whether_the_decoder_stays_or_is_made_anew() {
+        let body: Vec<u8> = (0..60_000_u32).flat_map(u32::to_le_bytes).collect();
+        let frames = Bytes::from([zstd(&body[..10]), zstd(&body[10..9000]), zstd(&body[9000..])].concat());
+        for stays in [true, false] {
+            assert_eq!(all(gzip(&body), Coding::Gzip, stays).await, body);
+            assert_eq!(all(frames.clone(), Coding::Zstd, stays).await, body);
+        }
+    }
+
+    #[test]
+    fn a_decoder_is_counted_with_the_largest_window_that_a_frame_asks_for() {
+        let size = |body: &[u8]| Unpacking::new(Bytes::copy_from_slice(body), Coding::Zstd, 1).decoder_size;
+        let small = zstd(b"small");
+        assert!((TABLES..TABLES + 1024).contains(&size(&small)), "{}", size(&small));
+        // No content size, and a window of 8 MiB; a block that is the last and empty.
+        let large = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x68, 1, 0, 0];
+        let most = size(&large);
+        assert!(most > 8 << 20 && most < 9 << 20, "{most}");
+        assert_eq!(size(&[&small, &large[..], &small].concat()), most);
+        assert_eq!(size(&large[..6]), most, "the header alone is enough");
+        assert!(size(&small.repeat(MAX_FRAMES + 1)) >= most, "nobody looks at all of them");
+        assert_eq!(size(b"no frame"), TABLES);
+    }
+
     #[tokio::test]
     async fn no_more_comes_out_at_a_time_than_was_said_and_nothing_beyond_the_limit() {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&vec![b'x'; 10 << 20]).unwrap();
-        let bomb = Bytes::from(encoder.finish().unwrap());
+        let bomb = gzip(&vec![b'x'; 10 << 20]);
         let (packed, decoders) = (bomb.len(), decoders());
-        let mut unpacking = Unpacking::new(bomb, Coding::Gzip, 1 << 20).unwrap();
+        let mut unpacking = Unpacking::new(bomb, Coding::Gzip, 1 << 20);
         let mut total = 0;
         let refused = loop {
-            let room = unpacking.piece();
-            assert_eq!(unpacking.held(), packed, "gzip keeps nothing");
-            assert!(room <= if total == 0 { FIRST_PIECE } else { PIECE });
-            match unpacking.next(&decoders).await {
+            let room = if total == 0 { FIRST_PIECE } else { PIECE };
+            let turn = unpacking.next_turn(5);
+            assert_eq!(turn.with_decoder, packed + INFLATER + packed + room + 5);
+            assert_eq!(turn.without, (total == 0).then_some(packed + room + 5));
+            let decoder = if total == 0 { 0 } else { INFLATER + packed };
+            assert_eq!(unpacking.held(), packed + decoder);
+            match unpacking.next(&decoders, true).await {
                 Err(refused) => break refused,
                 Ok((rest, piece)) => {
                     assert_eq!(piece.len(), room);

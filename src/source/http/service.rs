@@ -120,11 +120,11 @@ impl<I: Intake> Service<I> {
         let mut events = Events::new(head, self.max_event_size, limit);
         if head.coding != Coding::Identity {
             let packed = reception.whole(head.length).await?;
-            let mut unpacking = Unpacking::new(packed, head.coding, limit)?;
+            let mut unpacking = Unpacking::new(packed, head.coding, limit);
             while !unpacking.has_ended() {
-                reception.hold(unpacking.held() + unpacking.piece() + events.held()).await?;
+                let stays = reception.hold_turn(unpacking.next_turn(events.held())).await?;
                 let piece;
-                (unpacking, piece) = reception.unpack(unpacking, &self.decoders).await?;
+                (unpacking, piece) = reception.unpack(unpacking, &self.decoders, stays).await?;
                 reception.hold(unpacking.held() + piece.len() + events.expected(&piece)).await?;
                 events.feed(&piece)?;
             }
