@@ -45,7 +45,7 @@ impl<F: Fs> Opened<F> {
             tracing::error!(
                 %lane,
                 destination = %name,
-                "the journal can't be read: what was in flight when the agent last stopped may arrive twice"
+                "the journal is damaged: what was in flight when the agent last stopped may arrive twice"
             );
         }
         let park =

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::{DiskError, Fs};
+use super::{DiskError, File, Fs};
 
 /// Whether an error of opening says that something else stands at a file's name: a directory, a FIFO, a socket,
 /// a link.
@@ -63,6 +63,39 @@ pub fn clear_way<F: Fs>(fs: &F, top: &Path, path: &Path) -> Result<(), DiskError
 /// # Errors
 /// When the disk refuses.
 pub fn set_aside<F: Fs>(fs: &F, path: &Path) -> Result<PathBuf, DiskError> {
+    let aside = free_name(fs, path)?;
+    fs.rename(path, &aside).map_err(DiskError::io("set aside", path))?;
+    tracing::error!(path = %path.display(), aside = %aside.display(),
+        "what stood here is damaged or not ours: it was set aside and is begun anew; look at it, then delete it");
+    Ok(aside)
+}
+
+/// Writes `bytes`, those of the damaged file at `path`, to a name as [`set_aside`] gives it, durably, and says so in the log: for a file
+/// that goes on to be used. Returns the new name.
+///
+/// # Errors
+/// When the disk refuses; then there is no copy.
+pub fn copy_aside<F: Fs>(fs: &F, path: &Path, bytes: &[u8]) -> Result<PathBuf, DiskError> {
+    let aside = free_name(fs, path)?;
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let copy = || {
+        let file = fs.create(&aside).map_err(DiskError::io("create", &aside))?;
+        file.write_at(bytes, 0).map_err(DiskError::io("write", &aside))?;
+        file.sync_data().map_err(DiskError::io("sync", &aside))?;
+        fs.sync_dir(parent).map_err(DiskError::io("sync", parent))
+    };
+    if let Err(error) = copy() {
+        // Half a copy is of no use, and takes room.
+        drop(fs.remove(&aside));
+        return Err(error);
+    }
+    tracing::error!(path = %path.display(), aside = %aside.display(),
+        "what stood here is damaged: a copy of it was set aside; look at it, then delete it");
+    Ok(aside)
+}
+
+/// `<name>.aside-<n>` with the lowest number that is free.
+fn free_name<F: Fs>(fs: &F, path: &Path) -> Result<PathBuf, DiskError> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let names = fs.list(parent).map_err(DiskError::io("list", parent))?;
     let taken = |aside: &Path| names.iter().any(|e| aside.file_name().is_some_and(|n| n == e.name.as_str()));
@@ -72,11 +105,7 @@ pub fn set_aside<F: Fs>(fs: &F, path: &Path) -> Result<PathBuf, DiskError> {
         PathBuf::from(name)
     };
     let aside = (1..).map(|n: u32| named(&format!(".aside-{n}"))).find(|aside| !taken(aside));
-    let aside = aside.unwrap_or_else(|| named(".aside"));
-    fs.rename(path, &aside).map_err(DiskError::io("set aside", path))?;
-    tracing::error!(path = %path.display(), aside = %aside.display(),
-        "what stood here is damaged or not ours: it was set aside and is begun anew; look at it, then delete it");
-    Ok(aside)
+    Ok(aside.unwrap_or_else(|| named(".aside")))
 }
 
 /// Makes the name `path` free for a file that is to be made: an unfinished one of an earlier try is deleted,

@@ -32,6 +32,8 @@ use crate::sabotage::{self, Bug};
 const MAGIC: &[u8; 4] = b"SWSL";
 const HEADER: usize = 24;
 const PAGE: u64 = 4096;
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
 const COUNT: u64 = 3;
 /// No file of slots holds values larger than this: a damaged length must not make us allocate more.
 const MAX_SLOT: u64 = 64 << 20;
@@ -72,6 +74,7 @@ impl<F: Fs> Slots<F> {
         match insist(|| fs.open(path)) {
             Ok(file) => {
                 let found = read_all::<F>(&file).map_err(DiskError::io("read", path))?;
+                found.say(path);
                 if found.unreadable {
                     return Self::rescue(fs, path, wanted, &found);
                 }
@@ -252,9 +255,24 @@ struct Found {
     damaged: bool,
     /// The disk could not read some of it.
     unreadable: bool,
+    /// A slot beside whole ones is not: a save that was torn, or damage.
+    torn: bool,
+    /// And what stood in it fits a sector, so that nothing tears it.
+    rotten: bool,
 }
 
 impl Found {
+    /// What is not whole may have been the newest value. Where it is larger than a sector, the last save before a power cut looks the
+    /// same.
+    fn say(&self, path: &Path) {
+        let path = path.display();
+        if self.rotten || self.unreadable && !self.damaged {
+            tracing::error!(%path, "a value in this state file is damaged: if it was the newest, the one before it counts");
+        } else if self.torn {
+            tracing::info!(%path, "a value in this state file is torn, as by a power cut, or damaged: the newest whole one counts");
+        }
+    }
+
     fn newest(&self) -> Option<&(u64, u64, Vec<u8>)> {
         self.whole.first()
     }
@@ -266,7 +284,8 @@ impl Found {
 
 fn read_all<F: Fs>(file: &F::File) -> io::Result<Found> {
     let slot_size = (insist(|| file.size())? / COUNT / PAGE * PAGE).min(MAX_SLOT);
-    let mut found = Found { slot_size, whole: Vec::new(), damaged: false, unreadable: false };
+    let mut found =
+        Found { slot_size, whole: Vec::new(), damaged: false, unreadable: false, torn: false, rotten: false };
     let mut slot = vec![0; usize::try_from(slot_size).unwrap_or(0)];
     let mut nonzero = slot_size == 0;
     for index in 0..COUNT {
@@ -277,9 +296,16 @@ fn read_all<F: Fs>(file: &F::File) -> io::Result<Found> {
         }
         match decode(&slot) {
             Some((generation, value)) => found.whole.push((index, generation, value.to_vec())),
-            // Nobody asks where something is whole.
-            None => nonzero |= !is_blank(&slot),
+            None if is_blank(&slot) => {}
+            None => {
+                found.torn = true;
+                found.rotten |= slot.get(SECTOR..).is_some_and(is_blank);
+            }
         }
+    }
+    nonzero |= found.torn;
+    if found.whole.is_empty() {
+        (found.torn, found.rotten) = (false, false);
     }
     found.whole.sort_by_key(|(_, generation, _)| std::cmp::Reverse(*generation));
     found.damaged = (nonzero || found.unreadable) && found.whole.is_empty();

@@ -389,3 +389,29 @@ fn who_looks_on_between_two_steps_of_a_rescue_sees_what_was_rescued() {
     reopen(&path).0.save(b"newer").unwrap();
     assert_eq!(look_at_slots(&RealFs, &path).unwrap().as_deref(), Some(&b"newer"[..]));
 }
+
+/// Found by an audit: positions, floors and marks were those of a moment before, without a word.
+#[test]
+fn that_a_slot_has_rotted_is_said_and_what_a_power_cut_may_have_torn_is_not_called_damage() {
+    use crate::logs::testing::said;
+    let (damaged, torn) = ("is damaged: if it was the newest", "is torn, as by a power cut");
+    for (size, wrong, expected) in
+        [(100, None, [0, 0]), (100, Some(30), [1, 0]), (2000, None, [0, 0]), (2000, Some(600), [0, 1])]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        let open = || Slots::open(&RealFs, &path, 4000).unwrap();
+        let mut slots = open().0;
+        (1..=3).for_each(|value| slots.save(&vec![value; size]).unwrap());
+        let newest = usize::try_from(slots.saved.unwrap() * slots.slot_size).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = wrong {
+            bytes[newest + at] ^= 1;
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let ((slots, value), lines) = said(open);
+        assert_eq!((value, slots.damaged()), (Some(vec![if wrong.is_some() { 2 } else { 3 }; size]), false));
+        let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+        assert_eq!([count(damaged), count(torn)], expected, "{size} {wrong:?}: {lines:?}");
+    }
+}

@@ -75,6 +75,13 @@ pub(super) fn take_all(mut bytes: &[u8]) -> Option<Vec<Intent>> {
     Some(found)
 }
 
+/// Whether an intent could begin here: a cluster's id, a topic and a partition.
+pub(super) fn may_begin(mut bytes: &[u8]) -> bool {
+    let rest = &mut bytes;
+    let topic = take_text(rest).and_then(|_| TopicName::new(take_text(rest)?).ok());
+    topic.is_some() && array::<16>(rest).is_some() && array(rest).is_some_and(|p| i32::from_le_bytes(p) >= 0)
+}
+
 fn take(rest: &mut &[u8]) -> Option<Intent> {
     let cluster_id = take_text(rest)?.to_owned();
     let topic = TopicName::new(take_text(rest)?).ok()?;

@@ -8,7 +8,8 @@
 //! ```
 //! Little-endian. The header's crc covers the header from `version` on and the snapshot; a group's covers the
 //! generation, the group's offset and its intents. CRC-32/ISO-HDLC. The file with the higher generation whose header
-//! and snapshot are whole is the current one. Its groups end where the first one is not whole.
+//! and snapshot are whole is the current one. Its groups end where the first one is not whole, unless one behind it is:
+//! then something has rotted, and so it has where a file that is not whole has groups of the generation after the current one.
 //!
 //! A generation is written to one file; the next one, which begins with all that is still in doubt, goes to the other.
 //! Until that is durable the one before it stands untouched.
@@ -17,15 +18,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::codec;
+use super::generation::{GROUP, Generation, HEADER, seal_group, seal_header, stray_groups};
 use super::intent::Intent;
-use crate::disk::{DiskError, File, Fs, insist, is_in_the_way, make_dir, make_way, set_aside, sync_way};
+use crate::disk::{
+    DiskError, File, Fs, copy_aside, insist, is_in_the_way, make_dir, make_way, set_aside, sync_way,
+};
 use crate::ids::{DestinationName, LaneName, SpoolId};
 use crate::sabotage::{self, Bug};
 
-const MAGIC: &[u8; 4] = b"SWJL";
-const VERSION: u16 = 1;
-const HEADER: usize = 48;
-const GROUP: usize = 8;
 /// Of each of the two files. A window of a thousand events takes a few hundred bytes.
 const CAPACITY: usize = 2 << 20;
 /// What is in flight may take so much; one more window then still fits.
@@ -54,9 +54,9 @@ pub enum JournalError {
 /// What was found at opening.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Everything the current generation says, oldest first.
+    /// Everything the current generation says, oldest first; what can be read of a damaged one, behind what the one before it says.
     pub intents: Vec<Intent>,
-    /// Something was there, and it can't be read.
+    /// Something was there, and it can't be read: more than what a kill or a power cut leaves half written.
     pub damaged: bool,
     /// A file of it was there, whatever was in it: the destination is not new.
     pub was_here: bool,
@@ -76,6 +76,8 @@ pub struct Journal<F: Fs> {
     generation: u64,
     /// Files that hold something that can't be read: groups of a generation whose number may be given again.
     unreadable: [bool; 2],
+    /// Files that hold something that has rotted: they are kept for a person.
+    damaged: [bool; 2],
     /// The newest generation's file, and where the next group goes. `None`: nothing may be appended.
     open: Option<(F::File, usize)>,
     buffer: Vec<u8>,
@@ -120,6 +122,7 @@ impl<F: Fs> Journal<F> {
             newest: 0,
             generation: 0,
             unreadable: [false; 2],
+            damaged: [false; 2],
             open: None,
             buffer: Vec::new(),
         };
@@ -132,8 +135,9 @@ impl<F: Fs> Journal<F> {
     /// # Errors
     /// When the disk refuses; [`Journal::begin`] tries again.
     pub fn prepare(&self) -> Result<(), DiskError> {
-        // What stands in the newest generation stands only there.
-        let stands = |index: usize| self.generation > 0 && index == self.newest;
+        // What stands in the newest generation stands only there, and so does what can be read of a damaged one.
+        let stands =
+            |index: usize| self.generation > 0 && index == self.newest || is_set(self.damaged, index);
         let mut free = self.paths.iter().enumerate().filter(|(index, _)| !stands(*index));
         // The way to one of them is the way to the other.
         self.paths.first().map_or(Ok(()), |path| self.make_way_to(path))?;
@@ -162,8 +166,7 @@ impl<F: Fs> Journal<F> {
     }
 
     fn read(&mut self) -> Found {
-        let mut found = Found::default();
-        let mut files = 0;
+        let (mut found, mut unreadable) = (Found::default(), Vec::new());
         for index in [0, 1] {
             let Some(path) = self.paths.get(index) else { continue };
             let bytes = whole(&self.fs, path, self.capacity).unwrap_or_else(|e| {
@@ -172,24 +175,42 @@ impl<F: Fs> Journal<F> {
             });
             found.was_here |= bytes.is_some();
             let bytes = bytes.unwrap_or_default();
-            let blank = bytes.iter().all(|b| *b == 0);
-            files += usize::from(!blank);
             match Generation::read(&bytes, self.spool) {
-                Some(one) if one.number > self.generation => {
-                    (self.newest, self.generation) = (index, one.number);
-                    found.intents = one.intents;
+                Some(one) => {
+                    set(&mut self.damaged, index, one.is_damaged);
+                    if one.number > self.generation {
+                        (self.newest, self.generation) = (index, one.number);
+                        (found.intents, found.damaged) = (one.intents, one.is_damaged);
+                    }
                 }
-                Some(_) => {}
-                None => {
-                    found.damaged |= !blank;
-                    self.unreadable.iter_mut().skip(index).take(1).for_each(|it| *it = !blank);
-                }
+                None if bytes.iter().all(|b| *b == 0) => {}
+                None => unreadable.push((index, bytes)),
             }
         }
-        // A generation that a kill or a power cut left half written is no damage, neither beside a whole one nor when it
-        // was the very first.
-        found.damaged &= self.generation == 0 && files > 1;
+        self.read_strays(&mut found, &unreadable);
         found
+    }
+
+    /// A generation that a kill or a power cut left half written is no damage, neither beside a whole one nor when it was the very
+    /// first. It has no groups yet.
+    ///
+    /// What the generation before it says is older than these groups, and was settled or stood in the snapshot that is missing. Taken
+    /// as in doubt it does no harm: an identity names one set of events for ever, so what is looked for is found, or goes out under it
+    /// once more, and events that went under another since are doubled at most.
+    fn read_strays(&mut self, found: &mut Found, unreadable: &[(usize, Vec<u8>)]) {
+        let none_is_whole = self.generation == 0 && unreadable.len() > 1;
+        for (index, bytes) in unreadable {
+            let strays = stray_groups(bytes, self.generation + 1, HEADER);
+            let is_damaged = none_is_whole || !strays.is_empty();
+            set(&mut self.unreadable, *index, true);
+            set(&mut self.damaged, *index, is_damaged);
+            found.damaged |= is_damaged;
+            found.intents.extend(strays);
+            if let Some(path) = self.paths.get(*index).filter(|_| !is_damaged) {
+                tracing::info!(path = %path.display(),
+                    "a generation of the journal is not whole, as a kill or a power cut leaves it: the one before it counts");
+            }
+        }
     }
 
     /// Begins a generation that says `intents` and nothing else, durably.
@@ -212,10 +233,13 @@ impl<F: Fs> Journal<F> {
         let Some(path) = self.paths.get(other).cloned() else { return Err(JournalError::Full) };
         // If this fails, the new generation may stand there all the same: what went to the old one would be overlooked.
         self.open = None;
+        let replaced =
+            is_set(self.damaged, other).then(|| self.replace_damaged(other, &path, &bytes)).flatten();
         self.clear_unreadable()?;
-        let file = self.ready(&path)?;
-        file.write_at(&bytes, 0).map_err(DiskError::io("write", &path))?;
-        file.sync_data().map_err(DiskError::io("sync", &path))?;
+        let file = match replaced {
+            Some(file) => file,
+            None => self.written(&path, &bytes)?,
+        };
         (self.newest, self.generation) = (other, generation);
         self.open = Some((file, bytes.len()));
         Ok(())
@@ -264,15 +288,59 @@ impl<F: Fs> Journal<F> {
         sync_way(&self.fs, &self.data_dir, directory)
     }
 
+    /// Puts `bytes` in the place of a damaged file, of which a copy is kept. What could be read of it stands nowhere else until they
+    /// are durable, so they take its name at once. `None` where the disk will not, perhaps for want of room: that may not keep
+    /// anything from being sent.
+    fn replace_damaged(&mut self, index: usize, path: &Path, bytes: &[u8]) -> Option<F::File> {
+        if !self.keep_copy(index, path) {
+            return None;
+        }
+        let mut all = bytes.to_vec();
+        all.resize(self.capacity, 0);
+        match self.make(path, &all) {
+            Ok(file) => {
+                set(&mut self.unreadable, index, false);
+                Some(file)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a damaged file of the journal can't be replaced: it is written over");
+                None
+            }
+        }
+    }
+
+    /// Copies a damaged file, for a person to look at. Whether that is done, and need not be done again.
+    fn keep_copy(&mut self, index: usize, path: &Path) -> bool {
+        let bytes = whole(&self.fs, path, self.capacity).map_err(DiskError::io("read", path));
+        let kept = bytes.and_then(|bytes| copy_aside(&self.fs, path, &bytes.unwrap_or_default()));
+        if let Err(error) = &kept {
+            tracing::error!(%error, "of a damaged file of the journal no copy can be kept");
+        }
+        set(&mut self.damaged, index, false);
+        kept.is_ok()
+    }
+
     /// What can't be read is gone before its generation's number is given again, or it would count as said under that.
     fn clear_unreadable(&mut self) -> Result<(), DiskError> {
-        for (path, _) in self.paths.iter().zip(self.unreadable).filter(|(_, unreadable)| *unreadable) {
-            let file = self.ready(path)?;
-            file.write_at(&vec![0; self.capacity], 0).map_err(DiskError::io("write", path))?;
-            file.sync_data().map_err(DiskError::io("sync", path))?;
+        for (index, path) in self.paths.clone().iter().enumerate() {
+            if !is_set(self.unreadable, index) {
+                continue;
+            }
+            if is_set(self.damaged, index) {
+                self.keep_copy(index, path);
+            }
+            self.written(path, &vec![0; self.capacity])?;
         }
         self.unreadable = [false; 2];
         Ok(())
+    }
+
+    /// The file at `path`, with `bytes` at its beginning, durably.
+    fn written(&self, path: &Path, bytes: &[u8]) -> Result<F::File, DiskError> {
+        let file = self.ready(path)?;
+        file.write_at(bytes, 0).map_err(DiskError::io("write", path))?;
+        file.sync_data().map_err(DiskError::io("sync", path))?;
+        Ok(file)
     }
 
     /// The file at `path`, written out to its full size, with the way to it.
@@ -292,11 +360,16 @@ impl<F: Fs> Journal<F> {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(DiskError::io("open", path)(e)),
             _ => {}
         }
-        let making = path.with_extension("making");
+        // Real zeros, not only a reservation: later writes then change nothing but bytes.
+        self.make(path, &vec![0; self.capacity])
+    }
+
+    /// A new file with these bytes, which has its name once it is durable.
+    fn make(&self, path: &Path, bytes: &[u8]) -> Result<F::File, DiskError> {
+        let (fs, making) = (&self.fs, path.with_extension("making"));
         make_way(fs, &making)?;
         let file = fs.create(&making).map_err(DiskError::io("create", &making))?;
-        // Real zeros, not only a reservation: later writes then change nothing but bytes.
-        file.write_at(&vec![0; self.capacity], 0).map_err(DiskError::io("write", &making))?;
+        file.write_at(bytes, 0).map_err(DiskError::io("write", &making))?;
         file.sync_data().map_err(DiskError::io("sync", &making))?;
         fs.rename(&making, path).map_err(DiskError::io("rename", &making))?;
         sync_parent(fs, path)?;
@@ -304,80 +377,12 @@ impl<F: Fs> Journal<F> {
     }
 }
 
-/// A whole generation.
-struct Generation {
-    number: u64,
-    intents: Vec<Intent>,
+fn is_set(flags: [bool; 2], index: usize) -> bool {
+    flags.get(index).is_some_and(|flag| *flag)
 }
 
-impl Generation {
-    fn read(bytes: &[u8], spool: SpoolId) -> Option<Self> {
-        let (header, rest) = bytes.split_at_checked(HEADER)?;
-        let header = header.strip_prefix(MAGIC)?;
-        let (crc, header) = header.split_first_chunk::<4>()?;
-        let (version, tail) = header.split_first_chunk::<2>()?;
-        let (_, tail) = tail.split_first_chunk::<2>()?;
-        let (length, tail) = tail.split_first_chunk::<4>()?;
-        let (owner, tail) = tail.split_first_chunk::<8>()?;
-        let (number, _) = tail.split_first_chunk::<8>()?;
-        let (snapshot, groups) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
-        let ours = u16::from_le_bytes(*version) == VERSION && u64::from_le_bytes(*owner) == spool.0;
-        if !ours || checksum([header, snapshot]) != u32::from_le_bytes(*crc) {
-            return None;
-        }
-        let number = u64::from_le_bytes(*number);
-        (number < u64::MAX).then_some(())?;
-        let mut intents = codec::take_all(snapshot)?;
-        let mut at = HEADER + snapshot.len();
-        let mut groups = groups;
-        while let Some((group, rest)) = split_group(groups, number, at) {
-            intents.extend(group);
-            at += groups.len() - rest.len();
-            groups = rest;
-        }
-        Some(Self { number, intents })
-    }
-}
-
-fn split_group(bytes: &[u8], generation: u64, at: usize) -> Option<(Vec<Intent>, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    let (body, rest) = rest.split_at_checked(length)?;
-    let sound = group_checksum(generation, at, body) == u32::from_le_bytes(*crc);
-    sound.then(|| codec::take_all(body))?.map(|intents| (intents, rest))
-}
-
-fn seal_header(bytes: &mut [u8], spool: SpoolId, generation: u64) {
-    let length = u32::try_from(bytes.len().saturating_sub(HEADER)).unwrap_or(u32::MAX);
-    let mut fields = Vec::with_capacity(HEADER);
-    fields.extend(VERSION.to_le_bytes());
-    fields.extend([0; 2]);
-    fields.extend(length.to_le_bytes());
-    fields.extend(spool.0.to_le_bytes());
-    fields.extend(generation.to_le_bytes());
-    fields.resize(HEADER - 8, 0);
-    let crc = checksum([&fields, bytes.get(HEADER..).unwrap_or_default()]);
-    let header = MAGIC.iter().copied().chain(crc.to_le_bytes()).chain(fields);
-    bytes.iter_mut().zip(header).for_each(|(byte, field)| *byte = field);
-}
-
-fn seal_group(group: &mut [u8], generation: u64, at: usize) {
-    let body = group.get(GROUP..).unwrap_or_default();
-    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let crc = group_checksum(generation, at, body);
-    let header = length.to_le_bytes().into_iter().chain(crc.to_le_bytes());
-    group.iter_mut().zip(header).for_each(|(byte, field)| *byte = field);
-}
-
-fn group_checksum(generation: u64, at: usize, body: &[u8]) -> u32 {
-    checksum([&generation.to_le_bytes(), &(at as u64).to_le_bytes(), body])
-}
-
-fn checksum<const N: usize>(parts: [&[u8]; N]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    parts.into_iter().for_each(|part| hasher.update(part));
-    hasher.finalize()
+fn set(flags: &mut [bool; 2], index: usize, to: bool) {
+    flags.iter_mut().skip(index).take(1).for_each(|flag| *flag = to);
 }
 
 /// All of a file, if there is one.

@@ -13,11 +13,13 @@
 //! - A failed sync is believed: nothing is appended to that file again; the next generation goes to the other one.
 //!
 //! # On failure
-//! The journal can be lost like everything beside the log. Then what was in flight may be doubled, and nothing is lost.
+//! The journal can be lost like everything beside the log. Then what was in flight may be doubled, and nothing is lost. Where a part of
+//! it has rotted, that is told from what a power cut tears, and said; what can be read behind it still counts.
 
 mod codec;
 mod file;
 mod fold;
+mod generation;
 mod intent;
 #[cfg(test)]
 pub(super) mod tests;
