@@ -91,7 +91,7 @@ pub struct Fault {
 
 impl Fault {
     fn hits(&self, number: u64, call: Call) -> bool {
-        let can = self.errno != Errno::NOSPC || call.takes_room();
+        let can = ![Errno::NOSPC, Errno::DQUOT].contains(&self.errno) || call.takes_room();
         match self.lasting {
             Lasting::Once => number == self.at && can,
             Lasting::UntilRepaired => number >= self.at && can,

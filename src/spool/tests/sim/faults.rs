@@ -14,8 +14,20 @@ use crate::config::model::Spool;
 use crate::disk::sim::{Fault, Lasting, SimFs, World};
 use crate::metrics::Metrics;
 
-const ERRORS: [Errno; 3] = [Errno::IO, Errno::NOSPC, Errno::INTR];
 const MODES: [Lasting; 2] = [Lasting::Once, Lasting::UntilRepaired];
+/// A disk is full, or its owner's quota is used up: each call is refused with the one once and with the other for good.
+const NO_ROOM: [Errno; 2] = [Errno::NOSPC, Errno::DQUOT];
+
+/// What goes wrong at a call.
+fn faults_at(at: u64) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (lasting, turn) in MODES.into_iter().zip(at..) {
+        let [room, other] = if turn.is_multiple_of(2) { NO_ROOM } else { [NO_ROOM[1], NO_ROOM[0]] };
+        let errors = [Errno::IO, Errno::INTR, room].into_iter().chain(soaking().then_some(other));
+        faults.extend(errors.map(|errno| Fault { at, errno, lasting }));
+    }
+    faults
+}
 
 /// Calls of the disk in the last step of a story, or in the start if it has none: first and one past the last.
 fn calls_of(story: &[Step], settings: &Spool) -> Result<(u64, u64), String> {
@@ -66,15 +78,9 @@ fn tell(story: &[Step], fault: Fault, settings: &Spool, depth: Depth) -> Result<
 pub(crate) fn every_fault(story: &[Step], settings: &Spool, depth: Depth) -> Result<(u64, Tried), String> {
     let (first, end) = calls_of(story, settings)?;
     let (mut faults, mut tried) = (0, Tried::default());
-    for at in first..end {
-        for errno in ERRORS {
-            for lasting in MODES {
-                let fault = Fault { at, errno, lasting };
-                tried +=
-                    tell(story, fault, settings, depth).map_err(|e| format!("{story:?}, {fault:?}: {e}"))?;
-                faults += 1;
-            }
-        }
+    for fault in (first..end).flat_map(faults_at) {
+        tried += tell(story, fault, settings, depth).map_err(|e| format!("{story:?}, {fault:?}: {e}"))?;
+        faults += 1;
     }
     Ok((faults, tried))
 }
@@ -131,25 +137,23 @@ fn every_fault_after(
     let counted = SimFs::of(world.clone());
     start(&counted).start()?;
     let (mut faults, mut verifier) = (0, Verifier::new(settings, &metrics, depth));
-    for at in 0..counted.calls() {
-        for (errno, lasting) in ERRORS.into_iter().flat_map(|errno| MODES.map(|mode| (errno, mode))) {
-            let told = |e: String| format!("{errno:?}, {lasting:?} at call {at} of the start: {e}");
-            let (fs, mut witness) = (SimFs::of(world.clone()), promised.clone());
-            fs.break_at(Fault { at, errno, lasting });
-            let mut site = start(&fs);
-            site.try_start().map_err(told)?;
-            faults += 1;
-            if site.blind {
-                fs.repair();
-                site.damaged = true;
-                site.lives_on(&mut witness.without_acknowledgements()).map_err(told)?;
-                continue;
-            }
-            verifier.crash(&fs.world(), &witness, fs.calls(), 0).map_err(told)?;
+    for fault in (0..counted.calls()).flat_map(faults_at) {
+        let told = |e: String| format!("{fault:?} of the start: {e}");
+        let (fs, mut witness) = (SimFs::of(world.clone()), promised.clone());
+        fs.break_at(fault);
+        let mut site = start(&fs);
+        site.try_start().map_err(told)?;
+        faults += 1;
+        if site.blind {
             fs.repair();
-            site.lives_on(&mut witness).map_err(told)?;
-            verifier.crash(&fs.world(), &witness, fs.calls(), 0).map_err(told)?;
+            site.damaged = true;
+            site.lives_on(&mut witness.without_acknowledgements()).map_err(told)?;
+            continue;
         }
+        verifier.crash(&fs.world(), &witness, fs.calls(), 0).map_err(told)?;
+        fs.repair();
+        site.lives_on(&mut witness).map_err(told)?;
+        verifier.crash(&fs.world(), &witness, fs.calls(), 0).map_err(told)?;
     }
     Ok((faults, verifier.tried))
 }
