@@ -217,6 +217,7 @@ impl Task {
             }
             match self.cluster.place(&slot.topic, slot.partition) {
                 Place::Leader(broker) => {
+                    slot.has_place();
                     if let Some(journaled) = slot.wants_look(now) {
                         // A Produce request names a topic: the window may have gone into the new one before anybody here knew
                         // of that. What is known of the old one's offsets says nothing.
