@@ -182,6 +182,10 @@ impl Task {
             Command::Track(topic) => topic,
             Command::Renew => {
                 self.producer = None;
+                // Whoever asks has forgotten that there is none, too, and is to be told again.
+                if std::mem::replace(&mut self.unnamed, false) {
+                    self.control.initialize_at = now;
+                }
                 return;
             }
             Command::Recall { in_doubt, told } => {
