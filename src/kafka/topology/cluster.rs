@@ -135,7 +135,10 @@ impl Cluster {
             self.brokers = answer.brokers.iter().filter_map(|b| self.mapped(b.id, &b.host, b.port)).collect();
         }
         let mut next = Topology::clone(&self.topology);
-        next.cluster_id.clone_from(&answer.cluster_id);
+        // One that does not say is no other: what is known of the cluster is to be compared with the next that does.
+        if answer.cluster_id.is_some() {
+            next.cluster_id.clone_from(&answer.cluster_id);
+        }
         for row in &answer.topics {
             if let Some(name) = self.tracked.get(row.name.as_str()).cloned() {
                 let state = self.merge_topic(&name, row);
@@ -329,6 +332,15 @@ mod tests {
         let nobody = MetadataAnswer::default();
         cluster.merge(&nobody);
         assert_eq!(cluster.candidates(None), all, "an answer without brokers is not believed");
+    }
+
+    #[test]
+    fn an_answer_without_a_cluster_id_does_not_make_the_next_cluster_the_same() {
+        let mut cluster = cluster();
+        cluster.merge(&answer(1, &[(1, 0)]));
+        assert!(!cluster.merge(&MetadataAnswer { cluster_id: None, ..answer(1, &[(1, 0)]) }));
+        assert!(cluster.is_other("d") && !cluster.is_other("c"));
+        assert_eq!(cluster.topology().cluster_id.as_deref(), Some("c"));
     }
 
     #[test]
