@@ -112,6 +112,14 @@ impl Cluster {
         self.topology.cluster_id.as_ref().is_some_and(|known| !id.is_empty() && known != id)
     }
 
+    /// Whether a topic with this id is another than the one that is known by its name.
+    pub(crate) fn is_replaced(&self, topic: &TopicName, id: [u8; 16]) -> bool {
+        match self.topology.topics.get(topic) {
+            Some(TopicState::Present { id: known, .. }) => ![*known, id].contains(&[0; 16]) && *known != id,
+            _ => false,
+        }
+    }
+
     /// Whether the topic that a window was first sent to is gone, and another one has its name.
     pub(crate) fn is_made_anew(&self, topic: &TopicName, sent: &Journaled) -> bool {
         let topic = match self.topology.topics.get(topic) {
@@ -322,6 +330,15 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_without_a_cluster_id_does_not_make_the_next_cluster_the_same() {
+        let mut cluster = cluster();
+        cluster.merge(&answer(1, &[(1, 0)]));
+        assert!(!cluster.merge(&MetadataAnswer { cluster_id: None, ..answer(1, &[(1, 0)]) }));
+        assert!(cluster.is_other("d") && !cluster.is_other("c"));
+        assert_eq!(cluster.topology().cluster_id.as_deref(), Some("c"));
+    }
+
+    #[test]
     fn addresses_are_mapped_and_the_bootstrap_list_stays() {
         let mut cluster = cluster();
         cluster.merge(&answer(1, &[]));
@@ -332,15 +349,6 @@ mod tests {
         let nobody = MetadataAnswer::default();
         cluster.merge(&nobody);
         assert_eq!(cluster.candidates(None), all, "an answer without brokers is not believed");
-    }
-
-    #[test]
-    fn an_answer_without_a_cluster_id_does_not_make_the_next_cluster_the_same() {
-        let mut cluster = cluster();
-        cluster.merge(&answer(1, &[(1, 0)]));
-        assert!(!cluster.merge(&MetadataAnswer { cluster_id: None, ..answer(1, &[(1, 0)]) }));
-        assert!(cluster.is_other("d") && !cluster.is_other("c"));
-        assert_eq!(cluster.topology().cluster_id.as_deref(), Some("c"));
     }
 
     #[test]
