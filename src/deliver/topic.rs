@@ -132,7 +132,23 @@ impl Topic {
     /// events are whose is told by their number.
     #[must_use]
     pub fn is_miscounted(&self) -> bool {
-        self.apart.is_empty() && self.count != 0 && !self.partitions.is_empty() && self.count != self.named()
+        let is_known = self.count != 0 && !self.partitions.is_empty();
+        self.apart.is_empty() && is_known && (self.count != self.named() || self.awaits_what_is_gone())
+    }
+
+    /// Whether something is on its way to a partition that is gone, by the count of an earlier process perhaps: it may come back, and
+    /// go where later events of its keys do.
+    fn awaits_what_is_gone(&self) -> bool {
+        let beyond = i32::try_from(self.named()).unwrap_or(i32::MAX);
+        self.lines.range(beyond..).any(|(_, line)| !line.is_idle())
+    }
+
+    /// Whether a partition may be given a reader of its own, as far as the number of partitions goes. That reader would freeze it:
+    /// a topic that has fewer by now would go on to lead keys to partitions that are gone, and nobody would read what is theirs.
+    #[must_use]
+    pub fn may_split(&self, partition: i32) -> bool {
+        let is_there = usize::try_from(partition).is_ok_and(|p| p < self.partitions.len());
+        !self.recounting && (is_there || !self.apart.is_empty())
     }
 
     /// Whether partitions have come since.

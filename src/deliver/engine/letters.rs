@@ -20,14 +20,16 @@ use super::redo::Redo;
 use super::{Engine, Now, Sink};
 use crate::event::{UnixMillis, first_event_len};
 use crate::ids::{DestinationName, LaneName, RunId, Seq, SeqRange, StreamName, TopicName};
+use crate::kafka::TopicState;
 use crate::state::letters::{Letter, Reason};
 use crate::state::positions::Bits;
 
 /// Kafka's error codes for a batch over the topic's `max.message.bytes`, and over its segment's size.
 const TOO_LARGE: [i16; 2] = [10, 18];
 const INVALID_TIMESTAMP: i16 = 32;
+pub(super) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 /// The topic does not exist, its name is not allowed, writing to it is forbidden.
-pub(super) const MISSING: [i16; 3] = [3, 17, 29];
+pub(super) const MISSING: [i16; 3] = [UNKNOWN_TOPIC_OR_PARTITION, 17, 29];
 /// Letters given out at a time.
 const BURST: usize = 64;
 /// Bytes of them, unless a single one has more.
@@ -181,8 +183,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    /// A topic can't be written to, for this reason.
+    /// A topic can't be written to, for this reason. One that the cluster knows is not missing, whatever one of its brokers says.
     pub(super) fn note_missing(&mut self, name: &TopicName, code: i16) {
+        let state = self.topology.as_ref().and_then(|t| t.topics.get(name));
+        if code == UNKNOWN_TOPIC_OR_PARTITION && matches!(state, Some(TopicState::Present { .. })) {
+            return;
+        }
         if let Some(topic) = self.topics.get_mut(name).filter(|_| MISSING.contains(&code)) {
             topic.missing = Some(code);
         }

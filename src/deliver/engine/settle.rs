@@ -147,10 +147,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
         }
     }
 
-    /// Whether the cluster's last word on a topic gives no reason why it could not take events.
+    /// Whether, by the cluster's last word on a topic, a partition of it could take events: then nothing new may be said of it when
+    /// it does.
     fn looks_ready(&self, name: &TopicName) -> bool {
         let state = self.topology.as_ref().and_then(|t| t.topics.get(name));
-        matches!(state, Some(TopicState::Present { partitions, .. }) if partitions.iter().all(|p| p.leader.is_some()))
+        matches!(state, Some(TopicState::Present { partitions, .. }) if partitions.iter().any(|p| p.leader.is_some()))
     }
 
     /// The topic can't take events now: set it apart and let it wait.

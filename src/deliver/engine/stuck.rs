@@ -7,13 +7,10 @@ use super::super::line::Line;
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::Fate;
-use super::letters::MISSING;
+use super::letters::{MISSING, UNKNOWN_TOPIC_OR_PARTITION};
 use super::{Cursor, Engine, Now, SideReader, Sink};
 use crate::ids::TopicName;
 use crate::kafka::{Times, TopicState, Topology};
-
-/// Kafka's error code for a topic that does not exist.
-const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 
 impl<L: Log, S: Sink> Engine<L, S> {
     /// What the cluster says of its topics has changed.

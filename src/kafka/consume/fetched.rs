@@ -30,6 +30,12 @@ pub struct Fetched {
 }
 
 impl Fetched {
+    /// What a broker might have given.
+    #[cfg(test)]
+    pub(crate) fn of(answer: Bytes, from: i64, high_watermark: i64) -> Self {
+        Self { records: 0..answer.len(), answer, from, high_watermark }
+    }
+
     /// Everything before this offset is replicated and will stay.
     #[must_use]
     pub fn high_watermark(&self) -> i64 {

@@ -94,6 +94,14 @@ impl Task {
         if answer.cluster_id.as_deref().is_some_and(|id| self.cluster.is_other(id)) {
             self.another_cluster(&answer, now);
         }
+        for row in answer.topics.iter().filter(|row| row.code == 0) {
+            // Nobody need have seen it missing in between.
+            if let Some(name) =
+                TopicName::new(&row.name).ok().filter(|name| self.cluster.is_replaced(name, row.id))
+            {
+                self.inquiry.forget(&name);
+            }
+        }
         let merged = self.cluster.merge(&answer);
         if !could && self.cluster.may_write() {
             // Whoever may write to any topic gets a producer id from most brokers.

@@ -68,6 +68,17 @@ pub(super) async fn look(search: Search) -> Looked {
     }
 }
 
+/// What batches show of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// It is at this offset.
+    Found(i64),
+    /// A batch as large as it was when that was appended has some of its events, and no others.
+    Thinned,
+    /// It is not there.
+    Nothing,
+}
+
 /// How a window is told from all others.
 #[derive(Debug)]
 enum Mark {
@@ -94,21 +105,33 @@ impl Mark {
         events(&sent).map(|events| Self::Events(events, most))
     }
 
-    /// Whether the next batch has it.
-    fn is_next(&self, header: &BatchHeader, batches: &mut BatchReader<'_>) -> Result<bool, BatchError> {
+    /// What the next batch shows of it.
+    fn sees(&self, header: &BatchHeader, batches: &mut BatchReader<'_>) -> Result<Sight, BatchError> {
+        let found = Sight::Found(header.base_offset);
         match self {
-            Self::Identity(identity) => Ok(header.identity == *identity),
-            Self::Events(..) if !header.identity.is_none() || header.is_control() => Ok(false),
+            Self::Identity(identity) => Ok(if header.identity == *identity { found } else { Sight::Nothing }),
+            Self::Events(..) if !header.identity.is_none() || header.is_control() => Ok(Sight::Nothing),
             Self::Events(ours, _) => {
                 let batch = match batches.next().transpose() {
                     // Ours has no more than was sent.
                     Err(BatchError::Compression(CodecError::TooLarge { .. })) => None,
                     batch => batch?,
                 };
-                Ok(batch.and_then(|batch| events(&batch)).is_some_and(|found| found == *ours))
+                let events = batch.and_then(|batch| events(&batch)).unwrap_or_default();
+                Ok(match events {
+                    all if all == *ours => found,
+                    some if !some.is_empty() && is_part_of(&some, ours) => Sight::Thinned,
+                    _ => Sight::Nothing,
+                })
             }
         }
     }
+}
+
+/// Whether all of `some` are among `all`, in the same order.
+fn is_part_of(some: &[Vec<u8>], all: &[Vec<u8>]) -> bool {
+    let mut all = all.iter();
+    some.iter().all(|one| all.any(|other| other == one))
 }
 
 /// The header `spoolway` of each record; `None` where one has none.
@@ -120,20 +143,25 @@ fn events(batch: &RecordBatch<'_>) -> Option<Vec<Vec<u8>>> {
 }
 
 impl Finder {
-    /// The offset of the window among batches that a broker gave, and the offset behind those.
-    fn find(&self, fetched: &Fetched, at: i64) -> Result<(Option<i64>, i64), BatchError> {
+    /// What batches that a broker gave show of the window, and the offset behind those that were looked at.
+    fn find(&self, fetched: &Fetched, at: i64) -> Result<(Sight, i64), BatchError> {
         let most = if let Mark::Events(_, most) = &self.mark { *most } else { 0 };
-        let (mut batches, mut next) = (fetched.batches_within(most), at);
+        let (mut batches, mut next, mut seen) = (fetched.batches_within(most), at, Sight::Nothing);
         let mut here = batches.clone();
         while let Some(header) = batches.next_header()? {
-            let replicated = header.count == self.count && header.base_offset < fetched.high_watermark();
-            if replicated && self.mark.is_next(&header, &mut here)? {
-                return Ok((Some(header.base_offset), next));
+            // Not by how many records it has: compaction takes some, and keeps all else, the last one's offset too
+            // (`MemoryRecords.filterTo`).
+            let length = header.next_offset().saturating_sub(header.base_offset);
+            let may_be = length == i64::from(self.count) && header.base_offset < fetched.high_watermark();
+            match if may_be { self.mark.sees(&header, &mut here)? } else { Sight::Nothing } {
+                Sight::Found(offset) => return Ok((Sight::Found(offset), next)),
+                Sight::Thinned => seen = Sight::Thinned,
+                Sight::Nothing => {}
             }
             next = next.max(header.next_offset());
             here = batches.clone();
         }
-        Ok((None, next))
+        Ok((seen, next))
     }
 }
 
@@ -158,17 +186,18 @@ impl Search {
         };
         let mut at = from.max(earliest);
         let mut left = BUDGET;
-        let mut idle = 0;
+        let (mut idle, mut thinned) = (0, false);
         while at < end {
             let fetched = consumer.fetch(topic, partition, at).await?;
             let (bytes, finder) = (fetched.bytes(), Arc::clone(&finder));
             // It may have to decompress: away from the async threads.
             let found = tokio::task::spawn_blocking(move || finder.find(&fetched, at)).await;
             let Ok(found) = found else { return Ok(Looked::Failed("looking for it failed".to_owned())) };
-            let (found, next) = found?;
-            if let Some(offset) = found {
+            let (seen, next) = found?;
+            if let Sight::Found(offset) = seen {
                 return Ok(Looked::Found(offset));
             }
+            thinned |= seen == Sight::Thinned;
             let Some(rest) = left.checked_sub(bytes) else {
                 let read = BUDGET >> 20;
                 return Ok(Looked::Unknown(format!(
@@ -185,8 +214,102 @@ impl Search {
         let deleted = from < earliest || (self.acked_offset < 0 && from == earliest && earliest > 0);
         Ok(if deleted {
             Looked::Unknown("the part of the log where it would be has been deleted".to_owned())
+        } else if thinned {
+            Looked::Unknown(
+                "compaction has left some of its events, and nothing that tells whose they are".to_owned(),
+            )
         } else {
             Looked::Absent
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::KafkaCompression;
+    use crate::kafka::batch::{RecordsBuilder, Stamp};
+
+    const ID: Identity = Identity { producer_id: 7, epoch: 2, base_sequence: 40 };
+
+    /// A window of the events that these bytes name.
+    fn window(events: &[u8]) -> Batch {
+        let mut builder = RecordsBuilder::new(Stamp::Event);
+        for event in events {
+            let header = [*event];
+            builder.push(None, Some(b"v"), [(header::NAME, Some(&header[..]))], 5);
+        }
+        builder.seal(KafkaCompression::None)
+    }
+
+    /// A batch at offset 100 that held `sent` records when it was appended.
+    fn stored(events: &[u8], sent: i32, identity: Identity) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        window(events).encode(identity, 0, &mut bytes);
+        bytes[..8].copy_from_slice(&100i64.to_be_bytes());
+        bytes[23..27].copy_from_slice(&(sent - 1).to_be_bytes());
+        let crc = crc_fast::crc32_iscsi(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    /// One of which compaction has left nothing but what is to be remembered of its producer
+    /// (`DefaultRecordBatch.writeEmptyHeader`).
+    fn emptied(sent: i32, identity: Identity) -> Vec<u8> {
+        let mut bytes = stored(&[1], sent, identity);
+        bytes.truncate(61);
+        bytes[8..12].copy_from_slice(&(61i32 - 12).to_be_bytes());
+        bytes[57..61].copy_from_slice(&0i32.to_be_bytes());
+        let crc = crc_fast::crc32_iscsi(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    /// What is found of a window of the events 1 to 4 that was sent under `identity`.
+    fn find(stored: Vec<u8>, identity: Identity) -> (Sight, i64) {
+        let search = Search {
+            cluster: ConsumerOptions::new(Vec::new()),
+            topic: TopicName::new("t").unwrap(),
+            partition: 0,
+            identity,
+            count: 4,
+            batch: Some(window(&[1, 2, 3, 4])).filter(|_| identity.is_none()),
+            acked_offset: -1,
+            time: 0,
+        };
+        let finder = Finder { mark: Mark::of(&search).unwrap(), count: 4 };
+        finder.find(&Fetched::of(stored.into(), 100, 1000), 100).unwrap()
+    }
+
+    #[test]
+    fn a_window_is_known_by_its_identity_however_many_of_its_records_compaction_has_taken() {
+        for events in [&[1, 2, 3, 4][..], &[1, 3], &[4]] {
+            assert_eq!(find(stored(events, 4, ID), ID), (Sight::Found(100), 100));
+        }
+        assert_eq!(find(emptied(4, ID), ID), (Sight::Found(100), 100));
+        let other = Identity { base_sequence: 36, ..ID };
+        for elsewhere in [stored(&[1, 2, 3, 4], 4, other), stored(&[1, 2, 3], 3, ID), emptied(3, ID)] {
+            let next = if elsewhere == stored(&[1, 2, 3, 4], 4, other) { 104 } else { 103 };
+            assert_eq!(find(elsewhere, ID), (Sight::Nothing, next));
+        }
+    }
+
+    #[test]
+    fn of_a_window_without_an_identity_that_compaction_has_thinned_it_is_not_said_that_it_is_absent() {
+        let none = Identity::NONE;
+        assert_eq!(find(stored(&[1, 2, 3, 4], 4, none), none), (Sight::Found(100), 100));
+        for left in [&[1, 2, 4][..], &[3]] {
+            assert_eq!(find(stored(left, 4, none), none), (Sight::Thinned, 104));
+        }
+        // Other events, in another order, another number, somebody else's.
+        for other in [
+            stored(&[1, 5], 4, none),
+            stored(&[2, 1], 4, none),
+            stored(&[1, 2], 2, none),
+            stored(&[1, 2, 3], 4, ID),
+            emptied(4, none),
+        ] {
+            assert!(matches!(find(other, none), (Sight::Nothing, 102 | 104)));
+        }
     }
 }

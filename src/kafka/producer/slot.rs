@@ -120,6 +120,8 @@ pub(super) struct Slot {
     recalled: bool,
     /// Since when the front window has nowhere to go.
     nowhere_since: Option<Instant>,
+    /// Since when metadata says, on end, that its topic or partition is not there, or not to be seen.
+    gone_since: Option<Instant>,
     /// The last request with a window of its own kept the connection waiting.
     suspect: bool,
     backoff: Backoff,
@@ -147,6 +149,7 @@ impl Slot {
             unnamed: false,
             recalled: false,
             nowhere_since: None,
+            gone_since: None,
             suspect: false,
             backoff: Backoff::new(seed),
         }
@@ -168,7 +171,8 @@ impl Slot {
         (self.doubtful, self.may_be_doubled) = flags.unwrap_or_default();
         self.look = self.doubtful;
         (self.doubtful_since, self.first_doubt) = (None, None);
-        (self.forgotten, self.recalled, self.nowhere_since) = (false, false, None);
+        (self.forgotten, self.recalled) = (false, false);
+        (self.nowhere_since, self.gone_since) = (None, None);
         (self.unnamed, self.restamp, self.outdated, self.fenced) = (false, None, false, false);
         self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
     }
@@ -290,8 +294,9 @@ impl Slot {
         // What was never there holds nothing; a cluster that has lost its memory for a moment says so too.
         // Where it may not even be looked at, nobody will find out.
         let is_gone = code == UNKNOWN_TOPIC_OR_PARTITION || (FORBIDDEN.contains(&code) && !holds);
-        let for_long = self.nowhere_since.is_some_and(|s| now.saturating_duration_since(s) >= LOOK_AFTER);
-        if !out_of_patience || (self.doubtful && !(is_gone && for_long)) {
+        self.gone_since = is_gone.then(|| self.gone_since.unwrap_or(now));
+        let for_long = self.gone_since.is_some_and(|s| now.saturating_duration_since(s) >= LOOK_AFTER);
+        if !out_of_patience || (self.doubtful && !for_long) {
             return None;
         }
         if self.doubtful {
@@ -303,6 +308,11 @@ impl Slot {
         }
         let message = meaning(code).message.to_owned();
         Some(self.settle(Outcome::Deferred { code, message }))
+    }
+
+    /// Metadata has its topic, and a leader for it.
+    pub(super) fn has_place(&mut self) {
+        self.gone_since = None;
     }
 
     fn out_of_patience(&mut self, now: Instant) -> bool {

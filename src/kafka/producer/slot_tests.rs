@@ -479,6 +479,28 @@ fn what_is_in_doubt_in_a_topic_that_is_gone_or_hidden_for_long_goes_back_counted
     }
 }
 
+/// The time since when it had nowhere to go counted, for whatever reason that was at first.
+#[test]
+fn what_is_in_doubt_is_given_up_only_after_the_topic_was_gone_for_five_minutes_on_end() {
+    for (code, holds) in [(3, false), (3, true), (29, false)] {
+        let (mut slot, began) = (slot(), Instant::now());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        slot.push(journaled(1, false));
+        assert!(slot.nowhere(5, holds, began).is_none());
+        slot.has_place();
+        slot.send(WAY, (77, 0));
+        slot.unanswered(at(1));
+        assert!(slot.nowhere(code, holds, at(400)).is_none(), "{code}: one answer says so");
+        assert!(slot.nowhere(5, holds, at(500)).is_none());
+        assert!(slot.nowhere(code, holds, at(701)).is_none(), "{code}: in between it was there");
+        slot.has_place();
+        assert!(slot.nowhere(code, holds, at(1002)).is_none(), "{code}: in between it had a leader");
+        assert!(slot.nowhere(code, holds, at(1301)).is_none());
+        let step = slot.nowhere(code, holds, at(1302));
+        assert_eq!(settled(step), Outcome::Returned { in_doubt: true }, "{code}");
+    }
+}
+
 #[test]
 fn what_is_in_doubt_and_too_old_by_now_keeps_its_identity_and_has_its_times_moved() {
     let (mut slot, began, unix) = (slot(), Instant::now(), 1_800_000_000_000);

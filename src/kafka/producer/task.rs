@@ -182,6 +182,10 @@ impl Task {
             Command::Track(topic) => topic,
             Command::Renew => {
                 self.producer = None;
+                // Whoever asks has forgotten that there is none, too, and is to be told again.
+                if std::mem::replace(&mut self.unnamed, false) {
+                    self.control.initialize_at = now;
+                }
                 return;
             }
             Command::Recall { in_doubt, told } => {
@@ -217,6 +221,7 @@ impl Task {
             }
             match self.cluster.place(&slot.topic, slot.partition) {
                 Place::Leader(broker) => {
+                    slot.has_place();
                     if let Some(journaled) = slot.wants_look(now) {
                         // A Produce request names a topic: the window may have gone into the new one before anybody here knew
                         // of that. What is known of the old one's offsets says nothing.

@@ -112,6 +112,14 @@ impl Cluster {
         self.topology.cluster_id.as_ref().is_some_and(|known| !id.is_empty() && known != id)
     }
 
+    /// Whether a topic with this id is another than the one that is known by its name.
+    pub(crate) fn is_replaced(&self, topic: &TopicName, id: [u8; 16]) -> bool {
+        match self.topology.topics.get(topic) {
+            Some(TopicState::Present { id: known, .. }) => ![*known, id].contains(&[0; 16]) && *known != id,
+            _ => false,
+        }
+    }
+
     /// Whether the topic that a window was first sent to is gone, and another one has its name.
     pub(crate) fn is_made_anew(&self, topic: &TopicName, sent: &Journaled) -> bool {
         let topic = match self.topology.topics.get(topic) {
@@ -135,7 +143,10 @@ impl Cluster {
             self.brokers = answer.brokers.iter().filter_map(|b| self.mapped(b.id, &b.host, b.port)).collect();
         }
         let mut next = Topology::clone(&self.topology);
-        next.cluster_id.clone_from(&answer.cluster_id);
+        // One that does not say is no other: what is known of the cluster is to be compared with the next that does.
+        if answer.cluster_id.is_some() {
+            next.cluster_id.clone_from(&answer.cluster_id);
+        }
         for row in &answer.topics {
             if let Some(name) = self.tracked.get(row.name.as_str()).cloned() {
                 let state = self.merge_topic(&name, row);
@@ -316,6 +327,15 @@ mod tests {
         assert_eq!(place(&cluster, 0), Place::Leader(2));
         assert!(cluster.merge(&answer(2, &[(1, 0)])), "a new topic of the same name begins at 0");
         assert_eq!(place(&cluster, 0), Place::Leader(1));
+    }
+
+    #[test]
+    fn an_answer_without_a_cluster_id_does_not_make_the_next_cluster_the_same() {
+        let mut cluster = cluster();
+        cluster.merge(&answer(1, &[(1, 0)]));
+        assert!(!cluster.merge(&MetadataAnswer { cluster_id: None, ..answer(1, &[(1, 0)]) }));
+        assert!(cluster.is_other("d") && !cluster.is_other("c"));
+        assert_eq!(cluster.topology().cluster_id.as_deref(), Some("c"));
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let others = (0i32..).zip(topic.partitions.iter().take(counted)).any(|(other, info)| {
             other != partition && info.leader.is_some() && !topic.apart.contains(&other)
         });
-        let known = u32::try_from(partition).is_ok_and(|p| p < topic.count);
+        let known = u32::try_from(partition).is_ok_and(|p| p < topic.count) && topic.may_split(partition);
         let read = side.cursor.tracker.read();
         let owned = shares.iter().all(|share| share.block >= from && share.block < read);
         let unclear =
@@ -290,7 +290,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         };
         if !is_apart(self) {
             let takes = led && code != NOT_ENOUGH_REPLICAS;
-            if takes || !self.topics.get(name).is_some_and(|t| t.standing == Standing::Ready) {
+            let may = |t: &Topic| t.standing == Standing::Ready && t.may_split(partition);
+            if takes || !self.topics.get(name).is_some_and(may) {
                 return false;
             }
             self.set_apart(name);

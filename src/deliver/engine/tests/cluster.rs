@@ -43,7 +43,7 @@ pub(super) struct Cluster {
     pub(super) frozen: BTreeSet<(TopicName, i32)>,
     /// Partitions with fewer replicas in sync than they have to have.
     pub(super) thin: BTreeSet<(TopicName, i32)>,
-    /// How many partitions each topic has, beyond three.
+    /// How many partitions each topic has, beyond three; or, below 0, less than that.
     pub(super) grown: BTreeMap<TopicName, i32>,
     /// Every event whose number this divides is refused; 0: none is.
     pub(super) poison: u64,
@@ -141,14 +141,29 @@ impl Cluster {
         log.extend(records(window));
     }
 
+    fn count(&self, name: &TopicName) -> i32 {
+        3 + self.grown.get(name).copied().unwrap_or_default()
+    }
+
+    /// Whether a topic has no such partition any more.
+    pub(super) fn is_gone(&self, (name, partition): &(TopicName, i32)) -> bool {
+        *partition >= self.count(name)
+    }
+
+    /// A topic is deleted, and made anew with so many partitions.
+    pub(super) fn make_anew(&mut self, name: &TopicName, count: i32) {
+        self.grown.insert(name.clone(), count - 3);
+        self.memory.retain(|(topic, ..), _| topic != name);
+        self.id ^= 1;
+    }
+
     pub(super) fn topology(&self, topics: &BTreeSet<TopicName>) -> Arc<Topology> {
         let state = |name: &TopicName| {
             if self.missing.contains(name) {
                 return TopicState::Missing { code: 3, message: "missing".into() };
             }
             let leader = |p| Some(1).filter(|_| !self.leaderless.contains(&(name.clone(), p)));
-            let count = 3 + self.grown.get(name).copied().unwrap_or_default();
-            let partitions = (0..count).map(|p| PartitionInfo { leader: leader(p) }).collect();
+            let partitions = (0..self.count(name)).map(|p| PartitionInfo { leader: leader(p) }).collect();
             TopicState::Present { id: [self.id; 16], partitions }
         };
         let topics = topics.iter().map(|t| (t.clone(), state(t))).collect();

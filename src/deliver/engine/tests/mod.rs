@@ -10,6 +10,7 @@ mod log;
 mod moves;
 mod parking;
 mod partitions;
+mod shrinking;
 mod silent;
 mod world;
 

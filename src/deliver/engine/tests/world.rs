@@ -65,6 +65,11 @@ pub(super) struct World {
     pub(super) partitions: bool,
     /// And topics grow.
     pub(super) grows: bool,
+    /// Topics are deleted, and made anew with more or fewer partitions. Nobody is killed: a count that changes between two processes
+    /// is not waited for.
+    pub(super) shrinks: bool,
+    /// Windows that were on their way to a partition when it went.
+    pub(super) stranded: usize,
     /// Windows in flight that may have arrived, though nobody answered.
     pub(super) uncertain: BTreeSet<u64>,
     /// How often a partition was apart.
@@ -203,7 +208,7 @@ impl World {
             let id = self.letters.all.len() as u64 + 1;
             self.letters.all.push(Stored { id, letter });
         }
-        if self.random(8) == 0 && self.book.is_some() {
+        if self.random(8) == 0 && self.book.is_some() && !self.shrinks {
             // The letters are durable, and nothing says that they count.
             self.kill();
             return true;
@@ -233,7 +238,7 @@ impl World {
         }
         let id = stored.id;
         self.engine.begin_redo(vec![stored]);
-        if self.book.is_some() && self.random(8) == 0 {
+        if self.book.is_some() && self.random(8) == 0 && !self.shrinks {
             return self.kill();
         }
         let positions = self.engine.positions(SPOOL);
@@ -241,7 +246,7 @@ impl World {
             book.positions = positions;
             self.letters.saved(self.engine.take_redone());
         }
-        if self.book.is_some() && self.random(8) == 0 {
+        if self.book.is_some() && self.random(8) == 0 && !self.shrinks {
             return self.kill();
         }
         self.letters.taken.insert(id);
@@ -264,6 +269,8 @@ impl World {
             parked: 0,
             partitions: false,
             grows: false,
+            shrinks: false,
+            stranded: 0,
             apart: 0,
             uncertain: BTreeSet::new(),
             start: Instant::now(),
@@ -518,7 +525,13 @@ impl World {
         if self.cluster.leaderless.contains(&place) && (in_doubt || self.random(2) == 0) {
             return self.sink.sent.lock().unwrap().push(window);
         }
-        let outcome = if self.cluster.leaderless.contains(&place) {
+        if self.cluster.is_gone(&place) && in_doubt {
+            // After a while; nobody will find out.
+            return self.abandon(&window);
+        }
+        let outcome = if self.cluster.is_gone(&place) {
+            Outcome::Deferred { code: 3, message: "no such partition".into() }
+        } else if self.cluster.leaderless.contains(&place) {
             Outcome::Deferred { code: 5, message: "no leader".into() }
         } else if self.cluster.thin.contains(&place) {
             match in_doubt {
@@ -591,7 +604,7 @@ impl World {
         let in_flight = std::mem::take(&mut *self.sink.sent.lock().unwrap());
         for window in in_flight {
             let place = (window.topic.clone(), window.partition);
-            let stuck = self.cluster.leaderless.contains(&place);
+            let stuck = self.cluster.leaderless.contains(&place) || self.cluster.is_gone(&place);
             if !stuck && !self.cluster.missing.contains(&window.topic) && self.random(2) == 0 {
                 self.unheard += u64::from(window.batch.count());
                 let _ = self.cluster.produce(&window, uncertain.contains(&window.id));
@@ -624,6 +637,9 @@ impl World {
     pub(super) fn step(&mut self, kills: bool, losses: bool) {
         if self.partitions {
             self.partitions_come_and_go();
+        }
+        if self.shrinks {
+            self.topics_are_made_anew();
         }
         match self.random(20) {
             0..=6 => self.append(),

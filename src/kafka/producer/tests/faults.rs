@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::broker::{Broker, Fault};
-use super::witness::{acked, expected, start, window};
+use super::witness::{Witness, acked, expected, start, window};
+use crate::ids::TopicName;
 use crate::kafka::topology::TopicState;
 use crate::kafka::window::Outcome;
 
@@ -164,5 +165,20 @@ async fn topics_are_told_with_their_partitions() {
     assert_eq!(topology.cluster_id.as_deref(), Some("cluster 0"));
     assert_eq!(topology.partition_count("t"), Some(3));
     assert!(matches!(topology.topics["no"], TopicState::Missing { code: 3, .. }));
+    producer.close().await;
+}
+
+/// The engine had forgotten that there is none, asked for another, and waited for ever.
+#[tokio::test(start_paused = true)]
+async fn that_there_is_no_producer_id_is_told_again_to_whoever_asks_for_another() {
+    let broker = Broker::alone(1).await;
+    broker.state.lock().unwrap().producer_id_errors.extend([31; 1000]);
+    let (producer, witness) = start(broker.address.clone());
+    producer.track(TopicName::new("t").unwrap());
+    for told in 1..=3 {
+        let so = |w: &Witness| *w.producer_ids.lock().unwrap() == vec![-1; told];
+        witness.until("that there is none", so).await;
+        producer.renew();
+    }
     producer.close().await;
 }

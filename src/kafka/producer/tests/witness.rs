@@ -19,6 +19,7 @@ pub(super) struct Witness {
     pub(super) outcomes: Mutex<BTreeMap<u64, Outcome>>,
     pub(super) order: Mutex<Vec<u64>>,
     pub(super) links: Mutex<Vec<LinkState>>,
+    pub(super) producer_ids: Mutex<Vec<i64>>,
     pub(super) topologies: Mutex<Vec<Arc<Topology>>>,
     news: Notify,
 }
@@ -27,6 +28,11 @@ impl Observer for Witness {
     fn settled(&self, window: u64, outcome: Outcome) {
         assert!(self.outcomes.lock().unwrap().insert(window, outcome).is_none(), "{window} settled twice");
         self.order.lock().unwrap().push(window);
+        self.news.notify_waiters();
+    }
+
+    fn producer_id(&self, producer_id: i64, _: i16) {
+        self.producer_ids.lock().unwrap().push(producer_id);
         self.news.notify_waiters();
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::Site;
+use super::{HOUR, Site};
+use crate::kafka::clock::unix_now;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -37,4 +38,24 @@ async fn a_window_that_went_into_the_new_topic_before_anybody_knew_of_it_is_foun
         site.drain(SOON, "into the new one").await;
         assert_eq!((records(&site), site.told.possibly_doubled), (9, 0), "dies: {dies}");
     }
+}
+
+/// What the old one kept was believed of the new one for five minutes.
+#[tokio::test(start_paused = true)]
+async fn what_a_topic_keeps_is_asked_anew_when_it_was_made_anew_though_nobody_saw_it_missing() {
+    let mut site = Site::new(1).await;
+    site.target.configure("t", "retention.ms", "-1");
+    site.begin();
+    site.accept_at(1, unix_now() - HOUR);
+    site.drain(SOON, "into the old one").await;
+    assert!(site.target.delete_topic("t"));
+    site.target.create_topic("t", 1).unwrap();
+    site.target.configure("t", "retention.ms", &HOUR.to_string());
+    // As soon as it hears of the new one.
+    site.target.faults().drop_connections();
+    site.pass(Duration::from_secs(10)).await;
+    site.accept_at(1, unix_now() - HOUR);
+    site.drain(SOON, "into the new one").await;
+    let newest = site.target.batches("t", 0).unwrap()[0].0.max_timestamp;
+    assert!(unix_now() - newest < HOUR / 60, "the new topic would delete it when it comes");
 }

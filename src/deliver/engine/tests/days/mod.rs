@@ -8,6 +8,7 @@
 mod anew;
 mod codes;
 mod flapping;
+mod leaderless;
 mod times;
 mod unnamed;
 
@@ -106,6 +107,7 @@ struct Site {
     lives: u64,
     /// A deliberate mistake: what a process left in doubt is forgotten, and put into new windows.
     cuts_anew: bool,
+    missing_topic_after: Duration,
 }
 
 impl Site {
@@ -133,6 +135,7 @@ impl Site {
             told: Told::default(),
             lives: 0,
             cuts_anew: false,
+            missing_topic_after: settings().missing_topic_after,
         }
     }
 
@@ -155,6 +158,7 @@ impl Site {
             timestamp: self.destination.timestamp,
             timestamp_max_age: self.destination.timestamp_max_age,
             batch_size: 4 << 10,
+            missing_topic_after: self.missing_topic_after,
             limits: Limits { buffer: BUFFER, side_buffer: BUFFER, apart: BUFFER, ..Limits::default() },
             ..settings()
         };
