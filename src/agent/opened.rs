@@ -275,6 +275,47 @@ mod tests {
     }
 
     #[test]
+    fn on_a_disk_where_nothing_can_be_made_what_is_missing_keeps_nothing_from_opening_and_is_made_later() {
+        use crate::disk::sim::{Fault, Lasting, SimFs};
+        use crate::state::letters::{Letters, Settings};
+        use crate::state::routes::{RouteHistory, RoutesFile};
+        use rustix::io::Errno;
+        let path = Path::new("/data");
+        let mut config = wants_what_is_new(path);
+        config.destinations[0].from = Begin::Oldest;
+        let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::ROFS] {
+            let fs = SimFs::default();
+            let data = DataDir::open(fs.clone(), path).unwrap();
+            let open = || Lane::open(&data, name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+            open().close();
+            fs.remove(&path.join("lanes/main/floor")).unwrap();
+            fs.break_at(Fault { at: fs.calls() + 1, errno, lasting: Lasting::UntilRepaired });
+            let mut opened = Opened::open(&data, &name, &home.name).unwrap();
+            let lane = open();
+            let (positions, _) = opened.positions(&data, &lane, home).unwrap();
+            let settings = Settings { max_size: 1 << 20, max_event_size: 1 << 10 };
+            Letters::open(&fs, path, data.spool_id(), settings, 1).unwrap();
+            let (mut routes, mut history) = RoutesFile::open(&fs, path, data.spool_id()).unwrap();
+            assert!(!history.begin(&config.all_routes(), &[].into(), |_, _| true));
+            routes.keep_if_it_can_be(&history).unwrap();
+            assert!(opened.store.save(&positions).is_err(), "{errno}");
+            fs.repair();
+            opened.store.save(&positions).unwrap();
+            opened.store.sync().unwrap();
+            routes.keep(&history).unwrap();
+            assert_eq!(
+                Opened::open(&data, &name, &home.name).unwrap().restored,
+                Restored::Positions(Box::new(positions)),
+                "{errno}"
+            );
+            let (_, known): (_, RouteHistory) = RoutesFile::open(&fs, path, data.spool_id()).unwrap();
+            assert_eq!(known.last_change(), history.last_change());
+            lane.close();
+        }
+    }
+
+    #[test]
     fn one_that_wants_what_is_new_gets_what_it_had_not_received_when_its_positions_are_lost() {
         for delivery in [config::Delivery::ExactlyOnce, config::Delivery::AtLeastOnce] {
             let dir = tempfile::tempdir().unwrap();

@@ -45,7 +45,7 @@ pub(super) fn follow_routes(
         );
     }
     hand_on(&mut file, &mut history, lanes)?;
-    file.keep(&history)?;
+    file.keep_if_it_can_be(&history)?;
     Ok(history)
 }
 
@@ -65,14 +65,14 @@ fn hand_on(
         Vec::new()
     });
     // DURABILITY: in this order; see `deliver::takeover`.
-    file.keep(history)?;
+    file.keep_if_it_can_be(history)?;
     for role in [Role::Takes, Role::Gives] {
         for (lane, handed) in lanes.iter_mut().zip(&handed) {
             lane.go_on(handed, role)?;
         }
     }
     history.note_done();
-    Ok(file.keep(history)?)
+    Ok(file.keep_if_it_can_be(history)?)
 }
 
 impl Readied<'_> {

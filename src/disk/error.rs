@@ -34,4 +34,20 @@ impl DiskError {
     pub fn io<'a>(operation: &'static str, path: &'a std::path::Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| DiskError::Io { operation, path: path.to_owned(), source }
     }
+
+    /// Whether the disk is full, or its owner's quota of it.
+    #[must_use]
+    pub fn is_for_want_of_room(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+
+    /// Whether nothing can be made on the disk for now: it is full, or may only be read. Both pass, and neither says anything of what
+    /// stands there.
+    #[must_use]
+    pub fn is_no_making(&self) -> bool {
+        let read_only =
+            matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem);
+        read_only || self.is_for_want_of_room()
+    }
 }

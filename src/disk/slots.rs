@@ -42,7 +42,7 @@ const MAX_SLOT: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Slots<F: Fs> {
     fs: F,
-    /// `None` while it may be read and not written.
+    /// `None` while it may be read and not written, or can't be made.
     file: Option<F::File>,
     path: PathBuf,
     slot_size: u64,
@@ -64,7 +64,8 @@ impl<F: Fs> Slots<F> {
     /// Opens the file at `path`, making it with room for values of `capacity` bytes, and returns the newest
     /// value it holds. A file with less room is replaced by a larger one. What is there but is no file of slots, or
     /// can't be read in part, is renamed to `<name>.aside-<n>`; see [`Slots::damaged`]. A file that may be read and
-    /// not written is taken all the same: each save then tries again to open it.
+    /// not written is taken all the same: each save then tries again to open it. So is one that can't be made, since the disk is full
+    /// or may only be read: each save then tries again to make it. For want of room one with less than is wanted stays as it is.
     ///
     /// # Errors
     /// When the disk refuses to open, make or read the file.
@@ -85,7 +86,13 @@ impl<F: Fs> Slots<F> {
                 }
                 if let Some((_, _, value)) = found.newest() {
                     drop_rescued(fs, path);
-                    return Self::enlarge(fs, path, wanted, value);
+                    return match Self::enlarge(fs, path, wanted, value) {
+                        Err(e) if e.is_for_want_of_room() => {
+                            tracing::error!(error = %e, "this state file goes on with the room that it has");
+                            Ok(Self::of_found(fs, Some(file), path, &found))
+                        }
+                        enlarged => enlarged,
+                    };
                 }
                 damaged = true;
                 set_aside(fs, path)?;
@@ -103,9 +110,17 @@ impl<F: Fs> Slots<F> {
             let damaged = slots.damaged || (damaged && value.is_none());
             return Ok((Self { damaged, ..slots }, value));
         }
-        let file = make(fs, path, wanted)?;
-        sync_parent(fs, path)?;
-        Ok((Self { named: true, ..Self::fresh(fs, Some(file), path, wanted, damaged) }, None))
+        match make(fs, path, wanted).and_then(|file| sync_parent(fs, path).map(|()| file)) {
+            Ok(file) => {
+                Ok((Self { named: true, ..Self::fresh(fs, Some(file), path, wanted, damaged) }, None))
+            }
+            Err(e) if e.is_no_making() => {
+                tracing::error!(error = %e,
+                    "this state file can't be made: going on without it, and it is tried again with each save; see to the disk");
+                Ok((Self::fresh(fs, None, path, wanted, damaged), None))
+            }
+            Err(e) => Err(e),
+        }
     }
 
     fn fresh(fs: &F, file: Option<F::File>, path: &Path, slot_size: u64, damaged: bool) -> Self {
@@ -208,7 +223,10 @@ impl<F: Fs> Slots<F> {
         let at = index * self.slot_size;
         let file = match &self.file {
             Some(file) => file,
-            None => self.file.insert(self.fs.open(&self.path).map_err(DiskError::io("open", &self.path))?),
+            None => {
+                self.named = false;
+                self.file.insert(open_or_make(&self.fs, &self.path, self.slot_size)?)
+            }
         };
         file.write_at(&self.buffer, at).map_err(DiskError::io("write", &self.path))?;
         self.generation = generation;
@@ -353,14 +371,26 @@ fn decode(slot: &[u8]) -> Option<(u64, &[u8])> {
     (sound || sabotage::commits(Bug::SlotUnchecked)).then_some((u64::from_le_bytes(*generation), value))
 }
 
+/// The file of slots that could not be opened or made before.
+fn open_or_make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError> {
+    match fs.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => make(fs, path, slot_size),
+        opened => opened.map_err(DiskError::io("open", path)),
+    }
+}
+
 /// Written with real zeros, not only reserved: a save then changes nothing but the bytes of its slot.
 fn make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError> {
     let new = with_suffix(path, MAKING);
     make_way(fs, &new)?;
     let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
     let zeros = vec![0; usize::try_from(slot_size * COUNT).unwrap_or(0)];
-    file.write_at(&zeros, 0).map_err(DiskError::io("write", &new))?;
-    file.sync_data().map_err(DiskError::io("sync", &new))?;
+    let written = file.write_at(&zeros, 0).map_err(DiskError::io("write", &new));
+    if let Err(e) = written.and_then(|()| file.sync_data().map_err(DiskError::io("sync", &new))) {
+        // It would keep the little room that there is from what has more need of it.
+        drop(fs.remove(&new));
+        return Err(e);
+    }
     fs.rename(&new, path).map_err(DiskError::io("rename", &new))?;
     Ok(file)
 }

@@ -17,6 +17,8 @@ pub(super) struct Floor<F: Fs> {
     slots: Slots<F>,
     mark: FloorMark,
     durable: bool,
+    /// The mark has not been written down yet.
+    owed: bool,
 }
 
 impl<F: Fs> Floor<F> {
@@ -36,7 +38,7 @@ impl<F: Fs> Floor<F> {
                 "what was deleted on purpose can't be made sure of: until the next start no segment that came back \
                  is deleted for its sake; see to the disk");
         }
-        Ok(Self { slots, mark: mark.unwrap_or_default(), durable: synced.is_ok() })
+        Ok(Self { slots, mark: mark.unwrap_or_default(), durable: synced.is_ok(), owed: false })
     }
 
     /// DURABILITY: whether the mark it was opened with survives a power cut. It may have been written by a process
@@ -54,15 +56,25 @@ impl<F: Fs> Floor<F> {
         self.mark = self.mark.raised_by(mark);
     }
 
-    /// DURABILITY: before the files go.
+    /// DURABILITY: before the files go; see [`Floor::owe`].
     pub(super) fn raise(&mut self, mark: FloorMark) -> Result<(), DiskError> {
         let mark = self.mark.raised_by(mark);
-        if mark != self.mark {
+        if mark != self.mark || self.owed {
             self.slots.save(&encode(mark))?;
             self.slots.sync()?;
-            self.mark = mark;
+            (self.mark, self.owed) = (mark, false);
         }
         Ok(())
+    }
+
+    /// Takes the mark for raised, to write it down as soon as there is room: on a full disk without a floor file, what makes room is
+    /// a delivered segment that goes.
+    ///
+    /// INVARIANT: only of what has been released. The positions of all who read it are durable behind it, so nobody needs the
+    /// floor for it, unless a position is lost as well: then what was delivered counts as lost, as it does wherever the floor is lost.
+    pub(super) fn owe(&mut self, released: Seq) {
+        self.mark = self.mark.raised_by(FloorMark { dropped: Seq::NONE, released });
+        self.owed = true;
     }
 }
 
@@ -107,6 +119,19 @@ mod tests {
             let floor = Floor::open(&fs, dir.path()).unwrap();
             assert_eq!((floor.mark(), floor.is_durable()), (mark(3, 5), durable));
         }
+    }
+
+    #[test]
+    fn a_mark_that_is_owed_is_written_down_with_the_next_and_by_itself_once_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut floor = Floor::open(&Faulty::new(), dir.path()).unwrap();
+        floor.raise(mark(3, 5)).unwrap();
+        floor.owe(Seq(9));
+        assert_eq!(floor.mark(), mark(3, 9));
+        let on_disk = || Floor::open(&Faulty::new(), dir.path()).unwrap().mark();
+        assert_eq!(on_disk(), mark(3, 5));
+        floor.raise(floor.mark()).unwrap();
+        assert_eq!(on_disk(), mark(3, 9));
     }
 
     #[test]

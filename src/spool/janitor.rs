@@ -395,7 +395,7 @@ impl<F: Fs> Chores<F> {
     /// False when it stays for now.
     ///
     /// DURABILITY: the floor before the file, the directory after. The reader positions that allow it were
-    /// durable before `release` was called.
+    /// durable before `release` was called. On a full disk a floor that can't be written follows: see [`Floor::owe`].
     fn remove(&mut self, victim: &Segment, mark: FloorMark) -> bool {
         let fs = self.shared.data.fs();
         if let Err(e) = self.shared.home.check() {
@@ -407,11 +407,16 @@ impl<F: Fs> Chores<F> {
         if sabotage::commits(Bug::DeleteBeforePosition) {
             self.floor.pretend(mark);
         } else if let Err(e) = self.floor.raise(mark) {
+            let makes_room = e.is_for_want_of_room() && mark.dropped == Seq::NONE;
             if !std::mem::replace(&mut self.stuck, true) {
+                let what = if makes_room { "a delivered segment goes" } else { "no segment is deleted" };
                 tracing::error!(lane = %self.shared.name, error = %e,
-                    "no segment is deleted: its deletion can't be recorded; it is tried again");
+                    "{what}: its deletion can't be recorded; it is tried again");
             }
-            return false;
+            if !makes_room {
+                return false;
+            }
+            self.floor.owe(mark.released);
         }
         let mut table = self.shared.table();
         table.floor = self.floor.mark();
@@ -444,6 +449,9 @@ impl<F: Fs> Chores<F> {
         if let Err(e) = fs.sync_dir(&self.shared.dir) {
             // A segment that comes back after a power cut lies below the floor and is deleted again.
             tracing::warn!(lane = %self.shared.name, error = %e, "a deletion may not be durable");
+        }
+        if let Err(e) = self.floor.raise(mark) {
+            tracing::warn!(lane = %self.shared.name, error = %e, "a deletion is not recorded yet");
         }
         true
     }

@@ -91,7 +91,11 @@ pub struct Fault {
 
 impl Fault {
     fn hits(&self, number: u64, call: Call) -> bool {
-        let can = ![Errno::NOSPC, Errno::DQUOT].contains(&self.errno) || call.takes_room();
+        let can = match self.errno {
+            Errno::NOSPC | Errno::DQUOT => call.takes_room(),
+            Errno::ROFS => call.changes(),
+            _ => true,
+        };
         match self.lasting {
             Lasting::Once => number == self.at && can,
             Lasting::UntilRepaired => number >= self.at && can,

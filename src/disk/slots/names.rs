@@ -41,6 +41,8 @@ pub(super) fn finish_rescue<F: Fs>(fs: &F, path: &Path) -> Result<bool, DiskErro
     match fs.rename(&new, path) {
         Ok(()) => sync_parent(fs, path).map(|()| true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        // Where nothing may be written, that may be said before it is asked whether there is something.
+        Err(_) if !is_rescued(fs, path) => Ok(false),
         Err(e) => Err(DiskError::io("rename", &new)(e)),
     }
 }

@@ -415,3 +415,48 @@ fn that_a_slot_has_rotted_is_said_and_what_a_power_cut_may_have_torn_is_not_call
         assert_eq!([count(damaged), count(torn)], expected, "{size} {wrong:?}: {lines:?}");
     }
 }
+
+/// Found by an audit: what could not be made kept the agent from starting, and only an agent that runs makes room.
+#[test]
+fn a_file_that_can_not_be_made_for_now_is_made_by_the_first_save_that_can() {
+    use crate::disk::sim::{Fault, Lasting, SimFs};
+    use rustix::io::Errno;
+    let path = Path::new("/slots");
+    for errno in [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO] {
+        let fs = SimFs::default();
+        fs.break_at(Fault { at: fs.calls() + 2, errno, lasting: Lasting::UntilRepaired });
+        let opened = Slots::open(&fs, path, 100);
+        if errno == Errno::IO {
+            assert!(opened.is_err(), "that passes for nothing else");
+            continue;
+        }
+        let (mut slots, value) = opened.unwrap();
+        assert_eq!((value, slots.damaged()), (None, false), "{errno}");
+        assert!(slots.save(b"one").is_err(), "{errno}");
+        drop(slots.sync());
+        fs.repair();
+        slots.save(b"two").unwrap();
+        slots.sync().unwrap();
+        let world = fs.world();
+        for choices in world.cuts(50) {
+            let (_, found) = Slots::open(&SimFs::of(world.after_power_cut(&choices)), path, 100).unwrap();
+            assert_eq!(found.as_deref(), Some(&b"two"[..]), "{errno}: {choices:?}");
+        }
+    }
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_left_of_a_file_that_could_not_be_made_and_one_with_less_room_goes_on() {
+    use crate::disk::sim::SimFs;
+    let (fs, path, small) = (SimFs::default(), Path::new("/slots"), Path::new("/small"));
+    Slots::open(&fs, small, 100).unwrap().0.save(b"value").unwrap();
+    fs.tamper(|world| world.fill_up_to(5000));
+    Slots::open(&fs, path, 100).unwrap();
+    assert_eq!(fs.list(Path::new("/")).unwrap().len(), 1, "half of it takes room");
+    let (mut slots, value) = Slots::open(&fs, small, 5000).unwrap();
+    assert_eq!((value.as_deref(), slots.capacity()), (Some(&b"value"[..]), 4072));
+    slots.save(b"more").unwrap();
+    fs.tamper(|world| world.set_capacity(u64::MAX));
+    let (slots, value) = Slots::open(&fs, small, 5000).unwrap();
+    assert_eq!((value.as_deref(), slots.capacity()), (Some(&b"more"[..]), 8168));
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::disk::sim::SimFs;
+use crate::logs::testing::said;
 use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
 
 fn send(lane: &mut SteppedLane<SimFs>) -> bool {
@@ -31,5 +32,46 @@ fn a_lane_heals_though_less_is_free_than_a_segment_reserves_once_its_only_segmen
     }
     assert_eq!(lane.lane().first(), end, "what was delivered is gone");
     assert!(send(&mut lane), "{:?}", lane.lane().status());
+    lane.close();
+}
+
+/// Found by an audit: such a lane did not open, and only what it delivers and deletes would have made room.
+#[test]
+fn a_lane_whose_floor_is_lost_and_can_not_be_made_again_deletes_what_was_delivered_and_then_has_a_floor() {
+    let (fs, host) = (SimFs::default(), Arc::new(SteppedHost::new(1)));
+    let data = DataDir::open_on(fs.clone(), Path::new("/data"), Arc::clone(&host) as Arc<dyn Host>).unwrap();
+    let settings = Spool { segment_size: 1 << 20, compression: SpoolCompression::None, ..settings() };
+    let open = || SteppedLane::open(&data, lane_name(), &settings, Seq::NONE, &Metrics::new()).unwrap();
+    let mut lane = open();
+    (0..5).for_each(|_| assert!(send(&mut lane)));
+    while lane.tidy() {}
+    lane.close();
+    let floor = Path::new("/data/lanes/main/floor");
+    crate::disk::Fs::remove(&fs, floor).unwrap();
+    let mut lane = open();
+    while lane.tidy() {}
+    crate::disk::Fs::remove(&fs, floor).unwrap();
+    lane.close();
+    fs.tamper(|world| world.fill_up_to(0));
+    let mut lane = open();
+    assert!(fs.world().read(floor).is_none() && !send(&mut lane));
+    let (end, first) = (lane.lane().durable().next(), lane.lane().first());
+    lane.lane().release(end);
+    let ((), lines) = said(|| {
+        for _ in 0..10 {
+            while lane.tidy() {}
+            host.advance(Duration::from_millis(300));
+            lane.turn();
+        }
+    });
+    assert!(lane.lane().first() > first, "what was delivered is gone");
+    let unsaid = lines.iter().filter(|line| line.contains("a delivered segment goes"));
+    assert_eq!(unsaid.count(), 1, "the first makes room: {lines:?}");
+    assert!(send(&mut lane), "{:?}", lane.lane().status());
+    let first = lane.lane().first();
+    lane.close();
+    let lane = open();
+    assert!(lane.lane().first() >= first);
+    assert!(fs.world().read(floor).is_some_and(|bytes| bytes.iter().any(|b| *b != 0)), "it says so");
     lane.close();
 }

@@ -113,7 +113,11 @@ impl<F: Fs> Letters<F> {
         (file_size, room): (u64, usize),
     ) -> Result<Self, DiskError> {
         let directory = directory(data_dir);
-        make_dir(fs, data_dir, &directory)?;
+        if let Err(error) = make_dir(fs, data_dir, &directory)
+            && !error.is_no_making()
+        {
+            return Err(error);
+        }
         let (slots, value) = Slots::open(fs, &directory.join("marks"), room)?;
         let marks = value.and_then(|value| Marks::decode(&value, spool)).unwrap_or_default();
         let files = file::list(fs, &directory)?;

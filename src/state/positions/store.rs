@@ -61,6 +61,8 @@ pub struct Store<F: Fs> {
     data_dir: PathBuf,
     /// The directory above the lane's, until its name and what is in it are durable.
     above: Option<PathBuf>,
+    /// The directory of the file, while that can't be made.
+    unmade: Option<PathBuf>,
     slots: Slots<F>,
 }
 
@@ -71,7 +73,8 @@ pub fn directory(data_dir: &Path, lane: &LaneName) -> PathBuf {
 }
 
 impl<F: Fs> Store<F> {
-    /// Opens the file of `destination` in `lane`, making it if need be.
+    /// Opens the file of `destination` in `lane`, making it if need be. On a disk that is full or may only be read it is made by the
+    /// first save that can.
     ///
     /// # Errors
     /// When the disk refuses to make or read it.
@@ -95,7 +98,10 @@ impl<F: Fs> Store<F> {
         capacity: usize,
     ) -> Result<(Self, Restored), StoreError> {
         let directory = directory(data_dir, lane);
-        make_dir(fs, data_dir, &directory)?;
+        let unmade = match make_dir(fs, data_dir, &directory) {
+            Err(e) if e.is_no_making() => Some(directory.clone()),
+            made => made.map(|()| None)?,
+        };
         let (slots, value) = Slots::open(fs, &directory.join(destination.as_str()), capacity)?;
         let restored = match value {
             None if slots.damaged() => Restored::Unusable(Unusable::Damaged),
@@ -103,7 +109,7 @@ impl<F: Fs> Store<F> {
             Some(bytes) => read(&bytes, spool),
         };
         let above = directory.parent().map(Path::to_owned);
-        Ok((Self { fs: fs.clone(), data_dir: data_dir.to_owned(), above, slots }, restored))
+        Ok((Self { fs: fs.clone(), data_dir: data_dir.to_owned(), above, unmade, slots }, restored))
     }
 
     /// Writes `positions`. Survives the death of this process; a power cut only after [`Store::sync`]. What
@@ -112,6 +118,10 @@ impl<F: Fs> Store<F> {
     /// # Errors
     /// When the disk refuses; then what was saved before still stands.
     pub fn save(&mut self, positions: &Positions) -> Result<(), StoreError> {
+        if let Some(directory) = &self.unmade {
+            make_dir(&self.fs, &self.data_dir, directory)?;
+            self.unmade = None;
+        }
         Ok(self.slots.save(&codec::encode(positions, self.slots.capacity()))?)
     }
 

@@ -158,6 +158,21 @@ impl<F: Fs> RoutesFile<F> {
         self.value = value;
         Ok(())
     }
+
+    /// The same; where no earlier routes count any more, a disk that is full or may only be read keeps nothing from starting. Not
+    /// written down, the routes are as lost: should they change before they are, what waits goes by the new ones.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    pub fn keep_if_it_can_be(&mut self, history: &RouteHistory) -> Result<(), RoutesError> {
+        match self.keep(history) {
+            Err(RoutesError::Disk(error)) if error.is_no_making() && history.before.is_empty() => {
+                tracing::error!(%error, "the routes as they are can't be written down; the next start tries again");
+                Ok(())
+            }
+            kept => kept,
+        }
+    }
 }
 
 /// Takes the routes as they were along to another data directory of the same spool, beside a running agent or without one. What
