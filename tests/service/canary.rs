@@ -16,6 +16,9 @@ const PASSWORD: &str = "canary-password-3f9a";
 const PROXY: &str = "canary-proxy-71cc";
 const CLIENT: &str = "canary-client-secret-5d02";
 const TOKEN: &str = "canary-token-8b14-0123456789";
+const SCRAM: &str = "canary-scram-password-c7e1";
+const COMMAND: &str = "canary-command-password-40ab";
+const LITERAL: &str = "canary-literal-password-96d3";
 const WRONG: &str = "canary-wrong-token-0123456789";
 
 /// Answers whatever comes with an error that repeats all of it.
@@ -47,7 +50,12 @@ fn canaries(key: &str) -> Vec<String> {
     let coded = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
     let key = key.lines().nth(1).expect("a line of the key").to_owned();
     let sent = [coded(format!("u:{PROXY}")), coded(format!("relay:{CLIENT}"))];
-    [PASSWORD, PROXY, CLIENT, TOKEN, WRONG].map(str::to_owned).into_iter().chain(sent).chain([key]).collect()
+    [PASSWORD, PROXY, CLIENT, TOKEN, SCRAM, COMMAND, LITERAL, WRONG]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(sent)
+        .chain([key])
+        .collect()
 }
 
 /// Panics if one of them is in what was said there.
@@ -78,16 +86,32 @@ fn setup(key: &str, certificate: &str) -> Setup {
         )
     };
     let plain = "sasl = { mechanism = \"PLAIN\", username = \"u\", password = { file = \"password\" } }\n";
+    let scram =
+        "sasl = { mechanism = \"SCRAM-SHA-512\", username = \"u\", password = { file = \"scram\" } }\n";
     let (proxy, broker) = (parrot(), parrot());
     let setup = Setup::new("canary")
         .http("token = { file = \"token\" }")
         .destination("home", broker, plain)
         .destination("away", free_port(), &lines(parrot()))
+        .destination("proven", parrot(), scram)
+        .route("*", "proven", "{stream}")
         .route("*", "home", "{stream}")
         .route("*", "away", "{stream}");
     put(&setup.dir, "me.key", key);
     put(&setup.dir, "me.pem", certificate);
     put(&setup.dir, "password", PASSWORD);
+    put(&setup.dir, "scram", SCRAM);
+    let module = "org.apache.kafka.common.security.scram.ScramLoginModule";
+    let jaas = format!("{module} required username=\"u\" password=\"{COMMAND}\";");
+    let mechanism = "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512";
+    put(&setup.dir, "command.properties", &format!("{mechanism}\nsasl.jaas.config={jaas}\n"));
+    // Without its last quote and semicolon, and with a key that Kafka does not have.
+    let broken = jaas.trim_end_matches("\";");
+    put(
+        &setup.dir,
+        "broken.properties",
+        &format!("{mechanism}\nsasl.pasword={COMMAND}\nsasl.jaas.config={broken}\n"),
+    );
     put(&setup.dir, "proxy", &format!("http://u:{PROXY}@127.0.0.1:{proxy}"));
     put(&setup.dir, "token", TOKEN);
     setup
@@ -133,6 +157,23 @@ fn a_secret_is_in_no_log_metric_status_answer_error_file_or_printed_configuratio
         let output = command.arg("-c").arg(setup.dir.join("spoolway.toml")).output().expect("it runs");
         assert!(output.stdout.len() + output.stderr.len() > 5, "{args:?} says something");
         search(&args.join(" "), &[output.stdout, output.stderr].concat(), &canaries);
+    }
+    for file in ["command.properties", "broken.properties"] {
+        let broker = format!("127.0.0.1:{}", parrot());
+        let mut command = spoolway();
+        command.args(["verify", "-b", &broker, "-t", "a", "--command-config"]).arg(setup.dir.join(file));
+        let output = command.env("SPOOLWAY_LOG", "trace").output().expect("it runs");
+        assert!(!output.status.success() && output.stderr.len() > 5, "{file}");
+        search(&format!("verify with {file}"), &[output.stdout, output.stderr].concat(), &canaries);
+    }
+    // The mistake of a person in a hurry, which the agent rejects and shows.
+    let wrong = setup.config().replace("{ file = \"password\" }", &format!("\"{LITERAL}\""));
+    assert!(wrong.contains(LITERAL));
+    fs::write(setup.dir.join("spoolway.toml"), wrong).expect("a file");
+    agent.process.signal(Signal::HUP);
+    assert!(agent.process.output().wait_for("the configuration is wrong", SOON));
+    for path in ["/status", "/metrics"] {
+        search(path, &http::get(setup.admin, path).expect("an answer").body, &canaries);
     }
     agent.process.signal(Signal::TERM);
     assert!(agent.process.wait(SOON).success());
