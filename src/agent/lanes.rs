@@ -30,6 +30,7 @@ pub(super) struct OpenLane {
     pub(super) deliveries: Vec<Delivery>,
     /// What its destinations need, and who needs something of it though he is not configured any more.
     pub(super) needs: Arc<Needs>,
+    /// Of the latter, those that had a positions file when the lane was opened.
     pub(super) held: Vec<DestinationName>,
 }
 

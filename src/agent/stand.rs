@@ -65,6 +65,8 @@ pub(super) struct Readied<'a> {
     pub(super) readers: Vec<Reader<'a>>,
     /// What those need who are not configured any more.
     pub(super) held: Vec<(DestinationName, Need)>,
+    /// Those no longer configured that have a positions file. Where there is none (the disk is full) nobody can take it away.
+    stood: Vec<DestinationName>,
     /// What is known of them.
     pub(super) strangers: Vec<Stranger>,
 }
@@ -130,7 +132,7 @@ impl Stand {
         let mut readied = found.into_iter().map(|found| found.ready(&data)).collect::<Result<Vec<_>, _>>()?;
         history.forget(|lane, below| readied.iter().all(|r| r.is_past(None, lane, below)));
         // DURABILITY: before anything is taken in a lane that it was not taken in before.
-        file.keep(&history)?;
+        file.keep_if_it_can_be(&history)?;
         let route_history = Arc::new(follow_routes(&data, config, &mut readied)?);
         let crossings = crossings(&history, &readied, &config.destinations);
         let makings = Makings {
@@ -328,12 +330,14 @@ impl<'a> Found<'a> {
         let held =
             strangers.iter().filter_map(|(name, o)| Some((name.clone(), need(o.held_for(name, &lane)?))));
         let held = held.collect();
+        let stood = strangers.iter().filter(|(_, opened)| opened.store.is_made());
+        let stood = stood.map(|(name, _)| name.clone()).collect();
         let strangers = strangers.into_iter().map(|(name, opened)| {
             let (positions, in_doubt) = opened.as_stranger(data, &lane);
             Stranger { name, opened, positions, in_doubt }
         });
         let strangers = strangers.collect();
-        Ok(Readied { lane, draining, first, readers, held, strangers })
+        Ok(Readied { lane, draining, first, readers, held, stood, strangers })
     }
 }
 
@@ -351,12 +355,11 @@ impl Readied<'_> {
 impl Makings<'_> {
     /// Starts the deliveries of a lane.
     fn start(&self, readied: Readied<'_>) -> Result<OpenLane, AgentError> {
-        let Readied { lane, draining, first, readers, held, strangers: left, .. } = readied;
+        let Readied { lane, draining, first, readers, held, stood, strangers: left, .. } = readied;
         let needed = readers.iter().map(|r| {
             let Destination { name, required, .. } = r.destination;
             (name.clone(), Need { from: r.positions.needed_from(), required: *required })
         });
-        let strangers = held.iter().map(|(name, _)| name.clone()).collect();
         let needs = Arc::new(Needs::new(needed.chain(held)));
         let deliveries = readers.into_iter().map(|reader| {
             // Where something is still known under the old name, that was not taken over.
@@ -366,7 +369,7 @@ impl Makings<'_> {
         });
         let deliveries = deliveries.collect::<Result<Vec<_>, _>>();
         let deliveries = deliveries.map_err(AgentError::system("starting a delivery's thread"))?;
-        Ok(OpenLane { lane, draining, deliveries, needs, held: strangers })
+        Ok(OpenLane { lane, draining, deliveries, needs, held: stood })
     }
 
     fn deliver(

@@ -77,7 +77,14 @@ impl<F: Fs> Slots<F> {
                 let found = read_all::<F>(&file).map_err(DiskError::io("read", path))?;
                 found.say(path);
                 if found.unreadable {
-                    return Self::rescue(fs, path, wanted, &found);
+                    return match make(fs, &rescued_slots(path), wanted.max(found.slot_size)) {
+                        Ok(new) => Self::rescue(fs, path, new, wanted, &found),
+                        Err(e) if e.is_no_making() => {
+                            tracing::error!(error = %e, "a state file that can't be read in part goes on where it is");
+                            Ok(Self::of_found(fs, Some(file), path, &found))
+                        }
+                        Err(e) => Err(e),
+                    };
                 }
                 let rescued = found.damaged && is_rescued(fs, path);
                 if found.slot_size >= wanted && !rescued {
@@ -123,6 +130,17 @@ impl<F: Fs> Slots<F> {
         }
     }
 
+    /// Without a file, as [`Slots::open`] goes on where none can be made: its directory can't be made either.
+    pub(crate) fn unmade(fs: &F, path: &Path, capacity: usize) -> Self {
+        Self::fresh(fs, None, path, slot_size(capacity), false)
+    }
+
+    /// Whether there is a file. One that can't be made is tried again with each save.
+    pub(crate) fn is_made(&self) -> bool {
+        // That which may only be read is not held open.
+        self.file.is_some() || self.found.is_some()
+    }
+
     fn fresh(fs: &F, file: Option<F::File>, path: &Path, slot_size: u64, damaged: bool) -> Self {
         Self {
             fs: fs.clone(),
@@ -158,9 +176,14 @@ impl<F: Fs> Slots<F> {
 
     /// The disk can't read all of it: what could be read goes to a new file, on other blocks, which is durable before the old one
     /// loses its name.
-    fn rescue(fs: &F, path: &Path, wanted: u64, found: &Found) -> Result<(Self, Option<Vec<u8>>), DiskError> {
+    fn rescue(
+        fs: &F,
+        path: &Path,
+        file: F::File,
+        wanted: u64,
+        found: &Found,
+    ) -> Result<(Self, Option<Vec<u8>>), DiskError> {
         let new = rescued_slots(path);
-        let file = make(fs, &new, wanted.max(found.slot_size))?;
         let mut slots = Self::fresh(fs, Some(file), &new, wanted.max(found.slot_size), found.damaged);
         let value = found.newest().map(|(_, _, value)| value.clone());
         if let Some(value) = &value {

@@ -19,16 +19,16 @@ pub(super) const FREE: usize = 16 * 1024;
 /// The bytes to share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
+    /// What there is to share, in units.
+    units: usize,
     shared: Arc<Semaphore>,
     overdraft: Arc<Semaphore>,
 }
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
-        Self {
-            shared: Arc::new(Semaphore::new(bytes.div_ceil(UNIT))),
-            overdraft: Arc::new(Semaphore::new(1)),
-        }
+        let units = bytes.div_ceil(UNIT);
+        Self { units, shared: Arc::new(Semaphore::new(units)), overdraft: Arc::new(Semaphore::new(1)) }
     }
 
     /// A holder that holds nothing yet.
@@ -54,6 +54,11 @@ impl Held {
     /// Waits until `bytes` in all are held. Dropping the future leaves what was held before.
     pub(super) async fn cover(&mut self, bytes: usize) {
         if self.try_cover(bytes) {
+            return;
+        }
+        if units(bytes) > self.budget.units {
+            // So much there is not to be had: waiting for it would gather all that others give back.
+            self.overdraft = Arc::clone(&self.budget.overdraft).acquire_owned().await.ok();
             return;
         }
         let missing = u32::try_from(self.missing(bytes)).unwrap_or(u32::MAX);
@@ -129,6 +134,20 @@ mod tests {
         assert!(budget.holder().try_cover(of(6)));
         drop(first);
         assert!(budget.holder().try_cover(of(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wants_more_than_there_is_at_all_keeps_it_from_nobody_while_another_overdraws() {
+        let budget = Budget::new(4 * UNIT);
+        let (mut first, mut second) = (budget.holder(), budget.holder());
+        first.cover(of(5)).await;
+        let (mut third, mut fourth) = (budget.holder(), budget.holder());
+        let wait = tokio::spawn(async move { second.cover(of(5)).await });
+        tokio::task::yield_now().await;
+        tokio::time::timeout(Duration::from_secs(1), third.cover(of(3))).await.expect("that is free");
+        tokio::time::timeout(Duration::from_secs(1), fourth.cover(of(1))).await.expect("that is free");
+        drop(first);
+        wait.await.expect("it has the overdraft now");
     }
 
     #[tokio::test]

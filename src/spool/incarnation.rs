@@ -216,7 +216,7 @@ impl<F: Fs> Marker<F> {
 
     /// Whether it stands on disk.
     pub(super) fn stands(&self) -> bool {
-        self.slots.is_some()
+        self.slots.as_ref().is_some_and(Slots::is_made)
     }
 
     /// Whether this opening has drawn a new incarnation.

@@ -86,6 +86,51 @@ fn fill_and_drain(name: &str, format: Format, fill: fn(&Volume) -> &'static str)
     verdict.assert_exact();
 }
 
+/// Small files beside the log that can't be made again while the disk is full: everything an agent needs to start, and thereby to
+/// make room.
+const BESIDE: [&str; 5] =
+    ["readers/main/home", "readers/main/gone", "routes", "lanes/main/floor", "dead-letters/marks"];
+
+/// Found by reading: it did not start; and once it did, a destination that is not configured any more and had lost its positions was
+/// taken for one that somebody had told it to forget, since its file could not be made either.
+pub fn on_a_full_disk_an_agent_without_its_small_files_starts_and_keeps_what_a_destination_that_is_gone_needs()
+ {
+    let (home, gone) = (Site::start(), Site::start());
+    let both = |setup: Setup| {
+        let setup = gone.named("gone", home.of(small_segments(setup), ""), "");
+        setup.route(STREAM, "home", STREAM).route(STREAM, "gone", STREAM)
+    };
+    let setup = both(Setup::new("full-beside"));
+    let volume = Volume::new(EXT4, &setup.data_dir());
+    gone.cut();
+    let agent = setup.start();
+    let mut outside = Outside::default();
+    outside.add(
+        Load::http(Plan { size: 20_000, ..Plan::new(setup.http, STREAM, 1).batch(8).limit(400) }).finish(),
+    );
+    agent.wait_drained(Some("home"), SOON);
+    agent.stop();
+    BESIDE.iter().for_each(|name| std::fs::remove_file(setup.data_dir().join(name)).expect("it was there"));
+    volume.fill(0);
+    let alone = home.of(small_segments(setup.anew()), "").route(STREAM, "home", STREAM);
+    let agent = alone.spawn();
+    says::not_accepting(&agent, "full");
+    // Nobody knows what has arrived: all of it is sent again.
+    agent.wait_status("all has arrived once more", SOON, |_| home.records() >= 800);
+    // It looks every second whether somebody has been told to be forgotten.
+    let status = agent.wait_status("it has looked", SOON, |s| s["uptime_seconds"].as_u64() >= Some(3));
+    assert_eq!(status["lanes"][0]["first_seq"], 1, "{status}; {}", agent.process.output().tail());
+    assert_eq!(agent.process.output().count("it is forgotten"), 0);
+    agent.stop();
+    volume.empty();
+    gone.restore();
+    let setup = both(setup.anew());
+    let agent = setup.start();
+    agent.wait_drained(None, SOON);
+    agent.stop();
+    outside.verdict(&gone).assert_exact();
+}
+
 /// A generator that has left some segments on disk which wait for the destination. Slow enough (8 MB/s) that it does not fill
 /// the room by itself: a lane that runs full bit by bit says so each time a closed segment gives back what it had reserved.
 fn backlog(setup: &Setup, generator: u32) -> Load {

@@ -68,6 +68,7 @@ fn main() -> ExitCode {
             ext4_filled_to_the_last_byte_drains_and_accepts_again_by_itself needs [Mounts, Ext4],
             xfs_filled_to_the_last_byte_drains_and_accepts_again_by_itself needs [Mounts, Xfs],
             a_file_system_without_inodes_drains_and_accepts_again_by_itself needs [Mounts, Ext4],
+            on_a_full_disk_an_agent_without_its_small_files_starts_and_keeps_what_a_destination_that_is_gone_needs needs [Mounts, Ext4],
             on_a_full_disk_an_agent_that_accepts_what_it_cannot_write_is_caught needs [Mounts, Ext4],
         ],
         broken: [

@@ -164,7 +164,8 @@ fn zstd_size(body: &[u8]) -> usize {
 fn window_of(frames: &[u8]) -> usize {
     let Ok(header) = read_frame_header_info(frames, false) else { return 0 };
     let content = match header.content_size {
-        FrameContentSize::Known(size) => Some(size),
+        // Nothing is what is also read of a frame that says no size, and not compared.
+        FrameContentSize::Known(size) if size > 0 => Some(size),
         _ => None,
     };
     buffer_of(header.window_size.min(MAX_WINDOW), content)
@@ -183,9 +184,33 @@ fn decoder(body: impl BufRead + Send + 'static, coding: Coding) -> io::Result<Bo
             let mut decoder = FrameDecoder::new();
             decoder.set_max_window_size(MAX_WINDOW).map_err(|error| io::Error::other(error.to_string()))?;
             decoder.set_content_checksum(ContentChecksum::Verify);
-            Box::new(StreamingDecoder::new_with_decoder(body, decoder))
+            Box::new(Declared { frames: StreamingDecoder::new_with_decoder(body, decoder), out: 0 })
         }
     })
+}
+
+/// Frames that give no more than they say. The decoder looks only at a frame's end, and by then holds more than it was counted with.
+struct Declared<R: BufRead> {
+    frames: StreamingDecoder<R, FrameDecoder>,
+    /// Bytes that the present frame has given.
+    out: u64,
+}
+
+impl<R: BufRead> Read for Declared<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut ended = false;
+        let more = self.frames.read_reporting_frames(buf, |_| ended = true)?;
+        if ended {
+            // What has come out since is of the next one.
+            self.out = 0;
+        }
+        self.out += u64::try_from(more).unwrap_or(u64::MAX);
+        let said = self.frames.decoder.content_size();
+        if said > 0 && self.out > said {
+            return Err(io::Error::other("a frame gives more than the size that it says"));
+        }
+        Ok(more)
+    }
 }
 
 fn undecodable(error: &dyn std::fmt::Display) -> Refusal {
@@ -197,6 +222,43 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    /// By a reviewer: a decoder of megabytes behind a body of half a kilobyte, counted with tens of kilobytes.
+    #[tokio::test]
+    async fn a_zstd_frame_that_gives_more_than_it_says_is_refused_when_it_does_and_not_at_its_end() {
+        // 127 blocks of 128 KiB, each a byte repeated; first in a frame with a window of 8 MiB that says one byte of content, then in
+        // one without a window that says 128 KiB.
+        for (header, most) in [
+            (&[0x28, 0xb5, 0x2f, 0xfd, 0x80, 0x68, 1, 0, 0, 0][..], FIRST_PIECE),
+            (&[0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 2, 0], 128 * 1024 + PIECE),
+        ] {
+            let mut body = header.to_vec();
+            (0..127).for_each(|_| body.extend([0x02, 0x00, 0x10, b'\n']));
+            let mut unpacking = Unpacking::new(body.into(), Coding::Zstd, 16 << 20);
+            let (decoders, mut total) = (decoders(), 0);
+            let refused = loop {
+                match unpacking.next(&decoders, true).await {
+                    Err(refused) => break refused,
+                    Ok((rest, piece)) => (unpacking, total) = (rest, total + piece.len()),
+                }
+            };
+            assert_eq!(refused.word(), "undecodable_body");
+            assert!(total <= most, "{total}");
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_that_say_their_sizes_are_unpacked_one_after_the_other() {
+        let frame = |byte: u8| {
+            // A byte repeated so often; no window, two bytes of content size (less 256).
+            [&[0x28, 0xb5, 0x2f, 0xfd, 0x60, 0x2c, 0x01][..], &[0x63, 0x11, 0, byte]].concat()
+        };
+        let body: Bytes = [frame(b'a'), frame(b'b')].concat().into();
+        for stays in [false, true] {
+            let told = all(body.clone(), Coding::Zstd, stays).await;
+            assert_eq!(told, [vec![b'a'; 556], vec![b'b'; 556]].concat());
+        }
+    }
 
     async fn all(body: Bytes, coding: Coding, stays: bool) -> Vec<u8> {
         let (mut unpacking, decoders) = (Unpacking::new(body, coding, 1 << 20), decoders());

@@ -104,6 +104,23 @@ impl<F: Fs> HomesFile<F> {
     }
 }
 
+impl<F: Fs> HomesFile<F> {
+    /// The same; where no history stands yet, a disk that is full keeps nothing from starting: to a later process nothing is known
+    /// then, and it lets new events wait for more than they need to.
+    ///
+    /// # Errors
+    /// [`HomesError`].
+    pub fn keep_if_it_can_be(&mut self, history: &History) -> Result<(), HomesError> {
+        match self.keep(history) {
+            Err(HomesError::Disk(error)) if error.is_no_making() && self.saved.is_none() => {
+                tracing::error!(%error, "which lanes streams are in can't be written down; the next start tries again");
+                Ok(())
+            }
+            kept => kept,
+        }
+    }
+}
+
 fn encode(history: &History, spool: SpoolId) -> Result<Vec<u8>, serde_json::Error> {
     let pair = |s: &Stream| (s.name.clone(), s.lane.to_string());
     let eras = history.eras.iter().map(|era| EraRecord {

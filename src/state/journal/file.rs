@@ -169,8 +169,10 @@ impl<F: Fs> Journal<F> {
         let (mut found, mut unreadable) = (Found::default(), Vec::new());
         for index in [0, 1] {
             let Some(path) = self.paths.get(index) else { continue };
+            let mut is_refused = false;
             let bytes = whole(&self.fs, path, self.capacity).unwrap_or_else(|e| {
                 tracing::error!(path = %path.display(), error = %e, "a file of the journal can't be read");
+                is_refused = true;
                 Some(b"unreadable".to_vec())
             });
             found.was_here |= bytes.is_some();
@@ -184,7 +186,7 @@ impl<F: Fs> Journal<F> {
                     }
                 }
                 None if bytes.iter().all(|b| *b == 0) => {}
-                None => unreadable.push((index, bytes)),
+                None => unreadable.push((index, bytes, is_refused)),
             }
         }
         self.read_strays(&mut found, &unreadable);
@@ -197,11 +199,12 @@ impl<F: Fs> Journal<F> {
     /// What the generation before it says is older than these groups, and was settled or stood in the snapshot that is missing. Taken
     /// as in doubt it does no harm: an identity names one set of events for ever, so what is looked for is found, or goes out under it
     /// once more, and events that went under another since are doubled at most.
-    fn read_strays(&mut self, found: &mut Found, unreadable: &[(usize, Vec<u8>)]) {
+    fn read_strays(&mut self, found: &mut Found, unreadable: &[(usize, Vec<u8>, bool)]) {
         let none_is_whole = self.generation == 0 && unreadable.len() > 1;
-        for (index, bytes) in unreadable {
+        for (index, bytes, is_refused) in unreadable {
             let strays = stray_groups(bytes, self.generation + 1, HEADER);
-            let is_damaged = none_is_whole || !strays.is_empty();
+            // What the disk does not give may have been the newest.
+            let is_damaged = none_is_whole || *is_refused || !strays.is_empty();
             set(&mut self.unreadable, *index, true);
             set(&mut self.damaged, *index, is_damaged);
             found.damaged |= is_damaged;

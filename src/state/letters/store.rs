@@ -113,12 +113,11 @@ impl<F: Fs> Letters<F> {
         (file_size, room): (u64, usize),
     ) -> Result<Self, DiskError> {
         let directory = directory(data_dir);
-        if let Err(error) = make_dir(fs, data_dir, &directory)
-            && !error.is_no_making()
-        {
-            return Err(error);
-        }
-        let (slots, value) = Slots::open(fs, &directory.join("marks"), room)?;
+        let path = directory.join("marks");
+        let (slots, value) = match make_dir(fs, data_dir, &directory) {
+            Err(error) if error.is_no_making() => (Slots::unmade(fs, &path, room), None),
+            made => made.and_then(|()| Slots::open(fs, &path, room))?,
+        };
         let marks = value.and_then(|value| Marks::decode(&value, spool)).unwrap_or_default();
         let files = file::list(fs, &directory)?;
         let mut inner = Inner {
@@ -408,6 +407,9 @@ impl<F: Fs> Inner<F> {
         let first = self.files.first().map(|f| f.first).or(self.active.as_ref().map(|a| a.known.first));
         marks.forget_below(first.unwrap_or(self.next));
         let value = marks.encode(self.spool);
+        if self.slots.as_ref().is_none_or(|slots| !slots.is_made()) {
+            make_dir(&self.fs, &self.data_dir, &self.directory)?;
+        }
         if self.slots.as_ref().is_none_or(|slots| slots.capacity() < value.len()) {
             let room = MARKS.max(2 * value.len());
             self.slots = Some(Slots::open(&self.fs, &self.directory.join("marks"), room)?.0);

@@ -102,7 +102,11 @@ impl<F: Fs> Store<F> {
             Err(e) if e.is_no_making() => Some(directory.clone()),
             made => made.map(|()| None)?,
         };
-        let (slots, value) = Slots::open(fs, &directory.join(destination.as_str()), capacity)?;
+        let path = directory.join(destination.as_str());
+        let (slots, value) = match &unmade {
+            Some(_) => (Slots::unmade(fs, &path, capacity), None),
+            None => Slots::open(fs, &path, capacity)?,
+        };
         let restored = match value {
             None if slots.damaged() => Restored::Unusable(Unusable::Damaged),
             None => Restored::Nothing,
@@ -110,6 +114,11 @@ impl<F: Fs> Store<F> {
         };
         let above = directory.parent().map(Path::to_owned);
         Ok((Self { fs: fs.clone(), data_dir: data_dir.to_owned(), above, unmade, slots }, restored))
+    }
+
+    /// Whether its file stands on the disk: so that its going means that somebody has taken it away.
+    pub(crate) fn is_made(&self) -> bool {
+        self.slots.is_made()
     }
 
     /// Writes `positions`. Survives the death of this process; a power cut only after [`Store::sync`]. What
