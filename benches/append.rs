@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use spoolway::config::model::{Spool, SpoolCompression, Sync, WhenFull};
-use spoolway::disk::{File, Fs, RealFile, RealFs, Space};
+use spoolway::disk::{File, Fs, RealFile, RealFs, Space, Version};
 use spoolway::event::{Event, EventBatch};
 use spoolway::ids::{LaneName, Seq, StreamName};
 use spoolway::intake::Patience;
@@ -70,6 +70,9 @@ impl Fs for Counting {
     }
     fn space(&self, path: &Path) -> std::io::Result<Space> {
         RealFs.space(path)
+    }
+    fn version(&self, path: &Path) -> std::io::Result<Version> {
+        RealFs.version(path)
     }
     fn lock(&self, path: &Path) -> std::io::Result<Self::Lock> {
         RealFs.lock(path)

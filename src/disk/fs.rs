@@ -145,13 +145,11 @@ pub trait Fs: Clone + std::fmt::Debug + Send + Sync + 'static {
         Ok(FileIdentity::default())
     }
 
-    /// What tells the file at `path` from itself before its last change, without opening it; the default knows nothing.
+    /// What tells the file at `path` from itself before its last change, without opening it.
     ///
     /// # Errors
-    /// What the file system says.
-    fn version(&self, _path: &Path) -> io::Result<Version> {
-        Ok(Version::default())
-    }
+    /// What the file system says; `NotFound` where there is none.
+    fn version(&self, path: &Path) -> io::Result<Version>;
 }
 
 /// A directory that is held.
