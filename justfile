@@ -20,7 +20,11 @@ test-kafka *filter:
 soak-kills times="50":
     SPOOLWAY_KILLS={{times}} SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- --nocapture kill
 
-# The same on Kafka 3.9: any version on Maven Central that the harness can start is chosen so
+# So many relays, each with a backlog, whose cluster comes back all at once (about 10 MB of memory each)
+soak-fleet relays="1000":
+    SPOOLWAY_FLEET={{relays}} SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- --nocapture fleet
+
+# The tests on Kafka 3.9: any version on Maven Central that the harness can start is chosen so
 test-kafka-39 *filter:
     SPOOLWAY_KAFKA_VERSION=3.9.1 SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- {{filter}}
 

@@ -23,6 +23,7 @@ mod crash;
 mod doubted;
 mod exactly;
 mod expiry;
+mod fleet;
 mod harness;
 mod isolation;
 mod java;
@@ -31,6 +32,7 @@ mod letters;
 mod links;
 mod moved;
 mod older;
+mod oneway;
 mod outage;
 mod parked;
 mod permissions;
@@ -59,6 +61,18 @@ macro_rules! trials {
         )),*),*]
     };
 }
+
+/// Those that need networks of their own.
+const ONE_WAY: [(&str, fn()); 2] = [
+    (
+        "oneway::a_link_that_brings_no_answers_any_more_is_noticed_and_costs_nothing",
+        oneway::a_link_that_brings_no_answers_any_more_is_noticed_and_costs_nothing,
+    ),
+    (
+        "oneway::a_link_that_takes_no_requests_any_more_is_noticed_and_costs_nothing",
+        oneway::a_link_that_takes_no_requests_any_more_is_noticed_and_costs_nothing,
+    ),
+];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -91,6 +105,9 @@ fn main() -> ExitCode {
         parked: [
             a_missing_topic_does_not_fill_its_lane_and_gets_everything_in_order_once_it_is_made,
             without_room_for_it_elsewhere_a_missing_topic_fills_its_lane,
+        ],
+        fleet: [
+            relays_that_all_come_back_at_once_deliver_everything_once_and_send_nothing_again,
         ],
         crash: [
             the_agent_killed_again_and_again_under_load_loses_nothing,
@@ -186,6 +203,12 @@ fn main() -> ExitCode {
             sequence_numbers_that_come_round_to_0_are_those_the_broker_waits_for,
         ],
     };
+    for (name, test) in ONE_WAY {
+        trials.push(Trial::ignorable_test(name, move || match oneway::missing() {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => on_kafka(test),
+        }));
+    }
     trials.push(Trial::ignorable_test(
         "older::killed_brokers_and_agents_and_letters_are_what_they_are_on_the_newest",
         || {

@@ -1,7 +1,7 @@
 //! The wire between an agent and a broker, in hand: answers are kept from the agent, connections are cut.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -16,6 +16,8 @@ struct State {
 pub struct Wire {
     /// Where the agent connects to.
     pub port: u16,
+    /// The same with its address.
+    pub address: SocketAddr,
     broker: u16,
     state: Arc<Mutex<State>>,
 }
@@ -23,8 +25,12 @@ pub struct Wire {
 impl Wire {
     /// To the broker's listener at a port.
     pub fn to(broker: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("its port").port();
+        Self::on(TcpListener::bind("127.0.0.1:0").expect("a port"), broker)
+    }
+
+    /// The same from a listener that is there already.
+    pub fn on(listener: TcpListener, broker: u16) -> Self {
+        let address = listener.local_addr().expect("its address");
         let state = Arc::new(Mutex::new(State::default()));
         let carried = Arc::clone(&state);
         thread::spawn(move || {
@@ -35,12 +41,12 @@ impl Wire {
                 }
             }
         });
-        Self { port, broker, state }
+        Self { port: address.port(), address, broker, state }
     }
 
     /// What a destination has to say to go by this wire.
     pub fn lines(&self) -> String {
-        format!("address_map = {{ \"127.0.0.1:{}\" = \"127.0.0.1:{}\" }}", self.broker, self.port)
+        format!("address_map = {{ \"127.0.0.1:{}\" = \"{}\" }}", self.broker, self.address)
     }
 
     /// From now on the agent hears nothing any more.
