@@ -135,7 +135,7 @@ fn loaded(setup: &Setup, generator: u32) -> Load {
 fn said(agent: &Agent<'_>, word: &str) {
     says::not_accepting(agent, word);
     assert_eq!(says::metric(agent, "spoolway_spool_failing"), 1.0);
-    assert_eq!(says::lines_of_trouble(agent), 1, "{}", agent.process.output().tail());
+    says::assert_trouble_said(agent, 1);
 }
 
 /// What was accepted comes to the topic though the disk takes no write.

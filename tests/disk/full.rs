@@ -75,7 +75,7 @@ fn fill_and_drain(name: &str, format: Format, fill: fn(&Volume) -> &'static str)
         outside.add(Load::http(after).finish());
         let status = agent.wait_drained(None, SOON);
         assert_accounts_balance(&status);
-        assert_eq!(says::lines_of_trouble(&agent), trouble + 1, "{}", agent.process.output().tail());
+        says::assert_trouble_said(&agent, trouble + 1);
         volume.empty();
         volume.remove_files(64);
         rounds = round;
@@ -148,7 +148,7 @@ fn refused(setup: &Setup, agent: &Agent<'_>, lines_before: usize) {
     assert!(answer.header("retry-after").is_some(), "{:?}", answer.headers);
     assert_eq!(says::metric(agent, "spoolway_spool_full"), 1.0);
     assert_eq!(agent.status()["lanes"][0]["full"], true);
-    assert_eq!(says::lines_of_trouble(agent), lines_before + 1, "{}", agent.process.output().tail());
+    says::assert_trouble_said(agent, lines_before + 1);
 }
 
 /// It answers "accepted" while it says that it is full.

@@ -33,14 +33,14 @@ pub fn an_agent_on_a_disk_that_hangs_says_so_refuses_and_goes_on_when_it_answers
         200,
         "a start anew would not help"
     );
-    assert_eq!(says::lines_of_trouble(&agent), 1, "{}", agent.process.output().tail());
+    says::assert_trouble_said(&agent, 1);
     drop(frozen);
     agent.wait_ready("/readyz?for=accept", SOON);
     let before = load.accepted();
     load.wait_accepted(before + 80, SOON);
     outside.add(load.stop());
     assert_accounts_balance(&agent.wait_drained(None, SOON));
-    assert_eq!(says::lines_of_trouble(&agent), 1, "{}", agent.process.output().tail());
+    says::assert_trouble_said(&agent, 1);
     assert_eq!(
         agent.process.output().count("the disk answers again"),
         1,

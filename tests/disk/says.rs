@@ -1,10 +1,15 @@
 //! What the agent says of itself: the same fault has to be seen in each place where people look.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::support::agent::Agent;
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// Waits until `/readyz?for=accept` answers 503 with a reason in which `word` stands; returns the answer.
 pub fn not_accepting(agent: &Agent<'_>, word: &str) -> String {
-    agent.wait_refusing("/readyz?for=accept", word, std::time::Duration::from_secs(20))
+    agent.wait_refusing("/readyz?for=accept", word, SOON)
 }
 
 /// The value of a metric of lane `main`; 0 when it is not there yet.
@@ -18,4 +23,13 @@ pub fn metric(agent: &Agent<'_>, name: &str) -> f64 {
 pub fn lines_of_trouble(agent: &Agent<'_>) -> usize {
     let output = agent.process.output();
     output.count("takes no events") + output.count("the lane can't write")
+}
+
+/// Its log says so `times` times by now: what it says reaches us after it has told others.
+pub fn assert_trouble_said(agent: &Agent<'_>, times: usize) {
+    let deadline = Instant::now() + SOON;
+    while lines_of_trouble(agent) < times && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(lines_of_trouble(agent), times, "{}", agent.process.output().tail());
 }

@@ -132,7 +132,7 @@ impl Volume {
         loop {
             let output = Command::new("umount").arg(&self.point).output().map_err(|e| e.to_string())?;
             if output.status.success() {
-                return Ok(());
+                return self.wait_let_go();
             }
             if Instant::now() > deadline {
                 return Err(String::from_utf8_lossy(&output.stderr).into_owned());
@@ -140,6 +140,29 @@ impl Volume {
             // Somebody else's look at the mount (a scanner, a shell) can only be waited for.
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// A mount namespace that was copied meanwhile (a container that starts) has the file system, too, and its device writes
+    /// into the image under whoever mounts it next: that would be no power cut but a broken disk.
+    fn wait_let_go(&self) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(180);
+        while let Some(device) = self.device() {
+            if Instant::now() > deadline {
+                return Err(format!("{device} is still in use: another mount namespace has it"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The loop device that the image is on.
+    fn device(&self) -> Option<String> {
+        let image = self.image();
+        let mut devices = fs::read_dir("/sys/block").expect("a /sys").flatten();
+        let is_ours = |backed: &str| Path::new(backed.trim_end()) == image;
+        let found = devices
+            .find(|d| fs::read_to_string(d.path().join("loop/backing_file")).is_ok_and(|b| is_ours(&b)))?;
+        Some(found.file_name().to_string_lossy().into_owned())
     }
 
     /// Unmounts and mounts: what was only in memory and never reached the device is gone from sight.
