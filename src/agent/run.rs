@@ -17,7 +17,7 @@ use super::stand::Stand;
 use crate::admin;
 use crate::config::RouteTable;
 use crate::config::model::{Config, MAIN_LANE};
-use crate::disk::RealFs;
+use crate::disk::{Patient, RealFs};
 use crate::metrics::Metrics;
 use crate::shape::{Door, Limits};
 use crate::source::Sources;
@@ -25,6 +25,8 @@ use crate::state::overrides::Overrides;
 
 /// How long deliveries may take, at a stop, to hear of what is in flight.
 const SETTLE: Duration = Duration::from_secs(3);
+/// How long a start asks a disk again that can't be read. The unit gives a start ten minutes.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often threads are looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
@@ -62,7 +64,10 @@ pub(super) async fn serve(
     let metrics = Arc::clone(&process.metrics);
     let routes = Arc::new(RouteTable::new(config)?);
     let handle = Handle::current();
-    let stand = tokio::task::block_in_place(|| Stand::build(config, &routes, &metrics, &handle))?;
+    let stand = {
+        let _patient = Patient::at_most(PATIENCE);
+        tokio::task::block_in_place(|| Stand::build(config, &routes, &metrics, &handle))?
+    };
     if process.overrides_unkept {
         tokio::task::block_in_place(|| overrides.keep(&RealFs, &config.relay.data_dir))?;
         process.overrides_unkept = false;

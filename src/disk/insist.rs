@@ -1,14 +1,60 @@
 //! Asking a disk again, where asking again can do no harm.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use super::aside::is_rot;
 use crate::sabotage::{self, Bug};
 
-/// How often.
+/// How often without a pause.
 pub(crate) const TRIES: u32 = 3;
+/// Pauses grow from one to the other.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Of this process, for its start.
+static PATIENCE: Patience = Patience(Mutex::new(None));
+
+/// Until when there are further tries, with pauses.
+struct Patience(Mutex<Option<Instant>>);
+
+impl Patience {
+    fn set(&self, end: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+
+    /// Waits, if there is time; says whether there was.
+    fn wait(&self, pause: Duration) -> bool {
+        let end = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = end.is_some_and(|end| Instant::now() < end);
+        if is_time {
+            thread::sleep(pause);
+        }
+        is_time
+    }
+}
+
+/// While it lives, a disk that can't be read is asked again and again, until the time is over.
+#[must_use = "it ends with its life"]
+pub struct Patient(());
+
+impl Patient {
+    /// For a start: what it can't read counts as damaged for good, and a disk that is slow to come back, or a link to it, may need
+    /// longer than three tries take.
+    pub fn at_most(time: Duration) -> Self {
+        PATIENCE.set(Some(Instant::now() + time));
+        Self(())
+    }
+}
+
+impl Drop for Patient {
+    fn drop(&mut self) {
+        PATIENCE.set(None);
+    }
+}
 
 /// Opens, lists or reads, and tries again when the error is one that may pass: a path that was switched over, an
 /// interrupted call. What a start reads decides what counts as lost, and one bad moment must not decide that.
@@ -17,15 +63,29 @@ pub(crate) const TRIES: u32 = 3;
 ///
 /// # Errors
 /// The last error.
-pub fn insist<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub fn insist<T>(attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    insist_with(&PATIENCE, attempt)
+}
+
+fn insist_with<T>(patience: &Patience, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let may_pass = |e: &io::Error| {
         is_rot(e) || [Errno::INTR, Errno::AGAIN].iter().any(|n| e.raw_os_error() == Some(n.raw_os_error()))
     };
-    let mut left = TRIES;
+    let (mut tries, mut pause) = (1, PAUSES.0);
     loop {
-        left -= 1;
         match attempt() {
-            Err(e) if left > 0 && may_pass(&e) && !sabotage::commits(Bug::ErrorIsDamage) => {}
+            Err(e) if may_pass(&e) && !sabotage::commits(Bug::ErrorIsDamage) => {
+                if tries >= TRIES {
+                    if !patience.wait(pause) {
+                        return Err(e);
+                    }
+                    if tries == TRIES {
+                        tracing::warn!(error = %e, "the disk can't be read at the start; it is asked again");
+                    }
+                    pause = PAUSES.1.min(pause * 2);
+                }
+                tries += 1;
+            }
             done => return done,
         }
     }
@@ -61,5 +121,31 @@ mod tests {
             assert!(fails.is_err());
             assert_eq!(calls, expected, "{errno:?}");
         }
+    }
+
+    #[test]
+    fn a_start_that_is_patient_reads_what_a_disk_refused_for_a_while_and_then_gives_it_up() {
+        let patience = Patience(Mutex::new(None));
+        let refused = || io::Error::from_raw_os_error(Errno::IO.raw_os_error());
+        patience.set(Some(Instant::now() + Duration::from_secs(60)));
+        let mut calls = 0;
+        let read = insist_with(&patience, || {
+            calls += 1;
+            if calls <= TRIES + 2 { Err(refused()) } else { Ok(calls) }
+        });
+        assert_eq!(read.unwrap(), TRIES + 3);
+
+        let began = Instant::now();
+        patience.set(Some(began + Duration::from_millis(200)));
+        assert!(insist_with(&patience, || Err::<(), _>(refused())).is_err());
+        assert!(began.elapsed() >= Duration::from_millis(200));
+        // What a patient start does not wait for.
+        patience.set(Some(Instant::now() + Duration::from_secs(60)));
+        let mut calls = 0;
+        let denied = insist_with(&patience, || {
+            calls += 1;
+            Err::<(), _>(io::Error::from_raw_os_error(Errno::ACCESS.raw_os_error()))
+        });
+        assert_eq!((denied.is_err(), calls), (true, 1));
     }
 }

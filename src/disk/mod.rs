@@ -28,6 +28,6 @@ pub use error::DiskError;
 pub use fs::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space, Version};
 #[cfg(test)]
 pub(crate) use insist::TRIES;
-pub use insist::insist;
+pub use insist::{Patient, insist};
 pub use real::{RealFile, RealFs, RealLock};
 pub use slots::{Slots, look_at_slots, owner_of_slots, rescued_slots};
