@@ -24,6 +24,10 @@ soak-kills times="50":
 soak-fleet relays="1000":
     SPOOLWAY_FLEET={{relays}} SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- --nocapture fleet
 
+# A link that comes and goes for so many hours, on a real Kafka, with the agent's memory watched
+soak-hours hours="24":
+    SPOOLWAY_HOURS={{hours}} SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- --nocapture hours
+
 # The tests on Kafka 3.9: any version on Maven Central that the harness can start is chosen so
 test-kafka-39 *filter:
     SPOOLWAY_KAFKA_VERSION=3.9.1 SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- {{filter}}

@@ -25,6 +25,7 @@ mod exactly;
 mod expiry;
 mod fleet;
 mod harness;
+mod hours;
 mod isolation;
 mod java;
 mod lanes;
@@ -108,6 +109,9 @@ fn main() -> ExitCode {
         ],
         fleet: [
             relays_that_all_come_back_at_once_deliver_everything_once_and_send_nothing_again,
+        ],
+        hours: [
+            a_link_that_comes_and_goes_costs_nothing_and_memory_stays_where_it_is,
         ],
         crash: [
             the_agent_killed_again_and_again_under_load_loses_nothing,
