@@ -25,6 +25,8 @@ pub enum Found {
 
 /// After so many errors at one place what can't be read counts as damaged, as in the spool.
 const PATIENCE: u32 = 20;
+/// After so many a file of which nothing can be found does: a quarter of an hour, at one every few seconds, as in the spool.
+const WHOLE_PATIENCE: u32 = 15 * PATIENCE;
 
 /// Reads a park: of each topic the next record, and of these the one with the lowest numbers. Blocking I/O.
 #[derive(Debug)]
@@ -140,7 +142,7 @@ impl<F: Fs> ParkReader<F> {
             match self.seek_piece(topic, &one, range.first) {
                 Ok(Some(first)) => return Ok(Some(first).filter(|first| *first < range.end)),
                 Ok(None) => {}
-                Err(error) if self.failures < PATIENCE => return Err(error),
+                Err(error) if self.failures < WHOLE_PATIENCE => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, %topic, "parked events can't be read: what can't is lost");
                     self.places.remove(topic);
