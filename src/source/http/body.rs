@@ -8,10 +8,12 @@ use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use tokio::sync::Semaphore;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Refusal;
 use super::decode::{Turn, Unpacking};
+use super::head::Coding;
 use crate::source::budget::Held;
 
 /// What is left of a refused body is read for this long, so that the sender sees the answer.
@@ -83,6 +85,17 @@ impl<'a> Reception<'a> {
         }
     }
 
+    /// A body that has come, to be unpacked.
+    pub(super) async fn packed(
+        &mut self,
+        body: Bytes,
+        coding: Coding,
+        decoders: &Arc<Semaphore>,
+    ) -> Result<Unpacking, Failure> {
+        let unpacking = timeout_at(self.deadline, Unpacking::new(body, coding, self.limit, decoders)).await;
+        in_turn(unpacking)
+    }
+
     /// The next piece of what is unpacked, which [`Reception::hold_turn`] has covered.
     pub(super) async fn unpack(
         &mut self,
@@ -91,11 +104,7 @@ impl<'a> Reception<'a> {
         stays: bool,
     ) -> Result<(Unpacking, Vec<u8>), Failure> {
         let unpacked = timeout_at(self.deadline, unpacking.next(decoders, stays)).await;
-        unpacked
-            .map_err(|_| {
-                Failure::from(Refusal::unavailable("busy", "other senders' bodies are unpacked; try again"))
-            })?
-            .map_err(Failure::from)
+        in_turn(unpacked)
     }
 
     /// The whole body; copied only when it comes in several pieces. `length` is what was announced.
@@ -130,6 +139,12 @@ pub(super) async fn discard(body: &mut Incoming, limit: usize) -> bool {
         }
     };
     timeout(DISCARD_TIME, rest).await.is_ok() && body.is_end_stream()
+}
+
+/// What came of a turn with a decoder, if it came.
+fn in_turn<T>(turn: Result<Result<T, Refusal>, Elapsed>) -> Result<T, Failure> {
+    let never = |_| Refusal::unavailable("busy", "other senders' bodies are unpacked; try again");
+    turn.map_err(never).flatten().map_err(Failure::from)
 }
 
 fn late() -> Failure {
