@@ -15,6 +15,7 @@ use super::answer::Refusal;
 use super::decode::{Turn, Unpacking};
 use super::head::Coding;
 use crate::source::budget::Held;
+use crate::source::pace::{PACE, Pace};
 
 /// What is left of a refused body is read for this long, so that the sender sees the answer.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
@@ -41,22 +42,30 @@ pub(super) struct Reception<'a> {
     body: &'a mut Incoming,
     held: &'a mut Held,
     deadline: Instant,
+    pace: Pace,
     limit: usize,
     received: usize,
 }
 
 impl<'a> Reception<'a> {
     pub(super) fn new(body: &'a mut Incoming, held: &'a mut Held, time: Duration, limit: usize) -> Self {
-        Self { body, held, deadline: Instant::now() + time, limit, received: 0 }
+        Self { body, held, deadline: Instant::now() + time, pace: Pace::new(), limit, received: 0 }
     }
 
     /// The next piece, or `None` at the end.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
-            let frame = timeout_at(self.deadline, self.body.frame()).await.map_err(|_| late())?;
+            let asked = Instant::now();
+            let takes = self.held.has_of_others();
+            let frame = tokio::select! {
+                biased;
+                frame = timeout_at(self.deadline, self.body.frame()) => frame.map_err(|_| late())?,
+                () = self.pace.over(self.held.budget()), if takes => return Err(slow()),
+            };
             let Some(frame) = frame.transpose().map_err(broken)? else { return Ok(None) };
             // Trailers carry nothing for us.
             let Ok(data) = frame.into_data() else { continue };
+            self.pace.heard(data.len(), asked.elapsed());
             self.received += data.len();
             if self.received > self.limit {
                 return Err(Refusal::body_too_large(self.limit).into());
@@ -150,6 +159,14 @@ fn in_turn<T>(turn: Result<Result<T, Refusal>, Elapsed>) -> Result<T, Failure> {
 fn late() -> Failure {
     let message = "the body did not come within body_timeout";
     Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message).into()
+}
+
+fn slow() -> Failure {
+    let message = format!(
+        "the body came at less than {} KiB/s while other senders waited for the memory that it took; try again",
+        PACE / 1024
+    );
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_slow", message).into()
 }
 
 fn broken(error: hyper::Error) -> Failure {
