@@ -105,6 +105,10 @@ image:
 systemd-check:
     dist/systemd/check
 
+# The .deb under a real systemd, in a copy of this system that is booted and thrown away (root, cgroup2)
+systemd-try *deb:
+    dist/systemd/try {{deb}}
+
 # The Kubernetes base against the schemas of the newest Kubernetes
 kubernetes-check:
     dist/kubernetes/check

@@ -2,11 +2,18 @@
 
 use std::ops::Range;
 
-/// The text with every byte of a secret made `*`: values of keys that name one, and what stands before the `@` of an address.
+use super::nearest::nearest;
+
+/// Keys that name a secret end so. What is nearly one of these is one that was mistyped, or another program's.
+const SECRETS: [&str; 5] = ["password", "passphrase", "secret", "token", "tokens"];
+const FOREIGN: [&str; 5] = ["pass", "passwd", "pwd", "credential", "credentials"];
+
+/// The text with every byte of a secret made `*`: values of keys that name one, or that were meant to, what stands before the `@` of an
+/// address, and keys in PEM.
 /// Everything else stays where it is. The text need not be TOML: what is wrong with it may be just that.
 pub(super) fn blank_secrets(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
-    let found = logins(text).chain(values(text));
+    let found = logins(text).chain(values(text)).chain(keys(text));
     for range in found.collect::<Vec<_>>() {
         for byte in bytes.get_mut(range).unwrap_or_default().iter_mut().filter(|byte| **byte != b'\n') {
             *byte = b'*';
@@ -17,42 +24,79 @@ pub(super) fn blank_secrets(text: &str) -> String {
 }
 
 fn is_secret(key: &str) -> bool {
-    ["password", "passphrase", "secret", "token", "tokens"].iter().any(|end| key.ends_with(end))
+    let last = key.rsplit(['_', '-']).next().unwrap_or(key);
+    SECRETS.iter().any(|end| key.ends_with(end))
+        || nearest(last, SECRETS.into_iter().chain(FOREIGN)).is_some()
 }
 
+/// Name and password before an address: behind a scheme whatever stands there, else what has a colon.
 fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
-    text.match_indices("://").filter_map(|(at, scheme)| {
-        let start = at + scheme.len();
-        let rest = text.get(start..)?;
-        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')).unwrap_or(rest.len());
-        Some(start..start + rest.get(..end)?.rfind('@')?)
+    text.match_indices('@').filter_map(|(at, _)| {
+        let before = text.get(..at)?;
+        let word =
+            before.rfind(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')).map_or(0, |end| end + 1);
+        let login = before.get(word..)?;
+        match login.find("://") {
+            Some(scheme) => Some(word + scheme + "://".len()..at),
+            None => login.contains(':').then_some(word..at),
+        }
     })
 }
 
 fn values(text: &str) -> impl Iterator<Item = Range<usize>> {
-    text.match_indices('=').filter_map(|(at, _)| {
-        let before = text.get(..at)?.trim_end().trim_end_matches(['"', '\'']);
-        let key = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-')).next()?;
-        is_secret(&key.to_ascii_lowercase()).then(|| value(text, at + 1))
+    text.match_indices(['=', ':']).flat_map(|(at, _)| {
+        let before = text.get(..at).unwrap_or_default().trim_end().trim_end_matches(['"', '\'']);
+        let key = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-')).next();
+        if key.is_some_and(|key| is_secret(&key.to_ascii_lowercase())) { value(text, at + 1) } else { vec![] }
     })
 }
 
-/// Where the value that begins behind a `=` stands.
-fn value(text: &str, from: usize) -> Range<usize> {
+/// What stands in PEM where the name of a file should.
+fn keys(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices("-----BEGIN ").map(|(at, _)| {
+        let rest = text.get(at..).unwrap_or_default();
+        let start = rest.find('\n').map_or(rest.len(), |end| end + 1);
+        at + start..at + rest.find("-----END ").unwrap_or(rest.len()).max(start)
+    })
+}
+
+/// Where what is secret of the value that begins there stands.
+fn value(text: &str, from: usize) -> Vec<Range<usize>> {
     let rest = text.get(from..).unwrap_or_default();
     let start = from + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
+    let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    match line.starts_with('{') {
+        true => elsewhere(text, start, line),
+        false => vec![written(text, start, line)],
+    }
+}
+
+/// Where it is from says nothing: what `file` and `env` are. All else in there would be the secret again.
+fn elsewhere(text: &str, start: usize, line: &str) -> Vec<Range<usize>> {
+    let end = line.find('}').unwrap_or(line.len());
+    let inner = line.get(..end).unwrap_or_default();
+    let said = inner.match_indices('=').filter(|(at, _)| {
+        let key = inner.get(1..*at).unwrap_or_default().trim_end().trim_end_matches(['"', '\'']);
+        let key = key.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        !matches!(key, "file" | "env")
+    });
+    said.map(|(at, _)| {
+        let from = start + at + 1;
+        let rest = text.get(from..start + line.len()).unwrap_or_default();
+        let blank = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        written(text, from + blank, rest.get(blank..).unwrap_or_default())
+    })
+    .collect()
+}
+
+/// A value as it stands there, on the rest of its first line.
+fn written(text: &str, start: usize, line: &str) -> Range<usize> {
     let rest = text.get(start..).unwrap_or_default();
-    let line = rest.lines().next().unwrap_or_default();
     for quote in ["\"\"\"", "'''"] {
         if let Some(inner) = rest.strip_prefix(quote) {
             let start = start + quote.len();
             return start..start + inner.find(quote).unwrap_or(inner.len());
         }
-    }
-    // Where else it is says nothing, but a default would be the secret again.
-    if line.starts_with('{') {
-        let default = line.find("default").and_then(|at| Some(at + line.get(at..)?.find('=')? + 1));
-        return default.map_or(start..start, |at| value(text, start + at));
     }
     // A quote may be missing: all of the line is taken for the value, then.
     let ends = |quote: char| line.get(1..).and_then(|inner| inner.rfind(quote));
@@ -103,6 +147,21 @@ mod tests {
                 "a = \"ü\"\npassword = \"**\"\nname = \"secret\"",
             ),
             ("token_url = \"https://x/y\"", "token_url = \"https://x/y\""),
+            // Keys that were mistyped, or are those of other programs: a finding shows just their lines.
+            ("pasword = \"hunter2\"", "pasword = \"*******\""),
+            ("client_secert = \"hunter2\"", "client_secert = \"*******\""),
+            ("pass = \"hunter2\"\npath = \"x\"", "pass = \"*******\"\npath = \"x\""),
+            ("topic = \"x\"\nto = \"y\"\ntls.key = \"z\"", "topic = \"x\"\nto = \"y\"\ntls.key = \"z\""),
+            ("password: hunter2", "password: *******"),
+            (
+                "token = { value = \"hunter2\", file = \"path\" }",
+                "token = { value = \"*******\", file = \"path\" }",
+            ),
+            ("bootstrap = [\"u:hunter2@p:1\"] # a@b", "bootstrap = [\"*********@p:1\"] # a@b"),
+            (
+                "key = \"\"\"\n-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n\"\"\"",
+                "key = \"\"\"\n-----BEGIN PRIVATE KEY-----\n*******\n-----END PRIVATE KEY-----\n\"\"\"",
+            ),
         ] {
             assert_eq!(blank_secrets(text), shown);
             assert_eq!(blank_secrets(text).len(), text.len(), "{text}");
@@ -111,7 +170,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_keeps_its_length_and_its_lines(text in "(password|token| |=|\"|'|\\{|\\}|default|a|ü|\n|://|@){0,40}") {
+        fn any_text_keeps_its_length_and_its_lines(text in "(password|token|env|-----BEGIN |-----END | |=|:|\"|'|\\{|\\}|default|a|ü|\n|://|@){0,40}") {
             let shown = blank_secrets(&text);
             proptest::prop_assert_eq!(shown.len(), text.len());
             proptest::prop_assert_eq!(shown.lines().count(), text.lines().count());

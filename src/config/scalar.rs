@@ -102,9 +102,13 @@ pub(super) fn text(scalar: &Scalar) -> Result<String, Wrong> {
     scalar.as_text().map(str::to_owned).ok_or_else(|| wrong_kind(scalar, "text", "write it between quotes"))
 }
 
-/// A path: not empty.
+/// A path: not empty, and not what should stand in the file, such as a key, which no message is to repeat.
 pub(super) fn path(scalar: &Scalar) -> Result<String, Wrong> {
     let text = text(scalar)?;
+    if text.trim().contains(['\n', '\r']) {
+        let help = "put these lines into a file, and write its name here";
+        return Err(("must be a path, and has several lines".to_owned(), help.to_owned()));
+    }
     if text.is_empty() || text.contains('\0') {
         return Err((
             "must be a path".to_owned(),

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 const UNIT: usize = 1024;
 /// Held by everybody without asking; the number of holders has its own bound (`max_connections`).
@@ -23,17 +23,43 @@ pub(super) struct Budget {
     units: usize,
     shared: Arc<Semaphore>,
     overdraft: Arc<Semaphore>,
+    /// How many wait for a part of it.
+    waiting: Arc<watch::Sender<usize>>,
 }
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
         let units = bytes.div_ceil(UNIT);
-        Self { units, shared: Arc::new(Semaphore::new(units)), overdraft: Arc::new(Semaphore::new(1)) }
+        let (shared, overdraft) = (Arc::new(Semaphore::new(units)), Arc::new(Semaphore::new(1)));
+        Self { units, shared, overdraft, waiting: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// Resolves when somebody waits for a part of it.
+    pub(super) async fn wanted(&self) {
+        let mut waiting = self.waiting.subscribe();
+        // It is never closed: we have it.
+        let _ = waiting.wait_for(|waiting| *waiting > 0).await;
     }
 
     /// A holder that holds nothing yet.
     pub(super) fn holder(&self) -> Held {
         Held { budget: self.clone(), permits: None, overdraft: None }
+    }
+}
+
+/// One who waits, for as long as this lives.
+struct Waiting(Arc<watch::Sender<usize>>);
+
+impl Waiting {
+    fn of(budget: &Budget) -> Self {
+        budget.waiting.send_modify(|waiting| *waiting += 1);
+        Self(Arc::clone(&budget.waiting))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
     }
 }
 
@@ -56,6 +82,7 @@ impl Held {
         if self.try_cover(bytes) {
             return;
         }
+        let _waiting = Waiting::of(&self.budget);
         if units(bytes) > self.budget.units {
             // So much there is not to be had: waiting for it would gather all that others give back.
             self.overdraft = Arc::clone(&self.budget.overdraft).acquire_owned().await.ok();
@@ -80,6 +107,16 @@ impl Held {
         let done = got.is_some();
         self.add(got);
         done
+    }
+
+    /// Whether it holds anything that others could have.
+    pub(super) fn has_of_others(&self) -> bool {
+        self.held() > 0 || self.overdraft.is_some()
+    }
+
+    /// What it is a part of.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Gives back all but `bytes`.

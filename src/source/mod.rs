@@ -10,7 +10,7 @@
 //! - Events of one connection are offered in the order they came; one append of a connection is under way
 //!   at a time, and what arrives meanwhile becomes the next batch, so batches grow with the load.
 //! - Everything from outside has a bound: connections, header and body sizes and times, line length, idle
-//!   time, and over all sources together the bytes held in memory (`Budget`).
+//!   time, over all sources together the bytes held in memory (`Budget`), and how slowly that may be filled (`Pace`).
 //! - Every event that came in whole and is not accepted is counted as rejected, with the reason.
 //!
 //! # How
@@ -28,6 +28,7 @@ mod error;
 mod http;
 mod lines;
 mod listen;
+mod pace;
 mod pump;
 mod sources;
 mod stdin;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::{Budget, FREE, Held};
 use super::lines::{Line, Lines};
 use super::listen::GRACE;
+use super::pace::LongLine;
 use super::tally::Tally;
 use crate::event::{Event, EventBatch};
 use crate::ids::StreamName;
@@ -36,9 +37,6 @@ const FULL_BATCH: usize = 512 * 1024;
 /// Between two offers of a batch that the spool could not take.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(1);
-/// A line that takes more than everybody may hold has to end within this time. Its bytes come out of what all sources share: without
-/// it, a few senders that never end a line keep everybody else from sending any but the smallest.
-const LINE_TIME: Duration = Duration::from_mins(1);
 /// Left of the stop's grace to count what is not kept.
 const COUNTING: Duration = Duration::from_millis(500);
 
@@ -93,8 +91,11 @@ impl<I: Intake> Pump<I> {
                 return end;
             }
             let ahead = under_way.is_some();
+            // While there is no memory it is not the sender who is waited for.
+            let paid = ahead || filling.has_memory();
             // Standard input, which has no idle time, is no stranger's.
-            let line_over = filling.line_since.filter(|_| self.idle.is_some()).map(|since| since + LINE_TIME);
+            let judged = paid && !ahead && self.idle.is_some();
+            let line_over = filling.long.as_ref().filter(|_| judged).map(LongLine::over);
             tokio::select! {
                 biased;
                 taken = async { match &mut under_way { Some(offer) => offer.await, None => Ok(()) } }, if ahead => {
@@ -106,21 +107,35 @@ impl<I: Intake> Pump<I> {
                     }
                 }
                 () = cut.cancelled(), if end.is_none() => end = Some(End::Stopped),
-                read = filling.read(&mut input, ahead), if end.is_none() => match read {
-                    Ok(0) => { filling.finish(); end = Some(End::Eof); }
-                    Ok(_) => quiet.as_mut().heard(),
+                read = filling.read(&mut input, ahead, paid), if end.is_none() => match read {
+                    Ok(None) => { filling.wait_anew(); quiet.as_mut().heard(); }
+                    Ok(Some(0)) => { filling.finish(); end = Some(End::Eof); }
+                    Ok(Some(_)) => quiet.as_mut().heard(),
                     Err(error) => end = Some(End::Failed(error)),
                 },
-                () = quiet.as_mut().over(), if end.is_none() && !ahead => end = Some(End::Idle),
-                () = until(line_over), if end.is_none() && !ahead => if filling.line_since.is_some() {
+                () = quiet.as_mut().over(), if end.is_none() && !ahead && paid => end = Some(End::Idle),
+                () = self.too_slow(line_over), if end.is_none() => {
                     tracing::warn!(
                         source = self.tally.name(),
                         bytes = filling.lines.held(),
-                        "a line did not end within a minute: its connection is closed"
+                        "a long line did not end in time: its connection is closed"
                     );
                     end = Some(End::Idle);
                 },
             }
+        }
+    }
+
+    /// Resolves when a line has taken too long, or stood still while others waited for its memory.
+    async fn too_slow(&self, over: Option<(Instant, Instant)>) {
+        let Some((ends, behind)) = over else { return std::future::pending().await };
+        let wanted = async {
+            tokio::time::sleep_until(behind).await;
+            self.budget.wanted().await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(ends) => {}
+            () = wanted => {}
         }
     }
 
@@ -185,13 +200,6 @@ impl<I: Intake> Pump<I> {
     }
 }
 
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Whether a refusal passes by itself, so that waiting helps.
 fn passes(refused: &Refused) -> bool {
     matches!(refused, Refused::Full(_) | Refused::Failing(_))
@@ -205,14 +213,14 @@ struct Filling<'a> {
     held: Held,
     limit: usize,
     warned: bool,
-    /// Since when it is the sender alone who keeps a line from ending that takes more than what everybody may hold.
-    line_since: Option<Instant>,
+    /// The line that has begun, if it takes more than what everybody may hold.
+    long: Option<LongLine>,
 }
 
 impl<'a> Filling<'a> {
     fn new(tally: &'a Tally, budget: &Budget, limit: usize) -> Self {
         let (lines, batch) = (Lines::new(limit), EventBatch::new());
-        Self { tally, lines, batch, held: budget.holder(), limit, warned: false, line_since: None }
+        Self { tally, lines, batch, held: budget.holder(), limit, warned: false, long: None }
     }
 
     fn used(&self) -> usize {
@@ -224,16 +232,24 @@ impl<'a> Filling<'a> {
         (std::mem::take(&mut self.batch), self.held.split_but(left))
     }
 
-    /// Reads once. Cancel-safe: what was read is in the batch when this is ready, and nothing was read
-    /// before. `ahead` means that a batch is under way, whose end will wake the task.
-    async fn read(&mut self, input: &mut (impl AsyncRead + Unpin), ahead: bool) -> io::Result<usize> {
-        if !ahead && !self.held.try_cover(self.used()) {
-            // What is waited for here is no sender's fault.
-            let long = self.line_since.take().is_some();
+    /// Whether what it holds is paid for.
+    fn has_memory(&mut self) -> bool {
+        self.held.try_cover(self.used())
+    }
+
+    /// Reads once, or where what it holds is not `paid` for waits for memory and reads nothing (`None`). Cancel-safe: what was read is in the batch when this is ready, and
+    /// nothing was read before. `ahead` means that a batch is under way, whose end will wake the task.
+    async fn read(
+        &mut self,
+        input: &mut (impl AsyncRead + Unpin),
+        ahead: bool,
+        paid: bool,
+    ) -> io::Result<Option<usize>> {
+        if !paid {
             self.held.cover(self.used()).await;
-            self.line_since = long.then(Instant::now);
+            return Ok(None);
         }
-        poll_fn(|cx| self.poll_read(cx, input, ahead)).await
+        poll_fn(|cx| self.poll_read(cx, input, ahead)).await.map(Some)
     }
 
     fn poll_read(
@@ -270,13 +286,18 @@ impl<'a> Filling<'a> {
             take_line(batch, &mut too_long, line)
         });
         self.count_too_long(too_long);
-        let is_long = self.lines.held() > FREE;
-        self.line_since = is_long.then(|| self.line_since.filter(|_| !ended).unwrap_or_else(Instant::now));
+        let goes_on = self.long.take().filter(|_| !ended);
+        self.long = (self.lines.held() > FREE).then(|| goes_on.unwrap_or_else(LongLine::new));
+        if let Some(long) = &mut self.long {
+            long.heard(chunk.len());
+        }
     }
 
     /// The sender was not read from until now.
     fn wait_anew(&mut self) {
-        self.line_since = self.line_since.map(|_| Instant::now());
+        if let Some(long) = &mut self.long {
+            long.wait_anew();
+        }
     }
 
     fn finish(&mut self) {

@@ -16,6 +16,7 @@
 )]
 
 mod broken;
+mod clock;
 mod cycle;
 mod full;
 mod hung;
@@ -106,6 +107,10 @@ fn main() -> ExitCode {
             dead_letters_that_positions_know_before_the_disk_has_them_are_noticed needs [Python, Tracing],
             letters_that_are_forgotten_before_they_have_arrived_are_noticed needs [Python, Tracing],
             a_stream_whose_new_lane_does_not_wait_for_its_old_one_is_noticed needs [Python, Tracing],
+        ],
+        clock: [
+            what_a_host_accepted_in_1970_arrives_with_its_time_once_it_knows_it_and_no_jump_loses_or_doubles
+                needs [Python, Tracing],
         ],
         hung: [an_agent_on_a_disk_that_hangs_says_so_refuses_and_goes_on_when_it_answers needs [Mounts, Ext4]],
         kills: [

@@ -77,10 +77,10 @@ def name_at(tid, address):
     return os.path.basename(path.split(b"\0")[0].rstrip(b"/")).decode(errors="replace")
 
 
-def become(command, scope):
+def become(command, lines):
     ptrace(PTRACE_TRACEME, 0)
     os.kill(os.getpid(), signal.SIGSTOP)
-    code = b"".join(struct.pack("HBBI", *line) for line in program(scope))
+    code = b"".join(struct.pack("HBBI", *line) for line in lines)
     held = ctypes.create_string_buffer(code, len(code))
     fprog = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(held)), 16)
     # No new privileges, then the filter.
@@ -97,12 +97,15 @@ class Tracer:
         self.count, self.begun, self.struck = 0, False, False
         self.pid = os.fork()
         if self.pid == 0:
-            become(command, scope)
+            become(command, self.program())
         signal.signal(signal.SIGUSR1, self.arm)
         signal.signal(signal.SIGTERM, lambda *_: os.kill(self.pid, signal.SIGKILL))
         os.waitpid(self.pid, 0)
         ptrace(PTRACE_SETOPTIONS, self.pid, OPTIONS)
         ptrace(PTRACE_CONT, self.pid)
+
+    def program(self):
+        return program(self.scope)
 
     def arm(self, *_):
         self.armed = True

@@ -24,13 +24,14 @@ fn heard(stream: &mut TcpStream) -> Option<[u8; 4]> {
     request.get(4..8)?.try_into().ok()
 }
 
-fn frame(stream: &mut TcpStream, len: u32, body: &[u8]) {
+/// Says that so much follows, and something.
+pub fn frame(stream: &mut TcpStream, len: u32, body: &[u8]) {
     let _ = stream.write_all(&len.to_be_bytes());
     let _ = stream.write_all(body);
 }
 
 /// An answer to ApiVersions (version 0) that offers everything in all versions.
-fn versions(id: [u8; 4]) -> Vec<u8> {
+pub fn versions(id: [u8; 4]) -> Vec<u8> {
     let mut body = id.to_vec();
     body.extend([0, 0]);
     body.extend(70u32.to_be_bytes());

@@ -14,6 +14,7 @@
 mod brokers;
 mod disks;
 mod senders;
+mod spoken;
 mod straits;
 #[path = "../support/mod.rs"]
 mod support;

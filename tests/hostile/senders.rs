@@ -1,8 +1,9 @@
 //! Hostile senders.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
@@ -191,6 +192,44 @@ fn a_thousand_packed_bodies_that_wait_for_memory_wait_without_their_decoders() {
         }
         println!("{waited} of 1,000 waited in vain");
         assert!(waited > 0, "the memory was never short");
+    });
+}
+
+/// Three of them have all the memory that large bodies share, and would for a minute each time.
+#[test]
+fn large_bodies_that_stop_again_and_again_keep_an_honest_one_waiting_for_seconds() {
+    let setup = lonely("hostile-stops");
+    withstands(&setup, |_| {
+        let head = "POST /v1/events/hog HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 4000000\r\n\r\n";
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !ended.load(Ordering::SeqCst) {
+                        let mut hog = connect(setup.http);
+                        hog.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
+                        hog.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
+                        let _ = hog.write_all(&[head.as_bytes(), &vec![b'1'; 3_000_000]].concat());
+                        // It is told in the end, and comes again.
+                        let mut told = false;
+                        while !told && !ended.load(Ordering::SeqCst) {
+                            let heard = hog.read(&mut [0; 1]);
+                            told = !heard.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+                        }
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_secs(1));
+            let body = [vec![b'x'; 999], vec![b'\n']].concat().repeat(1_000);
+            let start = Instant::now();
+            let answer = http::post(setup.http, "/v1/events/large", "", &body);
+            let waited = start.elapsed();
+            ended.store(true, Ordering::SeqCst);
+            println!("an honest body of 1 MB waited {waited:?}");
+            assert_eq!(answer.expect("an answer").status, 200);
+            assert!(waited < Duration::from_secs(25), "{waited:?}");
+            assert!(waited > Duration::from_secs(1), "the memory was never short");
+        });
     });
 }
 

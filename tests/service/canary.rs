@@ -10,7 +10,7 @@ use super::support::agent::{Setup, spoolway};
 use super::support::certificates::{Authority, put};
 use super::support::http;
 use super::support::ports::free_port;
-use super::support::process::Signal;
+use super::support::process::{Process, Signal};
 
 const PASSWORD: &str = "canary-password-3f9a";
 const PROXY: &str = "canary-proxy-71cc";
@@ -19,6 +19,8 @@ const TOKEN: &str = "canary-token-8b14-0123456789";
 const SCRAM: &str = "canary-scram-password-c7e1";
 const COMMAND: &str = "canary-command-password-40ab";
 const LITERAL: &str = "canary-literal-password-96d3";
+const ADMIN: &str = "canary-admin-token-e26f-0123456789";
+const MISTYPED: &str = "canary-mistyped-password-1d4b";
 const WRONG: &str = "canary-wrong-token-0123456789";
 
 /// Answers whatever comes with an error that repeats all of it.
@@ -50,7 +52,7 @@ fn canaries(key: &str) -> Vec<String> {
     let coded = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
     let key = key.lines().nth(1).expect("a line of the key").to_owned();
     let sent = [coded(format!("u:{PROXY}")), coded(format!("relay:{CLIENT}"))];
-    [PASSWORD, PROXY, CLIENT, TOKEN, SCRAM, COMMAND, LITERAL, WRONG]
+    [PASSWORD, PROXY, CLIENT, TOKEN, SCRAM, COMMAND, LITERAL, ADMIN, MISTYPED, WRONG]
         .map(str::to_owned)
         .into_iter()
         .chain(sent)
@@ -91,6 +93,7 @@ fn setup(key: &str, certificate: &str) -> Setup {
     let (proxy, broker) = (parrot(), parrot());
     let setup = Setup::new("canary")
         .http("token = { file = \"token\" }")
+        .open_admin("insecure = true\ntoken = { file = \"admin\" }")
         .destination("home", broker, plain)
         .destination("away", free_port(), &lines(parrot()))
         .destination("proven", parrot(), scram)
@@ -114,7 +117,75 @@ fn setup(key: &str, certificate: &str) -> Setup {
     );
     put(&setup.dir, "proxy", &format!("http://u:{PROXY}@127.0.0.1:{proxy}"));
     put(&setup.dir, "token", TOKEN);
+    put(&setup.dir, "admin", ADMIN);
     setup
+}
+
+fn path(dir: &Path, name: &str) -> String {
+    dir.join(name).display().to_string()
+}
+
+/// A command that says something, by a configuration or without one.
+#[track_caller]
+fn says_none_of(canaries: &[String], args: &[&str], of: Option<&Setup>) {
+    let mut command = spoolway();
+    command.env("CANARY_CLIENT", CLIENT).env("SPOOLWAY_LOG", "trace").args(args);
+    if let Some(setup) = of {
+        command.arg("-c").arg(setup.dir.join("spoolway.toml"));
+    }
+    let output = command.output().expect("it runs");
+    assert!(output.stdout.len() + output.stderr.len() > 5, "{args:?} says something");
+    // With wrong arguments it would say no more than how it is used.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("Usage:"), "{args:?}: {said}");
+    search(&args.join(" "), &[output.stdout, output.stderr].concat(), canaries);
+}
+
+/// All commands that are told a secret; at once, since those that find no broker try for seconds.
+fn commands_say_none_of(canaries: &[String], setup: &Setup) {
+    let configured: [&[&str]; 11] = [
+        &["check", "--print-effective"],
+        &["check", "--json"],
+        &["check", "--connect"],
+        &["check", "--no-environment", "--print-effective"],
+        &["status"],
+        &["status", "--json"],
+        &["healthcheck", "--ready", "all"],
+        &["dlq", "list"],
+        &["dlq", "replay", "--all"],
+        &["verify", "-t", "a", "--destination", "home"],
+        &["verify", "-t", "a", "--destination", "proven"],
+    ];
+    let broker = &format!("127.0.0.1:{}", parrot());
+    let (topic, data) = (&format!("{broker}/a"), &path(&setup.dir, "data"));
+    let files = ["command.properties", "broken.properties"].map(|file| path(&setup.dir, file));
+    std::thread::scope(|scope| {
+        for args in configured {
+            scope.spawn(move || says_none_of(canaries, args, Some(setup)));
+        }
+        for file in &files {
+            let told = ["--command-config", file];
+            let verify = [&["verify", "-b", broker, "-t", "a"][..], &told].concat();
+            let reconcile = ["reconcile", "--left", topic, "--right", file];
+            let both = [&reconcile[..], &told].concat();
+            let left = [&reconcile[..], &["--left-command-config", file]].concat();
+            for args in [verify, both, left] {
+                scope.spawn(move || says_none_of(canaries, &args, None));
+            }
+            scope.spawn(move || {
+                let mut command = spoolway();
+                command.args(["spool", "replay", data, "--execute", "-b", broker]).args(told);
+                command.env("SPOOLWAY_LOG", "trace");
+                // It tries for as long as nobody stops it.
+                let replay = Process::spawn("replay", command);
+                replay.output().wait_for("can't connect", SOON);
+                replay.kill();
+                let said = replay.output().all(SOON);
+                assert!(said.len() > 5 && !said.contains("Usage:"), "{said}");
+                search("spool replay", said.as_bytes(), canaries);
+            });
+        }
+    });
 }
 
 #[test]
@@ -143,35 +214,20 @@ fn a_secret_is_in_no_log_metric_status_answer_error_file_or_printed_configuratio
         let answer = http::get(setup.admin, path).expect("an answer");
         search(path, &answer.body, &canaries);
     }
-    for args in [
-        &["check", "--print-effective"][..],
-        &["check", "--json"],
-        &["check", "--connect"],
-        &["check", "--no-environment", "--print-effective"],
-        &["status"],
-        &["status", "--json"],
-        &["healthcheck", "--ready", "all"],
+    commands_say_none_of(&canaries, &setup);
+    // The mistakes of a person in a hurry, which the agent rejects and shows.
+    let right = "username = \"u\", password = { file = \"password\" }";
+    for (mistake, shown) in [
+        (format!("username = \"u\", password = \"{LITERAL}\""), "the configuration is wrong"),
+        (format!("username = \"u\", pasword = \"{MISTYPED}\""), "sasl.pasword`"),
+        (format!("username = \"of yaml\", password: {MISTYPED}"), "of yaml"),
     ] {
-        let mut command = spoolway();
-        command.env("CANARY_CLIENT", CLIENT).env("SPOOLWAY_LOG", "trace").args(args);
-        let output = command.arg("-c").arg(setup.dir.join("spoolway.toml")).output().expect("it runs");
-        assert!(output.stdout.len() + output.stderr.len() > 5, "{args:?} says something");
-        search(&args.join(" "), &[output.stdout, output.stderr].concat(), &canaries);
+        let wrong = setup.config().replace(right, &mistake);
+        assert!(wrong.contains(&mistake));
+        fs::write(setup.dir.join("spoolway.toml"), wrong).expect("a file");
+        agent.process.signal(Signal::HUP);
+        assert!(agent.process.output().wait_for(shown, SOON), "{shown} is not said");
     }
-    for file in ["command.properties", "broken.properties"] {
-        let broker = format!("127.0.0.1:{}", parrot());
-        let mut command = spoolway();
-        command.args(["verify", "-b", &broker, "-t", "a", "--command-config"]).arg(setup.dir.join(file));
-        let output = command.env("SPOOLWAY_LOG", "trace").output().expect("it runs");
-        assert!(!output.status.success() && output.stderr.len() > 5, "{file}");
-        search(&format!("verify with {file}"), &[output.stdout, output.stderr].concat(), &canaries);
-    }
-    // The mistake of a person in a hurry, which the agent rejects and shows.
-    let wrong = setup.config().replace("{ file = \"password\" }", &format!("\"{LITERAL}\""));
-    assert!(wrong.contains(LITERAL));
-    fs::write(setup.dir.join("spoolway.toml"), wrong).expect("a file");
-    agent.process.signal(Signal::HUP);
-    assert!(agent.process.output().wait_for("the configuration is wrong", SOON));
     for path in ["/status", "/metrics"] {
         search(path, &http::get(setup.admin, path).expect("an answer").body, &canaries);
     }

@@ -25,6 +25,7 @@ pub struct Setup {
     spool: String,
     http_lines: String,
     rest: String,
+    admin_lines: String,
     tcp_source: bool,
 }
 
@@ -41,6 +42,7 @@ impl Setup {
             spool,
             http_lines: String::new(),
             rest: String::new(),
+            admin_lines: String::new(),
             tcp_source: true,
         }
     }
@@ -85,6 +87,14 @@ impl Setup {
         self
     }
 
+    /// Opens the admin server to other hosts, with lines for `[admin]` that this takes.
+    #[must_use]
+    pub fn open_admin(mut self, lines: &str) -> Self {
+        self.admin_lines.push_str(lines);
+        self.admin_lines.push('\n');
+        self
+    }
+
     /// Adds lines behind the destinations and routes, sections of their own.
     #[must_use]
     pub fn section(mut self, lines: &str) -> Self {
@@ -105,6 +115,7 @@ impl Setup {
             spool: "reserve = \"1MiB\"\n".to_owned(),
             http_lines: String::new(),
             rest: String::new(),
+            admin_lines: String::new(),
             tcp_source: self.tcp_source,
         }
     }
@@ -116,8 +127,9 @@ impl Setup {
 
     /// The configuration as text.
     pub fn config(&self) -> String {
-        let Self { http, http_lines, tcp, admin, spool, rest, .. } = self;
+        let Self { http, http_lines, tcp, admin, spool, rest, admin_lines, .. } = self;
         let data = self.data_dir();
+        let host = if admin_lines.is_empty() { "127.0.0.1" } else { "0.0.0.0" };
         let tcp = if self.tcp_source {
             format!(
                 "[[source]]\nname = \"tcp\"\ntype = \"tcp\"\nlisten = \"127.0.0.1:{tcp}\"\nstream = \"tcp\"\n\n"
@@ -129,7 +141,7 @@ impl Setup {
             "[relay]\nid = \"test\"\ndata_dir = \"{}\"\n\n[spool]\n{spool}\n\
              [[source]]\nname = \"http\"\ntype = \"http\"\nlisten = \"127.0.0.1:{http}\"\n{http_lines}\n\
              {tcp}\
-             {rest}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n",
+             {rest}\n[admin]\nlisten = \"{host}:{admin}\"\n{admin_lines}",
             data.display()
         )
     }

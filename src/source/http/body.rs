@@ -8,11 +8,14 @@ use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use tokio::sync::Semaphore;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Refusal;
 use super::decode::{Turn, Unpacking};
+use super::head::Coding;
 use crate::source::budget::Held;
+use crate::source::pace::{PACE, Pace};
 
 /// What is left of a refused body is read for this long, so that the sender sees the answer.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
@@ -39,22 +42,30 @@ pub(super) struct Reception<'a> {
     body: &'a mut Incoming,
     held: &'a mut Held,
     deadline: Instant,
+    pace: Pace,
     limit: usize,
     received: usize,
 }
 
 impl<'a> Reception<'a> {
     pub(super) fn new(body: &'a mut Incoming, held: &'a mut Held, time: Duration, limit: usize) -> Self {
-        Self { body, held, deadline: Instant::now() + time, limit, received: 0 }
+        Self { body, held, deadline: Instant::now() + time, pace: Pace::new(), limit, received: 0 }
     }
 
     /// The next piece, or `None` at the end.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
-            let frame = timeout_at(self.deadline, self.body.frame()).await.map_err(|_| late())?;
+            let asked = Instant::now();
+            let takes = self.held.has_of_others();
+            let frame = tokio::select! {
+                biased;
+                frame = timeout_at(self.deadline, self.body.frame()) => frame.map_err(|_| late())?,
+                () = self.pace.over(self.held.budget()), if takes => return Err(slow()),
+            };
             let Some(frame) = frame.transpose().map_err(broken)? else { return Ok(None) };
             // Trailers carry nothing for us.
             let Ok(data) = frame.into_data() else { continue };
+            self.pace.heard(data.len(), asked.elapsed());
             self.received += data.len();
             if self.received > self.limit {
                 return Err(Refusal::body_too_large(self.limit).into());
@@ -83,6 +94,17 @@ impl<'a> Reception<'a> {
         }
     }
 
+    /// A body that has come, to be unpacked.
+    pub(super) async fn packed(
+        &mut self,
+        body: Bytes,
+        coding: Coding,
+        decoders: &Arc<Semaphore>,
+    ) -> Result<Unpacking, Failure> {
+        let unpacking = timeout_at(self.deadline, Unpacking::new(body, coding, self.limit, decoders)).await;
+        in_turn(unpacking)
+    }
+
     /// The next piece of what is unpacked, which [`Reception::hold_turn`] has covered.
     pub(super) async fn unpack(
         &mut self,
@@ -91,11 +113,7 @@ impl<'a> Reception<'a> {
         stays: bool,
     ) -> Result<(Unpacking, Vec<u8>), Failure> {
         let unpacked = timeout_at(self.deadline, unpacking.next(decoders, stays)).await;
-        unpacked
-            .map_err(|_| {
-                Failure::from(Refusal::unavailable("busy", "other senders' bodies are unpacked; try again"))
-            })?
-            .map_err(Failure::from)
+        in_turn(unpacked)
     }
 
     /// The whole body; copied only when it comes in several pieces. `length` is what was announced.
@@ -132,9 +150,23 @@ pub(super) async fn discard(body: &mut Incoming, limit: usize) -> bool {
     timeout(DISCARD_TIME, rest).await.is_ok() && body.is_end_stream()
 }
 
+/// What came of a turn with a decoder, if it came.
+fn in_turn<T>(turn: Result<Result<T, Refusal>, Elapsed>) -> Result<T, Failure> {
+    let never = |_| Refusal::unavailable("busy", "other senders' bodies are unpacked; try again");
+    turn.map_err(never).flatten().map_err(Failure::from)
+}
+
 fn late() -> Failure {
     let message = "the body did not come within body_timeout";
     Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message).into()
+}
+
+fn slow() -> Failure {
+    let message = format!(
+        "the body came at less than {} KiB/s while other senders waited for the memory that it took; try again",
+        PACE / 1024
+    );
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_slow", message).into()
 }
 
 fn broken(error: hyper::Error) -> Failure {

@@ -31,6 +31,8 @@ const GZIP_FIELDS: usize = 3 * 64 * 1024;
 /// The first piece, which with a small body is within what nobody asks the budget for.
 const FIRST_PIECE: usize = 8 * 1024;
 const PIECE: usize = 64 * 1024;
+/// A larger body of zstd is measured by turns too: each three bytes of it may be a block, and all their headers are read for that.
+const MEASURED_AT_ONCE: usize = 64 * 1024;
 
 /// Leave to unpack.
 pub(in crate::source) fn decoders() -> Arc<Semaphore> {
@@ -62,13 +64,22 @@ pub(super) struct Turn {
 }
 
 impl Unpacking {
-    pub(super) fn new(body: Bytes, coding: Coding, limit: usize) -> Self {
+    pub(super) async fn new(
+        body: Bytes,
+        coding: Coding,
+        limit: usize,
+        decoders: &Arc<Semaphore>,
+    ) -> Result<Self, Refusal> {
         let decoder_size = match coding {
             Coding::Identity => 0,
             Coding::Gzip => INFLATER + body.len().min(GZIP_FIELDS),
-            Coding::Zstd => zstd_size(&body),
+            Coding::Zstd if body.len() <= MEASURED_AT_ONCE => zstd_size(&body),
+            Coding::Zstd => {
+                let body = body.clone();
+                in_turn(decoders, move || Ok(zstd_size(&body))).await?
+            }
         };
-        Self { body, coding, decoder: None, decoder_size, total: 0, limit, ended: false }
+        Ok(Self { body, coding, decoder: None, decoder_size, total: 0, limit, ended: false })
     }
 
     /// Bytes that it holds until the next piece is asked for.
@@ -96,17 +107,14 @@ impl Unpacking {
         decoders: &Arc<Semaphore>,
         stays: bool,
     ) -> Result<(Self, Vec<u8>), Refusal> {
-        let permit = Arc::clone(decoders).acquire_owned().await.ok();
         let work = move || {
             let piece = self.read()?;
             if self.ended || !stays {
                 self.decoder = None;
             }
-            drop(permit);
             Ok((self, piece))
         };
-        // A panic of a decoder on a crafted body is that body's fault.
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(undecodable(&error)))
+        in_turn(decoders, work).await
     }
 
     fn read(&mut self) -> Result<Vec<u8>, Refusal> {
@@ -138,6 +146,21 @@ impl Unpacking {
         io::copy(&mut decoder.by_ref().take(past), &mut io::sink())?;
         Ok(decoder)
     }
+}
+
+/// Does it when it has leave to, away from the async threads.
+async fn in_turn<T: Send + 'static>(
+    decoders: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let permit = Arc::clone(decoders).acquire_owned().await.ok();
+    let work = move || {
+        let done = work();
+        drop(permit);
+        done
+    };
+    // A panic of a decoder on a crafted body is that body's fault.
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(undecodable(&error)))
 }
 
 /// Bytes that the decoder of a body takes: its tables, a block as it comes and twice as it grows, and its literals, and the
@@ -234,8 +257,8 @@ mod tests {
         ] {
             let mut body = header.to_vec();
             (0..127).for_each(|_| body.extend([0x02, 0x00, 0x10, b'\n']));
-            let mut unpacking = Unpacking::new(body.into(), Coding::Zstd, 16 << 20);
             let (decoders, mut total) = (decoders(), 0);
+            let mut unpacking = Unpacking::new(body.into(), Coding::Zstd, 16 << 20, &decoders).await.unwrap();
             let refused = loop {
                 match unpacking.next(&decoders, true).await {
                     Err(refused) => break refused,
@@ -261,7 +284,8 @@ mod tests {
     }
 
     async fn all(body: Bytes, coding: Coding, stays: bool) -> Vec<u8> {
-        let (mut unpacking, decoders) = (Unpacking::new(body, coding, 1 << 20), decoders());
+        let decoders = decoders();
+        let mut unpacking = Unpacking::new(body, coding, 1 << 20, &decoders).await.unwrap();
         let mut all = Vec::new();
         while !unpacking.has_ended() {
             let piece;
@@ -295,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_decoder_is_counted_with_the_largest_window_that_a_frame_asks_for() {
-        let size = |body: &[u8]| Unpacking::new(Bytes::copy_from_slice(body), Coding::Zstd, 1).decoder_size;
+        let size = zstd_size;
         let small = zstd(b"small");
         assert!((TABLES..TABLES + 1024).contains(&size(&small)), "{}", size(&small));
         // No content size, and a window of 8 MiB; a block that is the last and empty.
@@ -308,11 +332,30 @@ mod tests {
         assert_eq!(size(b"no frame"), TABLES);
     }
 
+    /// Five million empty blocks took an async thread 10 ms and more before anything else of its connections went on.
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_of_nothing_but_block_headers_is_measured_in_its_turn() {
+        let blocks = |count: usize| {
+            let mut body = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38];
+            body.resize(body.len() + 3 * count, 0);
+            Bytes::from([&body[..], &[1, 0, 0]].concat())
+        };
+        let decoders = decoders();
+        let all = Arc::clone(&decoders).acquire_many_owned(2).await.unwrap();
+        let small = Unpacking::new(blocks(1_000), Coding::Zstd, 1, &decoders);
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(1), small).await.is_ok());
+        let large = || Unpacking::new(blocks(1 << 20), Coding::Zstd, 1, &decoders);
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(1), large()).await.is_err(), "it waits");
+        drop(all);
+        let size = large().await.unwrap().decoder_size;
+        assert!((500_000..1_000_000).contains(&size), "{size}");
+    }
+
     #[tokio::test]
     async fn no_more_comes_out_at_a_time_than_was_said_and_nothing_beyond_the_limit() {
         let bomb = gzip(&vec![b'x'; 10 << 20]);
         let (packed, decoders) = (bomb.len(), decoders());
-        let mut unpacking = Unpacking::new(bomb, Coding::Gzip, 1 << 20);
+        let mut unpacking = Unpacking::new(bomb, Coding::Gzip, 1 << 20, &decoders).await.unwrap();
         let mut total = 0;
         let refused = loop {
             let room = if total == 0 { FIRST_PIECE } else { PIECE };

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Answer, Refusal};
 use super::body::{Failure, Reception, discard};
-use super::decode::Unpacking;
 use super::events::Events;
 use super::head::{Coding, Format, Head};
 use crate::config::model::{Ack, HttpLimits};
@@ -120,7 +119,7 @@ impl<I: Intake> Service<I> {
         let mut events = Events::new(head, self.max_event_size, limit);
         if head.coding != Coding::Identity {
             let packed = reception.whole(head.length).await?;
-            let mut unpacking = Unpacking::new(packed, head.coding, limit);
+            let mut unpacking = reception.packed(packed, head.coding, &self.decoders).await?;
             while !unpacking.has_ended() {
                 let stays = reception.hold_turn(unpacking.next_turn(events.held())).await?;
                 let piece;

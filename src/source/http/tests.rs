@@ -55,6 +55,11 @@ fn bench_behind(gate: Gate, ack: Ack) -> Bench {
     Bench { intake, service }
 }
 
+fn connect(service: Arc<Service<FakeIntake>>) -> Peer {
+    let (io, theirs) = tokio::io::duplex(64 * 1024);
+    Peer { io, read: Vec::new(), served: tokio::spawn(drive(theirs, service)) }
+}
+
 /// The sender's side of a connection.
 struct Peer {
     io: DuplexStream,
@@ -71,9 +76,7 @@ struct Heard {
 
 impl Bench {
     fn connect(&self) -> Peer {
-        let (io, theirs) = tokio::io::duplex(64 * 1024);
-        let served = tokio::spawn(drive(theirs, Arc::clone(&self.service)));
-        Peer { io, read: Vec::new(), served }
+        connect(Arc::clone(&self.service))
     }
 
     async fn post(&self, path: &str, headers: &str, body: &[u8]) -> Heard {

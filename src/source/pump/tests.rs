@@ -93,6 +93,30 @@ async fn a_long_line_that_never_ends_is_given_up_after_a_minute_and_its_memory_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_line_that_stands_still_gives_way_to_whoever_waits_for_its_memory() {
+    let bench = bench();
+    let mut stops = bench.connect();
+    stops.0.write_all(b"one\n").await.unwrap();
+    stops.0.write_all(&[b'x'; 50_000]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let (mut overdraws, mut waits) = (bench.pump.budget.holder(), bench.pump.budget.holder());
+    overdraws.cover(2 << 20).await;
+    let began = Instant::now();
+    waits.cover(1 << 20).await;
+    assert_eq!(began.elapsed().as_secs(), 0, "it had long been behind");
+    assert!(matches!(stops.1.await.unwrap(), End::Idle));
+    // Whoever waits for memory is not one who stands still.
+    let mut other = bench.connect();
+    let line = [&[b'x'; 50_000][..], b"\n"].concat();
+    let writes = tokio::spawn(async move { other.0.write_all(&line).await });
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    drop((waits, overdraws));
+    writes.await.unwrap().unwrap();
+    assert!(matches!(other.1.await.unwrap(), End::Eof));
+    assert_eq!((bench.intake.values().len(), bench.rejected()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn long_lines_may_come_slowly_short_ones_very_slowly_and_a_full_spool_is_no_senders_fault() {
     let bench = bench();
     let (mut io, pump) = bench.connect();
