@@ -424,7 +424,7 @@ def latency(options):
 
 def compare(options, broker, topic, agents, prepare=None):
     """Loads two agents in turn, for as many rounds as are asked for; the p99 of the second less that of the first."""
-    figures = {}
+    figures, resident = {}, {}
     try:
         broker.start()
         broker.topic(topic)
@@ -437,6 +437,8 @@ def compare(options, broker, topic, agents, prepare=None):
                 for line, p99 in load(agent, broker, topic, options).items():
                     if number:
                         figures.setdefault(line, {}).setdefault(name, []).append(p99)
+                if number:
+                    resident.setdefault(name, []).append(agent.memory()[1])
                 agent.stop()
     finally:
         for agent in agents.values():
@@ -447,6 +449,7 @@ def compare(options, broker, topic, agents, prepare=None):
     for line, by in figures.items():
         first, second = (statistics.median(by[name]) for name in (one, other))
         say(f"  {line:32} {one} {first:8.2f}   {other} {second:8.2f}   more by {second - first:+.2f}")
+    say(" resident at most, MiB: " + ", ".join(f"{name} {statistics.median(resident[name]):.1f}" for name in agents))
 
 
 def cost(options):
