@@ -277,7 +277,7 @@ impl<F: Fs> LaneSnapshot<F> {
             match item {
                 None => return Ok(findings),
                 Some(Item::Hole(hole)) => findings.holes.push(hole),
-                Some(Item::Skipped(range)) => self.count(&mut findings, seen, range),
+                Some(Item::Skipped(range, _)) => self.count(&mut findings, seen, range),
                 Some(Item::Block(block)) => {
                     self.count(&mut findings, seen, block.range());
                     findings.bytes += block.payload.len() as u64;

@@ -246,7 +246,7 @@ impl<F: Fs> Reader<F> {
             current.pass(block);
             current.midway = false;
             self.position = range.end;
-            return Ok(Some(Item::Skipped(range)));
+            return Ok(Some(Item::Skipped(range, header.run)));
         }
         let Some(stored) = current.walker.stored(block, current.limit)? else { return self.seek() };
         if header.kind == Kind::Events {
