@@ -23,7 +23,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::look::look_at_slots;
-use self::names::{LARGER, MAKING, drop_rescued, finish_rescue, is_rescued, with_suffix};
+use self::names::{LARGER, MAKING, drop_rescued, finish_rescue, is_rescued};
 pub use self::names::{owner_of_slots, rescued_slots};
 use super::aside::is_rot;
 use super::{DiskError, File, Fs, insist, is_in_the_way, make_way, set_aside};
@@ -207,7 +207,7 @@ impl<F: Fs> Slots<F> {
     }
 
     fn enlarge(fs: &F, path: &Path, size: u64, value: &[u8]) -> Result<(Self, Option<Vec<u8>>), DiskError> {
-        let new = with_suffix(path, LARGER);
+        let new = LARGER.behind(path);
         let file = make(fs, &new, size)?;
         let mut slots = Self::fresh(fs, Some(file), &new, size, false);
         slots.save(value)?;
@@ -404,7 +404,7 @@ fn open_or_make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, D
 
 /// Written with real zeros, not only reserved: a save then changes nothing but the bytes of its slot.
 fn make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError> {
-    let new = with_suffix(path, MAKING);
+    let new = MAKING.behind(path);
     make_way(fs, &new)?;
     let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
     let zeros = vec![0; usize::try_from(slot_size * COUNT).unwrap_or(0)];
