@@ -1,9 +1,9 @@
 //! What stands behind the door: the lanes, each with the deliveries that empty it.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::forgotten::Held;
 use crate::config::LaneTable;
 use crate::deliver::{Delivery, Needs};
 use crate::event::EventBatch;
@@ -35,22 +35,6 @@ pub(super) struct OpenLane {
 }
 
 impl OpenLane {
-    /// Lets go of what is kept for those whose files have been removed since.
-    fn let_go(&self, data_dir: &Path) {
-        let directory = positions::directory(data_dir, self.lane.name());
-        for name in &self.held {
-            let there = directory.join(name.as_str()).symlink_metadata();
-            if !there.is_err_and(|e| e.kind() == io::ErrorKind::NotFound) || !self.needs.has(name) {
-                continue;
-            }
-            tracing::info!(lane = %self.lane.name(), destination = %name, "it is forgotten: nothing is kept for it any more");
-            if let Some(needed) = self.needs.forget(name) {
-                self.lane.release(needed.by_all);
-                self.lane.may_drop(needed.by_required);
-            }
-        }
-    }
-
     /// Its row of `/status`.
     pub(super) fn status(&self) -> status::Lane {
         status::Lane { draining: self.draining, ..self.lane.status() }
@@ -72,9 +56,27 @@ impl Lanes {
         self.iter().flat_map(|open| &open.deliveries)
     }
 
-    /// Lets go of what is kept for destinations that somebody has told to forget.
-    pub(super) fn let_go(&self, data_dir: &Path) {
-        self.iter().for_each(|open| open.let_go(data_dir));
+    /// Those for whom something is kept though they are not configured any more.
+    pub(super) fn held(&self, data_dir: &Path) -> Vec<Held> {
+        let held = self.iter().flat_map(|open| {
+            let (lane, kept) = (open.lane.name(), open.held.iter().filter(|name| open.needs.has(name)));
+            kept.map(|destination| Held {
+                lane: lane.clone(),
+                destination: destination.clone(),
+                file: positions::directory(data_dir, lane).join(destination.as_str()),
+            })
+        });
+        held.collect()
+    }
+
+    /// Lets go of what is kept for one of these.
+    pub(super) fn let_go(&self, held: &Held) {
+        let Some(OpenLane { lane, needs, .. }) = self.of(&held.lane) else { return };
+        tracing::info!(lane = %held.lane, destination = %held.destination, "it is forgotten: nothing is kept for it any more");
+        if let Some(needed) = needs.forget(&held.destination) {
+            lane.release(needed.by_all);
+            lane.may_drop(needed.by_required);
+        }
     }
 
     fn of(&self, name: &LaneName) -> Option<&OpenLane> {

@@ -27,6 +27,7 @@ mod beside;
 mod drained;
 mod error;
 mod facts;
+mod forgotten;
 mod lanes;
 mod manager;
 mod opened;

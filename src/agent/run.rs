@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::AgentError;
 use super::facts::Facts;
+use super::forgotten::Forgotten;
 use super::process::{Configured, Process, Rereading};
 use super::routes_set::RoutesSet;
 use super::signals::HANGUP;
@@ -149,6 +150,7 @@ async fn until_end(
 ) -> Result<End, AgentError> {
     let Some(sources) = facts.sources.get() else { return Ok(End::Told("nothing to do")) };
     let mut look = tokio::time::interval(process.manager.pace(LOOK_AFTER));
+    let mut forgotten = Forgotten::default();
     loop {
         tokio::select! {
             name = process.signals.next() => match reread.filter(|_| name == HANGUP) {
@@ -173,7 +175,7 @@ async fn until_end(
             }
             _ = look.tick() => {
                 facts.lanes.iter().for_each(|open| open.lane.look_at_disk());
-                tokio::task::block_in_place(|| facts.lanes.let_go(&facts.data_dir));
+                forgotten.look(&facts.lanes, &facts.data_dir);
                 if let Some(what) = facts.dead() {
                     return Err(AgentError::Died(what));
                 }

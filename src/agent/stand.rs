@@ -308,7 +308,10 @@ impl<'a> Found<'a> {
         let known = all.filter_map(Opened::highest).chain(history.highest(name));
         let at_least = known.filter(|_| !blind).max().unwrap_or(Seq::FIRST);
         let lane = Lane::open(data, name.clone(), &plan.lane.spool, at_least, Arc::clone(metrics))?;
-        let is_rolled_back = lane.was_behind(at_least) || lane.was_behind_its_floor();
+        let mut opened = readers.iter().map(|(_, opened)| opened).chain(strangers.iter().map(|(_, o)| o));
+        let is_rolled_back = lane.was_behind(at_least)
+            || lane.was_behind_its_floor()
+            || opened.any(|opened| opened.is_of_another_past(&lane));
         Ok(Self { lane, draining: plan.draining, first: plan.lane.first, readers, strangers, is_rolled_back })
     }
 
@@ -332,7 +335,7 @@ impl<'a> Found<'a> {
         let held = held.collect();
         let stood = strangers.iter().filter(|(_, opened)| opened.store.is_made());
         let stood = stood.map(|(name, _)| name.clone()).collect();
-        let strangers = strangers.into_iter().map(|(name, opened)| {
+        let strangers = strangers.into_iter().map(|(name, mut opened)| {
             let (positions, in_doubt) = opened.as_stranger(data, &lane);
             Stranger { name, opened, positions, in_doubt }
         });

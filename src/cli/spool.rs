@@ -5,6 +5,7 @@ pub(super) mod dump;
 mod inspect;
 mod parked;
 mod passed_over;
+mod put_aside;
 mod repair;
 mod replay;
 mod selection;

@@ -32,6 +32,8 @@ pub enum Read {
         stream: StreamName,
         /// The segment it is in, where that is known.
         segment: Option<SegmentId>,
+        /// The opening of the lane that wrote it.
+        run: RunId,
     },
     /// Numbers whose events are gone.
     Gone {

@@ -101,7 +101,9 @@ fn read(found: Found) -> Read {
             };
             Read::Block(info, block.payload)
         }
-        Found::Skipped(range, stream, segment) => Read::Skipped { range, stream, segment: Some(segment) },
+        Found::Skipped(range, stream, segment, run) => {
+            Read::Skipped { range, stream, segment: Some(segment), run }
+        }
         Found::Lost(range) => Read::Gone { range, why: Why::Lost },
     }
 }

@@ -67,10 +67,11 @@ impl<F: Fs> LogReader for LaneReader<F> {
                 Read::Block(info, block.payload)
             }
             Item::Hole(hole) => Read::Gone { range: hole.range, why: why(hole.cause) },
-            Item::Skipped(range) => Read::Skipped {
+            Item::Skipped(range, run) => Read::Skipped {
                 range,
                 stream: asked.ok_or_else(|| LogError(format!("{range} was skipped unasked")))?,
                 segment: self.lane.segment_of(range.first),
+                run,
             },
         }))
     }

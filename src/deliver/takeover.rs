@@ -18,7 +18,7 @@ use super::engine::make_one;
 use super::log::{Log, LogReader, Read};
 use crate::ids::{DestinationName, LaneName, Seq, SeqRange, StreamName};
 use crate::state::journal::{Intent, Share};
-use crate::state::positions::{Bits, Partial, Passed, Positions, Taken, leave_room};
+use crate::state::positions::{Bits, Footing, Partial, Passed, Positions, Taken, leave_room};
 use crate::state::routes::{Pair, RouteHistory};
 
 /// A destination of a lane, as a start finds it.
@@ -162,6 +162,7 @@ impl<L: Log> By<'_, L> {
             }
             stood.position = stood.position.max(self.first);
             self.take_partial(positions, source, &stood.partial);
+            positions.footing = Footing::later(positions.footing, stood.footing);
             let until = self.history.until(self.change, self.lane);
             let taken = Taken {
                 change: self.change,

@@ -7,6 +7,51 @@ use rustix::io::Errno;
 
 use super::{DiskError, File, Fs};
 
+/// Bytes of the longest name that a file may have.
+const LONGEST: usize = 255;
+/// What is damaged or not ours; a number follows.
+pub(super) const ASIDE: Suffix = Suffix { long: ".aside-", short: "~a", more: 0 };
+
+/// What is put behind a file's name to name another one beside it. A name may be so long (a destination's has up to 249 bytes) that
+/// there is room for a short one only.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Suffix {
+    pub(super) long: &'static str,
+    /// Not so telling, with a character that is in no name of ours.
+    pub(super) short: &'static str,
+    /// Bytes that the long one leaves for another suffix, of the file that it names.
+    pub(super) more: usize,
+}
+
+impl Suffix {
+    /// The name of the file beside the one at `path`.
+    pub(super) fn behind(self, path: &Path) -> PathBuf {
+        self.with(path, "")
+    }
+
+    /// The same, with a number.
+    pub(super) fn numbered(self, path: &Path, number: u32) -> PathBuf {
+        self.with(path, &number.to_string())
+    }
+
+    fn with(self, path: &Path, number: &str) -> PathBuf {
+        let len = path.file_name().map_or(0, |name| name.len());
+        let mut name = path.as_os_str().to_owned();
+        name.push(if self.fits(len, number.len()) { self.long } else { self.short });
+        name.push(number);
+        PathBuf::from(name)
+    }
+
+    /// The name before the suffix, if that is at the end of `name`.
+    pub(super) fn before(self, name: &str) -> Option<&str> {
+        name.strip_suffix(self.long).or_else(|| name.strip_suffix(self.short))
+    }
+
+    fn fits(self, len: usize, digits: usize) -> bool {
+        len + self.long.len() + digits + self.more <= LONGEST
+    }
+}
+
 /// Whether an error of opening says that something else stands at a file's name: a directory, a FIFO, a socket,
 /// a link.
 #[must_use]
@@ -99,13 +144,8 @@ fn free_name<F: Fs>(fs: &F, path: &Path) -> Result<PathBuf, DiskError> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let names = fs.list(parent).map_err(DiskError::io("list", parent))?;
     let taken = |aside: &Path| names.iter().any(|e| aside.file_name().is_some_and(|n| n == e.name.as_str()));
-    let named = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let aside = (1..).map(|n: u32| named(&format!(".aside-{n}"))).find(|aside| !taken(aside));
-    Ok(aside.unwrap_or_else(|| named(".aside")))
+    let aside = (1..).map(|n: u32| ASIDE.numbered(path, n)).find(|aside| !taken(aside));
+    Ok(aside.unwrap_or_else(|| ASIDE.numbered(path, 0)))
 }
 
 /// Makes the name `path` free for a file that is to be made: an unfinished one of an earlier try is deleted,

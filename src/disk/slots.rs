@@ -16,24 +16,23 @@
 //! DURABILITY: after a failed sync, what was saved since the last good one counts as not durable, whatever a
 //! later sync says; the next save writes its slot afresh, which a later sync then covers.
 
+mod found;
 mod look;
 mod names;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use self::found::{Found, read_all};
 pub use self::look::look_at_slots;
-use self::names::{LARGER, MAKING, drop_rescued, finish_rescue, is_rescued, with_suffix};
+use self::names::{LARGER, MAKING, drop_rescued, finish_rescue, is_rescued};
 pub use self::names::{owner_of_slots, rescued_slots};
-use super::aside::is_rot;
 use super::{DiskError, File, Fs, insist, is_in_the_way, make_way, set_aside};
 use crate::sabotage::{self, Bug};
 
 const MAGIC: &[u8; 4] = b"SWSL";
 const HEADER: usize = 24;
 const PAGE: u64 = 4096;
-/// What a disk writes whole or not at all.
-const SECTOR: usize = 512;
 const COUNT: u64 = 3;
 /// No file of slots holds values larger than this: a damaged length must not make us allocate more.
 const MAX_SLOT: u64 = 64 << 20;
@@ -207,7 +206,7 @@ impl<F: Fs> Slots<F> {
     }
 
     fn enlarge(fs: &F, path: &Path, size: u64, value: &[u8]) -> Result<(Self, Option<Vec<u8>>), DiskError> {
-        let new = with_suffix(path, LARGER);
+        let new = LARGER.behind(path);
         let file = make(fs, &new, size)?;
         let mut slots = Self::fresh(fs, Some(file), &new, size, false);
         slots.save(value)?;
@@ -289,70 +288,6 @@ impl<F: Fs> Slots<F> {
     }
 }
 
-struct Found {
-    slot_size: u64,
-    /// Index, generation and value of each whole slot, newest first.
-    whole: Vec<(u64, u64, Vec<u8>)>,
-    damaged: bool,
-    /// The disk could not read some of it.
-    unreadable: bool,
-    /// A slot beside whole ones is not: a save that was torn, or damage.
-    torn: bool,
-    /// And what stood in it fits a sector, so that nothing tears it.
-    rotten: bool,
-}
-
-impl Found {
-    /// What is not whole may have been the newest value. Where it is larger than a sector, the last save before a power cut looks the
-    /// same.
-    fn say(&self, path: &Path) {
-        let path = path.display();
-        if self.rotten || self.unreadable && !self.damaged {
-            tracing::error!(%path, "a value in this state file is damaged: if it was the newest, the one before it counts");
-        } else if self.torn {
-            tracing::info!(%path, "a value in this state file is torn, as by a power cut, or damaged: the newest whole one counts");
-        }
-    }
-
-    fn newest(&self) -> Option<&(u64, u64, Vec<u8>)> {
-        self.whole.first()
-    }
-
-    fn second(&self) -> Option<u64> {
-        self.whole.get(1).map(|(index, _, _)| *index)
-    }
-}
-
-fn read_all<F: Fs>(file: &F::File) -> io::Result<Found> {
-    let slot_size = (insist(|| file.size())? / COUNT / PAGE * PAGE).min(MAX_SLOT);
-    let mut found =
-        Found { slot_size, whole: Vec::new(), damaged: false, unreadable: false, torn: false, rotten: false };
-    let mut slot = vec![0; usize::try_from(slot_size).unwrap_or(0)];
-    let mut nonzero = slot_size == 0;
-    for index in 0..COUNT {
-        slot.fill(0);
-        match insist(|| file.read_full_at(&mut slot, index * slot_size)) {
-            Err(e) if is_rot(&e) => found.unreadable = true,
-            read => drop(read?),
-        }
-        match decode(&slot) {
-            Some((generation, value)) => found.whole.push((index, generation, value.to_vec())),
-            None if is_blank(&slot) => {}
-            None => {
-                found.torn = true;
-                found.rotten |= slot.get(SECTOR..).is_some_and(is_blank);
-            }
-        }
-    }
-    nonzero |= found.torn;
-    if found.whole.is_empty() {
-        (found.torn, found.rotten) = (false, false);
-    }
-    found.whole.sort_by_key(|(_, generation, _)| std::cmp::Reverse(*generation));
-    found.damaged = (nonzero || found.unreadable) && found.whole.is_empty();
-    Ok(found)
-}
-
 /// All bytes at once: this is much faster than to look for one that is not zero.
 fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().fold(0, |all, byte| all | byte) == 0
@@ -404,7 +339,7 @@ fn open_or_make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, D
 
 /// Written with real zeros, not only reserved: a save then changes nothing but the bytes of its slot.
 fn make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError> {
-    let new = with_suffix(path, MAKING);
+    let new = MAKING.behind(path);
     make_way(fs, &new)?;
     let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
     let zeros = vec![0; usize::try_from(slot_size * COUNT).unwrap_or(0)];

@@ -220,7 +220,7 @@ impl Site {
                     assert!(whole.is_none(), "{hole:?} has a whole event in it: {whole:?}");
                     self.accepted.retain(|seq, _| !(hole.range.first.0..hole.range.end.0).contains(seq));
                 }
-                Item::Skipped(_) => panic!("nothing was to be skipped"),
+                Item::Skipped(..) => panic!("nothing was to be skipped"),
             }
         }
         assert_eq!(expected, self.lane().lane().durable().next());

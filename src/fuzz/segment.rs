@@ -96,7 +96,7 @@ fn read(reader: &mut Reader<SimFs>) -> Vec<Item> {
                 (block.range().first, block.range().end)
             }
             Item::Hole(hole) => (hole.range.first, hole.range.end),
-            Item::Skipped(_) => panic!("nothing was to be skipped"),
+            Item::Skipped(..) => panic!("nothing was to be skipped"),
         };
         assert!(first == expected && end > first, "{item:?} at {expected}");
         expected = end;

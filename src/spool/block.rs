@@ -74,6 +74,6 @@ pub enum Item {
     Block(Block),
     /// Numbers without events.
     Hole(Hole),
-    /// Events that the caller of `next_where` did not want; not read, not checked.
-    Skipped(SeqRange),
+    /// Events that the caller of `next_where` did not want, and under which run they have their numbers; not read, not checked.
+    Skipped(SeqRange, RunId),
 }

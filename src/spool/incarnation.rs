@@ -56,9 +56,10 @@ impl Cause {
                  original still runs, both send what had not been delivered when it was cloned"
             }
             Cause::RolledBack => {
-                "the log ends before what is known to have been in it (an older copy was put back, files were \
-                 deleted, or its end is damaged): events accepted since then and not yet delivered are lost; what \
-                 is on disk is sent again where it can't be told whether it was delivered"
+                "the log ends before what is known to have been in it, or has other events under the same numbers \
+                 (an older copy was put back, or positions of another past of it; files were deleted, or its end is \
+                 damaged): events that it had then and not yet delivered are lost; what is on disk is sent again \
+                 where it can't be told whether it was delivered"
             }
             Cause::Unmarked => {
                 "the file `incarnation` is missing or damaged, so that a copy of the data directory can't be told \

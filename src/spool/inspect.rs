@@ -212,12 +212,25 @@ impl<F: Fs> LaneSnapshot<F> {
         self.log.table.segments.values()
     }
 
-    /// Segments that were put aside, since something of them was lost: where each is, and its bytes. They are not part of the log.
-    ///
-    /// # Errors
-    /// When the disk can't be read.
-    pub fn put_aside(&self) -> std::io::Result<Vec<(PathBuf, u64)>> {
-        super::kept::put_aside(&self.log.fs, &self.log.dir)
+    /// A segment of the lane that is none of its log, as if it were all there is.
+    pub(super) fn alone(&self, segment: Segment) -> std::io::Result<Self> {
+        let Frozen { fs, spool, lane, dir, .. } = self.log.as_ref();
+        let (mut table, end) = (Table::default(), segment.end);
+        table.floor.released = segment.base;
+        table.segments.insert(segment.id, segment);
+        Ok(Self {
+            log: Arc::new(Frozen {
+                fs: fs.clone(),
+                spool: *spool,
+                lane: lane.clone(),
+                dir: dir.clone(),
+                left: Mutex::new(table.clone()),
+                table,
+                end,
+                left_alone: Vec::new(),
+                home: Home::hold(fs, dir)?,
+            }),
+        })
     }
 
     pub(super) fn log(&self) -> &impl Log<F> {
@@ -277,7 +290,7 @@ impl<F: Fs> LaneSnapshot<F> {
             match item {
                 None => return Ok(findings),
                 Some(Item::Hole(hole)) => findings.holes.push(hole),
-                Some(Item::Skipped(range)) => self.count(&mut findings, seen, range),
+                Some(Item::Skipped(range, _)) => self.count(&mut findings, seen, range),
                 Some(Item::Block(block)) => {
                     self.count(&mut findings, seen, block.range());
                     findings.bytes += block.payload.len() as u64;

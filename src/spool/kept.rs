@@ -67,14 +67,14 @@ fn size<F: Fs>(fs: &F, path: &Path) -> io::Result<u64> {
 }
 
 /// Segments of the lane at `dir` that are put aside: where each is, and its bytes.
-pub(super) fn put_aside<F: Fs>(fs: &F, dir: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
-    let sized = |(_, path): (SegmentId, PathBuf)| match size(fs, &path) {
+pub(super) fn put_aside<F: Fs>(fs: &F, dir: &Path) -> io::Result<Vec<(SegmentId, PathBuf, u64)>> {
+    let sized = |(id, path): (SegmentId, PathBuf)| match size(fs, &path) {
         // Its agent has removed the mark meanwhile.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok((path, 0)),
-        sized => sized.map(|bytes| (path, bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok((id, path, 0)),
+        sized => sized.map(|bytes| (id, path, bytes)),
     };
     let found: Vec<_> = named(fs, dir)?.into_iter().map(sized).collect::<io::Result<_>>()?;
-    Ok(found.into_iter().filter(|(_, bytes)| *bytes > 0).collect())
+    Ok(found.into_iter().filter(|(_, _, bytes)| *bytes > 0).collect())
 }
 
 impl<F: Fs> Shared<F> {

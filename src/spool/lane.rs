@@ -1,6 +1,7 @@
 //! A lane: one independent log with its own writer, quota and readers.
 
 mod append;
+mod past;
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -14,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::sabotage::{self, Bug};
 use crate::status;
 
+use self::past::FoundEnd;
 use super::active::ALLOCATION;
 use super::data_dir::DataDir;
 use super::error::OpenError;
@@ -46,15 +48,6 @@ struct Handle<F: Fs> {
     janitor: Arc<Janitor<F>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     found: FoundEnd,
-}
-
-/// Where the log was found to end when the lane was opened.
-#[derive(Debug, Clone, Copy)]
-struct FoundEnd {
-    /// The number after the last event that is there; `None` when a newer version wrote the last segment.
-    end: Option<Seq>,
-    /// Everything below was deleted on purpose.
-    floor: Seq,
 }
 
 impl<F: Fs> Drop for Handle<F> {
@@ -139,20 +132,6 @@ impl<F: Fs> Lane<F> {
         let lane =
             Self { handle: Arc::new(Handle { shared, janitor, threads: Mutex::default(), found: ended }) };
         Ok((lane, writer, chores))
-    }
-
-    /// Whether `position` lies beyond the end that the log was found to have when the lane was opened. Then that
-    /// position and this log have not the same past (an older log was put back), or the log's end is damaged:
-    /// the position says nothing of the events that are there.
-    #[must_use]
-    pub fn was_behind(&self, position: Seq) -> bool {
-        self.handle.found.end.is_some_and(|end| position > end)
-    }
-
-    /// Whether what was deleted on purpose lies beyond that end: see [`Lane::was_behind`].
-    #[must_use]
-    pub fn was_behind_its_floor(&self) -> bool {
-        self.was_behind(self.handle.found.floor)
     }
 
     /// A reader that begins with number `from`. Blocking I/O, for a plain thread.

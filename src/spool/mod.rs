@@ -35,6 +35,7 @@ mod kept;
 mod lane;
 mod names;
 pub mod passed_over;
+pub mod put_aside;
 mod quarantine;
 mod queue;
 mod reader;

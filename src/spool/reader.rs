@@ -1,5 +1,7 @@
 //! Reading a lane, from any number on, as far as it is durable.
 
+mod current;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -12,11 +14,11 @@ use crate::event::first_event_len;
 use crate::ids::{SegmentId, Seq, SeqRange, StreamName};
 use crate::sabotage::{self, Bug};
 
+use self::current::Current;
 use super::block::{Block, Hole, HoleCause, Item};
 use super::error::{ReadError, is_damage};
 use super::format::{DATA_START, Kind};
 use super::host::Stamp;
-use super::seek::{Seeker, counts};
 use super::shared::Shared;
 use super::table::{Segment, Table};
 use super::walk::{Identity, Sighting, Walker, unpack};
@@ -43,22 +45,6 @@ pub struct Reader<F: Fs> {
     failures: u32,
     /// When the first of them was.
     failing_since: Option<Stamp>,
-}
-
-#[derive(Debug)]
-struct Current<F: Fs> {
-    id: SegmentId,
-    walker: Walker<F::File>,
-    offset: u64,
-    /// Number of the block that is due at `offset`.
-    next: Seq,
-    /// Where the segment ends, in bytes and in numbers.
-    limit: u64,
-    end: Seq,
-    /// Nothing was read of it yet, and it begins before the reader's position.
-    midway: bool,
-    /// From the first place on where the block that was due does not stand.
-    seeker: Option<Seeker>,
 }
 
 /// What the table says of the place where the reader stands.
@@ -246,7 +232,7 @@ impl<F: Fs> Reader<F> {
             current.pass(block);
             current.midway = false;
             self.position = range.end;
-            return Ok(Some(Item::Skipped(range)));
+            return Ok(Some(Item::Skipped(range, header.run)));
         }
         let Some(stored) = current.walker.stored(block, current.limit)? else { return self.seek() };
         if header.kind == Kind::Events {
@@ -350,30 +336,6 @@ impl<F: Fs> Reader<F> {
         }
         let range = SeqRange::new(self.position, segment.end);
         Ok(Step::Item(self.hole(range, HoleCause::Missing, segment.id)))
-    }
-}
-
-impl<F: Fs> Current<F> {
-    /// The block that is due, if its header stands here.
-    fn due(&mut self) -> Result<Option<Sighting>, ReadError> {
-        let (next, end) = (self.next, self.end);
-        let block = self.walker.probe(self.offset, self.limit)?;
-        Ok(block.filter(|b| b.header.first == next && counts(b, Some(end))))
-    }
-
-    fn pass(&mut self, block: &Sighting) {
-        (self.offset, self.next) = (block.next, block.header.end());
-    }
-
-    /// Goes to the block that goes on from `position`; whether there is one.
-    fn seek(&mut self, position: Seq) -> Result<bool, ReadError> {
-        let seeker = self.seeker.get_or_insert_with(|| Seeker::new(self.offset, self.next));
-        let (place, bounds) = ((self.offset, position, self.midway), (self.limit, Some(self.end)));
-        let found = seeker.seek(&mut self.walker, place, bounds)?;
-        if let Some(block) = &found {
-            (self.offset, self.next) = (block.offset, block.header.first);
-        }
-        Ok(found.is_some())
     }
 }
 

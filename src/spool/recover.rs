@@ -239,7 +239,7 @@ fn recorded_segment(candidate: &Candidate, recorded: Predecessor, previous: Seq)
 }
 
 /// Reads a whole segment: where it ends, what is missing in it, and whether the disk gave all of it. One that cannot be opened or read is kept in the table, empty, so that its file stays.
-fn scanned<F: Fs>(
+pub(super) fn scanned<F: Fs>(
     fs: &F,
     candidate: &Candidate,
     identity: &Identity,

@@ -15,5 +15,6 @@ mod every;
 mod files;
 mod full;
 mod golden;
+mod pasts;
 mod random;
 mod world;

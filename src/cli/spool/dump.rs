@@ -74,7 +74,7 @@ fn dump(args: &DumpArgs, lane: &LaneSnapshot<RealFs>) -> Result<bool, Failure> {
         let wanted = |stream: &StreamName, _| args.selection.takes_stream(stream);
         match patient(&mut reader, wanted).map_err(|e| read_failure(&e))? {
             None => break,
-            Some(Item::Skipped(_)) => {}
+            Some(Item::Skipped(..)) => {}
             Some(Item::Block(block)) => lost |= !put_block(&mut text, lane.name(), &block, args),
             Some(Item::Hole(hole)) => {
                 lost |= matches!(hole.cause, HoleCause::Damaged | HoleCause::Missing);

@@ -5,7 +5,7 @@ mod text;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Directory, Readers, parked, passed_over, read_failure};
+use super::{Directory, Readers, parked, passed_over, put_aside, read_failure};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Outcome, output};
 use crate::disk::RealFs;
@@ -32,6 +32,7 @@ struct Found {
     readers: Readers,
     parked: parked::Rows,
     passed_over: passed_over::Rows,
+    put_aside: put_aside::Rows,
 }
 
 impl Found {
@@ -49,7 +50,8 @@ pub(super) fn run(args: &InspectArgs) -> Outcome {
         let readers = looked.readers.remove(lane.name()).unwrap_or_default();
         let parked = parked::Rows::by_headers(&looked, lane.name())?;
         let passed_over = passed_over::Rows::of(&lane);
-        found.push(Found { lane, findings, readers, parked, passed_over });
+        let put_aside = put_aside::Rows::of(&lane, false)?;
+        found.push(Found { lane, findings, readers, parked, passed_over, put_aside });
     }
     let life = incarnation(&RealFs, &args.directory.dir, looked.spool);
     if args.json {
@@ -74,14 +76,14 @@ pub(super) fn look_over(
 
 fn as_json((spool, life): (SpoolId, Incarnation), found: &[Found]) -> Value {
     let lanes = found.iter().map(|f| {
-        let Found { lane, findings, readers, parked, passed_over } = f;
+        let Found { lane, findings, readers, parked, passed_over, put_aside } = f;
         let segments: Vec<_> = lane.segments().map(|segment| segment_json(lane, segment, findings)).collect();
         json!({
             "name": lane.name(), "first_seq": lane.first(), "end_seq": lane.end(),
             "dropped_below": lane.dropped_below(), "released_below": lane.released_below(),
             "streams": findings.streams, "segments": segments,
             "holes": findings.holes.iter().map(hole_json).collect::<Vec<_>>(),
-            "parked": parked.json(), "passed_over": passed_over.json(),
+            "parked": parked.json(), "passed_over": passed_over.json(), "put_aside": put_aside.json(),
             "destinations": readers.iter().map(|r| destination_json(r, f.range())).collect::<Vec<_>>(),
         })
     });

@@ -157,7 +157,7 @@ impl Walk<'_> {
             }
             match item {
                 None => break,
-                Some(Item::Skipped(_)) => {}
+                Some(Item::Skipped(..)) => {}
                 Some(Item::Block(block)) => {
                     let topic = routes.get(&block.stream).cloned().flatten();
                     topic.map_or(Ok(()), |topic| self.block(lane.name(), &block, &topic))?;

@@ -1,14 +1,13 @@
 //! `spoolway spool verify`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
 use super::inspect::{hole_json, hole_text, look_over};
-use super::{Directory, parked, passed_over};
-use crate::cli::{Exit, Failure, Outcome, output};
+use super::{Directory, parked, passed_over, put_aside};
+use crate::cli::{Exit, Outcome, output};
 use crate::spool::inspect::Findings;
 
 #[derive(Debug, Args)]
@@ -27,7 +26,7 @@ pub(super) fn run(args: &VerifyArgs) -> Outcome {
         let findings = look_over(lane, true)?;
         let parked = parked::Rows::thorough(&looked, lane.name())?;
         lost += findings.lost() + parked.lost();
-        let aside = lane.put_aside().map_err(|e| Failure::running(format!("lane {}: {e}", lane.name())))?;
+        let aside = put_aside::Rows::of(lane, true)?;
         let passed_over = passed_over::Rows::of(lane);
         is_damaged |= !aside.is_empty() || passed_over.is_damage();
         let events: u64 = findings.streams.values().sum();
@@ -36,12 +35,12 @@ pub(super) fn run(args: &VerifyArgs) -> Outcome {
             "undecodable": findings.undecodable,
             "holes": findings.holes.iter().map(hole_json).collect::<Vec<_>>(),
             "parked": parked.json(), "passed_over": passed_over.json(),
-            "put_aside": aside.iter().map(|(file, bytes)| json!({ "file": file, "bytes": bytes })).collect::<Vec<_>>(),
+            "put_aside": aside.json(),
         }));
         text.push_str(&as_text(lane.name().as_str(), events, &findings));
         text.push_str(&parked.text());
         text.push_str(&passed_over.text());
-        text.push_str(&aside_text(&aside));
+        text.push_str(&aside.text());
     }
     if args.json {
         output::line(&json!({ "lost": lost, "lanes": rows }).to_string())?;
@@ -61,17 +60,6 @@ fn as_text(lane: &str, events: u64, findings: &Findings) -> String {
         let _ = writeln!(text, "  {} events cannot be decoded by this version", findings.undecodable);
     }
     text
-}
-
-/// What is left of segments that are part of the log no more.
-fn aside_text(aside: &[(PathBuf, u64)]) -> String {
-    let line = |(path, bytes): &(PathBuf, u64)| {
-        format!(
-            "  put aside: {} ({bytes} bytes), of which events were lost; everything else of it is delivered\n",
-            path.display()
-        )
-    };
-    aside.iter().map(line).collect()
 }
 
 #[cfg(test)]

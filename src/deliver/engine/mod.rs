@@ -42,6 +42,7 @@ mod settle;
 mod stuck;
 #[cfg(test)]
 pub(super) mod tests;
+mod walked;
 
 pub(super) use fill::{RECORD_OVERHEAD, event_size, keyed_partition, record};
 pub use gate::Gate;
@@ -62,6 +63,7 @@ use self::letters::Grave;
 use self::readers::{Cursor, SideReader};
 use self::redo::Redo;
 use self::resume::Rebuild;
+use self::walked::Walked;
 use super::log::Log;
 use super::topic::Topic;
 use super::ways::Ways;
@@ -196,6 +198,8 @@ pub struct Engine<L: Log, S: Sink> {
     tallies: BTreeMap<SegmentId, Tally>,
     /// The run of each of these segments; `None` where there are several.
     runs: BTreeMap<SegmentId, Option<RunId>>,
+    /// Which run gave the numbers that the main reader has been past. No reader is beyond that one, but for what the positions said.
+    walked: Walked,
     topology: Option<Arc<Topology>>,
     link_up: bool,
     closing: bool,
@@ -274,6 +278,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             has_gaps: true,
             tallies: positions.tallies,
             runs: BTreeMap::new(),
+            walked: Walked::from(positions.footing),
             topology: None,
             link_up: false,
             closing: false,

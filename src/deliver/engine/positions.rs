@@ -42,7 +42,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             streams: side.streams.iter().map(|(stream, from)| (stream.clone(), *from)).collect(),
             apart: side.apart.values().map(|apart| apart.saved(self.held_of(topic, apart))).collect(),
         });
-        Positions {
+        let mut positions = Positions {
             spool,
             since: self.since,
             position: self.main.tracker.position(),
@@ -64,7 +64,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
             taken: self.claims.taken.clone(),
             kept: self.claims.kept.iter().copied().collect(),
             replaying: self.replaying(),
-        }
+            footing: None,
+        };
+        positions.footing = self.walked.footing(positions.highest());
+        positions
     }
 
     /// The trackers of the main reader, and of those of topics.

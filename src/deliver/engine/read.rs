@@ -53,8 +53,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
         };
         match main.reader.next(&mut want) {
             Ok(None) => false,
-            Ok(Some(Read::Block(info, payload))) => matches!(self.take_main(info, payload, now), Taken::Yes),
-            Ok(Some(Read::Skipped { range, stream, segment })) => {
+            Ok(Some(Read::Block(info, payload))) => {
+                self.walked.note(info.range, info.run, self.main.tracker.position());
+                matches!(self.take_main(info, payload, now), Taken::Yes)
+            }
+            Ok(Some(Read::Skipped { range, stream, segment, run })) => {
+                self.walked.note(range, run, self.main.tracker.position());
                 self.pass(range, &stream, segment, None);
                 true
             }

@@ -115,7 +115,7 @@ fn a_reader_may_begin_inside_a_block_and_skip_streams() {
     assert_eq!(events[&31].1, vec![30; 10]);
     let mut reader = lane.reader(Seq(20));
     let first = reader.next_where(|s, _| s.as_str() == "b").unwrap();
-    assert_eq!(first, Some(Item::Skipped(crate::ids::SeqRange::new(Seq(20), Seq(51)))));
+    assert_eq!(first, Some(Item::Skipped(crate::ids::SeqRange::new(Seq(20), Seq(51)), lane.run())));
     let Some(Item::Block(block)) = reader.next_where(|s, _| s.as_str() == "b").unwrap() else { panic!() };
     assert_eq!((block.first, block.count), (Seq(51), 50));
     assert_eq!(reader.next().unwrap(), None);

@@ -6,6 +6,7 @@ use crate::disk::RealFs;
 use crate::disk::faulty::Op;
 use crate::ids::SegmentId;
 use crate::spool::inspect::Snapshot;
+use crate::spool::put_aside::Contents;
 
 fn path(site: &Site, id: u64) -> PathBuf {
     site.dir.path().join("lanes/main").join(names::segment(SegmentId(id)))
@@ -31,7 +32,46 @@ fn rot(site: &Site, id: u64) -> Vec<u8> {
 }
 
 fn put_aside(site: &Site) -> Vec<(PathBuf, u64)> {
-    Snapshot::take(&RealFs, site.dir.path()).unwrap().lanes[0].put_aside().unwrap()
+    let lane = &Snapshot::take(&RealFs, site.dir.path()).unwrap().lanes[0];
+    lane.put_aside(true).unwrap().into_iter().map(|aside| (aside.file, aside.bytes)).collect()
+}
+
+/// First number, number after the last, whether the next segment says so, whole events, others.
+type Told = (u64, u64, bool, u64, u64);
+
+/// What is in each of them.
+fn contents(site: &Site, thorough: bool) -> Vec<Option<Told>> {
+    let lane = &Snapshot::take(&RealFs, site.dir.path()).unwrap().lanes[0];
+    let told = |c: Contents| (c.first.0, c.end.0, c.is_all, c.events, c.lost);
+    lane.put_aside(thorough).unwrap().into_iter().map(|aside| aside.contents.map(told)).collect()
+}
+
+/// It said how many bytes it had, and nothing of the events.
+#[test]
+fn of_a_segment_that_is_put_aside_it_is_told_which_events_are_whole_in_it_and_which_are_not() {
+    let site = Site::new();
+    filled(&site, &plain(), 4);
+    [1, 2].iter().for_each(|id| drop(rot(&site, *id)));
+    let mut lane = site.lane(&plain());
+    read_all(lane.lane(), 1);
+    lane.lane().release(Seq(5));
+    while lane.tidy() {}
+    assert_eq!(contents(&site, true), [Some((1, 5, true, 3, 1))], "the next one is in the log");
+    assert_eq!(contents(&site, false), [Some((1, 5, true, 4, 0))], "its header is whole");
+    lane.lane().release(Seq(13));
+    while lane.tidy() {}
+    lane.close();
+    let both = [Some((1, 5, true, 3, 1)), Some((5, 9, false, 3, 1))];
+    assert_eq!(contents(&site, true), both, "the next one is put aside too; or deleted");
+    // Of the last event nothing is left but what the next segment says.
+    let file = std::fs::File::options().write(true).open(aside(&site, 1)).unwrap();
+    let len = file.metadata().unwrap().len();
+    file.set_len(format::DATA_START + 3 * 5200).unwrap();
+    assert_eq!(contents(&site, true)[0], Some((1, 5, true, 2, 2)));
+    file.set_len(len).unwrap();
+    std::fs::write(aside(&site, 1), vec![0xa5; 9000]).unwrap();
+    std::fs::write(aside(&site, 2), vec![0xa5; 9000]).unwrap();
+    assert_eq!(contents(&site, true), [None, None]);
 }
 
 /// It was deleted with everything else, and `verify` found nothing wrong any more.

@@ -17,6 +17,7 @@ mod kept;
 mod live;
 mod model;
 mod nospace;
+mod pasts;
 mod reading;
 mod room;
 mod salvage;
@@ -107,7 +108,7 @@ fn read_all<F: Fs>(lane: &Lane<F>, from: u64) -> (Found, Vec<Hole>) {
                 expected = hole.range.end;
                 holes.push(hole);
             }
-            Item::Skipped(_) => panic!("nothing was to be skipped"),
+            Item::Skipped(..) => panic!("nothing was to be skipped"),
         }
     }
     assert_eq!(expected, lane.durable().next());

@@ -35,6 +35,25 @@ fn a_lane_heals_though_less_is_free_than_a_segment_reserves_once_its_only_segmen
     lane.close();
 }
 
+/// Found by an audit: what had been reserved was enough for the event alone, so it was begun, and the write failed.
+#[test]
+fn the_first_event_of_a_segment_is_refused_where_there_is_no_room_for_the_segments_header_too() {
+    let (fs, host) = (SimFs::default(), Arc::new(SteppedHost::new(1)));
+    let data = DataDir::open_on(fs.clone(), Path::new("/data"), Arc::clone(&host) as Arc<dyn Host>).unwrap();
+    let (when_full, compression) = (WhenFull::Reject, SpoolCompression::None);
+    let settings = Spool { segment_size: 12 << 20, when_full, compression, ..settings() };
+    let mut lane = SteppedLane::open(&data, lane_name(), &settings, Seq::NONE, &Metrics::new()).unwrap();
+    fs.tamper(|world| world.fill_up_to(0));
+    // 4 MiB are reserved.
+    let event = vec![5; (4 << 20) - (4 << 10)];
+    let heard = lane.append(vec![(stream("a"), batch(&[event]))], 1, || 0).pop();
+    let Some(Heard::Answer(Err(AcceptError::Refused(crate::intake::Refused::Full(_))), _)) = heard else {
+        panic!("{heard:?}")
+    };
+    assert!(lane.lane().status().failing.is_none(), "{:?}", lane.lane().status());
+    lane.close();
+}
+
 /// Found by an audit: such a lane did not open, and only what it delivers and deletes would have made room.
 #[test]
 fn a_lane_whose_floor_is_lost_and_can_not_be_made_again_deletes_what_was_delivered_and_then_has_a_floor() {

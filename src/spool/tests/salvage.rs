@@ -35,7 +35,7 @@ fn dump_on<F: Fs>(fs: &F, dir: &Path) -> (Vec<Event>, Vec<(u64, u64)>) {
                 Some((_, end)) if *end == hole.range.first.0 => *end = hole.range.end.0,
                 _ => holes.push((hole.range.first.0, hole.range.end.0)),
             },
-            Item::Skipped(_) => panic!("nothing was to be skipped"),
+            Item::Skipped(..) => panic!("nothing was to be skipped"),
         }
     }
     (events, holes)

@@ -6,7 +6,7 @@ use crate::config::model::WhenFull;
 use crate::disk::Fs;
 
 use super::super::encoder::Encoder;
-use super::super::format::Verdict;
+use super::super::format::{DATA_START, Verdict};
 use super::super::gate::Gate;
 use super::super::queue::Request;
 use super::{SEAL_ROOM, Writer};
@@ -36,12 +36,18 @@ impl<F: Fs> Writer<F> {
             + self.encoder.waiting()
     }
 
+    /// Where the active segment ends once `need` more bytes and a seal are in it. With the first of them goes its header.
+    fn end_with(&self, need: u64) -> u64 {
+        let leads = if self.active.is_some() && self.planned() == 0 { DATA_START } else { 0 };
+        self.planned() + leads + need + SEAL_ROOM
+    }
+
     /// Quota, file system, and whether this is still the directory; sets the gate.
     pub(super) fn check_room(&mut self, need: u64) -> bool {
         if self.room.is_stale(&self.shared) && !self.is_at_home() {
             return false;
         }
-        let end = self.planned() + need + SEAL_ROOM;
+        let end = self.end_with(need);
         let short = self.active.as_ref().is_some_and(|a| a.needs_allocation(end));
         let wanted = if short || self.active.is_none() { self.allocation.max(need) } else { 0 };
         let durable =
@@ -77,7 +83,7 @@ impl<F: Fs> Writer<F> {
 
     /// Reserves disk blocks for `need` more bytes.
     pub(super) fn reserve(&mut self, need: u64) -> bool {
-        let end = self.planned() + need + SEAL_ROOM;
+        let end = self.end_with(need);
         let step = self.allocation;
         let Some(active) = &mut self.active else { return false };
         if !active.needs_allocation(end) {

@@ -11,8 +11,8 @@ use super::super::format::{DATA_START, Kind, Verdict};
 use super::super::gate::Gate;
 use super::{SEAL_ROOM, Writer};
 
-/// Bytes that a segment needs to be begun.
-const LEAST: u64 = DATA_START + 2 * SEAL_ROOM;
+/// Bytes that a segment needs to be begun: its header, the mark that [`Writer::prove`] writes, a seal.
+const LEAST: u64 = DATA_START + 3 * SEAL_ROOM;
 
 impl<F: Fs> Writer<F> {
     /// Closes the active segment and opens the next.

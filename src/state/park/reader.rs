@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::codec::{self, Head, MAX_HEAD, Parked};
 use super::store::{Park, Piece};
 use crate::disk::{DiskError, File, Fs, insist};
-use crate::ids::{SegmentId, Seq, SeqRange, SpoolId, StreamName, TopicName};
+use crate::ids::{RunId, SegmentId, Seq, SeqRange, SpoolId, StreamName, TopicName};
 
 /// Bytes looked through at a time for the next record behind damaged ones.
 const SEARCH: usize = 64 << 10;
@@ -17,8 +17,8 @@ const SEARCH: usize = 64 << 10;
 pub enum Found {
     /// A block.
     Block(Parked),
-    /// A block that was not wanted.
-    Skipped(SeqRange, StreamName, SegmentId),
+    /// A block that was not wanted, with its run.
+    Skipped(SeqRange, StreamName, SegmentId, RunId),
     /// A block whose events are damaged.
     Lost(SeqRange),
 }
@@ -99,7 +99,7 @@ impl<F: Fs> ParkReader<F> {
         let Some(place) = self.places.get_mut(&topic) else { return Ok(None) };
         let Some(head) = place.next.clone() else { return Ok(None) };
         if !want(&head.stream, head.range) {
-            return Ok(Some(Found::Skipped(head.range, head.stream, head.segment)));
+            return Ok(Some(Found::Skipped(head.range, head.stream, head.segment, head.run)));
         }
         let at = place.offset.saturating_add(head.len as u64);
         let stored = match place.read_at(at, head.stored) {

@@ -6,14 +6,15 @@
 //! events again after a kill, no more. Tallies of segments that wait for a stuck topic take half of the room at
 //! most: to forget one costs its row in the delivery ledger after a kill.
 //!
-//! Behind everything else stands which event each partition took last. A program that does not know of it reads the rest.
+//! Behind everything else stands which event each partition took last, and behind that the footing. A program that does not know of
+//! them reads the rest.
 
 use std::collections::BTreeMap;
 
 use super::Bits;
 use super::Taken;
 use super::record::{
-    Counter, Partial, Passed, PassedStream, Positions, Replaying, Side, Tally, TopicCounters, Totals,
+    Counter, Footing, Partial, Passed, PassedStream, Positions, Replaying, Side, Tally, TopicCounters, Totals,
 };
 use crate::ids::{DestinationName, RunId, SegmentId, Seq, SpoolId, StreamName, TopicName};
 
@@ -89,9 +90,13 @@ pub(super) fn encode(positions: &Positions, room: usize) -> Vec<u8> {
         room / 8,
         put_newest,
     );
-    put_fitting(&mut out, &positions.partial, room.saturating_sub(newest.len()), put_partial);
-    if positions.counters.iter().any(|c| !c.newest.is_empty()) {
-        out.extend(newest);
+    let mut tail = newest;
+    if let Some(Footing { seq, run }) = positions.footing {
+        put(&mut tail, [seq.0, run.0]);
+    }
+    put_fitting(&mut out, &positions.partial, room.saturating_sub(tail.len()), put_partial);
+    if positions.footing.is_some() || positions.counters.iter().any(|c| !c.newest.is_empty()) {
+        out.extend(tail);
     }
     out
 }
@@ -210,6 +215,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
         change: if moves { input.u64()? } else { 0 },
         taken: if moves { input.list(Input::taken)? } else { Vec::new() },
         kept: if moves { input.list(|input| Ok(Seq(input.u64()?)))? } else { Vec::new() },
+        footing: None,
         tallies: BTreeMap::new(),
         counters: Vec::new(),
         partial: Vec::new(),
@@ -228,6 +234,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Positions, DecodeError> {
             let counters = positions.counters.iter_mut().filter(|c| c.topic == topic);
             counters.for_each(|counters| counters.newest.clone_from(&newest));
         }
+    }
+    if !input.rest.is_empty() {
+        positions.footing = Some(Footing { seq: Seq(input.u64()?), run: RunId(input.u64()?) });
     }
     Ok(positions)
 }

@@ -19,7 +19,7 @@ pub use carry::{Carried, NewLane, carry, may_keep};
 pub use codec::DecodeError;
 pub use look::{highest, look, needs, usable};
 pub use record::{
-    Counter, Partial, Passed, PassedStream, Positions, Replaying, Side, Tally, TopicCounters, Totals,
+    Counter, Footing, Partial, Passed, PassedStream, Positions, Replaying, Side, Tally, TopicCounters, Totals,
 };
 pub use store::{Restored, Store, StoreError, Unusable, directory, leave_room};
 pub use taken::Taken;

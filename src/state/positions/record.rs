@@ -42,6 +42,30 @@ pub struct Positions {
     pub taken: Vec<Taken>,
     /// Blocks in doubt of streams that were given away: what is not settled of them stays here.
     pub kept: Vec<Seq>,
+    /// By which the log that they speak of is known again. `None`: nothing was read yet, or a program wrote them that knew nothing of
+    /// it.
+    pub footing: Option<Footing>,
+}
+
+/// The last event that positions say anything of, and under which run it has its number.
+///
+/// A pair of these names one event for ever, and whoever writes it goes on from the log as it is then. So a log in which the event
+/// stands has the same past as the one that the positions speak of, up to there; one in which another run has given that number
+/// has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footing {
+    /// Its number.
+    pub seq: Seq,
+    /// The opening of the lane under which that was given.
+    pub run: RunId,
+}
+
+impl Footing {
+    /// What positions stand on that say what two others said, of the same log.
+    #[must_use]
+    pub fn later(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        one.into_iter().chain(other).max_by_key(|footing| footing.seq)
+    }
 }
 
 /// Where readers stood when routes changed and they became one, which began again at the position of the hindmost.
@@ -340,6 +364,7 @@ impl Positions {
             change: 0,
             taken: Vec::new(),
             kept: Vec::new(),
+            footing: None,
         }
     }
 

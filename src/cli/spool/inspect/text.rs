@@ -17,7 +17,7 @@ pub(super) fn of(life: Incarnation, found: &[Found]) -> String {
 
 // Writing to a String does not fail.
 fn put_lane(text: &mut String, found: &Found) {
-    let Found { lane, findings, readers, parked, passed_over } = found;
+    let Found { lane, findings, readers, parked, passed_over, put_aside } = found;
     let events: u64 = findings.streams.values().sum();
     let _ = writeln!(text, "\nlane {}: {events} events, {}", lane.name(), numbers(lane.first(), lane.end()));
     for (stream, count) in &findings.streams {
@@ -33,6 +33,7 @@ fn put_lane(text: &mut String, found: &Found) {
         let _ = writeln!(text, "  {}", hole_text(hole));
     }
     text.push_str(&passed_over.text());
+    text.push_str(&put_aside.text());
 }
 
 fn put_destination(

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::super::super::log::{BlockInfo, Log, LogError, LogReader, Read, Why};
 use crate::event::{Event, EventBatch, UnixMillis};
 use crate::ids::{RunId, SegmentId, Seq, SeqRange, StreamName};
+use crate::state::positions::Positions;
 
 /// Blocks that never change; some become unreadable. The last: how many copies of copies it is.
 #[derive(Clone, Default)]
@@ -54,7 +55,8 @@ impl LogReader for TestReader {
         let from = std::mem::replace(&mut self.at, range_of(read).end);
         Ok(Some(match read {
             Read::Block(info, _) if !want(&info.stream, info.range) => {
-                Read::Skipped { range: info.range, stream: info.stream.clone(), segment: info.segment }
+                let (range, stream) = (info.range, info.stream.clone());
+                Read::Skipped { range, stream, segment: info.segment, run: info.run }
             }
             Read::Gone { range, why } => {
                 Read::Gone { range: SeqRange::new(range.first.max(from), range.end), why: *why }
@@ -151,6 +153,24 @@ impl TestLog {
             (info.range.first.0..info.range.end.0).map(move |seq| (Seq(seq), info.stream.clone()))
         });
         deleted.into_iter().chain(events).collect()
+    }
+
+    /// That positions stand on an event of this log, behind which they name none as settled that can be read.
+    pub(super) fn assert_stands(&self, positions: &Positions) {
+        let log = self.0.lock().unwrap();
+        let blocks = log.iter().rev().filter_map(|read| match read {
+            Read::Block(info, _) => Some(info),
+            _ => None,
+        });
+        let named = blocks.clone().find(|info| info.range.first < positions.position);
+        let named = named.map_or(Seq::NONE, |info| info.range.end.min(positions.position).prev());
+        let footing = positions.footing;
+        assert!(footing.map_or(Seq::NONE, |f| f.seq) >= named, "{named} is settled: {positions:?}");
+        let stands = footing.and_then(|f| blocks.clone().find(|info| info.range.contains(f.seq)));
+        assert!(
+            stands.is_none_or(|info| Some(info.run) == footing.map(|f| f.run)),
+            "{stands:?}: {footing:?}"
+        );
     }
 
     pub(super) fn end(&self) -> Seq {

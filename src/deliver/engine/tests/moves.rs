@@ -277,6 +277,7 @@ impl Two {
     fn save(&mut self, index: usize) {
         let site = &mut self.sites[index];
         site.positions = site.engine.positions(SPOOL);
+        self.log.assert_stands(&site.positions);
     }
 
     fn pump(&mut self, index: usize) {
@@ -293,6 +294,7 @@ impl Two {
             if site.engine.has_news() {
                 if anew || !site.begun {
                     site.positions = site.engine.positions(SPOOL);
+                    self.log.assert_stands(&site.positions);
                     site.intents = site.engine.in_doubt().cloned().collect();
                     site.begun = true;
                 } else {

@@ -445,6 +445,7 @@ impl World {
         if let Some(book) = self.book.as_mut().filter(|_| self.engine.has_news()) {
             if all || !book.begun {
                 book.positions = self.engine.positions(SPOOL);
+                self.log.assert_stands(&book.positions);
                 self.letters.saved(self.engine.take_redone());
                 book.intents = self.engine.in_doubt().cloned().collect();
                 book.begun = true;

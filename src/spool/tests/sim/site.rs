@@ -316,7 +316,7 @@ impl Site {
                     }
                 }
                 Ok(Some(Item::Hole(hole))) => holes.push(hole),
-                Ok(Some(Item::Skipped(_))) => return Err("skipped unasked".to_owned()),
+                Ok(Some(Item::Skipped(..))) => return Err("skipped unasked".to_owned()),
             }
         }
     }

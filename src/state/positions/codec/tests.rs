@@ -146,12 +146,13 @@ fn what_partitions_took_last_stands_behind_a_record_as_it_was_before() {
 #[test]
 fn records_of_every_version_are_read_as_they_were_written() {
     let plain = Positions { passed: Vec::new(), ..full() };
-    let written: [(&[u8], Positions); 3] = [
-        (include_bytes!("../golden/version-2"), plain),
-        (include_bytes!("../golden/version-3"), full()),
-        (include_bytes!("../golden/version-4"), with_apart()),
+    let written: [(u16, &[u8], Positions); 4] = [
+        (2, include_bytes!("../golden/version-2"), plain),
+        (3, include_bytes!("../golden/version-3"), full()),
+        (4, include_bytes!("../golden/version-4"), with_apart()),
+        (4, include_bytes!("../golden/version-4-footing"), with_footing()),
     ];
-    for (version, (bytes, positions)) in (2..).zip(written) {
+    for (version, bytes, positions) in written {
         assert_eq!(bytes[..2], u16::to_le_bytes(version));
         assert_eq!(decode(bytes), Ok(positions), "version {version}");
     }
@@ -161,19 +162,56 @@ fn records_of_every_version_are_read_as_they_were_written() {
 #[ignore = "it makes what every later version reads; for a new version, once"]
 fn makes_golden_records() {
     let plain = Positions { passed: Vec::new(), ..full() };
-    for positions in [plain, full(), with_apart()] {
+    for positions in [plain, full(), with_apart(), with_footing()] {
         let bytes = encode(&positions, 1 << 16);
         let place = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state/positions/golden");
-        let path = place.join(format!("version-{}", bytes[0]));
-        let is_new = std::fs::metadata(&path).map_or(true, |there| there.len() == 0);
-        assert!(is_new, "a golden record is never changed");
-        std::fs::write(path, bytes).unwrap();
+        let more = if positions.footing.is_some() { "-footing" } else { "" };
+        let path = place.join(format!("version-{}{more}", bytes[0]));
+        // A golden record is never changed.
+        if std::fs::metadata(&path).map_or(true, |there| there.len() == 0) {
+            std::fs::write(path, bytes).unwrap();
+        }
     }
 }
 
 #[test]
 fn a_newer_version_is_named() {
     assert_eq!(decode(&[5, 0, 0]), Err(DecodeError::Version(5)));
+}
+
+fn with_footing() -> Positions {
+    Positions { footing: Some(Footing { seq: Seq(2899), run: RunId(u64::MAX - 3) }), ..with_apart() }
+}
+
+#[test]
+fn what_positions_stand_on_comes_behind_a_record_as_it_was_before_and_every_truncation_is_refused_or_one() {
+    let footing = with_footing().footing;
+    for before in [full(), forget_newest(&full()), with_apart(), Positions::fresh(SpoolId(7), Seq(3))] {
+        let positions = Positions { footing, ..before.clone() };
+        let (with, without) = (encode(&positions, 1 << 16), encode(&before, 1 << 16));
+        assert!(with.starts_with(&without));
+        assert_eq!(decode(&with).as_ref(), Ok(&positions));
+        let mut whole = 0;
+        for len in without_newest(&before)..with.len() {
+            match decode(&with[..len]) {
+                Ok(read) => {
+                    assert_eq!((read.footing, read.position), (None, before.position), "{len}");
+                    whole += 1;
+                }
+                Err(e) => assert_eq!(e, DecodeError::Malformed, "{len}"),
+            }
+        }
+        assert_eq!(whole, 2, "without the footing, and without what partitions took last");
+    }
+}
+
+#[test]
+fn what_they_stand_on_is_kept_however_little_room_there_is() {
+    let positions = with_footing();
+    let bytes = encode(&positions, 900);
+    let read = decode(&bytes).unwrap();
+    assert!(read.partial.len() < positions.partial.len());
+    assert_eq!(read.footing, positions.footing);
 }
 
 /// With partitions that have a reader of their own, and that had one when routes changed.

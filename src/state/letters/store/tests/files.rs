@@ -1,5 +1,7 @@
 //! What becomes of the bytes of files: what fits, what is cut off, and what is not there though it stands on disk.
 
+use std::path::PathBuf;
+
 use super::*;
 
 const SIZES: (u64, usize) = (FILE, 1 << 10);

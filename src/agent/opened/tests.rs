@@ -1,0 +1,241 @@
+//! Where a destination goes on, as its files say or do not.
+
+use super::*;
+use crate::config::{Environment, load_text};
+use crate::disk::faulty::{Faulty, Op, Syncs};
+use crate::ids::{RunId, SpoolId, TopicName};
+use crate::metrics::Metrics;
+use crate::state::journal::{Before, Share};
+use crate::state::positions::{Bits, Counter};
+use std::path::Path;
+
+fn wants_what_is_new(dir: &Path) -> config::Config {
+    let text = format!(
+        "[relay]\nid = \"test\"\ndata_dir = \"{}\"\n[[source]]\ntype = \"http\"\nlisten = \"127.0.0.1:1\"\n\
+         [[destination]]\nname = \"home\"\nbootstrap = [\"127.0.0.1:1\"]\nfrom = \"now\"\n\
+         [[route]]\nstreams = [\"*\"]\nto = \"home\"\ntopic = \"t\"\n",
+        dir.display()
+    );
+    load_text("test.toml", &text, &Environment::Absent).unwrap_or_else(|r| panic!("{r}")).config
+}
+
+#[test]
+fn that_a_destination_wants_what_is_new_is_durable_before_anything_new_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = wants_what_is_new(dir.path());
+    let fs = Faulty::new();
+    let data = DataDir::open(fs.clone(), dir.path()).unwrap();
+    let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+    let lane = Lane::open(&data, name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+    for (op, spared, works) in [(Op::SyncData, 0, false), (Op::SyncDir, 0, false), (Op::SyncData, 1, true)] {
+        // What was made by a process that was killed has a file, and nothing in it.
+        let mut opened = Opened::open(&data, &name, &home.name).unwrap();
+        fs.fail_later(op, spared, 1);
+        assert_eq!(opened.positions(&data, &lane, home).is_ok(), works, "{op:?}");
+        fs.fail_next(op, 0);
+        if !works {
+            std::fs::remove_file(positions_file(&data, &name, home)).unwrap();
+        }
+    }
+    let opened = Opened::open(&data, &name, &home.name).unwrap();
+    assert!(matches!(opened.restored, Restored::Positions(_)), "from now on it goes on from there");
+    lane.close();
+}
+
+#[test]
+fn on_a_disk_where_nothing_can_be_made_what_is_missing_keeps_nothing_from_opening_and_is_made_later() {
+    use crate::disk::sim::{Fault, Lasting, SimFs};
+    use crate::state::letters::{Letters, Settings};
+    use crate::state::routes::{RouteHistory, RoutesFile};
+    use rustix::io::Errno;
+    let path = Path::new("/data");
+    let mut config = wants_what_is_new(path);
+    config.destinations[0].from = Begin::Oldest;
+    let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+    for errno in [Errno::NOSPC, Errno::DQUOT, Errno::ROFS] {
+        let fs = SimFs::default();
+        let data = DataDir::open(fs.clone(), path).unwrap();
+        let open = || Lane::open(&data, name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+        open().close();
+        fs.remove(&path.join("lanes/main/floor")).unwrap();
+        fs.break_at(Fault { at: fs.calls() + 1, errno, lasting: Lasting::UntilRepaired });
+        let mut opened = Opened::open(&data, &name, &home.name).unwrap();
+        let lane = open();
+        let (positions, _) = opened.positions(&data, &lane, home).unwrap();
+        let settings = Settings { max_size: 1 << 20, max_event_size: 1 << 10 };
+        Letters::open(&fs, path, data.spool_id(), settings, 1).unwrap();
+        let (mut routes, mut history) = RoutesFile::open(&fs, path, data.spool_id()).unwrap();
+        assert!(!history.begin(&config.all_routes(), &[].into(), |_, _| true));
+        routes.keep_if_it_can_be(&history).unwrap();
+        assert!(opened.store.save(&positions).is_err(), "{errno}");
+        fs.repair();
+        opened.store.save(&positions).unwrap();
+        opened.store.sync().unwrap();
+        routes.keep(&history).unwrap();
+        assert_eq!(
+            Opened::open(&data, &name, &home.name).unwrap().restored,
+            Restored::Positions(Box::new(positions)),
+            "{errno}"
+        );
+        let (_, known): (_, RouteHistory) = RoutesFile::open(&fs, path, data.spool_id()).unwrap();
+        assert_eq!(known.last_change(), history.last_change());
+        lane.close();
+    }
+}
+
+#[test]
+fn one_that_wants_what_is_new_gets_what_it_had_not_received_when_its_positions_are_lost() {
+    for delivery in [config::Delivery::ExactlyOnce, config::Delivery::AtLeastOnce] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut config, fs) = (wants_what_is_new(dir.path()), Faulty::new());
+        config.destinations[0].delivery = delivery;
+        let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+        let data = DataDir::open(fs.clone(), dir.path()).unwrap();
+        let open = || Lane::open(&data, name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+        let lane = open();
+        accept_one(&lane);
+        lane.close();
+        let lane = open();
+        let start = || {
+            let mut opened = Opened::open(&data, &name, &home.name).unwrap();
+            let (positions, _) = opened.positions(&data, &lane, home).unwrap();
+            drop(opened.into_parts(home));
+            positions.position
+        };
+        assert_eq!(start(), Seq(2), "a new one gets nothing of what was there before");
+        accept_one(&lane);
+        assert_eq!(start(), Seq(2), "{delivery:?}");
+        let file = positions_file(&data, &name, home);
+        let blank = vec![0; std::fs::read(&file).unwrap().len()];
+        for lost in ["the file", "what was in it", "the directory"] {
+            match lost {
+                "the file" => std::fs::remove_file(&file).unwrap(),
+                "what was in it" => std::fs::write(&file, &blank).unwrap(),
+                _ => std::fs::remove_dir_all(dir.path().join("readers")).unwrap(),
+            }
+            assert_eq!(start(), Seq(1), "{delivery:?}: doubles at most, without {lost}");
+        }
+        // Without all that is known of it, it is new again; and without a journal alone it goes on.
+        std::fs::remove_dir_all(dir.path().join("journal")).unwrap();
+        assert_eq!(start(), Seq(1), "{delivery:?}");
+        ["journal", "readers"].iter().for_each(|d| std::fs::remove_dir_all(dir.path().join(d)).unwrap());
+        assert_eq!(start(), Seq(3), "{delivery:?}");
+        lane.close();
+    }
+}
+
+fn accept_one(lane: &Lane<Faulty>) {
+    let (stream, mut batch) = (crate::ids::StreamName::new("s").unwrap(), crate::event::EventBatch::new());
+    batch.push(&crate::event::Event::of_value(b"one"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(lane.append(stream, batch, crate::intake::Patience::Forever)).unwrap();
+}
+
+/// One event, of a window that a process before may have sent.
+fn intent() -> Intent {
+    Intent {
+        cluster_id: String::new(),
+        topic: TopicName::new("t").unwrap(),
+        topic_id: [0; 16],
+        partition: 0,
+        producer_id: 1,
+        epoch: 0,
+        base_sequence: 0,
+        before: Before::Nothing,
+        acked_offset: -1,
+        counter: Counter { epoch: 0, next: 0 },
+        by_time_of_sending: false,
+        sent_at: 0,
+        shares: vec![Share { block: Seq(9), run: RunId(1), events: Bits::full(1) }],
+    }
+}
+
+#[test]
+fn where_it_goes_on_by_other_routes_is_durable_before_and_after_the_journal_forgets_what_it_said() {
+    let (spool, lane) = (SpoolId(7), LaneName::new("main").unwrap());
+    let name = DestinationName::new("home").unwrap();
+    let at = |position| Positions { position: Seq(position), ..Positions::fresh(spool, Seq(5)) };
+    let opened = |fs: &Faulty, dir: &Path, intents| {
+        let (store, restored) = Store::open(fs, dir, spool, &lane, &name).unwrap();
+        let (journal, _) = Journal::open(fs, dir, spool, &lane, &name);
+        let park = Park::open(fs, dir, Whose { spool, lane: &lane, destination: &name }).unwrap();
+        Opened { store, restored, journal, park, intents, was_here: false, of_another_past: OnceCell::new() }
+    };
+    let prepare = |dir: &Path| {
+        let mut opened = opened(&Faulty::new(), dir, Vec::new());
+        opened.journal.prepare().unwrap();
+        opened.journal.begin([&intent()]).unwrap();
+    };
+    for (intents, expected) in
+        [(vec![intent()], Syncs::of(1 + 1 + 1, 3 + 3)), (Vec::new(), Syncs::of(1 + 1, 3))]
+    {
+        let gone_on = Syncs::made_by(prepare, |fs, dir| {
+            opened(fs, dir, intents.clone()).go_on(&at(9), &[], &at(6))?;
+            let then = opened(fs, dir, Vec::new());
+            assert_eq!(then.restored, Restored::Positions(Box::new(at(6))));
+            Ok::<_, GoOnError>(())
+        });
+        assert_eq!(gone_on, expected);
+    }
+}
+
+#[test]
+fn positions_of_another_past_are_written_over_before_anything_new_comes_and_so_is_their_journal() {
+    for is_stranger in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut config, fs) = (wants_what_is_new(dir.path()), Faulty::new());
+        config.destinations[0].from = Begin::Oldest;
+        let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+        let data = DataDir::open(fs.clone(), dir.path()).unwrap();
+        let open_lane = || Lane::open(&data, name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+        let before = open_lane();
+        accept_one(&before);
+        let own = Footing { seq: Seq(1), run: before.run() };
+        before.close();
+        let lane = open_lane();
+        let open = || Opened::open(&data, &name, &home.name).unwrap();
+        for (footing, is_believed) in [(own, true), (Footing { run: RunId(77), ..own }, false)] {
+            let saved = Positions {
+                position: Seq(2),
+                footing: Some(footing),
+                ..Positions::fresh(data.spool_id(), Seq(1))
+            };
+            let shares = vec![Share { block: Seq(1), run: footing.run, events: Bits::full(1) }];
+            let mut opened = open();
+            opened.store.save(&saved).unwrap();
+            opened.journal.begin([&Intent { shares, ..intent() }]).unwrap();
+            let mut opened = open();
+            assert_eq!(opened.is_of_another_past(&lane), !is_believed);
+            let (positions, _) = if is_stranger {
+                opened.as_stranger(&data, &lane)
+            } else {
+                opened.positions(&data, &lane, home).unwrap()
+            };
+            assert_eq!(positions.position, if is_believed { Seq(2) } else { Seq(1) });
+            let then = open();
+            let stands = if is_believed { saved } else { Positions::fresh(data.spool_id(), Seq(1)) };
+            assert_eq!(then.restored, Restored::Positions(Box::new(stands)), "stranger: {is_stranger}");
+            assert_eq!(then.intents.len(), usize::from(is_believed));
+            assert!(!then.is_of_another_past(&lane));
+        }
+        lane.close();
+    }
+}
+
+#[test]
+fn one_that_wants_what_is_new_stands_on_the_last_event_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, fs) = (wants_what_is_new(dir.path()), Faulty::new());
+    let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+    let data = DataDir::open(fs, dir.path()).unwrap();
+    let lane = Lane::open(&data, name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+    accept_one(&lane);
+    let (positions, _) =
+        Opened::open(&data, &name, &home.name).unwrap().positions(&data, &lane, home).unwrap();
+    assert_eq!(positions.footing, Some(Footing { seq: Seq(1), run: lane.run() }));
+    lane.close();
+}
+
+fn positions_file(data: &DataDir<Faulty>, lane: &LaneName, home: &Destination) -> std::path::PathBuf {
+    crate::state::positions::directory(data.path(), lane).join(home.name.as_str())
+}
