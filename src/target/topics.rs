@@ -20,9 +20,14 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    /// What was set of its configuration. It is told, and nothing else comes of it.
+    /// What was set of its configuration. It is told, and nothing else comes of it but [`Topic::stamps_records`].
     pub(super) fn settings(&self) -> BTreeMap<String, String> {
         lock(&self.settings).clone()
+    }
+
+    /// Whether its records have the time of their append.
+    pub(super) fn stamps_records(&self) -> bool {
+        lock(&self.settings).get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime")
     }
 
     pub(super) fn set(&self, key: &str, value: &str) {

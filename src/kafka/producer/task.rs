@@ -243,6 +243,7 @@ impl Task {
                                 .map(|w| w.batch.clone())
                                 .filter(|_| journaled.identity.is_none()),
                             time: newest.map_or(appended_after, |newest| newest.min(appended_after)),
+                            sent_at: journaled.sent_at,
                         };
                         self.to_look.push_back((id, search));
                         continue;
