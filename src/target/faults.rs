@@ -168,6 +168,12 @@ impl Faults {
         }
     }
 
+    /// The controllers are restored from a backup: the partition is led by another broker, under an earlier epoch.
+    #[cfg(test)]
+    pub(crate) fn restore_leader(&self, topic: &str, partition: i32, to: i32, epoch: i32) {
+        self.cluster.topics.partition(topic, partition).unwrap().lead_again(to, epoch);
+    }
+
     /// Gives the partition to another broker, or to none.
     ///
     /// # Errors

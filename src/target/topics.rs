@@ -64,6 +64,11 @@ impl Partition {
         *leadership = Leadership { leader, epoch: leadership.epoch.saturating_add(1) };
     }
 
+    #[cfg(test)]
+    pub(super) fn lead_again(&self, leader: i32, epoch: i32) {
+        *lock(&self.leadership) = Leadership { leader: Some(leader), epoch };
+    }
+
     pub(super) fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
     }

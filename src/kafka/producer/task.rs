@@ -297,6 +297,9 @@ impl Task {
             }
             Ok(Event::Linked { way, generation, result }) => self.linked(way, generation, result, now),
             Ok(Event::Metadata(result)) => self.metadata(result, now),
+            Ok(Event::Opinion(from, Some(answer))) => self.opinion(&from, &answer, now),
+            // The next will be asked.
+            Ok(Event::Opinion(_, None)) => {}
             Ok(Event::Times(topics, result)) => self.times(topics, result, now),
             Ok(Event::ProducerId(result)) => self.producer_id(result, now),
             Ok(Event::Looked { slot, looked }) => {
