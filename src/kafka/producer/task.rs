@@ -257,13 +257,18 @@ impl Task {
                     slot.phase = super::slot::Phase::Blocked;
                     self.board.put(id);
                 }
-                Place::Nowhere(code) => match slot.nowhere(code, self.holds_in_doubt, now) {
-                    Some(step) => self.put_back(id, step),
-                    None => {
-                        self.board.put(id);
-                        self.refresh.want(now);
+                Place::Nowhere(code) => {
+                    let sent = slot.journaled();
+                    let replaced = sent.is_some_and(|sent| self.cluster.is_made_anew(&slot.topic, sent));
+                    slot.is_replaced(replaced);
+                    match slot.nowhere(code, self.holds_in_doubt, now) {
+                        Some(step) => self.put_back(id, step),
+                        None => {
+                            self.board.put(id);
+                            self.refresh.want(now);
+                        }
                     }
-                },
+                }
             }
         }
     }
