@@ -87,9 +87,15 @@ impl Faults {
         self.gate(|gate| gate.stalled = true);
     }
 
-    /// Ends [`stall`](Self::stall): what was sent meanwhile is worked on, even of clients that gave up.
+    /// From now on one broker takes connections and what comes by them, and does and says nothing.
+    pub fn stall_broker(&self, broker: i32) {
+        self.gate(|gate| gate.stalled_broker = Some(broker));
+    }
+
+    /// Ends [`stall`](Self::stall) and [`stall_broker`](Self::stall_broker): what was sent meanwhile is worked on, even of clients
+    /// that gave up.
     pub fn resume(&self) {
-        self.gate(|gate| gate.stalled = false);
+        self.gate(|gate| (gate.stalled, gate.stalled_broker) = (false, None));
     }
 
     /// From now on produce requests are worked on, but not answered; other requests are.

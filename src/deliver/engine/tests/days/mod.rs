@@ -10,6 +10,7 @@ mod clocks;
 mod codes;
 mod flapping;
 mod leaderless;
+mod many;
 mod times;
 mod unnamed;
 
