@@ -15,6 +15,7 @@ pub(super) const HEADER_LEN: usize = 61;
 pub(super) const PREFIX_LEN: usize = 12;
 const CRC_FROM: usize = 21;
 const CODEC_BITS: i16 = 0b111;
+const LOG_APPEND_TIME: i16 = 1 << 3;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 
@@ -177,6 +178,24 @@ fn take_varint(rest: &mut &[u8]) -> Option<usize> {
         }
     }
     None
+}
+
+/// The batch stamped with the time of its append, as where a topic's `message.timestamp.type` is `LogAppendTime`.
+pub(super) fn with_append_time(batch: &[u8], now: i64) -> Bytes {
+    let mut bytes = BytesMut::from(batch);
+    let mut put = |at: usize, new: &[u8]| {
+        if let Some(place) = bytes.get_mut(at..at + new.len()) {
+            place.copy_from_slice(new);
+        }
+    };
+    let attributes = BatchHeader::read(batch).map_or(0, |header| header.attributes) | LOG_APPEND_TIME;
+    put(21, &attributes.to_be_bytes());
+    put(35, &now.to_be_bytes());
+    let crc = crc_fast::crc32_iscsi(bytes.get(CRC_FROM..).unwrap_or_default());
+    if let Some(place) = bytes.get_mut(17..CRC_FROM) {
+        place.copy_from_slice(&crc.to_be_bytes());
+    }
+    bytes.freeze()
 }
 
 /// The batch with the offset the log gave it.

@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use super::gate::{Gate, Link};
 use super::options::{TargetError, TargetOptions};
 use super::plan::Plan;
 use super::topics::{Topics, lock};
 use crate::config::model::HostPort;
+use crate::event::UnixMillis;
+use crate::kafka::clock::unix_now;
 
 /// What a target has seen and done so far; watch it instead of sleeping.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,12 +66,20 @@ pub(super) struct Cluster {
     pub(super) appends: watch::Sender<u64>,
     next_producer: AtomicI64,
     plan: Mutex<Plan>,
+    /// When it was made, by the runtime's clock and by the wall's: clients' clocks may be set, and its own is not.
+    began: (Instant, UnixMillis),
 }
 
 /// A restarted broker takes a fresh block of producer ids, as a real one.
 const PRODUCER_ID_BLOCK: i64 = 1000;
 
 impl Cluster {
+    /// The time by the brokers' own clock.
+    pub(super) fn unix_now(&self) -> UnixMillis {
+        let (began, unix) = self.began;
+        unix.saturating_add(i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
     pub(super) fn new(options: TargetOptions, nodes: Vec<Node>) -> Result<Self, TargetError> {
         let id = getrandom::u64().map_err(|e| TargetError::Random(std::io::Error::other(e.to_string())))?;
         let cluster = Self {
@@ -80,6 +91,7 @@ impl Cluster {
             appends: watch::Sender::new(0),
             next_producer: AtomicI64::new(PRODUCER_ID_BLOCK),
             plan: Mutex::default(),
+            began: (Instant::now(), unix_now()),
             options,
         };
         for (name, partitions) in &cluster.options.topics {

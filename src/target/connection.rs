@@ -78,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     }
 
     async fn unstalled(&self) {
-        until(&self.cluster.gate, |gate| !gate.stalled).await;
+        until(&self.cluster.gate, |gate| !gate.stalled && gate.stalled_broker != Some(self.node)).await;
     }
 
     /// The next frame without its length; `None` when the client has closed.

@@ -87,9 +87,15 @@ impl Faults {
         self.gate(|gate| gate.stalled = true);
     }
 
-    /// Ends [`stall`](Self::stall): what was sent meanwhile is worked on, even of clients that gave up.
+    /// From now on one broker takes connections and what comes by them, and does and says nothing.
+    pub fn stall_broker(&self, broker: i32) {
+        self.gate(|gate| gate.stalled_broker = Some(broker));
+    }
+
+    /// Ends [`stall`](Self::stall) and [`stall_broker`](Self::stall_broker): what was sent meanwhile is worked on, even of clients
+    /// that gave up.
     pub fn resume(&self) {
-        self.gate(|gate| gate.stalled = false);
+        self.gate(|gate| (gate.stalled, gate.stalled_broker) = (false, None));
     }
 
     /// From now on produce requests are worked on, but not answered; other requests are.
@@ -166,6 +172,12 @@ impl Faults {
         for topic in self.cluster.topics.all() {
             topic.partitions.iter().for_each(|p| p.log().producers().clear());
         }
+    }
+
+    /// The controllers are restored from a backup: the partition is led by another broker, under an earlier epoch.
+    #[cfg(test)]
+    pub(crate) fn restore_leader(&self, topic: &str, partition: i32, to: i32, epoch: i32) {
+        self.cluster.topics.partition(topic, partition).unwrap().lead_again(to, epoch);
     }
 
     /// Gives the partition to another broker, or to none.

@@ -23,6 +23,8 @@ pub(super) struct Gate {
     pub(super) generation: u64,
     /// Nothing is accepted, read or worked on: a stopped process, or a link that swallows.
     pub(super) stalled: bool,
+    /// The same of this broker alone, which still takes connections.
+    pub(super) stalled_broker: Option<i32>,
     /// Produce requests are worked on, their answers are kept back.
     pub(super) holding: bool,
     /// Answers go out this late.
@@ -32,9 +34,14 @@ pub(super) struct Gate {
 impl Gate {
     /// Down until the listeners are bound.
     pub(super) fn down() -> watch::Sender<Self> {
-        let gate =
-            Self { link: Link::Dead, generation: 0, stalled: false, holding: false, delay: Duration::ZERO };
-        watch::Sender::new(gate)
+        watch::Sender::new(Self {
+            link: Link::Dead,
+            generation: 0,
+            stalled: false,
+            stalled_broker: None,
+            holding: false,
+            delay: Duration::ZERO,
+        })
     }
 }
 

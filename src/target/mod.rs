@@ -19,7 +19,7 @@
 //! On failure: a request that can't be understood closes its connection; a log that can't be written refuses
 //! the batch with error 56. There is one copy of everything and nothing is replicated: `acks` of 1 and -1
 //! are the same, the high watermark is the end. There are no transactions, groups, quotas, or access rules: any credentials
-//! will do, and what is set of a topic's configuration is told and not obeyed.
+//! will do, and what is set of a topic's configuration is told and not obeyed, but for `message.timestamp.type`.
 
 mod answer;
 mod api;

@@ -20,9 +20,14 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    /// What was set of its configuration. It is told, and nothing else comes of it.
+    /// What was set of its configuration. It is told, and nothing else comes of it but [`Topic::stamps_records`].
     pub(super) fn settings(&self) -> BTreeMap<String, String> {
         lock(&self.settings).clone()
+    }
+
+    /// Whether its records have the time of their append.
+    pub(super) fn stamps_records(&self) -> bool {
+        lock(&self.settings).get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime")
     }
 
     pub(super) fn set(&self, key: &str, value: &str) {
@@ -57,6 +62,11 @@ impl Partition {
     pub(super) fn lead(&self, leader: Option<i32>) {
         let mut leadership = lock(&self.leadership);
         *leadership = Leadership { leader, epoch: leadership.epoch.saturating_add(1) };
+    }
+
+    #[cfg(test)]
+    pub(super) fn lead_again(&self, leader: i32, epoch: i32) {
+        *lock(&self.leadership) = Leadership { leader: Some(leader), epoch };
     }
 
     pub(super) fn log(&self) -> MutexGuard<'_, Log> {

@@ -1,7 +1,7 @@
 //! `spoolway dlq replay` and `purge`.
 
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Place, Which};
@@ -79,12 +79,29 @@ struct Done {
 }
 
 /// Letters that no delivery of the agent has.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Elsewhere {
     destination: String,
     lane: String,
     letters: u64,
+}
+
+impl Done {
+    /// Adds what was done of further letters; each destination is named once.
+    fn add(&mut self, further: Self) {
+        self.replayed += further.replayed;
+        self.purged += further.purged;
+        self.not_configured += further.not_configured;
+        for one in further.of {
+            let is_same =
+                |known: &&mut Elsewhere| (&known.destination, &known.lane) == (&one.destination, &one.lane);
+            match self.of.iter_mut().find(is_same) {
+                Some(known) => known.letters += one.letters,
+                None => self.of.push(one),
+            }
+        }
+    }
 }
 
 impl Elsewhere {
@@ -103,7 +120,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Outcome {
     let done = ask(&client, "/dead-letters/replay", &ids)?;
     let Done { replayed, not_configured, of, .. } = done;
     if args.json {
-        output::line(&json!({ "replayed": replayed, "not_configured": not_configured }).to_string())?;
+        output::line(
+            &json!({ "replayed": replayed, "not_configured": not_configured, "of": of }).to_string(),
+        )?;
     } else {
         output::line(&format!(
             "{replayed} dead letters are being sent again; `spoolway status` says what becomes of them"
@@ -125,10 +144,7 @@ fn ask(client: &Client, path: &str, ids: &[u64]) -> Result<Done, Failure> {
     for part in ids.chunks(AT_A_TIME) {
         let body = client.post(path, &json!({ "ids": part }).to_string())?;
         let done: Done = client.read(&body)?;
-        sum.replayed += done.replayed;
-        sum.purged += done.purged;
-        sum.not_configured += done.not_configured;
-        sum.of.extend(done.of);
+        sum.add(done);
     }
     Ok(sum)
 }
@@ -171,4 +187,29 @@ fn purge_here(place: &Place, ids: &[u64]) -> Result<Option<u64>, Failure> {
 fn purge_there(place: &Place, ids: &[u64]) -> Result<u64, Failure> {
     let client = Client::new(place.agent.address()?);
     Ok(ask(&client, "/dead-letters/purge", ids)?.purged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_letters_each_destination_that_is_not_configured_is_named_once() {
+        let of = |destination: &str, letters| Elsewhere {
+            destination: destination.to_owned(),
+            lane: "main".to_owned(),
+            letters,
+        };
+        let part = |replayed, of: Vec<Elsewhere>| Done {
+            replayed,
+            not_configured: of.iter().map(|one| one.letters).sum(),
+            of,
+            ..Done::default()
+        };
+        let mut sum = Done::default();
+        sum.add(part(3, vec![of("old", 9_000), of("other", 997)]));
+        sum.add(part(7, vec![of("old", 10)]));
+        assert_eq!((sum.replayed, sum.not_configured), (10, 10_007));
+        assert_eq!(sum.of, [of("old", 9_010), of("other", 997)]);
+    }
 }

@@ -334,7 +334,7 @@ impl Consumer {
         let request = metadata_request(connection.client_id(), version, [topic.as_str()]);
         let answer = connection.call(request).await?;
         let answer = MetadataAnswer::decode(&answer, version)?;
-        self.cluster.merge(&answer);
+        self.cluster.merge(&answer, Some(address), Instant::now());
         match answer.topics.iter().find(|t| t.name == topic.as_str()).map(|t| t.code) {
             Some(0) => Ok(()),
             Some(code) => Err(ConsumeError::code(topic.as_str(), -1, code)),

@@ -8,6 +8,7 @@ use super::calls::{self, TimesError};
 use super::control::{GRACE, PROBE};
 use super::link::LinkPhase;
 use super::task::{Task, UNNAMED};
+use crate::config::model::HostPort;
 use crate::ids::TopicName;
 use crate::kafka::connection::{ConnectError, Connection};
 use crate::kafka::errors::Meaning;
@@ -47,6 +48,10 @@ impl Task {
             let topics = self.cluster.tracked().filter(|_| !probe).cloned().collect();
             self.control.asking = true;
             self.jobs.spawn(calls::ask_metadata(connection.clone(), topics));
+        }
+        if let Some(address) = self.cluster.second_opinion(now) {
+            let topics = self.cluster.tracked().cloned().collect();
+            self.jobs.spawn(calls::ask_elsewhere(address, self.control_options.clone(), topics));
         }
         let about = self.inquiry.due(now);
         if !self.inquiry.asking && !about.is_empty() {
@@ -102,7 +107,7 @@ impl Task {
                 self.inquiry.forget(&name);
             }
         }
-        let merged = self.cluster.merge(&answer);
+        let merged = self.cluster.merge(&answer, self.control.address.as_ref(), now);
         if !could && self.cluster.may_write() {
             // Whoever may write to any topic gets a producer id from most brokers.
             (self.control.refused_since, self.control.initialize_at) = (None, now);
@@ -119,6 +124,15 @@ impl Task {
         }
         self.leave_the_moved(now);
         if changed {
+            self.abandon_outboxes();
+            self.reporter.observer.topology(self.cluster.topology());
+        }
+    }
+
+    /// A second broker has said who leads what, where what the first says is older than what is known.
+    pub(super) fn opinion(&mut self, from: &HostPort, answer: &MetadataAnswer, now: Instant) {
+        if self.cluster.hear_opinion(answer, from, now) {
+            self.board.unblock();
             self.abandon_outboxes();
             self.reporter.observer.topology(self.cluster.topology());
         }

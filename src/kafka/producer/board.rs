@@ -119,7 +119,7 @@ impl Board {
 
     /// Whether a blocked slot will give back its window before long.
     pub(super) fn has_impatient(&self) -> bool {
-        self.blocked.iter().filter_map(|id| self.slots.get(*id)).any(|slot| !slot.is_doubtful())
+        self.blocked.iter().filter_map(|id| self.slots.get(*id)).any(Slot::is_impatient)
     }
 
     pub(super) fn next_wake(&self) -> Option<Instant> {

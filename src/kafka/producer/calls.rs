@@ -25,6 +25,8 @@ pub(super) enum Event {
     Linked { way: Way, generation: u64, result: Result<(Connection, Option<String>), ConnectError> },
     /// Metadata.
     Metadata(Result<MetadataAnswer, String>),
+    /// What a broker that was asked besides says, if it says anything.
+    Opinion(HostPort, Option<MetadataAnswer>),
     /// Which time stamps these topics take.
     Times(Vec<TopicName>, Result<ConfigsAnswer, TimesError>),
     /// A producer id.
@@ -84,11 +86,24 @@ pub(super) async fn watch(connection: tokio_util::sync::CancellationToken) -> Ev
 }
 
 pub(super) async fn ask_metadata(connection: Connection, topics: Vec<TopicName>) -> Event {
+    Event::Metadata(metadata_of(&connection, &topics).await)
+}
+
+/// Asks a broker by a connection that is for nothing else.
+pub(super) async fn ask_elsewhere(address: HostPort, options: Options, topics: Vec<TopicName>) -> Event {
+    let answer = match connect(&address, &options).await {
+        Ok(connection) => metadata_of(&connection, &topics).await.ok(),
+        Err(_) => None,
+    };
+    Event::Opinion(address, answer)
+}
+
+async fn metadata_of(connection: &Connection, topics: &[TopicName]) -> Result<MetadataAnswer, String> {
     let version = connection.versions().metadata;
     let names = topics.iter().map(TopicName::as_str);
     let request = metadata_request(connection.client_id(), version, names);
     let answer = connection.call(request).await.map_err(|e| e.to_string());
-    Event::Metadata(answer.and_then(|a| understood(MetadataAnswer::decode(&a, version), &connection)))
+    answer.and_then(|a| understood(MetadataAnswer::decode(&a, version), connection))
 }
 
 pub(super) async fn ask_times(connection: Connection, topics: Vec<TopicName>) -> Event {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::event::UnixMillis;
 use crate::ids::TopicName;
 use crate::kafka::batch::{Batch, BatchError, BatchHeader, BatchReader, Identity, RecordBatch, RecordRef};
+use crate::kafka::clock;
 use crate::kafka::codec::CodecError;
 use crate::kafka::consume::{ConsumeError, Consumer, ConsumerOptions, Fetched};
 use crate::kafka::header;
@@ -40,8 +41,20 @@ pub(super) struct Search {
     pub(super) batch: Option<Batch>,
     /// It can't be before this offset; -1 where none is known.
     pub(super) acked_offset: i64,
-    /// It has a record with this time stamp or a newer one; or, where the broker stamps records, was appended later.
+    /// It has a record with this time stamp or a newer one; or, where the broker stamps records and our clock was right, was
+    /// appended later.
     pub(super) time: UnixMillis,
+    /// When it was first sent, by our clock.
+    pub(super) sent_at: UnixMillis,
+}
+
+/// Where in the log it can be.
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    /// Nothing is read before this offset.
+    from: i64,
+    /// It may have been before what is still there.
+    may_be_deleted: bool,
 }
 
 /// What was found.
@@ -165,6 +178,13 @@ impl Finder {
     }
 }
 
+/// A moment before which a broker can't have stamped a window, by its own clock, of which is known that it has come to `last`. `None`:
+/// ours has gone back since the window was sent, so that nobody knows for how long that is.
+fn before_by_their_clock(last: UnixMillis, sent_at: UnixMillis, now: UnixMillis) -> Option<UnixMillis> {
+    let since = now.saturating_sub(sent_at);
+    (since >= -MARGIN).then(|| last.saturating_sub(since.max(0)).saturating_sub(MARGIN))
+}
+
 impl Search {
     async fn run(&self) -> Result<Looked, ConsumeError> {
         let Some(mark) = Mark::of(self) else {
@@ -178,11 +198,12 @@ impl Search {
         let mut consumer = Consumer::new(&self.cluster);
         let end = consumer.latest(topic, partition).await?;
         let earliest = consumer.earliest(topic, partition).await?;
-        let from = if self.acked_offset >= 0 {
+        let Reach { from, may_be_deleted } = if self.acked_offset >= 0 {
             // Beyond the end: the topic is another one by now, and what it has, it has since.
-            if self.acked_offset > end { earliest } else { self.acked_offset }
+            let from = if self.acked_offset > end { earliest } else { self.acked_offset };
+            Reach { from, may_be_deleted: from < earliest }
         } else {
-            consumer.offset_at(topic, partition, self.time).await?.unwrap_or(end)
+            self.reach_by_time(&mut consumer, (earliest, end)).await?
         };
         let mut at = from.max(earliest);
         let mut left = BUDGET;
@@ -211,8 +232,7 @@ impl Search {
             }
             at = next;
         }
-        let deleted = from < earliest || (self.acked_offset < 0 && from == earliest && earliest > 0);
-        Ok(if deleted {
+        Ok(if may_be_deleted {
             Looked::Unknown("the part of the log where it would be has been deleted".to_owned())
         } else if thinned {
             Looked::Unknown(
@@ -221,6 +241,37 @@ impl Search {
         } else {
             Looked::Absent
         })
+    }
+
+    /// Where it can be by the time it was sent. Where the broker stamps records that is a time by our clock, and they go by another:
+    /// if ours is far ahead, what it says lies behind everything there is. So the broker's own is asked too: it has come to what
+    /// the last batch says, and what was sent some time ago was not stamped longer before that.
+    async fn reach_by_time(
+        &self,
+        consumer: &mut Consumer,
+        (earliest, end): (i64, i64),
+    ) -> Result<Reach, ConsumeError> {
+        let (topic, partition) = (self.topic.as_str(), self.partition);
+        let by_ours = consumer.offset_at(topic, partition, self.time).await?.unwrap_or(end);
+        let last = if earliest < end {
+            // One of an earlier format, say, tells nothing.
+            consumer.fetch(topic, partition, end - 1).await?.batches().next_header().ok().flatten()
+        } else {
+            None
+        };
+        let (from, is_known) = match last.filter(BatchHeader::is_log_append_time) {
+            None => (by_ours, true),
+            Some(last) => match before_by_their_clock(last.max_time, self.sent_at, clock::unix_now()) {
+                Some(time) => {
+                    let by_theirs = consumer.offset_at(topic, partition, time).await?.unwrap_or(end);
+                    (by_ours.min(by_theirs), true)
+                }
+                None => (earliest, false),
+            },
+        };
+        // In a partition that nobody has written to for long, theirs leads back to its beginning, and says nothing of what was deleted.
+        let may_be_deleted = earliest > 0 && (by_ours <= earliest || !is_known);
+        Ok(Reach { from, may_be_deleted })
     }
 }
 
@@ -276,9 +327,25 @@ mod tests {
             batch: Some(window(&[1, 2, 3, 4])).filter(|_| identity.is_none()),
             acked_offset: -1,
             time: 0,
+            sent_at: 0,
         };
         let finder = Finder { mark: Mark::of(&search).unwrap(), count: 4 };
         finder.find(&Fetched::of(stored.into(), 100, 1000), 100).unwrap()
+    }
+
+    #[test]
+    fn where_a_broker_stamps_records_a_window_is_looked_for_from_before_it_can_have_come_by_its_clock() {
+        let (minute, hour) = (60_000, 3_600_000);
+        // Ten minutes after it was sent our clock says the same as the broker's, five hours more, five less.
+        for ours in [0, 5 * hour, -5 * hour] {
+            let now = 100 * hour;
+            let before = before_by_their_clock(now - minute, now + ours - 10 * minute, now + ours).unwrap();
+            assert_eq!(before, now - 11 * minute - hour);
+        }
+        // It was set right meanwhile: a little, and by more than an hour.
+        assert_eq!(before_by_their_clock(0, minute, 0), Some(-hour));
+        assert_eq!(before_by_their_clock(0, hour + 1, 0), None);
+        assert!(before_by_their_clock(i64::MIN, 0, i64::MAX).is_some());
     }
 
     #[test]

@@ -56,6 +56,9 @@ impl Task {
             slots.iter().copied().partition(|id| told.contains_key(id));
         for id in answered {
             if let Some(result) = told.get(&id) {
+                if result.code == 0 {
+                    self.cluster.has_taken(&result.topic, result.index, flight.way.broker);
+                }
                 self.settle_one(id, result, now);
             }
         }

@@ -120,6 +120,8 @@ pub(super) struct Slot {
     recalled: bool,
     /// Since when the front window has nowhere to go.
     nowhere_since: Option<Instant>,
+    /// Another topic has the name of the one that the front window was first sent to.
+    replaced: bool,
     /// Since when metadata says, on end, that its topic or partition is not there, or not to be seen.
     gone_since: Option<Instant>,
     /// The last request with a window of its own kept the connection waiting.
@@ -149,6 +151,7 @@ impl Slot {
             unnamed: false,
             recalled: false,
             nowhere_since: None,
+            replaced: false,
             gone_since: None,
             suspect: false,
             backoff: Backoff::new(seed),
@@ -171,7 +174,7 @@ impl Slot {
         (self.doubtful, self.may_be_doubled) = flags.unwrap_or_default();
         self.look = self.doubtful;
         (self.doubtful_since, self.first_doubt) = (None, None);
-        (self.forgotten, self.recalled) = (false, false);
+        (self.forgotten, self.recalled, self.replaced) = (false, false, false);
         (self.nowhere_since, self.gone_since) = (None, None);
         (self.unnamed, self.restamp, self.outdated, self.fenced) = (false, None, false, false);
         self.phase = if self.queue.is_empty() { Phase::Idle } else { Phase::Ready };
@@ -295,7 +298,10 @@ impl Slot {
         // Where it may not even be looked at, nobody will find out.
         let is_gone = code == UNKNOWN_TOPIC_OR_PARTITION || (FORBIDDEN.contains(&code) && !holds);
         self.gone_since = is_gone.then(|| self.gone_since.unwrap_or(now));
-        let for_long = self.gone_since.is_some_and(|s| now.saturating_duration_since(s) >= LOOK_AFTER);
+        // But a topic that has another in its place is gone for good, and no partition of it comes back.
+        let for_good = self.replaced && code == UNKNOWN_TOPIC_OR_PARTITION;
+        let for_long =
+            for_good || self.gone_since.is_some_and(|s| now.saturating_duration_since(s) >= LOOK_AFTER);
         if !out_of_patience || (self.doubtful && !for_long) {
             return None;
         }
@@ -308,6 +314,16 @@ impl Slot {
         }
         let message = meaning(code).message.to_owned();
         Some(self.settle(Outcome::Deferred { code, message }))
+    }
+
+    /// Whether metadata has another topic in the place of the one that the front window was first sent to.
+    pub(super) fn is_replaced(&mut self, replaced: bool) {
+        self.replaced = replaced;
+    }
+
+    /// Whether the front window, which has nowhere to go, goes back before long.
+    pub(super) fn is_impatient(&self) -> bool {
+        !self.doubtful || self.replaced
     }
 
     /// Metadata has its topic, and a leader for it.
@@ -349,11 +365,6 @@ impl Slot {
         self.may_be_doubled |= self.doubtful;
         self.sequence = 0;
         self.producer = self.producer.and_then(|(id, epoch)| Some((id, epoch.checked_add(1)?)));
-    }
-
-    /// Whether an earlier send of the front window had an unknown outcome.
-    pub(super) fn is_doubtful(&self) -> bool {
-        self.doubtful
     }
 
     #[cfg(test)]

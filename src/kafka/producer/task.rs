@@ -243,6 +243,7 @@ impl Task {
                                 .map(|w| w.batch.clone())
                                 .filter(|_| journaled.identity.is_none()),
                             time: newest.map_or(appended_after, |newest| newest.min(appended_after)),
+                            sent_at: journaled.sent_at,
                         };
                         self.to_look.push_back((id, search));
                         continue;
@@ -256,13 +257,18 @@ impl Task {
                     slot.phase = super::slot::Phase::Blocked;
                     self.board.put(id);
                 }
-                Place::Nowhere(code) => match slot.nowhere(code, self.holds_in_doubt, now) {
-                    Some(step) => self.put_back(id, step),
-                    None => {
-                        self.board.put(id);
-                        self.refresh.want(now);
+                Place::Nowhere(code) => {
+                    let sent = slot.journaled();
+                    let replaced = sent.is_some_and(|sent| self.cluster.is_made_anew(&slot.topic, sent));
+                    slot.is_replaced(replaced);
+                    match slot.nowhere(code, self.holds_in_doubt, now) {
+                        Some(step) => self.put_back(id, step),
+                        None => {
+                            self.board.put(id);
+                            self.refresh.want(now);
+                        }
                     }
-                },
+                }
             }
         }
     }
@@ -296,6 +302,9 @@ impl Task {
             }
             Ok(Event::Linked { way, generation, result }) => self.linked(way, generation, result, now),
             Ok(Event::Metadata(result)) => self.metadata(result, now),
+            Ok(Event::Opinion(from, Some(answer))) => self.opinion(&from, &answer, now),
+            // The next will be asked.
+            Ok(Event::Opinion(_, None)) => {}
             Ok(Event::Times(topics, result)) => self.times(topics, result, now),
             Ok(Event::ProducerId(result)) => self.producer_id(result, now),
             Ok(Event::Looked { slot, looked }) => {

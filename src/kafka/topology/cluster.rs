@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::leaders::{Leader, Teller, Told};
 use super::state::{PartitionInfo, TopicState, Topology};
 use super::terms::{Terms, TimeLimits, Times};
 use crate::config::is_broker_host;
@@ -11,6 +15,9 @@ use crate::ids::TopicName;
 use crate::kafka::errors::meaning;
 use crate::kafka::window::Journaled;
 use crate::kafka::wire::{MetadataAnswer, Rights, TopicRow};
+
+/// Between two that are asked for a second opinion.
+const OPINIONS: Duration = Duration::from_secs(15);
 
 /// Where a partition's windows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +37,12 @@ pub(crate) struct Cluster {
     address_map: Vec<(HostPort, HostPort)>,
     brokers: BTreeMap<i32, HostPort>,
     tracked: BTreeSet<TopicName>,
-    /// Leader epochs of the partitions in `topology`, by the same index.
-    epochs: BTreeMap<TopicName, Vec<i32>>,
+    /// What is known of the leaders of the partitions in `topology`, by the same index.
+    leaders: BTreeMap<TopicName, Vec<Leader>>,
+    /// A leader that is known is said to be another.
+    disputed: bool,
+    /// When another broker was asked last, and how many were.
+    opinions: (Option<Instant>, usize),
     topology: Arc<Topology>,
 }
 
@@ -42,7 +53,9 @@ impl Cluster {
             address_map: address_map.to_vec(),
             brokers: BTreeMap::new(),
             tracked: BTreeSet::new(),
-            epochs: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            disputed: false,
+            opinions: (None, 0),
             topology: Arc::default(),
         }
     }
@@ -129,19 +142,22 @@ impl Cluster {
         ![topic, sent.topic_id].contains(&[0; 16]) && topic != sent.topic_id
     }
 
-    /// Whether a tracked topic is missing, or a partition has no leader.
+    /// Whether a tracked topic is missing, or a partition has no leader or two.
     pub(crate) fn is_unsettled(&self) -> bool {
-        self.topology.topics.values().any(|state| match state {
-            TopicState::Missing { .. } => true,
-            TopicState::Present { partitions, .. } => partitions.iter().any(|p| p.leader.is_none()),
-        })
+        self.disputed
+            || self.topology.topics.values().any(|state| match state {
+                TopicState::Missing { .. } => true,
+                TopicState::Present { partitions, .. } => partitions.iter().any(|p| p.leader.is_none()),
+            })
     }
 
-    /// Takes over an answer; topics it does not speak of stay as they are. `true` when [`Topology`] changed.
-    pub(crate) fn merge(&mut self, answer: &MetadataAnswer) -> bool {
+    /// Takes over an answer from a broker at this address; topics it does not speak of stay as they are. `true` when [`Topology`]
+    /// changed.
+    pub(crate) fn merge(&mut self, answer: &MetadataAnswer, from: Option<&HostPort>, now: Instant) -> bool {
         if !answer.brokers.is_empty() {
             self.brokers = answer.brokers.iter().filter_map(|b| self.mapped(b.id, &b.host, b.port)).collect();
         }
+        let teller = self.teller(from);
         let mut next = Topology::clone(&self.topology);
         // One that does not say is no other: what is known of the cluster is to be compared with the next that does.
         if answer.cluster_id.is_some() {
@@ -149,7 +165,7 @@ impl Cluster {
         }
         for row in &answer.topics {
             if let Some(name) = self.tracked.get(row.name.as_str()).cloned() {
-                let state = self.merge_topic(&name, row);
+                let state = self.merge_topic(&name, row, teller, now);
                 if row.code == 0 {
                     let terms = next.terms.entry(name.clone()).or_default();
                     terms.may_read = row.rights.map(Rights::may_read);
@@ -164,7 +180,77 @@ impl Cluster {
         if changed {
             self.topology = Arc::new(next);
         }
+        self.note_disputes();
         changed
+    }
+
+    fn teller(&self, from: Option<&HostPort>) -> Teller {
+        let is_at = |at: &HostPort| Some(at) == from;
+        let broker = self.brokers.iter().find(|(_, at)| is_at(at)).map(|(id, _)| *id);
+        Teller { broker, alone: self.brokers.len() <= 1 }
+    }
+
+    fn note_disputes(&mut self) {
+        self.disputed = self.leaders.values().flatten().any(Leader::is_disputed);
+    }
+
+    /// A broker to ask for a second opinion, if only one says that a leader is an earlier one: every now and then, one after the other.
+    pub(crate) fn second_opinion(&mut self, now: Instant) -> Option<HostPort> {
+        if !self.disputed || self.opinions.0.is_some_and(|asked| now < asked + OPINIONS) {
+            return None;
+        }
+        let told = self.leaders.values().flatten().find_map(|leader| leader.lone_voice(now))?;
+        let others: Vec<&HostPort> =
+            self.brokers.iter().filter(|(id, _)| Some(**id) != told).map(|(_, at)| at).collect();
+        let at = others.get(self.opinions.1.checked_rem(others.len())?)?;
+        let at = HostPort::clone(at);
+        self.opinions = (Some(now), self.opinions.1.wrapping_add(1));
+        Some(at)
+    }
+
+    /// Takes from another broker's answer what it says of leaders, and nothing else: it may lag behind in all else. `true` when
+    /// [`Topology`] changed.
+    pub(crate) fn hear_opinion(&mut self, answer: &MetadataAnswer, from: &HostPort, now: Instant) -> bool {
+        if answer.cluster_id.as_deref().is_some_and(|id| self.is_other(id)) {
+            return false;
+        }
+        let teller = self.teller(Some(from));
+        let mut next = Topology::clone(&self.topology);
+        for row in answer.topics.iter().filter(|row| row.code == 0) {
+            let Some(TopicState::Present { id, partitions }) = next.topics.get_mut(row.name.as_str()) else {
+                continue;
+            };
+            let Some(leaders) = self.leaders.get_mut(row.name.as_str()).filter(|_| *id == row.id) else {
+                continue;
+            };
+            for told in &row.partitions {
+                let at = usize::try_from(told.index).ok();
+                let known = at.and_then(|at| Some((leaders.get_mut(at)?, partitions.get_mut(at)?)));
+                if let Some((leader, partition)) = known {
+                    let who = Some(told.leader).filter(|id| self.brokers.contains_key(id));
+                    leader.hear(Told { leader: who, epoch: told.leader_epoch }, teller, now);
+                    *partition = leader.info();
+                }
+            }
+        }
+        self.note_disputes();
+        let changed = next != *self.topology;
+        if changed {
+            self.topology = Arc::new(next);
+        }
+        changed
+    }
+
+    /// A broker has taken what was sent to it as the leader of the partition: it is.
+    pub(crate) fn has_taken(&mut self, topic: &str, partition: i32, broker: i32) {
+        if !self.disputed {
+            return;
+        }
+        let at = usize::try_from(partition).ok();
+        if let Some(leader) = at.and_then(|at| self.leaders.get_mut(topic)?.get_mut(at)) {
+            leader.has_taken(broker);
+            self.note_disputes();
+        }
     }
 
     /// Whether a topic is there that may be written to, as far as is known.
@@ -206,186 +292,39 @@ impl Cluster {
         Some((id, mapped.unwrap_or(told)))
     }
 
-    fn merge_topic(&mut self, name: &TopicName, row: &TopicRow) -> TopicState {
+    fn merge_topic(&mut self, name: &TopicName, row: &TopicRow, by: Teller, now: Instant) -> TopicState {
         if row.code != 0 {
-            self.epochs.remove(name);
+            self.leaders.remove(name);
             return TopicState::Missing { code: row.code, message: meaning(row.code).message.to_owned() };
         }
         // Kafka numbers partitions densely from 0, so a number beyond their count is not believed.
         let mut partitions = vec![PartitionInfo::default(); row.partitions.len()];
-        let mut epochs = vec![-1; row.partitions.len()];
-        let known = self.known(name, row.id);
+        let mut leaders = self.known(name, row.id);
+        leaders.resize_with(row.partitions.len(), Leader::default);
         for told in &row.partitions {
             let Some(index) = usize::try_from(told.index).ok().filter(|i| *i < partitions.len()) else {
                 continue;
             };
             let leader = Some(told.leader).filter(|id| self.brokers.contains_key(id));
-            // A broker that lags behind may tell of an earlier leader.
-            let kept = known.as_ref().and_then(|k| k.get(index)).filter(|(_, e)| *e > told.leader_epoch);
-            let (info, epoch) = kept.copied().unwrap_or((PartitionInfo { leader }, told.leader_epoch));
-            if let (Some(p), Some(e)) = (partitions.get_mut(index), epochs.get_mut(index)) {
-                (*p, *e) = (info, epoch);
+            if let (Some(partition), Some(known)) = (partitions.get_mut(index), leaders.get_mut(index)) {
+                known.hear(Told { leader, epoch: told.leader_epoch }, by, now);
+                *partition = known.info();
             }
         }
-        self.epochs.insert(name.clone(), epochs);
+        self.leaders.insert(name.clone(), leaders);
         TopicState::Present { id: row.id, partitions }
     }
 
     /// What is known of the same incarnation of the topic. Without ids, every answer is taken as it is.
-    fn known(&self, name: &TopicName, id: [u8; 16]) -> Option<Vec<(PartitionInfo, i32)>> {
-        match self.topology.topics.get(name)? {
-            TopicState::Present { id: before, partitions } if *before == id && id != [0; 16] => {
-                let epochs = self.epochs.get(name)?;
-                Some(partitions.iter().copied().zip(epochs.iter().copied()).collect())
+    fn known(&self, name: &TopicName, id: [u8; 16]) -> Vec<Leader> {
+        match self.topology.topics.get(name) {
+            Some(TopicState::Present { id: before, .. }) if *before == id && id != [0; 16] => {
+                self.leaders.get(name).cloned().unwrap_or_default()
             }
-            _ => None,
+            _ => Vec::new(),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kafka::wire::{BrokerRow, PartitionRow};
-
-    fn at(host: &str, port: u16) -> HostPort {
-        HostPort { host: host.into(), port }
-    }
-
-    fn cluster() -> Cluster {
-        let mut cluster = Cluster::new(&[at("boot", 1)], &[(at("k1", 9092), at("gate", 19092))]);
-        cluster.track(&TopicName::new("t").unwrap());
-        cluster
-    }
-
-    fn answer(id: u8, leaders: &[(i32, i32)]) -> MetadataAnswer {
-        let broker = |id: i32| BrokerRow { id, host: format!("k{id}"), port: 9092 };
-        let rows = leaders.iter().zip(0..);
-        let partition =
-            |(&(leader, leader_epoch), index)| PartitionRow { code: 0, index, leader, leader_epoch };
-        MetadataAnswer {
-            brokers: vec![broker(1), broker(2)],
-            cluster_id: Some("c".into()),
-            topics: vec![TopicRow {
-                code: 0,
-                name: "t".into(),
-                id: [id; 16],
-                partitions: rows.map(partition).collect(),
-                rights: None,
-            }],
-            ..MetadataAnswer::default()
-        }
-    }
-
-    #[test]
-    fn a_window_of_another_cluster_or_of_an_earlier_topic_of_the_name_is_told_apart() {
-        use crate::kafka::batch::Identity;
-        let mut cluster = cluster();
-        cluster.merge(&answer(7, &[(1, 5)]));
-        let topic = TopicName::new("t").unwrap();
-        let is_made_anew = |id: u8| {
-            let identity = Identity { producer_id: 1, epoch: 0, base_sequence: 0 };
-            let sent = Journaled {
-                identity,
-                doubtful: true,
-                cluster_id: "c".into(),
-                topic_id: [id; 16],
-                acked_offset: -1,
-                sent_at: 0,
-                may_be_doubled: false,
-                unreadable: false,
-            };
-            cluster.is_made_anew(&topic, &sent)
-        };
-        assert!(!cluster.is_other("c") && cluster.is_other("d"));
-        assert!(!is_made_anew(7) && is_made_anew(8));
-        assert!(!cluster.is_other("") && !is_made_anew(0), "what was not known tells nothing apart");
-    }
-
-    fn place(cluster: &Cluster, partition: i32) -> Place {
-        cluster.place(&TopicName::new("t").unwrap(), partition)
-    }
-
-    #[test]
-    fn leaders_are_followed_and_changes_are_told_once() {
-        let mut cluster = cluster();
-        assert_eq!(place(&cluster, 0), Place::Unknown);
-        assert!(cluster.merge(&answer(1, &[(1, 0), (-1, 3), (7, 0)])));
-        assert!(!cluster.merge(&answer(1, &[(1, 0), (-1, 3), (7, 0)])));
-        assert_eq!(place(&cluster, 0), Place::Leader(1));
-        assert_eq!(place(&cluster, 1), Place::Nowhere(5));
-        assert_eq!(place(&cluster, 2), Place::Nowhere(5), "led by a broker that is not there");
-        assert_eq!(place(&cluster, 3), Place::Nowhere(3));
-        assert!(cluster.is_unsettled());
-    }
-
-    #[test]
-    fn a_lagging_broker_does_not_turn_back_the_leader() {
-        let mut cluster = cluster();
-        cluster.merge(&answer(1, &[(2, 6)]));
-        assert!(!cluster.merge(&answer(1, &[(1, 5)])));
-        assert_eq!(place(&cluster, 0), Place::Leader(2));
-        assert!(cluster.merge(&answer(2, &[(1, 0)])), "a new topic of the same name begins at 0");
-        assert_eq!(place(&cluster, 0), Place::Leader(1));
-    }
-
-    #[test]
-    fn an_answer_without_a_cluster_id_does_not_make_the_next_cluster_the_same() {
-        let mut cluster = cluster();
-        cluster.merge(&answer(1, &[(1, 0)]));
-        assert!(!cluster.merge(&MetadataAnswer { cluster_id: None, ..answer(1, &[(1, 0)]) }));
-        assert!(cluster.is_other("d") && !cluster.is_other("c"));
-        assert_eq!(cluster.topology().cluster_id.as_deref(), Some("c"));
-    }
-
-    #[test]
-    fn addresses_are_mapped_and_the_bootstrap_list_stays() {
-        let mut cluster = cluster();
-        cluster.merge(&answer(1, &[]));
-        assert_eq!(cluster.address(1), Some(&at("gate", 19092)));
-        let all = [at("gate", 19092), at("boot", 1), at("k2", 9092)];
-        assert_eq!(cluster.candidates(None), all);
-        assert_eq!(cluster.candidates(Some(&at("gate", 19092))).last(), Some(&at("gate", 19092)));
-        let nobody = MetadataAnswer::default();
-        cluster.merge(&nobody);
-        assert_eq!(cluster.candidates(None), all, "an answer without brokers is not believed");
-    }
-
-    #[test]
-    fn no_answer_hides_the_bootstrap_list_or_names_a_host_that_is_none() {
-        let mut cluster = cluster();
-        let told = |id, host: &str| BrokerRow { id, host: host.into(), port: 9092 };
-        let many = (0..10_000).map(|id| told(id, &format!("10.0.{}.{}", id / 256, id % 256))).collect();
-        cluster.merge(&MetadataAnswer { brokers: many, ..answer(1, &[]) });
-        assert_eq!(cluster.candidates(None).iter().position(|c| *c == at("boot", 1)), Some(1));
-        let long = "h".repeat(254);
-        let hosts =
-            ["evil HTTP/1.1\r\n\r\n", "a b", "\u{1b}]0;x\u{7}", "", &long, "fe80::1%eth0", "k_3.example-x"];
-        let rows = (0..).zip(hosts).map(|(id, host)| told(id, host)).collect();
-        cluster.merge(&MetadataAnswer { brokers: rows, ..answer(1, &[]) });
-        let known: Vec<&str> = (0..7).filter_map(|id| Some(cluster.address(id)?.host.as_str())).collect();
-        assert_eq!(known, ["fe80::1%eth0", "k_3.example-x"]);
-    }
-
-    #[test]
-    fn a_topic_that_went_missing_says_why_and_comes_back() {
-        let mut cluster = cluster();
-        cluster.merge(&answer(1, &[(1, 0)]));
-        let mut gone = answer(1, &[]);
-        gone.topics[0].code = 29;
-        assert!(cluster.merge(&gone));
-        assert_eq!(place(&cluster, 0), Place::Nowhere(29));
-        cluster.merge(&answer(1, &[(2, 0)]));
-        assert_eq!(place(&cluster, 0), Place::Leader(2));
-    }
-
-    #[test]
-    fn an_absurd_partition_number_allocates_nothing() {
-        let mut cluster = cluster();
-        let mut bad = answer(1, &[(1, 0)]);
-        bad.topics[0].partitions[0].index = i32::MAX;
-        cluster.merge(&bad);
-        assert_eq!(cluster.topology().partition_count("t"), Some(1));
-        assert_eq!(place(&cluster, 0), Place::Nowhere(5));
-    }
-}
+mod tests;

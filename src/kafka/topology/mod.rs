@@ -5,6 +5,7 @@
 //! tried again.
 
 mod cluster;
+mod leaders;
 mod refresh;
 mod state;
 mod terms;

@@ -124,6 +124,7 @@ fn append_one(
         Ok(header) => header,
         Err((code, cause)) => return Ok(Outcome::refused(code, cause)),
     };
+    let (header, records) = stamped(cluster, topic, header, &data.records);
     let fault = cluster.plan(|plan| plan.strike_produce(topic, data.index));
     let mut log = partition.log();
     if cluster.is_dead() {
@@ -131,15 +132,24 @@ fn append_one(
     }
     match fault {
         Some(ProduceFault::Refuse(code)) => return Ok(Outcome::refused(code, "a planned fault")),
-        Some(ProduceFault::Die(death)) => return Err(die(&mut log, &header, &data.records, death)),
+        Some(ProduceFault::Die(death)) => return Err(die(&mut log, &header, &records, death)),
         Some(ProduceFault::AppendAndRefuse(_)) | None => {}
     }
-    let mut outcome = append(cluster, &mut log, &header, &data.records);
+    let mut outcome = append(cluster, &mut log, &header, &records);
     unsynced.extend(file_to_sync(cluster, &log));
     if let Some(ProduceFault::AppendAndRefuse(code)) = fault {
         outcome = Outcome { code, ..outcome };
     }
     Ok(outcome)
+}
+
+/// A batch as the topic keeps it.
+fn stamped(cluster: &Cluster, topic: &str, header: BatchHeader, records: &Bytes) -> (BatchHeader, Bytes) {
+    if !cluster.topics.get(topic).is_some_and(|topic| topic.stamps_records()) {
+        return (header, records.clone());
+    }
+    let records = batch::with_append_time(records, cluster.unix_now());
+    (BatchHeader::read(&records).unwrap_or(header), records)
 }
 
 fn append(cluster: &Cluster, log: &mut Log, header: &BatchHeader, records: &Bytes) -> Outcome {

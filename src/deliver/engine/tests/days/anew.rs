@@ -8,7 +8,11 @@ use crate::kafka::clock::unix_now;
 const SOON: Duration = Duration::from_secs(60);
 
 fn records(site: &Site) -> i32 {
-    let batches = (0..2).flat_map(|partition| site.target.batches("t", partition).unwrap());
+    records_of(site, 2)
+}
+
+fn records_of(site: &Site, partitions: i32) -> i32 {
+    let batches = (0..partitions).flat_map(|partition| site.target.batches("t", partition).unwrap());
     batches.map(|(header, _)| header.count).sum()
 }
 
@@ -58,4 +62,35 @@ async fn what_a_topic_keeps_is_asked_anew_when_it_was_made_anew_though_nobody_sa
     site.drain(SOON, "into the new one").await;
     let newest = site.target.batches("t", 0).unwrap()[0].0.max_timestamp;
     assert!(unix_now() - newest < HOUR / 60, "the new topic would delete it when it comes");
+}
+
+/// Everything of the topic waited for five minutes, as for a cluster that has lost its memory for a moment.
+#[tokio::test(start_paused = true)]
+async fn what_is_in_doubt_in_a_partition_that_went_with_its_topic_holds_nothing_for_long() {
+    for dies in [false, true] {
+        let mut site = Site::new(3).await;
+        site.begin();
+        site.accept(7);
+        site.drain(SOON, "into the old one").await;
+        site.target.faults().hold_answers();
+        let before = site.target.counts().borrow().batches;
+        site.accept(21);
+        let target = std::sync::Arc::clone(&site.target);
+        assert!(site.go_on(SOON, |_| target.counts().borrow().batches == before + 3).await);
+        if dies {
+            site.kill();
+        }
+        assert!(site.target.delete_topic("t"));
+        site.target.create_topic("t", 1).unwrap();
+        site.target.faults().drop_connections();
+        site.target.faults().release_answers();
+        if dies {
+            site.begin();
+        }
+        site.accept(7);
+        site.drain(SOON, "into the new one").await;
+        let in_doubt = (0..7u8).filter(|key| crate::kafka::partition_for_key(&[*key], 3) > 0).count() * 3;
+        assert_eq!(site.told.possibly_doubled, in_doubt as u64, "dies: {dies}");
+        assert_eq!(records_of(&site, 1), 28, "dies: {dies}");
+    }
 }

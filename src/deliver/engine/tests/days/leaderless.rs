@@ -46,3 +46,25 @@ async fn a_topic_that_metadata_never_called_missing_gets_no_dead_letters_for_tha
     site.drain(30 * SECOND, "all").await;
     site.check("all");
 }
+
+/// The leader that was known was kept until a restart, though it leads nothing any more.
+#[tokio::test(start_paused = true)]
+async fn leaders_whose_epochs_go_back_are_found_once_two_brokers_have_said_so_for_a_while() {
+    let mut site = Site::among(3, 2).await;
+    site.begin();
+    for leader in [1, 2, 1, 2] {
+        site.target.faults().move_leader("t", 0, Some(leader)).unwrap();
+    }
+    site.accept(14);
+    site.drain(30 * SECOND, "before").await;
+    site.target.faults().restore_leader("t", 0, 0, 1);
+    site.accept(14);
+    let took = site.drain(200 * SECOND, "after controllers were restored").await;
+    assert!(took >= 60 * SECOND, "believed after {took:?}");
+    // Under the new ones things go on as ever.
+    site.target.faults().move_leader("t", 0, Some(1)).unwrap();
+    site.accept(14);
+    let took = site.drain(30 * SECOND, "later").await;
+    assert!(took < 10 * SECOND, "{took:?}");
+    site.check("all");
+}

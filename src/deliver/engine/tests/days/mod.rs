@@ -6,9 +6,11 @@
 #![expect(clippy::print_stdout, reason = "figures for docs/reliability.md, with --nocapture")]
 
 mod anew;
+mod clocks;
 mod codes;
 mod flapping;
 mod leaderless;
+mod many;
 mod times;
 mod unnamed;
 
@@ -113,10 +115,16 @@ struct Site {
 impl Site {
     /// A broker with a topic `t`; no process yet.
     async fn new(partitions: i32) -> Self {
-        let topics = vec![("t".to_owned(), partitions)];
-        let target =
-            Arc::new(Target::start(TargetOptions { topics, ..TargetOptions::default() }).await.unwrap());
+        Self::among(1, partitions).await
+    }
+
+    /// The same of several brokers.
+    async fn among(brokers: usize, partitions: i32) -> Self {
         clock::simulated::begin(BEGINNING);
+        let topics = vec![("t".to_owned(), partitions)];
+        let target = Arc::new(
+            Target::start(TargetOptions { brokers, topics, ..TargetOptions::default() }).await.unwrap(),
+        );
         let network = Arc::downgrade(&target);
         connection::simulated::begin(Box::new(move |broker| {
             let gone = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
