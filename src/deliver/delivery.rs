@@ -278,7 +278,7 @@ fn follow_routes<F: Fs>(
     tracing::info!(
         %destination,
         topics = topics.join(", "),
-        "routes have changed: what waits for these topics goes the new way"
+        "routes have changed, or a topic has lost partitions: what waits for these topics goes the new way"
     );
     make_one(positions);
     Ok(())

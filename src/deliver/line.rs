@@ -83,6 +83,30 @@ pub struct InFlight {
     pub is_own: bool,
     /// Its events are dead letters that are sent again.
     pub again: bool,
+    /// Of a window of an earlier process: see [`Strides`].
+    pub strides: Strides,
+}
+
+/// Which numbers of partitions lead the keys of a window to its partition: hashes that leave the same rest by a number are multiples of
+/// it apart. So all of them are known by the largest that does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Strides(u32);
+
+impl Strides {
+    /// One of its keys has this hash.
+    pub fn add(&mut self, hash: u32, partition: i32) {
+        let (mut a, mut b) = (self.0, hash.abs_diff(partition.unsigned_abs()));
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        self.0 = a;
+    }
+
+    /// Whether so many partitions lead all of its keys there.
+    #[must_use]
+    pub fn fit(&self, partitions: u32) -> bool {
+        self.0.checked_rem(partitions) == Some(0)
+    }
 }
 
 /// The windows of a partition.

@@ -133,7 +133,8 @@ impl Topic {
     #[must_use]
     pub fn is_miscounted(&self) -> bool {
         let is_known = self.count != 0 && !self.partitions.is_empty();
-        self.apart.is_empty() && is_known && (self.count != self.named() || self.awaits_what_is_gone())
+        let awaits = || self.awaits_what_is_gone() || self.awaits_what_strays();
+        self.apart.is_empty() && is_known && (self.count != self.named() || awaits())
     }
 
     /// Whether something is on its way to a partition that is gone, by the count of an earlier process perhaps: it may come back, and
@@ -143,12 +144,39 @@ impl Topic {
         self.lines.range(beyond..).any(|(_, line)| !line.is_idle())
     }
 
+    /// Whether something that an earlier process has sent is on its way by another number of partitions: what is taken back of it
+    /// would follow later events of its keys where these lead now.
+    fn awaits_what_strays(&self) -> bool {
+        let mut windows = self.lines.values().filter_map(|line| line.in_flight.as_ref());
+        windows.any(|window| !window.strides.fit(self.named()))
+    }
+
     /// Whether a partition may be given a reader of its own, as far as the number of partitions goes. That reader would freeze it:
     /// a topic that has fewer by now would go on to lead keys to partitions that are gone, and nobody would read what is theirs.
     #[must_use]
     pub fn may_split(&self, partition: i32) -> bool {
         let is_there = usize::try_from(partition).is_ok_and(|p| p < self.partitions.len());
         !self.recounting && (is_there || !self.apart.is_empty())
+    }
+
+    /// Whether the cluster last named fewer partitions than would have this one among them.
+    #[must_use]
+    pub fn has_lost(&self, partition: i32) -> bool {
+        !self.partitions.is_empty() && usize::try_from(partition).is_ok_and(|at| at >= self.partitions.len())
+    }
+
+    /// Whether keys lead to partitions that are no more, by a number that is frozen for those that have a reader of their own: of a
+    /// topic made anew with fewer.
+    #[must_use]
+    pub fn has_lost_some(&self) -> bool {
+        !self.apart.is_empty() && !self.partitions.is_empty() && self.count > self.named()
+    }
+
+    /// Whether every partition that is left has a reader of its own: events without a key would have to go to one of them.
+    #[must_use]
+    pub fn has_none_left(&self) -> bool {
+        let left = i32::try_from(self.count.min(self.named())).unwrap_or(i32::MAX);
+        !self.apart.is_empty() && (0..left).all(|partition| self.apart.contains(&partition))
     }
 
     /// Whether partitions have come since.

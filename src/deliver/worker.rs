@@ -235,6 +235,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         if let Some(topology) = mail.topology {
             self.engine.topology(&topology);
+            // Positions may say whether a topic has fewer partitions by now.
+            rounds.dirty = true;
         }
         rounds.replays.extend(mail.replay);
         for told in mail.abandon {

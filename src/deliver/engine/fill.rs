@@ -107,11 +107,19 @@ pub(in crate::deliver) fn keyed_partition(
     key: Option<&[u8]>,
     count: u32,
 ) -> Option<i32> {
-    let keyed = key.and_then(|key| match partitioner {
+    leads_to(partitioner, key, count).and_then(|p| i32::try_from(p).ok())
+}
+
+fn leads_to(partitioner: Partitioner, key: Option<&[u8]>, count: u32) -> Option<u32> {
+    key.and_then(|key| match partitioner {
         Partitioner::Java => Some(partition_for_key(key, count)),
         Partitioner::ConsistentRandom => consistent(key, count),
-    });
-    keyed.and_then(|p| i32::try_from(p).ok())
+    })
+}
+
+/// What the partition is the rest of, by any number of partitions; `None` where any partition will do.
+pub(in crate::deliver) fn hash_of(partitioner: Partitioner, key: Option<&[u8]>) -> Option<u32> {
+    leads_to(partitioner, key, u32::MAX)
 }
 
 fn draw_epoch(random: &mut u64) -> u16 {

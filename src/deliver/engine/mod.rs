@@ -164,7 +164,7 @@ pub struct Engine<L: Log, S: Sink> {
     /// The routes as they were, until what was in doubt by then is settled: nothing new goes before that, so that the events
     /// of a stream stay in order.
     routes_before: Option<u64>,
-    /// That these routes hold now is not durable.
+    /// That these routes hold now, or numbers of partitions, is not durable.
     routes_unsaved: bool,
     /// See [`Positions::change`].
     change: u64,
@@ -304,7 +304,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
             // They leave before the next are read: what is read meanwhile costs their partitions nothing.
             return Wake::Again;
         }
-        let reads = !self.closing && !awaits_clock && !self.waits_for_old_routes();
+        let reads =
+            !self.closing && !awaits_clock && !self.awaits_rebuilding() && !self.waits_for_old_routes();
         let read = reads && self.read_main(now) | self.read_sides(now);
         self.pop_finished();
         if rebuilt || read {

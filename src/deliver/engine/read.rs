@@ -236,8 +236,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     fn side_may_read(&self, name: &TopicName, now: Now) -> bool {
-        let ready =
-            |t: &Topic| t.standing == Standing::Ready && !t.recounting && !self.is_side_buffer_full(t, now);
+        let ready = |t: &Topic| {
+            t.standing == Standing::Ready
+                && !t.recounting
+                && !t.has_none_left()
+                && !self.is_side_buffer_full(t, now)
+        };
         let room = |c: &Cursor<L::Reader>| {
             c.has_room(self.settings.limits.entries) && c.retry_at.is_none_or(|at| now.instant >= at)
         };

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::counters::Dense;
-use super::super::line::InFlight;
+use super::super::line::{InFlight, Strides};
 use super::super::log::{BlockInfo, Log, LogReader, Read};
 use super::super::parts::Parts;
-use super::fill::record;
+use super::fill::{hash_of, record};
 use super::journal::{Departure, Next, journaled};
 use super::{Engine, Now, Sink};
+use crate::config::model::Partitioner;
 use crate::event::EventIter;
 use crate::ids::{Incarnation, Seq, SeqRange, StreamName, TopicName};
 use crate::kafka::{Batch, Counter, Journaled, RecordsBuilder, Stamp, Window};
@@ -31,7 +32,7 @@ pub(super) struct Rebuild {
 
 /// What became of reading.
 enum Rebuilt {
-    Batch(Batch, u32),
+    Batch(Batch, u32, Strides),
     /// The log has not all of its events any more.
     Gone,
     /// Nor has it, and whether the partition has them is still to be found out.
@@ -46,13 +47,17 @@ struct Made {
     counter: Counter,
     stamp: Stamp,
     life: Option<Incarnation>,
+    by: Partitioner,
+    partition: i32,
+    strides: Strides,
 }
 
 impl Made {
-    fn new(intent: &Intent, life: Option<Incarnation>) -> Self {
+    fn new(intent: &Intent, life: Option<Incarnation>, by: Partitioner) -> Self {
         let stamp = if intent.by_time_of_sending { Stamp::Send } else { Stamp::Event };
         let counter = Counter { epoch: intent.counter.epoch, value: intent.counter.next };
-        Self { records: RecordsBuilder::new(stamp), counter, stamp, life }
+        let (partition, strides) = (intent.partition, Strides::default());
+        Self { records: RecordsBuilder::new(stamp), counter, stamp, life, by, partition, strides }
     }
 
     /// Adds the events of one block. False when they are not those that were meant.
@@ -66,6 +71,9 @@ impl Made {
                 let time = event.time.unwrap_or(info.time);
                 record(&mut self.records, self.life, self.stamp, (info, index), (&event, time), self.counter);
                 self.counter = self.counter.next();
+                if let Some(hash) = hash_of(self.by, event.key) {
+                    self.strides.add(hash, self.partition);
+                }
             }
         }
         true
@@ -105,6 +113,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 intent: Some(Arc::clone(&intent)),
                 is_own: false,
                 again,
+                strides: Strides::default(),
             });
             self.in_flight.insert(id, (name, partition));
             self.to_rebuild.push(Rebuild { id, intent, retry_at: None, looked_for: false });
@@ -124,7 +133,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
             rebuilt => rebuilt,
         };
         match rebuilt {
-            Rebuilt::Batch(batch, restamped) => {
+            Rebuilt::Batch(batch, restamped, strides) => {
+                let Intent { topic, partition, .. } = &*rebuild.intent;
+                let line = self.topics.get_mut(topic).and_then(|t| t.lines.get_mut(partition));
+                let window = line.and_then(|line| line.in_flight.as_mut()).filter(|window| !window.again);
+                window.into_iter().for_each(|window| window.strides = strides);
                 self.send_again(&rebuild, batch, restamped, journaled(&rebuild.intent, true));
             }
             Rebuilt::OnlyToLookFor => {
@@ -142,6 +155,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
         }
         true
+    }
+
+    /// Whether windows of an earlier process have not been read yet: as long as nobody knows by which number of partitions they were
+    /// sent, nothing else is.
+    pub(super) fn awaits_rebuilding(&self) -> bool {
+        self.to_rebuild.iter().any(|rebuild| rebuild.retry_at.is_none())
     }
 
     /// When a window is to be read again.
@@ -213,7 +232,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let wanted: BTreeSet<Seq> = intent.shares.iter().map(|s| s.block).collect();
         let mut want = |_: &StreamName, range: SeqRange| wanted.contains(&range.first);
         let mut reader = self.log.reader(first);
-        let mut made = Made::new(intent, self.settings.header);
+        let mut made = Made::new(intent, self.settings.header, self.settings.partitioner);
         while shares.peek().is_some() {
             match reader.next(&mut want) {
                 Err(e) => return Rebuilt::NotNow(e.to_string()),
@@ -240,7 +259,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// The records of a window that sends dead letters again.
     fn made_again(&self, intent: &Intent) -> Option<Made> {
-        let mut made = Made::new(intent, self.settings.header);
+        let mut made = Made::new(intent, self.settings.header, self.settings.partitioner);
         for share in &intent.shares {
             let redo = self.redo.get(&share.block)?;
             made.add(share, &redo.info(share.block), redo.event()).then_some(())?;
@@ -253,7 +272,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return Rebuilt::Gone;
         }
         let restamped = if intent.by_time_of_sending { made.records.count() } else { 0 };
-        Rebuilt::Batch(made.records.seal(self.settings.compression), restamped)
+        Rebuilt::Batch(made.records.seal(self.settings.compression), restamped, made.strides)
     }
 
     /// Events of a window that will not arrive in it are free again.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::line::{InFlight, Line};
+use super::super::line::{InFlight, Line, Strides};
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::fill::seal;
@@ -81,6 +81,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             intent: intent.clone(),
             is_own,
             again: sealed.again,
+            strides: Strides::default(),
         });
         self.in_flight.insert(id, (name.clone(), partition));
         let window = Window { id, topic: name.clone(), partition, batch: sealed.batch, journaled };

@@ -146,7 +146,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
             let topic = self.topics.get(name).filter(|t| !matches!(t.standing, Standing::Waiting { .. }));
             let open = side.apart.iter().filter(|(_, apart)| apart.end.is_none());
             open.filter_map(move |(partition, _)| {
-                let why = if topic?.is_led(*partition) { "does not take events" } else { "has no leader" };
+                let why = match topic? {
+                    topic if topic.is_led(*partition) => "does not take events",
+                    topic if topic.has_lost(*partition) => {
+                        "is no more (its events go to those that are left after the next start)"
+                    }
+                    _ => "has no leader",
+                };
                 Some((name.to_string(), format!("partition {partition} {why}; the others go on")))
             })
         })

@@ -42,6 +42,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
             }
             if topic.lines.values().all(Line::is_idle) {
                 topic.count_anew();
+                // What has arrived by the old number is to be known before anything goes by the new one: a process that took it for in
+                // doubt might send it again, behind later events of its keys.
+                self.routes_unsaved = true;
                 continue;
             }
             if !std::mem::replace(&mut topic.recounting, true) {

@@ -154,6 +154,8 @@ impl Cluster {
     pub(super) fn make_anew(&mut self, name: &TopicName, count: i32) {
         self.grown.insert(name.clone(), count - 3);
         self.memory.retain(|(topic, ..), _| topic != name);
+        self.leaderless.retain(|(topic, _)| topic != name);
+        self.frozen.retain(|(topic, _)| topic != name);
         self.id ^= 1;
     }
 

@@ -65,8 +65,7 @@ pub(super) struct World {
     pub(super) partitions: bool,
     /// And topics grow.
     pub(super) grows: bool,
-    /// Topics are deleted, and made anew with more or fewer partitions. Nobody is killed: a count that changes between two processes
-    /// is not waited for.
+    /// Topics are deleted, and made anew with more or fewer partitions.
     pub(super) shrinks: bool,
     /// Windows that were on their way to a partition when it went.
     pub(super) stranded: usize,
@@ -208,7 +207,7 @@ impl World {
             let id = self.letters.all.len() as u64 + 1;
             self.letters.all.push(Stored { id, letter });
         }
-        if self.random(8) == 0 && self.book.is_some() && !self.shrinks {
+        if self.random(8) == 0 && self.book.is_some() {
             // The letters are durable, and nothing says that they count.
             self.kill();
             return true;
@@ -238,7 +237,7 @@ impl World {
         }
         let id = stored.id;
         self.engine.begin_redo(vec![stored]);
-        if self.book.is_some() && self.random(8) == 0 && !self.shrinks {
+        if self.book.is_some() && self.random(8) == 0 {
             return self.kill();
         }
         let positions = self.engine.positions(SPOOL);
@@ -246,7 +245,7 @@ impl World {
             book.positions = positions;
             self.letters.saved(self.engine.take_redone());
         }
-        if self.book.is_some() && self.random(8) == 0 && !self.shrinks {
+        if self.book.is_some() && self.random(8) == 0 {
             return self.kill();
         }
         self.letters.taken.insert(id);
@@ -683,6 +682,14 @@ impl World {
         self.cluster.thin.clear();
         for round in 0.. {
             self.tell_topology();
+            if self.engine.has_lost_partitions() {
+                let (positions, in_doubt) =
+                    (self.engine.positions(SPOOL), self.engine.in_doubt().cloned().collect());
+                if let Some(book) = &mut self.book {
+                    (book.positions, book.intents, book.begun) = (positions, in_doubt, true);
+                }
+                self.kill();
+            }
             self.elapsed += Duration::from_secs(130);
             self.pump();
             while !self.sink.sent.lock().unwrap().is_empty() {
