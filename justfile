@@ -28,7 +28,7 @@ soak-fleet relays="1000":
 test-kafka-39 *filter:
     SPOOLWAY_KAFKA_VERSION=3.9.1 SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- {{filter}}
 
-# Only the tests on real file systems: power cuts, full and failing disks, kills at system calls (root; ext4, XFS, strace)
+# Only the tests on real file systems: power cuts, full and failing disks, kills at system calls (root; ext4, XFS, Python 3)
 test-disk *filter:
     SPOOLWAY_DISK_TESTS=required cargo test --test disk -- {{filter}}
 
