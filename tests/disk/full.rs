@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::cycle::{each_round, small_segments};
 use crate::outside::Outside;
-use crate::sabotaged::sabotaged;
 use crate::says;
 use crate::site::{STREAM, Site};
 use crate::support::agent::{Agent, Setup, assert_accounts_balance};
 use crate::support::http;
 use crate::support::ledger::Told;
 use crate::support::load::{Load, Plan};
+use crate::support::sabotaged::sabotaged;
 use crate::volume::{EXT4, FEW_FILES, Format, Volume, XFS};
 
 const SOON: Duration = Duration::from_secs(30);

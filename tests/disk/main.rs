@@ -26,7 +26,6 @@ mod needs;
 mod neighbours;
 mod outside;
 mod power;
-mod sabotaged;
 mod says;
 mod script;
 mod site;
