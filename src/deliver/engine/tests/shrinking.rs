@@ -75,7 +75,7 @@ fn story(seed: u64) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(super::cases(24))]
 
     #[test]
     fn topics_made_anew_with_fewer_or_more_partitions_lose_and_double_nothing_and_get_everything(seed: u64) {
