@@ -32,14 +32,20 @@ soak-hours hours="24":
 test-kafka-39 *filter:
     SPOOLWAY_KAFKA_VERSION=3.9.1 SPOOLWAY_KAFKA_TESTS=required cargo test --test kafka -- {{filter}}
 
-# Only the tests on real file systems: power cuts, full and failing disks, kills at system calls (root; ext4, XFS, strace)
+# Only the tests on real file systems: power cuts, full and failing disks, kills at system calls (root; ext4, XFS, Python 3)
 test-disk *filter:
     SPOOLWAY_DISK_TESTS=required cargo test --test disk -- {{filter}}
 
 # The long version of everything about the spool: hours. What it prints belongs into docs/reliability.md
 soak-spool:
-    SPOOLWAY_SOAK=1 cargo test --release --lib -- --nocapture --test-threads 1 spool::tests::sim agent::beside engine::tests::days
+    SPOOLWAY_SOAK=1 cargo test --release --lib -- --nocapture --test-threads 1 spool::tests::sim agent::beside state::ledger engine::tests::days
     SPOOLWAY_SOAK=1 SPOOLWAY_DISK_TESTS=required cargo test --release --test disk -- --nocapture
+
+# The model of delivery at length: the stories numbered so of copies and of partitions that come and go (of one kind with
+# SPOOLWAY_ALSO=growth), and so many of each of the others, drawn
+soak-model stories="0..1000" cases="1000":
+    SPOOLWAY_STORIES={{stories}} cargo test --release --lib -- --nocapture --ignored engine::tests::partitions engine::tests::copies
+    SPOOLWAY_CASES={{cases}} cargo test --release --lib -- engine::tests --skip engine::tests::days
 
 # The real disks alone, for so many seconds each
 soak-disk seconds="3600":

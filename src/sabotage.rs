@@ -25,6 +25,8 @@ pub enum Bug {
     NumbersTwiceUnderOneRun,
     /// What a reader gets is not compared with its checksum.
     PayloadUnchecked,
+    /// The header of a block is not compared with its checksum.
+    HeaderUnchecked,
     /// A position ahead of the log is believed, and new events are given numbers below it.
     PositionBeyondTheLog,
     /// Senders are answered as if their events had been taken while nothing can be written.
@@ -57,7 +59,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 22] = [
+    pub const ALL: [Bug; 23] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -66,6 +68,7 @@ impl Bug {
         Bug::WatermarkTooHigh,
         Bug::NumbersTwiceUnderOneRun,
         Bug::PayloadUnchecked,
+        Bug::HeaderUnchecked,
         Bug::PositionBeyondTheLog,
         Bug::AcceptedUnwritten,
         Bug::NextSequenceFromDisk,
@@ -94,6 +97,7 @@ impl Bug {
             Bug::WatermarkTooHigh => "watermark-too-high",
             Bug::NumbersTwiceUnderOneRun => "numbers-twice-under-one-run",
             Bug::PayloadUnchecked => "payload-unchecked",
+            Bug::HeaderUnchecked => "header-unchecked",
             Bug::PositionBeyondTheLog => "position-beyond-the-log",
             Bug::AcceptedUnwritten => "accepted-unwritten",
             Bug::NextSequenceFromDisk => "next-sequence-from-disk",

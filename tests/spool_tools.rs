@@ -304,6 +304,7 @@ fn dump_takes_streams_numbers_and_times() {
     let setup = stopped("filters");
     let dir = setup.data_dir();
     let all = tool(0, &["dump", text(&dir)]).rows();
+    assert_eq!(tool(0, &["dump", "--json", text(&dir)]).rows(), all, "it prints JSON anyway");
     assert_eq!(all.len(), 40);
     let count = |args: &[&str]| tool(0, &[&["dump", text(&dir)], args].concat()).rows().len();
     assert_eq!(count(&["--stream", "audit.*"]), 10);

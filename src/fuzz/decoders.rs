@@ -33,8 +33,10 @@ pub fn block(bytes: &[u8]) {
 fn block_header(bytes: &mut [u8]) {
     let Some(len) = BlockHeader::peek_len(bytes) else { return };
     let Some(covered) = bytes.get(8..len) else { return };
-    let crc = crc32fast::hash(covered).to_le_bytes();
-    bytes[4..8].copy_from_slice(&crc);
+    let crc = crc32fast::hash(covered);
+    bytes[4..8].copy_from_slice(&(!crc).to_le_bytes());
+    assert_eq!(BlockHeader::decode(bytes), None, "a header whose checksum is wrong is believed");
+    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     let Some(header) = BlockHeader::decode(bytes) else { return };
     assert!(header.len() <= len && header.block_len() >= header.len() as u64);
     let mut again = vec![0xff; header.len()];

@@ -1,5 +1,6 @@
 //! A whole segment, read as a tool reads it and as an agent does.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,15 +24,34 @@ pub fn segment(bytes: &[u8]) {
     if mode & 1 != 0 {
         mend(&mut file);
     }
+    let sound = sound(&file);
     let fs = disk(file);
     let snapshot = Snapshot::take(&fs, Path::new("/data")).expect("damage does not keep a tool from looking");
     let seen = read(&mut snapshot.lanes[0].reader(Seq::FIRST));
     assert_eq!(seen, read(&mut snapshot.lanes[0].reader(Seq::FIRST)), "reading twice gives the same");
+    let believed =
+        seen.iter().filter_map(|item| if let Item::Block(block) = item { Some(block) } else { None });
+    // A block that begins below where the log does is read from there on.
+    let ends: Vec<Seq> = believed.map(|block| block.range().end).collect();
+    assert!(ends.iter().all(|end| sound.contains(end)), "read, and no checksum holds: {ends:?} of {sound:?}");
     let host = Arc::new(SteppedHost::new(1));
     let data = DataDir::open_on(fs, Path::new("/data"), host).expect("damage does not keep it from opening");
     let lane = SteppedLane::open(&data, lane(), &settings(), Seq::NONE, &Metrics::new());
     let lane = lane.expect("damage does not keep it from opening");
     assert_eq!(seen, read(&mut lane.lane().reader(Seq::FIRST)), "an agent reads what a tool reads");
+}
+
+/// Where blocks end whose payloads have the checksum that their headers say.
+fn sound(file: &[u8]) -> BTreeSet<Seq> {
+    let headers = file.windows(BLOCK_MAGIC.len()).enumerate().filter(|(_, bytes)| *bytes == BLOCK_MAGIC);
+    let sound = headers.filter_map(|(at, _)| {
+        let header = BlockHeader::decode(&file[at..])?;
+        let begin = at + header.len();
+        let payload = file.get(begin..begin.checked_add(usize::try_from(header.payload_len).ok()?)?)?;
+        let holds = crc32fast::hash(payload) == header.payload_crc;
+        holds.then(|| Seq(header.first.0.saturating_add(u64::from(header.count))))
+    });
+    sound.collect()
 }
 
 fn lane() -> LaneName {

@@ -31,16 +31,28 @@ fn file(bytes: &[u8]) {
         pages.extend_from_slice(part);
         pages.resize(pages.len().next_multiple_of(4096), 0);
     }
-    fs.tamper(|world| world.rot(Path::new(FILE), pages)).expect("a directory");
+    fs.tamper(|world| world.rot(Path::new(FILE), pages.clone())).expect("a directory");
     let looked = look_at_slots(&fs, Path::new(FILE)).ok().flatten();
     let (mut slots, found) =
         Slots::open(&fs, Path::new(FILE), 100).expect("damage does not keep it from opening");
     assert!(found.is_none() || found == looked, "a tool reads the same value");
+    if let Some(value) = looked.as_ref().or(found.as_ref()) {
+        assert!(is_sealed(&pages, value), "a value without a checksum that holds is believed");
+    }
     slots.save(b"new").expect("there is room");
     assert_eq!(reopened(&fs), Some(b"new".to_vec()), "what was saved is found");
     slots.sync().expect("the disk answers");
     let cut = SimFs::of(fs.world().after_power_cut(&[]));
     assert_eq!(reopened(&cut), Some(b"new".to_vec()), "what was synced is found after a power cut");
+}
+
+/// Whether some slot holds that value and its checksum.
+fn is_sealed(pages: &[u8], value: &[u8]) -> bool {
+    (0..pages.len()).step_by(4096).any(|at| {
+        let slot = &pages[at..];
+        let covered = slot.get(8..24 + value.len()).filter(|covered| covered.ends_with(value));
+        covered.is_some_and(|covered| slot[4..8] == crc32fast::hash(covered).to_le_bytes())
+    })
 }
 
 fn reopened(fs: &SimFs) -> Option<Vec<u8>> {

@@ -88,19 +88,38 @@ fn seeds_of_requests_break_no_promise() {
     seeds("requests", 4, requests);
 }
 
-/// The negative control: a lane that is wrong on purpose is caught by the seeds as they are.
+/// The negative control: what is wrong on purpose is caught by the seeds of a target as they are, and by what it asserts.
+fn caught_by_seeds(bug: Bug, target: &str, run: fn(&[u8])) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let mut seeds = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    let _sabotage = Sabotage::begin(bug);
+    let caught = seeds.find(|seed| {
+        let bytes = std::fs::read(seed).unwrap();
+        std::panic::catch_unwind(|| run(&bytes)).is_err()
+    });
+    assert!(caught.is_some(), "{bug:?} is not caught by {target}");
+}
+
 #[test]
 fn seeds_of_recovery_catch_a_lane_that_is_wrong_on_purpose() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/recovery");
-    let seeds: Vec<_> =
-        std::fs::read_dir(dir).unwrap().map(|e| std::fs::read(e.unwrap().path()).unwrap()).collect();
     for bug in
         [Bug::AnswerBeforeSync, Bug::NoDirectorySync, Bug::RetryAfterFailedSync, Bug::NumbersTwiceUnderOneRun]
     {
-        let _sabotage = Sabotage::begin(bug);
-        let caught = |seed: &Vec<u8>| std::panic::catch_unwind(|| recovery(seed)).is_err();
-        assert!(seeds.iter().any(caught), "{bug:?} is not caught");
+        caught_by_seeds(bug, "recovery", recovery);
     }
+}
+
+#[test]
+fn seeds_of_block_segment_and_slots_catch_checksums_that_nobody_compares() {
+    caught_by_seeds(Bug::HeaderUnchecked, "block", block);
+    caught_by_seeds(Bug::PayloadUnchecked, "segment", segment);
+    caught_by_seeds(Bug::SlotUnchecked, "slots", slots);
+}
+
+#[test]
+fn seeds_of_journal_and_letters_catch_what_is_said_to_be_on_disk_and_is_not() {
+    caught_by_seeds(Bug::JournalUnsynced, "journal", journal);
+    caught_by_seeds(Bug::LetterUnsynced, "letters", letters);
 }
 
 /// Bytes that follow from a seed.

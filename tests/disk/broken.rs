@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::cycle::small_segments;
 use crate::outside::{Finding, Outside};
-use crate::sabotaged::sabotaged;
 use crate::says;
 use crate::site::{STREAM, Site};
 use crate::support::agent::{Agent, Setup, spoolway};
 use crate::support::load::{Load, Plan};
+use crate::support::sabotaged::sabotaged;
 use crate::volume::{EXT4, Volume};
 
 const SOON: Duration = Duration::from_secs(30);

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::cycle::{each_round, small_segments};
 use crate::outside::Outside;
-use crate::sabotaged::sabotaged;
 use crate::says;
 use crate::site::{STREAM, Site};
 use crate::support::agent::{Agent, Setup, assert_accounts_balance};
 use crate::support::http;
 use crate::support::ledger::Told;
 use crate::support::load::{Load, Plan};
+use crate::support::sabotaged::sabotaged;
 use crate::volume::{EXT4, FEW_FILES, Format, Volume, XFS};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -151,13 +151,20 @@ fn refused(setup: &Setup, agent: &Agent<'_>, lines_before: usize) {
     says::assert_trouble_said(agent, lines_before + 1);
 }
 
+pub fn on_a_full_ext4_an_agent_that_accepts_what_it_cannot_write_is_caught() {
+    accepted_unwritten_is_caught("full-ext4-sabotaged", EXT4);
+}
+
+pub fn on_a_full_xfs_an_agent_that_accepts_what_it_cannot_write_is_caught() {
+    accepted_unwritten_is_caught("full-xfs-sabotaged", XFS);
+}
+
 /// It answers "accepted" while it says that it is full.
-pub fn on_a_full_disk_an_agent_that_accepts_what_it_cannot_write_is_caught() {
+fn accepted_unwritten_is_caught(name: &str, format: Format) {
     let site = Site::start();
-    let setup =
-        small_segments(Setup::new("full-sabotaged")).spool("max_size = \"1GiB\"\nwhen_full = \"reject\"");
+    let setup = small_segments(Setup::new(name)).spool("max_size = \"1GiB\"\nwhen_full = \"reject\"");
     let setup = site.of(setup, "");
-    let volume = Volume::new(EXT4, &setup.data_dir());
+    let volume = Volume::new(format, &setup.data_dir());
     let agent = setup.spawn_by(sabotaged("accepted-unwritten"));
     agent.wait_ready("/readyz?for=accept", SOON);
     site.stall();
@@ -172,6 +179,6 @@ pub fn on_a_full_disk_an_agent_that_accepts_what_it_cannot_write_is_caught() {
     agent.wait_drained(None, SOON);
     agent.stop();
     let finding = outside.look(volume.point(), Some(&site));
-    println!("caught: {finding}");
+    println!("{name}: caught: {finding}");
     assert!(finding.lost > 0, "accepted-unwritten was not noticed: {finding}");
 }

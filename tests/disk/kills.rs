@@ -2,9 +2,9 @@
 //! and what was in flight are what can go wrong.
 
 use crate::cycle::{LIVES, Lives, each_round, small_segments};
-use crate::sabotaged::sabotaged;
 use crate::site::Site;
 use crate::support::agent::{Setup, spoolway};
+use crate::support::sabotaged::sabotaged;
 
 const SLICE: u64 = 30;
 

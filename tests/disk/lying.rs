@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::cycle::{each_round, small_segments};
 use crate::outside::{Finding, Outside};
-use crate::sabotaged::sabotaged;
 use crate::says;
 use crate::site::STREAM;
 use crate::support::agent::{Agent, Setup, spoolway};
 use crate::support::load::{Load, Plan};
 use crate::support::ports::free_port;
+use crate::support::sabotaged::sabotaged;
 use crate::volume::Volume;
 
 const SOON: Duration = Duration::from_secs(20);

@@ -27,7 +27,6 @@ mod needs;
 mod neighbours;
 mod outside;
 mod power;
-mod sabotaged;
 mod says;
 mod script;
 mod site;
@@ -70,7 +69,8 @@ fn main() -> ExitCode {
             xfs_filled_to_the_last_byte_drains_and_accepts_again_by_itself needs [Mounts, Xfs],
             a_file_system_without_inodes_drains_and_accepts_again_by_itself needs [Mounts, Ext4],
             on_a_full_disk_an_agent_without_its_small_files_starts_and_keeps_what_a_destination_that_is_gone_needs needs [Mounts, Ext4],
-            on_a_full_disk_an_agent_that_accepts_what_it_cannot_write_is_caught needs [Mounts, Ext4],
+            on_a_full_ext4_an_agent_that_accepts_what_it_cannot_write_is_caught needs [Mounts, Ext4],
+            on_a_full_xfs_an_agent_that_accepts_what_it_cannot_write_is_caught needs [Mounts, Xfs],
         ],
         broken: [
             on_a_file_system_that_aborts_what_is_durable_is_delivered_and_nothing_is_lost needs [Mounts, Ext4],

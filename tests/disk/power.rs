@@ -4,9 +4,9 @@
 use std::process::Command;
 
 use crate::cycle::{LIVES, Lives, each_round, small_segments};
-use crate::sabotaged::sabotaged;
 use crate::site::Site;
 use crate::support::agent::{Setup, spoolway};
+use crate::support::sabotaged::sabotaged;
 use crate::volume::{EXT4, Format, Volume, XFS};
 
 const SLICE: u64 = 20;

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use crate::cycle::{rounds, soak};
 use crate::outside::{Finding, Outside};
-use crate::sabotaged::sabotaged;
 use crate::script::{Scene, Script};
 use crate::site::STREAM;
 use crate::support::agent::spoolway;
 use crate::support::load::{Load, Plan};
 use crate::support::process::scratch;
+use crate::support::sabotaged::sabotaged;
 use crate::trace::{calls, kill, struck, traced};
 
 const SOON: Duration = Duration::from_secs(20);

@@ -3,13 +3,17 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::broker::Broker;
-use crate::support::agent::Setup;
+use crate::exactly::WINDOW;
+use crate::support::agent::{Setup, spoolway};
+use crate::support::compare::Verdict;
 use crate::support::ledger::Book;
 use crate::support::load::{Load, Plan};
+use crate::support::sabotaged::sabotaged;
 use crate::topic::Topic;
+use crate::wire::Wire;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -61,4 +65,53 @@ pub fn a_data_directory_put_back_from_a_copy_is_found_to_double() {
     deliver(&setup);
     let verdict = topic.judge([&book]);
     assert_eq!((verdict.doubled, verdict.missing), (2_000, 0), "{verdict}");
+}
+
+/// A process is killed with a window in doubt that the topic has; a copy of its data directory is put back after the next one has
+/// delivered more. What comes then has the shape of what came before: the same numbers of events in the same windows.
+fn rolled_back(name: &str, program: impl Fn() -> Command) -> Verdict {
+    let broker = Broker::shared();
+    let topic = Topic::create(broker, name, 1);
+    let wire = Wire::to(broker.port);
+    let setup = Setup::new(name).destination("home", wire.port, &format!("{WINDOW}\n{}", wire.lines()));
+    let start = || {
+        let agent = setup.spawn_by(program());
+        agent.wait_ready("/readyz?for=accept", SOON);
+        agent
+    };
+    let window = |generator| Load::http(Plan::new(setup.http, name, generator).limit(100)).finish();
+    let agent = start();
+    let mut books = vec![window(1)];
+    agent.wait_drained(None, SOON);
+    wire.deafen();
+    books.push(window(2));
+    let end = Instant::now() + SOON;
+    while topic.len() < 200 {
+        assert!(Instant::now() < end, "nothing is in doubt, so nothing is tested");
+    }
+    agent.kill();
+    wire.cut();
+    let kept = setup.dir.join("kept");
+    copy(&setup.data_dir(), &kept);
+    for generator in [3, 4] {
+        let agent = start();
+        books.push(window(generator));
+        agent.wait_drained(None, SOON);
+        agent.stop();
+        if generator == 3 {
+            topic.judge(&books).assert_exact();
+            std::fs::remove_dir_all(setup.data_dir()).expect("it can be removed");
+            copy(&kept, &setup.data_dir());
+        }
+    }
+    let verdict = topic.judge(&books);
+    println!("{name}: {verdict}");
+    verdict
+}
+
+/// The broker takes its new window for the one that it has under that sequence number, and answers that it is there.
+pub fn an_agent_that_takes_its_next_sequence_number_from_disk_is_found_to_lose_events_after_a_rollback() {
+    rolled_back("rollback", spoolway).assert_exact();
+    let verdict = rolled_back("rollback-sabotaged", || sabotaged("next-sequence-from-disk"));
+    assert_eq!((verdict.missing, verdict.doubled), (100, 0), "{verdict}");
 }

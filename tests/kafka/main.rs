@@ -164,6 +164,7 @@ fn main() -> ExitCode {
         controls: [
             a_spool_that_is_thrown_away_is_found_missing,
             a_data_directory_put_back_from_a_copy_is_found_to_double,
+            an_agent_that_takes_its_next_sequence_number_from_disk_is_found_to_lose_events_after_a_rollback,
         ],
         permissions: [
             with_reading_forbidden_only_what_was_in_doubt_may_be_doubled_and_that_is_counted,

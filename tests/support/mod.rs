@@ -20,4 +20,5 @@ pub mod process;
 pub mod random;
 pub mod readme;
 pub mod records;
+pub mod sabotaged;
 pub mod verify;

@@ -26,6 +26,9 @@ pub(super) struct DumpArgs {
     directory: Directory,
     #[command(flatten)]
     selection: Selection,
+    /// Changes nothing: it prints JSON anyway. Taken since the other commands take it.
+    #[arg(long = "json")]
+    _json: bool,
 }
 
 pub(super) fn run(args: &DumpArgs) -> Outcome {

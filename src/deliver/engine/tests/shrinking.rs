@@ -79,7 +79,7 @@ fn tell(seed: u64, kills: bool, partitions: bool) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(super::cases(24))]
 
     #[test]
     fn topics_made_anew_with_fewer_or_more_partitions_lose_and_double_nothing_and_get_everything(seed: u64) {

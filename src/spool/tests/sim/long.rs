@@ -10,10 +10,10 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use rustix::io::Errno;
 
-use super::site::{Site, Step, small};
+use super::site::{Site, Step, refusals, small};
 use super::soaking;
 use super::witness::Witness;
-use crate::config::model::{Spool, SpoolCompression, WhenFull};
+use crate::config::model::{Spool, SpoolCompression, Sync, WhenFull};
 use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::metrics::Metrics;
 use crate::sabotage::{Bug, Sabotage};
@@ -46,6 +46,8 @@ struct Settings {
     retain: u64,
     lz4: bool,
     drop_oldest: bool,
+    sync: Sync,
+    delay: Duration,
 }
 
 impl Settings {
@@ -56,14 +58,28 @@ impl Settings {
             retain_delivered: Duration::from_millis(self.retain),
             compression: if self.lz4 { SpoolCompression::Lz4 } else { SpoolCompression::None },
             when_full: if self.drop_oldest { WhenFull::DropOldest } else { WhenFull::Reject },
+            sync: self.sync,
+            commit_delay: self.delay,
             ..small()
         }
     }
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    (9_000u64..60_000, 40_000u64..400_000, 0u64..2000, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
-        |(segment, quota, retain, lz4, drop_oldest)| Settings { segment, quota, retain, lz4, drop_oldest },
+    let interval = (10u64..=250).prop_map(|millis| Sync::Interval(Duration::from_millis(millis)));
+    let sync = prop_oneof![2 => Just(Sync::Always), 1 => interval];
+    let delay = prop::sample::select(vec![Duration::ZERO, Duration::from_micros(20)]);
+    let (sizes, lossy) = ((9_000u64..60_000, 40_000u64..400_000), prop::bool::weighted(0.2));
+    (sizes, 0u64..2000, any::<bool>(), lossy, sync, delay).prop_map(
+        |((segment, quota), retain, lz4, drop_oldest, sync, delay)| Settings {
+            segment,
+            quota,
+            retain,
+            lz4,
+            drop_oldest,
+            sync,
+            delay,
+        },
     )
 }
 
@@ -118,7 +134,11 @@ impl Run {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
+        let (fs, before) = (self.site.fs.clone(), refusals(&self.site.fs));
         let happened = self.let_happen(event);
+        if refusals(&fs) > before {
+            self.witness.forfeit();
+        }
         self.blind |= self.site.blind;
         // What it was told before is void: see [`Site::blind`].
         if self.blind { Ok(()) } else { happened }
@@ -137,15 +157,15 @@ impl Run {
                 }
             }
             Event::Wait(millis) => {
-                self.site.host.advance(Duration::from_millis(millis));
                 if self.site.is_open() {
-                    self.site.lane()?.turn();
+                    self.site.wait(Duration::from_millis(millis), &mut self.witness)?;
                 }
             }
             Event::PowerCut(draw) => {
                 let world = self.site.fs.world();
                 self.site.kill();
                 let after = world.after_power_cut(&world.drawn_cut(draw));
+                self.witness = self.witness.at_power_cut(u64::MAX);
                 self.restart_on(SimFs::of(after));
             }
             Event::Break { after, errno, lasting } => {
@@ -163,7 +183,8 @@ impl Run {
             Event::Configure(settings) => {
                 self.settings = settings.spool();
                 let fs = self.site.fs.clone();
-                self.site.close();
+                self.site.close_before(&mut self.witness);
+                self.witness.goes_on_with(self.settings.sync);
                 self.restart_on_same(fs);
             }
         }
@@ -206,7 +227,7 @@ impl StateMachineTest for Long {
     fn init_test((): &()) -> Run {
         let (metrics, settings) = (Metrics::new(), small());
         let site = Site::new(SimFs::default(), 1, &settings, &metrics);
-        Run { site, witness: Witness::default(), metrics, settings, restarts: 0, blind: false }
+        Run { site, witness: Witness::of_many(), metrics, settings, restarts: 0, blind: false }
     }
 
     fn apply(mut run: Run, (): &(), event: Event) -> Run {
@@ -266,9 +287,13 @@ fn ends_badly(seed: u64, cases: usize) -> Option<(usize, String)> {
 #[test]
 fn control_random_stories_notice_bugs_of_every_kind() {
     // Bugs that show when the power goes between two calls are not among them: here it goes between two steps.
-    for bug in
-        [Bug::AnswerBeforeSync, Bug::NoDirectorySync, Bug::RetryAfterFailedSync, Bug::AcceptedUnwritten]
-    {
+    for bug in [
+        Bug::AnswerBeforeSync,
+        Bug::NoDirectorySync,
+        Bug::RetryAfterFailedSync,
+        Bug::AcceptedUnwritten,
+        Bug::IntervalForgotten,
+    ] {
         let _wrong = Sabotage::begin(bug);
         let told = ends_badly(20_261_126, 40);
         println!("{}: {told:?}", bug.name());

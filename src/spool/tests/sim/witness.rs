@@ -25,6 +25,10 @@ pub(crate) struct Witness {
     refused: BTreeSet<Mark>,
     /// With `sync = <interval>`: since when a power cut may not take what was acknowledged. `None`: at once.
     firm: Option<BTreeMap<Mark, At>>,
+    /// Where intervals come and go: what is acknowledged now is durable already.
+    at_once: bool,
+    /// Accepted at an interval, and the disk refused something before that was over: they may be there, or be counted as lost.
+    forfeited: BTreeSet<Seq>,
 }
 
 impl Witness {
@@ -32,6 +36,28 @@ impl Witness {
     pub(crate) fn of(settings: &Spool) -> Self {
         let firm = (settings.sync != Sync::Always).then(BTreeMap::new);
         Self { firm, ..Self::default() }
+    }
+
+    /// Of an agent that is given one policy after the other.
+    pub(crate) fn of_many() -> Self {
+        Self { firm: Some(BTreeMap::new()), at_once: true, ..Self::default() }
+    }
+
+    /// What is accepted from here on is accepted so.
+    pub(crate) fn goes_on_with(&mut self, sync: Sync) {
+        self.at_once = sync == Sync::Always;
+    }
+
+    /// The disk has refused a change: what was accepted at an interval and is not known to be durable is promised no more.
+    pub(crate) fn forfeit(&mut self) {
+        let Some(firm) = &self.firm else { return };
+        let gone = self.acknowledged.extract_if(.., |mark, _| !firm.contains_key(mark));
+        self.forfeited.extend(gone.map(|(_, (seq, _))| seq));
+    }
+
+    /// Whether all of these may be said to be lost.
+    pub(crate) fn may_be_lost(&self, range: SeqRange) -> bool {
+        (range.first.0..range.end.0).all(|seq| self.forfeited.contains(&Seq(seq)))
     }
 
     /// An interval is over, or the agent was stopped: what was acknowledged is durable by now.
@@ -66,6 +92,11 @@ impl Witness {
             return Err(format!("number {seq} was acknowledged for event {other} and for event {mark}"));
         }
         self.acknowledged.insert(mark, (seq, at));
+        // Numbers of what a power cut took are given again.
+        self.forfeited.remove(&seq);
+        if let Some(firm) = self.firm.as_mut().filter(|_| self.at_once) {
+            firm.insert(mark, at);
+        }
         Ok(())
     }
 
