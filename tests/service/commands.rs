@@ -75,6 +75,42 @@ fn healthcheck_and_status_find_an_agent_whose_configuration_has_been_broken_sinc
     assert!(code == Some(1) && said.contains("no agent answers"), "{said}");
 }
 
+/// A mistyped `-c` was answered by whichever agent the default address or `$SPOOLWAY_ADMIN` belongs to.
+#[test]
+fn a_named_configuration_that_is_not_there_is_answered_by_no_other_agent() {
+    let setup = lonely("named-and-absent");
+    let agent = setup.start();
+    let address = format!("127.0.0.1:{}", setup.admin);
+    let ask = |variable: &str, args: &[&str]| {
+        let mut command = spoolway();
+        command.current_dir(&setup.dir).env("SPOOLWAY_ADMIN", variable).args(args);
+        let output = command.output().expect("it runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout) + &text(output.stderr))
+    };
+    let absent = ["-c", "nope.toml"];
+    for (code, args) in
+        [(2, &["status"][..]), (3, &["status", "--nagios"]), (1, &["healthcheck"]), (2, &["route", "list"])]
+    {
+        let (ended, said) = ask(&address, &[args, &absent].concat());
+        assert_eq!(ended, Some(code), "{args:?}: {said}");
+        assert!(
+            said.contains("nope.toml, which -c names, can't be opened: No such file"),
+            "{args:?}: {said}"
+        );
+        assert!(said.contains("--admin HOST:PORT"), "{args:?}: {said}");
+    }
+    // A probe that is told the address asks no file, whatever has become of those that the environment names.
+    for args in [&["status"][..], &["healthcheck"]] {
+        assert_eq!(ask(&address, args).0, Some(0), "{args:?}");
+    }
+    let (code, said, error) = run(&setup.dir, &["status", "-c", "nope.toml"]);
+    assert!(code == Some(2) && said.is_empty() && error.contains("nope.toml"), "{code:?}: {said}{error}");
+    let (code, said) = ask("garbage", &["status"]);
+    assert!(code == Some(2) && said.contains("garbage:9674"), "{said}");
+    agent.kill();
+}
+
 #[test]
 fn init_writes_what_check_accepts_for_others_to_read_and_never_over_a_file() {
     let dir = scratch("init");
