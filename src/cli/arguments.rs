@@ -74,6 +74,20 @@ pub struct ConfigFiles {
 }
 
 impl ConfigFiles {
+    /// [`Self::load`], for commands that need no configuration where something else is said: `instead` is what.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(super) fn load_or(&self, instead: &str) -> Result<Loaded, Failure> {
+        if config::is_there_one(&self.files) {
+            return self.load();
+        }
+        let (file, variable) = (config::DEFAULT_FILE, config::VARIABLE);
+        Err(Failure::usage(format!(
+            "there is no configuration: {file} does not exist; {instead}, or name a configuration with -c FILE or in ${variable}"
+        )))
+    }
+
     /// Finds, reads and checks the configuration.
     ///
     /// # Errors

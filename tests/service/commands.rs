@@ -112,6 +112,46 @@ fn a_named_configuration_that_is_not_there_is_answered_by_no_other_agent() {
 }
 
 #[test]
+fn what_ends_a_command_comes_with_what_to_do() {
+    let setup = lonely("remedies");
+    let twice = format!("{}\n[[destination]]\nname = \"home\"\nbootstrap = [\"a:1\"]\n", setup.config());
+    fs::write(setup.dir.join("twice.toml"), twice).expect("a file");
+    let secret = setup.config().replace("[admin]\n", "[admin]\ntoken = { file = \"absent\" }\n");
+    fs::write(setup.dir.join("secret.toml"), secret).expect("a file");
+    let closed = format!("127.0.0.1:{}", super::free_port());
+    let says = |code: i32, args: &[&str], words: &str| {
+        let (ended, _, said) = run(&setup.dir, args);
+        assert!(
+            ended == Some(code) && said.contains(words),
+            "{args:?}: no {words:?} with {ended:?} in {said}"
+        );
+    };
+    says(2, &["status", "--admin", "nonsense"], "add the port: \"nonsense:9674\"");
+    says(2, &["check", "-c", "nope.toml"], "check its path");
+    says(2, &["check", "-c", "twice.toml"], "give one of them another name");
+    says(2, &["check", "-c", "secret.toml"], "check its path, which begins at the configuration's folder");
+    says(1, &["init", "-o", "no/where.toml"], "make its folder first");
+    let topic = format!("{closed}/orders");
+    let refused: [&[&str]; 3] = [
+        &["verify", "-b", &closed, "-t", "orders"],
+        &["reconcile", "--left", &topic, "--right", "twice.toml"],
+        &["demo", "-b", &closed],
+    ];
+    refused.iter().for_each(|args| says(1, args, "check that the broker runs and listens at this address"));
+    // Where a configuration is installed, these read that.
+    if !Path::new("/etc/spoolway/spoolway.toml").exists() {
+        says(2, &["verify", "-t", "orders"], "name the cluster's brokers with -b HOST:PORT");
+        says(2, &["spool", "replay", "twice.toml"], "name the cluster's brokers with -b HOST:PORT");
+        says(2, &["dlq", "list"], "name the data directory with --data-dir DIR");
+    }
+    let mut pipe = spoolway();
+    pipe.args(["pipe", "-b", &closed, "-t", "orders"]).env("XDG_STATE_HOME", setup.dir.join("twice.toml"));
+    let output = pipe.stdin(std::process::Stdio::null()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("--data-dir of `pipe`"), "{said}");
+}
+
+#[test]
 fn init_writes_what_check_accepts_for_others_to_read_and_never_over_a_file() {
     let dir = scratch("init");
     let args = ["init", "-o", "spoolway.toml", "-b", "k1:9092,k2:9092", "--data-dir", "data"];
