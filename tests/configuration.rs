@@ -712,3 +712,38 @@ fn the_effective_configuration_is_a_configuration_with_the_same_effect() {
         assert_eq!(once, effective(&once.to_string()), "{once}");
     }
 }
+
+/// They are the defaults that matter most on an edge host, and stood nowhere.
+#[test]
+fn what_the_file_system_tells_is_printed_beside_the_effective_configuration() {
+    let printed = |text: &str, more: &[&str]| {
+        let dir = folder(&[("x.toml", text)]);
+        let args = [&["check", "-c", "x.toml", "--print-effective"], more].concat();
+        let printed = spoolway(dir.path(), &args, &[]);
+        assert_eq!(printed.code, 0, "{}", printed.err);
+        assert_eq!(effective(&printed.out), effective(text), "{}", printed.out);
+        let comments = printed.out.lines().filter(|line| line.starts_with('#'));
+        comments.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let unset = printed(GOOD, &[]);
+    assert!(unset[0].starts_with("# max_size = \"") && unset[0].contains("iB\": by default"), "{unset:?}");
+    assert!(unset[1].starts_with("# park_size = \"") && unset.len() == 2, "{unset:?}");
+    let quota = printed(&format!("{GOOD}[spool]\nmax_size = \"1GiB\"\n"), &[]);
+    assert_eq!(quota, ["# park_size = \"256MiB\": by default a quarter of max_size"]);
+    let both = "[spool]\nmax_size = \"1GiB\"\npark_size = \"1MiB\"\n";
+    assert!(printed(&format!("{GOOD}{both}"), &[]).is_empty());
+    // Where nothing is looked up, the disk of another machine says nothing.
+    assert!(printed(GOOD, &["--no-environment"])[0].starts_with("# max_size: by default the smaller"));
+}
+
+#[test]
+fn a_data_directory_that_can_not_be_written_is_noted_and_is_no_error() {
+    let dir = folder(&[("x.toml", &GOOD.replace("\"data\"", "\"x.toml/data\""))]);
+    let told = spoolway(dir.path(), &["check", "-c", "x.toml"], &[]);
+    assert!(told.code == 0 && told.out.starts_with("OK"), "{}{}", told.out, told.err);
+    assert!(told.err.contains("can't be written by the user who runs this check"), "{}", told.err);
+    let rows = spoolway(dir.path(), &["check", "-c", "x.toml", "--json"], &[]);
+    assert!(rows.code == 0 && rows.out.contains("can't be written by the user"), "{}", rows.out);
+    let unasked = spoolway(dir.path(), &["check", "-c", "x.toml", "--no-environment"], &[]);
+    assert!(unasked.code == 0 && unasked.err.is_empty(), "{}", unasked.err);
+}

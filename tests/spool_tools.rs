@@ -225,6 +225,34 @@ fn a_bit_flipped_in_a_live_spool_costs_its_event_and_everybody_is_told() {
     assert_eq!(topic(&runtime, &target, "orders"), expected);
 }
 
+/// No number says that anything is missing: `verify` said so, and `repair` said that nothing was lost.
+#[test]
+fn a_repair_says_that_a_segment_is_passed_over_and_ends_with_code_3() {
+    let setup = plain("passed-over", free_port());
+    let agent = setup.start();
+    (0..4).for_each(|i| post(&setup, "orders", &format!("kept {i}")));
+    agent.stop();
+    let agent = setup.start();
+    (0..2).for_each(|i| post(&setup, "orders", &format!("destroyed {i}")));
+    agent.kill();
+    let dir = setup.data_dir();
+    let holds = |path: &PathBuf| {
+        let bytes = fs::read(path).expect("a segment");
+        bytes.windows(9).any(|w| w == b"destroyed")
+    };
+    let newest = segments(&dir).into_iter().rfind(holds).expect("a segment of the second run");
+    let length = fs::metadata(&newest).expect("a segment").len();
+    fs::write(&newest, vec![0xa5; usize::try_from(length).expect("a length")]).expect("a writable segment");
+    assert!(tool(3, &["verify", text(&dir)]).out.contains("passed over: "));
+    let told = tool(3, &["repair", text(&dir), "--into", text(&setup.dir.join("new"))]).out;
+    assert!(told.contains("4 events salvaged, 0 lost\n") && told.contains("passed over: "), "{told}");
+    assert!(told.contains("whether more was in them no number says"), "{told}");
+    let report = tool(3, &["repair", text(&dir), "--into", text(&setup.dir.join("newer")), "--json"]).json();
+    let lane = &report["lanes"][0];
+    assert_eq!((&lane["events"], &lane["lost"]), (&4.into(), &0.into()), "{report}");
+    assert_eq!(lane["passed_over"][0]["damage"], true, "{report}");
+}
+
 #[test]
 fn dead_letters_come_along_in_a_repair_and_are_sent_from_there() {
     let runtime = runtime();

@@ -231,6 +231,7 @@ fn what_proves_nothing_is_no_success_and_what_is_done_wrong_is_said() {
     says(2, &["--topic", "empty", "--ledger", "src"], "no ledger in it");
     let dead = verify(1, &["-b", "127.0.0.1:1", "--topic", "empty"]);
     assert!(dead.err.contains("can't connect to 127.0.0.1:1"), "{}", dead.err);
+    assert!(dead.err.contains("check that the broker runs"), "{}", dead.err);
 }
 
 #[test]

@@ -74,6 +74,20 @@ pub struct ConfigFiles {
 }
 
 impl ConfigFiles {
+    /// [`Self::load`], for commands that need no configuration where something else is said: `instead` is what.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(super) fn load_or(&self, instead: &str) -> Result<Loaded, Failure> {
+        if config::is_there_one(&self.files) {
+            return self.load();
+        }
+        let (file, variable) = (config::DEFAULT_FILE, config::VARIABLE);
+        Err(Failure::usage(format!(
+            "there is no configuration: {file} does not exist; {instead}, or name a configuration with -c FILE or in ${variable}"
+        )))
+    }
+
     /// Finds, reads and checks the configuration.
     ///
     /// # Errors
@@ -134,7 +148,9 @@ pub fn main() -> ExitCode {
         Err(error) if std::env::args().any(|word| word == "--nagios") && error.use_stderr() => {
             return status::unknown(&error);
         }
-        Err(error) => return usage(&error),
+        Err(error) => {
+            return later(&error, std::env::args().skip(1)).map_or_else(|| usage(&error), |l| l.report());
+        }
     };
     match dispatch(cli) {
         Ok(exit) => exit.into(),
@@ -163,6 +179,28 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Completions(args) => completions::run(&args, &general),
         Command::Man(args) => man::run(&args, &general),
     }
+}
+
+/// Commands of the contract that are not built yet, and what there is instead.
+const LATER: [(&str, &str); 4] = [
+    ("top", "`watch spoolway status` shows the same, again and again"),
+    (
+        "fleet",
+        "`spoolway status` and /metrics tell of one relay, `spoolway verify` of all that write to a topic",
+    ),
+    ("bench", "`spoolway demo` runs all of it on this host"),
+    ("doctor", "`spoolway check --connect`, `spoolway status` and `spoolway spool verify` say what is wrong"),
+];
+
+/// A command that is known and not in this version: no misspelling, which is what clap would take it for.
+fn later(error: &clap::Error, mut line: impl Iterator<Item = String>) -> Option<Failure> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let (name, instead) = LATER.iter().find(|(later, _)| later == name)?;
+    // It may be a word in the place of another command's command.
+    let is_first = line.find(|word| !word.starts_with('-'))? == *name;
+    (error.kind() == ErrorKind::InvalidSubcommand && is_first)
+        .then(|| Failure::usage(format!("`spoolway {name}` is not in this version: {instead}")))
 }
 
 /// Help and version are answers, everything else is wrong usage; clap prints either to its right stream.
@@ -197,6 +235,22 @@ mod tests {
         let error = Cli::try_parse_from(["spoolway", "run", "--log-level", "inof"]).unwrap_err();
         assert!(error.use_stderr());
         assert!(error.to_string().contains("is not a log level"), "{error}");
+    }
+
+    #[test]
+    fn a_command_of_a_later_version_is_said_to_be_one_and_is_offered_nowhere() {
+        let told = |line: &[&str]| {
+            let words = || line.iter().map(|word| (*word).to_owned());
+            let error =
+                Cli::try_parse_from(std::iter::once("spoolway".to_owned()).chain(words())).unwrap_err();
+            later(&error, words())
+        };
+        for (name, _) in LATER {
+            let failure = told(&["--log-format=json", name, "--all"]).unwrap();
+            assert!(failure.message().contains(&format!("`spoolway {name}` is not in this version: ")));
+            assert_eq!(Failure::usage(failure.message()), failure, "exit code 2");
+        }
+        assert_eq!((told(&["tpo"]), told(&["spool", "top"]), told(&["status", "top"])), (None, None, None));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! `spoolway check`.
 
+mod data_dir;
+
 use clap::Args;
 use serde::Serialize;
 
 use super::connect::{self, Reached};
 use super::{ConfigFiles, Exit, Failure, General, Outcome, output};
 use crate::config::model::Config;
-use crate::config::{self, Environment, Loaded, Report, Row};
+use crate::config::{self, Environment, Loaded, Report, Row, Severity};
+use crate::spool::default_quota;
 
 /// What `spoolway check` takes.
 #[derive(Debug, Args)]
@@ -52,16 +55,31 @@ pub fn run(args: &CheckArgs, _general: &General) -> Outcome {
     };
     let reached = if args.connect { Some(reach(&loaded.config)?) } else { None };
     let ok = reached.iter().flatten().all(|r| r.problems.is_empty());
+    // CI, which has no secrets, has no place for events either.
+    let unwritable =
+        if args.no_environment { None } else { data_dir::unwritable(&loaded.config.relay.data_dir) };
     if args.json {
-        let findings = loaded.notes.rows();
+        let findings = loaded.notes.rows().into_iter().chain(unwritable.map(as_row)).collect();
         print_json(&Verdict { ok, files: files(&loaded), findings, destinations: reached })?;
     } else {
         tell_notes(&loaded.notes);
-        output::print(&if args.print_effective { loaded.effective.to_string() } else { summary(&loaded) })?;
+        if let Some(note) = unwritable {
+            anstream::eprintln!("note: {note}\n");
+        }
+        output::print(&if args.print_effective { effective(&loaded, args) } else { summary(&loaded) })?;
         output::print(&reached.iter().flatten().map(Reached::tell).collect::<String>())?;
     }
     // The configuration can be used.
     Ok(if ok { Exit::Done } else { Exit::Failed })
+}
+
+fn as_row(message: String) -> Row {
+    Row { severity: Severity::Note, file: None, line: None, column: None, message, help: None }
+}
+
+fn effective(loaded: &Loaded, args: &CheckArgs) -> String {
+    let dir = &loaded.config.relay.data_dir;
+    loaded.told(if args.no_environment { None } else { data_dir::file_system(dir).map(default_quota) })
 }
 
 fn reach(config: &Config) -> Result<Vec<Reached>, Failure> {

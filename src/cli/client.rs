@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{ConfigFiles, Failure};
 use crate::config::model::{Admin, HostPort};
-use crate::config::{self, DEFAULT_FILE, Environment, VARIABLE, parse_host_port};
+use crate::config::{self, Environment, parse_address};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const WHOLE: Duration = Duration::from_secs(10);
@@ -83,21 +83,23 @@ impl Whom {
     /// # Errors
     /// [`Failure`] when the configuration is wrong, or says that the agent can't be asked.
     pub(super) fn address(&self) -> Result<HostPort, Failure> {
-        if let Some(address) = self.without_reading() {
+        if let Some(address) = self.without_reading()? {
             return Ok(address);
         }
         asked_at(&self.config.load()?.config.admin).ok_or_else(is_off)
     }
 
     /// The same for those who only look, and what to say besides: an agent that has rejected a wrong configuration goes on by
-    /// the one before, and whoever asks how it is must find it. So `[admin]` counts, whatever is wrong with the rest.
+    /// the one before, and whoever asks how it is must find it. So `[admin]` counts, whatever is wrong with the rest. A file that
+    /// was named and is not there says of no agent where it is: by the default address another one may answer.
     ///
     /// # Errors
-    /// [`Failure`] when the configuration says that the agent can't be asked.
+    /// [`Failure`] when the configuration says that the agent can't be asked, or a file of it that was named can't be opened.
     pub(super) fn address_to_look(&self) -> Result<(HostPort, Option<&'static str>), Failure> {
-        if let Some(address) = self.without_reading() {
+        if let Some(address) = self.without_reading()? {
             return Ok((address, None));
         }
+        named_are_there(&self.config.files)?;
         let lookup = |name: &str| std::env::var(name).ok();
         let (files, environment) = (&self.config.files, Environment::Lookup(&lookup));
         let (admin, wrong) = match config::load(files, &environment) {
@@ -107,16 +109,25 @@ impl Whom {
         asked_at(&admin).map(|address| (address, wrong)).ok_or_else(is_off)
     }
 
-    /// The address that is known without any configuration.
-    fn without_reading(&self) -> Option<HostPort> {
-        let nothing_named = self.config.files.is_empty() && std::env::var_os(VARIABLE).is_none();
+    /// The address that is known without any configuration. Files that the command line names have to be there all the same:
+    /// `$SPOOLWAY_ADMIN` may be another agent's.
+    fn without_reading(&self) -> Result<Option<HostPort>, Failure> {
+        if !self.config.files.is_empty() {
+            named_are_there(&self.config.files)?;
+        }
         let default = || {
             let (host, port) = DEFAULT_ADMIN;
             HostPort { host: host.to_owned(), port }
         };
-        let there_is_none = nothing_named && !std::path::Path::new(DEFAULT_FILE).exists();
-        self.admin.clone().or_else(|| there_is_none.then(default))
+        Ok(self.admin.clone().or_else(|| (!config::is_there_one(&self.config.files)).then(default)))
     }
+}
+
+fn named_are_there(files: &[std::path::PathBuf]) -> Result<(), Failure> {
+    let told = |missing| {
+        Failure::usage(format!("{missing}; which agent is meant is not known: --admin HOST:PORT names one"))
+    };
+    config::missing(files).map_or(Ok(()), |missing| Err(told(missing)))
 }
 
 /// What is said besides the answer of an agent that was found by half a configuration.
@@ -146,7 +157,7 @@ const DEFAULT_ADMIN: (&str, u16) = ("127.0.0.1", 9674);
 
 pub(super) fn address(text: &str) -> Result<HostPort, String> {
     let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-    parse_host_port(bare)
+    parse_address(bare, DEFAULT_ADMIN.1)
 }
 
 impl From<ClientError> for Failure {

@@ -43,7 +43,7 @@ impl ClusterArgs {
     /// A usage [`Failure`] when it is not clear which.
     pub(super) fn choose(&self) -> Result<ChosenCluster, Failure> {
         if self.bootstrap_server.is_empty() {
-            let config = self.config.load()?.config;
+            let config = self.config.load_or("name the cluster's brokers with -b HOST:PORT")?.config;
             let destination = self.named(&config)?.clone();
             return Ok(ChosenCluster { destination, config: Some(config) });
         }

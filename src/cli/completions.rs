@@ -1,6 +1,6 @@
 //! `spoolway completions`: what a shell needs to complete this command line.
 
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, Command, CommandFactory, ValueEnum};
 
 use super::{Cli, Exit, General, Outcome, output};
 
@@ -38,8 +38,19 @@ fn script(shell: Shell) -> String {
         Shell::Fish => clap_complete::Shell::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "spoolway", &mut script);
+    clap_complete::generate(shell, &mut offered(), "spoolway", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The command line without the commands that are hidden: the script for bash would offer them.
+fn offered() -> Command {
+    let all = Cli::command();
+    let commands = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    Command::new("spoolway")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .args(all.get_arguments().cloned())
+        .subcommands(commands)
 }
 
 #[cfg(test)]
@@ -52,6 +63,9 @@ mod tests {
             let script = script(*shell);
             for word in ["healthcheck", "bootstrap-server", "print-effective", "replay"] {
                 assert!(script.contains(word), "{shell:?} {word}");
+            }
+            for hidden in ["demo-part", "demo__part", "demo_part", "sabotaged"] {
+                assert!(!script.contains(hidden), "{shell:?} {hidden}");
             }
         }
     }

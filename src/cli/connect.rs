@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::config::model::{Config, Delivery, Destination, HostPort, SourceKind};
-use crate::config::{RouteTable, is_broker_host};
+use crate::config::model::{Config, Delivery, Destination, HostPort, Route, SourceKind, TopicTemplate};
+use crate::config::{Pattern, RouteTable, is_broker_host};
 use crate::ids::TopicName;
 use crate::kafka::Access;
 use crate::kafka::connection::{ConnectError, Connection, Options, connect};
@@ -33,6 +33,8 @@ pub(super) struct Reached {
     pub(super) brokers: usize,
     /// Topics known beforehand that are there, with their partitions.
     pub(super) topics: Vec<Topic>,
+    /// What was not looked at, and why.
+    pub(super) notes: Vec<String>,
     /// What is wrong.
     pub(super) problems: Vec<Trouble>,
 }
@@ -56,20 +58,55 @@ pub(super) struct Trouble {
 pub(super) async fn reach_all(config: &Config) -> Vec<Reached> {
     let mut tasks = JoinSet::new();
     for (index, destination) in config.destinations.iter().enumerate() {
-        let topics = known_topics(config, destination);
+        let asked = Asked::of(config, destination);
         let destination = destination.clone();
-        tasks.spawn(async move { (index, reach(&destination, &topics).await) });
+        tasks.spawn(async move { (index, reach(&destination, &asked).await) });
     }
     let mut reached = tasks.join_all().await;
     reached.sort_by_key(|(index, _)| *index);
     reached.into_iter().map(|(_, reached)| reached).collect()
 }
 
+/// What is asked of a destination.
+struct Asked {
+    topics: BTreeSet<TopicName>,
+    /// Of these, the one for copies of dead letters, which are never looked for.
+    letters: Option<TopicName>,
+    note: Option<&'static str>,
+}
+
+impl Asked {
+    fn of(config: &Config, destination: &Destination) -> Self {
+        let mut topics = known_topics(config, destination);
+        let note = unknown(config, destination, topics.is_empty());
+        let letters = config.dead_letters.topic.clone().filter(|letters| !topics.contains(letters));
+        topics.extend(letters.clone());
+        Self { topics, letters, note }
+    }
+}
+
+/// What to say of the topics that nobody can know before an event has come: a check that says nothing of them would pass for one of
+/// them too.
+fn unknown(config: &Config, destination: &Destination, none_is_known: bool) -> Option<&'static str> {
+    let mut routes = config.routes.iter().filter(|route| route.to == destination.name).peekable();
+    let takes_any = |route: &Route| {
+        matches!(route.topic, TopicTemplate::Stream(_))
+            && route.streams.iter().any(|s| !matches!(Pattern::parse(s), Ok(Pattern::Exact(_))))
+    };
+    let follows = if config.routes.is_empty() { true } else { routes.any(takes_any) };
+    let senders_name_streams = config.sources.iter().any(|s| matches!(s.kind, SourceKind::Http { .. }));
+    match (none_is_known, follows && senders_name_streams) {
+        (true, _) => Some("no topic is known before events come: topics and rights were not checked"),
+        (false, true) => Some(
+            "other topics follow from streams that senders name: those and the rights to them were not checked",
+        ),
+        (false, false) => None,
+    }
+}
+
 /// Topics that are known before an event has come: those of fixed names, of streams that routes name
 /// exactly, and of sources with a fixed stream.
 pub(super) fn known_topics(config: &Config, destination: &Destination) -> BTreeSet<TopicName> {
-    use crate::config::Pattern;
-    use crate::config::model::TopicTemplate;
     let routes = config.routes.iter().filter(|route| route.to == destination.name);
     let fixed = routes.clone().filter_map(|route| match &route.topic {
         TopicTemplate::Fixed(topic) => Some(topic.clone()),
@@ -91,7 +128,8 @@ pub(super) fn known_topics(config: &Config, destination: &Destination) -> BTreeS
     of_routes.chain(of_sources).filter_map(topic).chain(fixed).collect()
 }
 
-async fn reach(destination: &Destination, topics: &BTreeSet<TopicName>) -> Reached {
+async fn reach(destination: &Destination, asked: &Asked) -> Reached {
+    let topics = &asked.topics;
     let mut reached = Reached { destination: destination.name.to_string(), ..Reached::default() };
     let options = Options {
         client_id: destination.client_id.clone(),
@@ -106,9 +144,12 @@ async fn reach(destination: &Destination, topics: &BTreeSet<TopicName>) -> Reach
     match metadata(&connection, topics).await {
         Ok(answer) => {
             reached.cluster_id.clone_from(&answer.cluster_id);
+            reached.notes.extend(asked.note.map(str::to_owned));
             let reads = destination.delivery == Delivery::ExactlyOnce;
+            let is_read =
+                |topic: &TopicRow| reads && asked.letters.as_ref().is_none_or(|l| l.as_str() != topic.name);
             for topic in answer.topics.iter().filter(|topic| topics.contains(topic.name.as_str())) {
-                judge_topic(topic, reads, &mut reached);
+                judge_topic(topic, is_read(topic), &mut reached);
             }
             advertised(destination, &answer, &options, &mut reached).await;
         }
@@ -264,6 +305,9 @@ impl Reached {
         for topic in &self.topics {
             let _ = write!(text, ", topic {} ({} partitions)", topic.name, topic.partitions);
         }
+        for note in &self.notes {
+            let _ = write!(text, "\n    note: {note}");
+        }
         for problem in &self.problems {
             let (message, hint) = (printable(&problem.message, 1000), printable(&problem.hint, 1000));
             let _ = write!(text, "\n    problem: {message}\n    remedy: {hint}");
@@ -309,6 +353,42 @@ mod tests {
         assert!(text.contains("topic orders (3 partitions)"), "{text}");
         assert!(text.contains("topic audit: ") && text.contains("code 3"), "{text}");
         assert_eq!(reached.problems.len(), 1, "{text}");
+    }
+
+    /// It said "reached" and nothing of the topics, as if there were nothing to say.
+    #[tokio::test]
+    async fn what_was_not_looked_at_is_said_and_the_topic_of_dead_letters_is_asked_for() {
+        let target = Target::start(target(vec![])).await.unwrap();
+        let asked = async |source: &str, more: &str| {
+            let text = format!(
+                "[[source]]\n{source}\n[[destination]]\nname = \"home\"\nbootstrap = \"{}\"\n{more}",
+                target.bootstrap()
+            );
+            let loaded = load_text("x.toml", &text, &Environment::Absent);
+            reach_all(&loaded.unwrap_or_else(|r| panic!("{r}")).config).await.remove(0)
+        };
+        let http = "type = \"http\"\nlisten = \"127.0.0.1:1\"";
+        let unknown = asked(http, "").await;
+        assert!(unknown.tell().contains("note: no topic is known before events come"), "{}", unknown.tell());
+        assert!(unknown.problems.is_empty());
+        let fixed = asked("type = \"stdin\"\nstream = \"orders\"", "").await;
+        assert!(!fixed.tell().contains("note: "), "{}", fixed.tell());
+        let route = "[[route]]\nstreams = [\"orders\", \"audit.*\"]\nto = \"home\"\n";
+        let glob = asked(http, route).await;
+        assert!(
+            glob.tell().contains("topic orders") && glob.tell().contains("other topics"),
+            "{}",
+            glob.tell()
+        );
+        let all_in_one = asked(http, &format!("{route}topic = \"orders\"\n")).await;
+        assert!(!all_in_one.tell().contains("note: "), "{}", all_in_one.tell());
+        let letters = asked(http, "[dead_letters]\ntopic = \"graves\"\n").await;
+        assert!(
+            letters.tell().contains("topic graves: ") && letters.problems.len() == 1,
+            "{}",
+            letters.tell()
+        );
+        assert!(letters.tell().contains("note: no topic is known"), "{}", letters.tell());
     }
 
     #[tokio::test]

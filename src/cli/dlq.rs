@@ -92,7 +92,10 @@ impl Place {
     fn dir(&self) -> Result<PathBuf, Failure> {
         let dir = match &self.data_dir {
             Some(dir) => dir.clone(),
-            None => self.agent.config.load()?.config.relay.data_dir,
+            None => {
+                let instead = "name the data directory with --data-dir DIR";
+                self.agent.config.load_or(instead)?.config.relay.data_dir
+            }
         };
         exists(&dir)?;
         Ok(dir)

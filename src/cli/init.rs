@@ -49,13 +49,19 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
             "{} is there already and is left as it is: move it away, or name another file",
             path.display()
         )),
-        _ => Failure::running(format!("{} can't be written: {e}", path.display())),
+        ErrorKind::NotFound => unwritten(path, &e, "; make its folder first, or name another file"),
+        ErrorKind::PermissionDenied => unwritten(path, &e, "; run this as root, or name another file"),
+        _ => unwritten(path, &e, ""),
     })?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| {
         // Half a configuration would be taken for a whole one.
         let _removed = std::fs::remove_file(path);
-        Failure::running(format!("{} can't be written: {e}", path.display()))
+        unwritten(path, &e, "")
     })
+}
+
+fn unwritten(path: &Path, e: &std::io::Error, remedy: &str) -> Failure {
+    Failure::running(format!("{} can't be written: {e}{remedy}", path.display()))
 }
 
 #[cfg(test)]
@@ -75,5 +81,6 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
         let nowhere = write_new(&dir.path().join("no/where.toml"), "x").unwrap_err();
         assert!(nowhere.message().contains("can't be written: No such file"), "{}", nowhere.message());
+        assert!(nowhere.message().contains("make its folder first"), "{}", nowhere.message());
     }
 }

@@ -43,7 +43,7 @@ enum Command {
     Dump(dump::DumpArgs),
     /// Read and check every byte; exit code 3 if events are lost to damage or a segment can't be read.
     Verify(verify::VerifyArgs),
-    /// Salvage every intact event into a fresh spool; exit code 3 if some are lost.
+    /// Salvage every intact event into a fresh spool; exit code 3 if some are lost or may be.
     Repair(repair::RepairArgs),
     /// Send kept events again, on purpose. Says what it would send; sends with --execute.
     Replay(replay::ReplayArgs),

@@ -52,7 +52,10 @@ pub(super) fn lanes(reading: &Reading<'_>, lanes: &Many<(Lane, Place)>, streams:
 }
 
 fn twice(place: &Place, first: &Place, title: String) -> Problem {
-    Problem::at(place, title).label("here again").other(first, "first here")
+    Problem::at(place, title)
+        .label("here again")
+        .other(first, "first here")
+        .help("change one of the two, or remove it")
 }
 
 pub(super) fn sources(reading: &Reading<'_>, sources: &Many<ReadSource>) {
@@ -108,7 +111,8 @@ pub(super) fn destinations(reading: &Reading<'_>, destinations: &Many<ReadDestin
         let mut before = destinations.read.iter().take(index);
         if let Some(first) = before.find(|d| d.name == destination.name) {
             let title = format!("two destinations have the name {:?}", destination.name.as_str());
-            reading.problem(twice(&destination.place, &first.place, title));
+            let help = "give one of them another name; brokers of one cluster go into one `bootstrap`";
+            reading.problem(twice(&destination.place, &first.place, title).help(help));
         }
     }
     renamed(reading, &destinations.read);

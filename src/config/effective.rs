@@ -19,6 +19,33 @@ impl Effective {
         }
     }
 
+    /// As it prints, with lines of comment at the end of the first section of this header: of what is found out where the agent runs,
+    /// and stands in no configuration.
+    #[must_use]
+    pub fn commented(&self, header: &str, comments: &[String]) -> String {
+        let mut text = String::new();
+        let section = self.sections.iter().position(|(name, _)| name == header);
+        // Writing to a String does not fail.
+        let _ = self.write(&mut text, |index| if Some(index) == section { comments } else { &[] });
+        text
+    }
+
+    fn write<'a>(&self, f: &mut impl fmt::Write, comments: impl Fn(usize) -> &'a [String]) -> fmt::Result {
+        for (index, (header, keys)) in self.sections.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            writeln!(f, "{header}")?;
+            for (key, toml) in keys {
+                writeln!(f, "{key} = {toml}")?;
+            }
+            for comment in comments(index) {
+                writeln!(f, "# {comment}")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Header (`[spool]`, `[[source]]`) and key of everything that was read or filled in.
     pub fn keys(&self) -> impl Iterator<Item = (&str, &'static str)> {
         self.sections
@@ -29,15 +56,6 @@ impl Effective {
 
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (header, keys)) in self.sections.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            writeln!(f, "{header}")?;
-            for (key, toml) in keys {
-                writeln!(f, "{key} = {toml}")?;
-            }
-        }
-        Ok(())
+        self.write(f, |_| &[])
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::report::Problem;
@@ -32,11 +32,16 @@ pub(super) fn find(named: &[PathBuf], variable: Option<PathBuf>) -> (Vec<Text>, 
     }
     let mut seen = BTreeSet::new();
     paths.retain(|path| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
-    let texts = paths
-        .iter()
-        .filter_map(|path| read(path).map_err(|cause| problems.push(unreadable(path, &cause))).ok())
-        .collect();
+    let texts =
+        paths.iter().filter_map(|path| read(path).map_err(|problem| problems.push(problem)).ok()).collect();
     (texts, problems)
+}
+
+/// Whether a configuration is named, or stands at its usual place.
+#[must_use]
+pub fn is_there_one(named: &[PathBuf]) -> bool {
+    let by_variable = || std::env::var_os(VARIABLE).is_some_and(|path| !path.is_empty());
+    !named.is_empty() || by_variable() || Path::new(DEFAULT_FILE).exists()
 }
 
 fn nothing_named() -> Problem {
@@ -54,11 +59,11 @@ fn beside(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let folder = parent.join("conf.d");
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return vec![];
         }
         Err(e) => {
-            problems.push(unreadable(&folder, &e.to_string()));
+            problems.push(unopened(&folder, &e));
             return vec![];
         }
     };
@@ -67,7 +72,7 @@ fn beside(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
         match entry.map(|entry| entry.path()) {
             Ok(path) if path.extension().is_some_and(|e| e == "toml") && !hidden(&path) => files.push(path),
             Ok(_) => {}
-            Err(e) => problems.push(unreadable(&folder, &e.to_string())),
+            Err(e) => problems.push(unopened(&folder, &e)),
         }
     }
     files.sort();
@@ -84,17 +89,57 @@ fn unreadable(path: &Path, cause: &str) -> Problem {
     Problem::new(format!("{} can't be read: {cause}", path.display()))
 }
 
-fn read(path: &Path) -> Result<Text, String> {
-    let file = fs::File::open(path).map_err(|e| e.to_string())?;
+fn unopened(path: &Path, e: &io::Error) -> Problem {
+    let problem = unreadable(path, &e.to_string());
+    match remedy(e) {
+        Some(remedy) => problem.help(remedy),
+        None => problem,
+    }
+}
+
+/// What to do about a file that can't be opened or read.
+pub(super) fn remedy(e: &io::Error) -> Option<&'static str> {
+    match e.kind() {
+        ErrorKind::NotFound => Some("check its path: a relative one begins where the command is run"),
+        ErrorKind::PermissionDenied => Some("run this as the user the agent runs as, or as root"),
+        ErrorKind::IsADirectory => Some("name a file in it; conf.d beside a named file is read by itself"),
+        _ => None,
+    }
+}
+
+/// The first file that was named, by `named` or else by the environment, and is not there or can't be opened: in words, with
+/// the remedy.
+#[must_use]
+pub fn missing(named: &[PathBuf]) -> Option<String> {
+    let variable = std::env::var_os(VARIABLE).filter(|path| named.is_empty() && !path.is_empty());
+    let by = if named.is_empty() { VARIABLE } else { "-c" };
+    named.iter().cloned().chain(variable.map(PathBuf::from)).find_map(|path| {
+        let e = opens(&path).err()?;
+        let remedy = remedy(&e).map_or_else(String::new, |remedy| format!("; {remedy}"));
+        Some(format!("{}, which {by} names, can't be opened: {e}{remedy}", path.display()))
+    })
+}
+
+/// A pipe is left alone: what is opened and closed again may be gone for the one who reads it.
+fn opens(path: &Path) -> io::Result<()> {
+    match fs::metadata(path)? {
+        found if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        found if found.is_file() => fs::File::open(path).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<Text, Problem> {
+    let file = fs::File::open(path).map_err(|e| unopened(path, &e))?;
     let mut bytes = vec![];
-    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|e| unopened(path, &e))?;
     if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err("it is larger than 16 MiB, so it is no configuration file".to_owned());
+        return Err(unreadable(path, "it is larger than 16 MiB, so it is no configuration file"));
     }
     let text = String::from_utf8(bytes).map_err(|e| {
         let good = e.as_bytes().iter().take(e.utf8_error().valid_up_to());
         let line = good.filter(|b| **b == b'\n').count() + 1;
-        format!("line {line} is not UTF-8, which TOML must be")
+        unreadable(path, &format!("line {line} is not UTF-8, which TOML must be"))
     })?;
     Ok(Text { path: path.to_path_buf(), text })
 }
@@ -135,7 +180,19 @@ mod tests {
         assert!(texts.is_empty());
         let report = super::super::report::Report::new(texts, problems).to_string();
         assert!(report.contains("absent.toml can't be read: No such file"), "{report}");
+        assert!(report.contains("check its path"), "{report}");
         assert!(report.contains("line 2 is not UTF-8"), "{report}");
         assert!(report.contains("Is a directory"), "{report}");
+    }
+
+    #[test]
+    fn of_named_files_one_that_can_not_be_opened_is_told_and_one_that_is_wrong_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("wrong.toml"), b"\xff").unwrap();
+        assert_eq!(missing(&[path("wrong.toml")]), None);
+        let told = missing(&[path("wrong.toml"), path("nope.toml")]).unwrap();
+        assert!(told.contains("nope.toml, which -c names, can't be opened: No such file"), "{told}");
+        assert!(missing(&[path("")]).unwrap().contains("name a file in it"));
     }
 }

@@ -27,6 +27,15 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
+impl Loaded {
+    /// The configuration as it takes effect, for people: with what holds where a default is told by the file system. `limit` is that of a
+    /// lane by default, if it is known.
+    #[must_use]
+    pub fn told(&self, limit: Option<u64>) -> String {
+        self.effective.commented("[spool]", &read::told_by_the_disk(&self.config.spool, limit))
+    }
+}
+
 /// Finds, reads and checks the configuration: `named` files, else `$SPOOLWAY_CONFIG`, else the default.
 ///
 /// # Errors

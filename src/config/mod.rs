@@ -27,13 +27,13 @@ mod tree;
 mod words;
 
 pub use effective::Effective;
-pub use find::{DEFAULT_FILE, VARIABLE};
+pub use find::{DEFAULT_FILE, VARIABLE, is_there_one, missing};
 pub use lanes::{LaneTable, may_overlap};
 pub use load::{Loaded, admin_alone, fingerprint, load, load_text};
 pub use nearest::nearest;
 pub use reading::Environment;
 pub use report::{Report, Row, Severity};
 pub use routes::{Pattern, PatternError, RouteTable};
-pub use scalar::{is_broker_host, parse_host_port};
+pub use scalar::{is_broker_host, parse_address, parse_host_port};
 pub use starter::starter;
 pub use template::TemplateError;

@@ -157,16 +157,16 @@ impl Reading<'_> {
             Ok(text) => Some(Scalar::Outside(text.to_string())),
             Err(cause) => {
                 let what = format!("the file {} of `{name}` can't be read: {cause}", path.display());
-                let problem = Problem::at(place, what);
-                self.problem(match credential_of(&path) {
-                    None => problem,
-                    Some(unit) => problem.help(credential_help(unit)),
-                });
+                let help = credential_of(&path).map_or_else(|| FILE_HELP.to_owned(), credential_help);
+                self.problem(Problem::at(place, what).help(help));
                 None
             }
         }
     }
 }
+
+const FILE_HELP: &str = "check its path, which begins at the configuration's folder, and that the agent's user may read it; \
+                         `spoolway check --no-environment` checks all but the values from elsewhere";
 
 /// The unit whose credential a file is, by systemd's `LoadCredential=`.
 fn credential_of(path: &Path) -> Option<&str> {

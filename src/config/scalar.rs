@@ -135,6 +135,13 @@ pub(super) fn listen(scalar: &Scalar) -> Result<SocketAddr, Wrong> {
 
 /// A broker: host name or IP address, and port.
 pub(super) fn host_port(text: &str) -> Result<HostPort, Wrong> {
+    address(text, KAFKA)
+}
+
+/// The port that brokers mostly have, for what is said of an address without one.
+const KAFKA: u16 = 9092;
+
+fn address(text: &str, usual: u16) -> Result<HostPort, Wrong> {
     let text = text.trim();
     let wrong = |help: String| (format!("must be a host and a port, not {text:?}"), help);
     if let Some((scheme, rest)) = text.split_once("://") {
@@ -142,9 +149,9 @@ pub(super) fn host_port(text: &str) -> Result<HostPort, Wrong> {
     }
     let bare_v6 = text.parse::<std::net::Ipv6Addr>().is_ok();
     let (host, port) = match text.rsplit_once(':') {
-        _ if bare_v6 => return Err(wrong(format!("write \"[{text}]:9092\""))),
+        _ if bare_v6 => return Err(wrong(format!("write \"[{text}]:{usual}\""))),
         Some((host, port)) => (host, port),
-        None => return Err(wrong(format!("add the port: \"{text}:9092\""))),
+        None => return Err(wrong(format!("add the port: \"{text}:{usual}\""))),
     };
     let port = port.parse::<u16>().ok().filter(|port| *port != 0);
     let port = port.ok_or_else(|| wrong("the port is a number from 1 to 65535".to_owned()))?;
@@ -154,7 +161,9 @@ pub(super) fn host_port(text: &str) -> Result<HostPort, Wrong> {
         None => is_host(host),
     };
     if !sound {
-        return Err(wrong("for example \"kafka-1.example.org:9092\" or \"[2001:db8::1]:9092\"".to_owned()));
+        return Err(wrong(format!(
+            "for example \"host-1.example.org:{usual}\" or \"[2001:db8::1]:{usual}\""
+        )));
     }
     Ok(HostPort { host: inner.unwrap_or(host).to_owned(), port })
 }
@@ -165,6 +174,14 @@ pub(super) fn host_port(text: &str) -> Result<HostPort, Wrong> {
 /// What is wrong with it and what would be right, in one line.
 pub fn parse_host_port(text: &str) -> Result<HostPort, String> {
     host_port(text).map_err(|(what, help)| format!("it {what}: {help}"))
+}
+
+/// The same for an address that is mostly of another port than a broker's, which is what is said where it has none.
+///
+/// # Errors
+/// As [`parse_host_port`].
+pub fn parse_address(text: &str, usual: u16) -> Result<HostPort, String> {
+    address(text, usual).map_err(|(what, help)| format!("it {what}: {help}"))
 }
 
 /// Whether a broker may be said to be reached there: a name or an address, with a zone perhaps.

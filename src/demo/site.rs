@@ -268,7 +268,10 @@ async fn brokers(bootstrap: &[HostPort]) -> Result<Vec<HostPort>, DemoError> {
                 let rows = answer.brokers.into_iter();
                 return Ok(rows.map(|b| HostPort { host: b.host, port: port(b.port) }).collect());
             }
-            Err(error) => outcome = Err(failed(&error)),
+            Err(error) => {
+                let error = error.link_error(&address.to_string());
+                outcome = Err(failed(&format!("{}; {}", error.message, error.hint)));
+            }
         }
     }
     outcome

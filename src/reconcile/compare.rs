@@ -166,7 +166,9 @@ impl State {
         if !hash.is_of_pass(self.pass, self.passes) {
             return true;
         }
-        if let Some(other) = self.tally.take(side, hash, record.at, record.time) {
+        let matched = self.tally.take(side, hash, record.at, record.time);
+        // Lines of a file have no time stamps.
+        if let Some(other) = matched.filter(|other| *other > 0 && record.time > 0) {
             let behind = record.time.saturating_sub(other);
             self.behind.take(if side == Side::Right { behind } else { -behind });
         }

@@ -61,6 +61,7 @@ fn more_than_fits_is_read_in_passes() {
     let found = run(file(dir.path(), "left", &all), file(dir.path(), "right", &all[50..]), 20);
     assert_eq!((found.left.only_here, found.right.only_here, found.matched), (50, 0, 150));
     assert!(found.passes > 1);
+    assert_eq!(found.right_behind_left_ms.quantile(500), None, "lines of a file have no time stamps");
 }
 
 #[test]
@@ -76,6 +77,7 @@ fn rows_of_a_dump_are_compared_with_keys_and_whatever_bytes() {
     let found = run(source.clone(), source, 100);
     assert_eq!((found.matched, found.is_same()), (3, true));
     assert_eq!((found.left.pace.first_at, found.left.pace.last_at), (Some(5), Some(7)));
+    assert_eq!(found.right_behind_left_ms.quantile(500), Some(0), "those of a dump have some");
     let hashes = [(Some("k"), Some("v")), (None, Some("v")), (None, None), (Some(""), Some("v"))];
     let bytes = |text: Option<&'static str>| text.map(str::as_bytes);
     let hashes: std::collections::HashSet<_> =

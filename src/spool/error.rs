@@ -35,7 +35,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The disk refused.
-    #[error("cannot {operation} {}: {source}; check that relay.data_dir exists and can be written", path.display())]
+    #[error("cannot {operation} {}: {source}; check that the data directory (relay.data_dir; --data-dir of `pipe`) exists and can be written", path.display())]
     Io {
         /// What was tried, as a verb.
         operation: &'static str,

@@ -350,10 +350,13 @@ pub(super) fn start_above<F: Fs>(found: &mut Recovered, floor: &Floor<F>, at_lea
 
 /// The smaller of 10 GiB and half of the file system, unless it is configured.
 fn quota<F: Fs>(fs: &F, settings: &Spool, dir: &Path) -> u64 {
-    settings.max_size.unwrap_or_else(|| {
-        let total = fs.space(dir).map_or(u64::MAX, |space| space.total);
-        DEFAULT_LIMIT.min(total / 2)
-    })
+    settings.max_size.unwrap_or_else(|| default_quota(fs.space(dir).map_or(u64::MAX, |space| space.total)))
+}
+
+/// The quota of a lane whose configuration names none, on a file system of `total` bytes.
+#[must_use]
+pub fn default_quota(total: u64) -> u64 {
+    DEFAULT_LIMIT.min(total / 2)
 }
 
 fn spawn(

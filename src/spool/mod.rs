@@ -60,7 +60,7 @@ pub use data_dir::{DataDir, Held, hold};
 pub use error::{OpenError, ReadError};
 pub use host::{Host, Stamp, SystemHost};
 pub use incarnation::{Cause, Life};
-pub use lane::Lane;
+pub use lane::{Lane, default_quota};
 pub use reader::Reader;
 pub use table::Segment;
 

@@ -75,6 +75,82 @@ fn healthcheck_and_status_find_an_agent_whose_configuration_has_been_broken_sinc
     assert!(code == Some(1) && said.contains("no agent answers"), "{said}");
 }
 
+/// A mistyped `-c` was answered by whichever agent the default address or `$SPOOLWAY_ADMIN` belongs to.
+#[test]
+fn a_named_configuration_that_is_not_there_is_answered_by_no_other_agent() {
+    let setup = lonely("named-and-absent");
+    let agent = setup.start();
+    let address = format!("127.0.0.1:{}", setup.admin);
+    let ask = |variable: &str, args: &[&str]| {
+        let mut command = spoolway();
+        command.current_dir(&setup.dir).env("SPOOLWAY_ADMIN", variable).args(args);
+        let output = command.output().expect("it runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout) + &text(output.stderr))
+    };
+    let absent = ["-c", "nope.toml"];
+    for (code, args) in
+        [(2, &["status"][..]), (3, &["status", "--nagios"]), (1, &["healthcheck"]), (2, &["route", "list"])]
+    {
+        let (ended, said) = ask(&address, &[args, &absent].concat());
+        assert_eq!(ended, Some(code), "{args:?}: {said}");
+        assert!(
+            said.contains("nope.toml, which -c names, can't be opened: No such file"),
+            "{args:?}: {said}"
+        );
+        assert!(said.contains("--admin HOST:PORT"), "{args:?}: {said}");
+    }
+    // A probe that is told the address asks no file, whatever has become of those that the environment names.
+    for args in [&["status"][..], &["healthcheck"]] {
+        assert_eq!(ask(&address, args).0, Some(0), "{args:?}");
+    }
+    let (code, said, error) = run(&setup.dir, &["status", "-c", "nope.toml"]);
+    assert!(code == Some(2) && said.is_empty() && error.contains("nope.toml"), "{code:?}: {said}{error}");
+    let (code, said) = ask("garbage", &["status"]);
+    assert!(code == Some(2) && said.contains("garbage:9674"), "{said}");
+    agent.kill();
+}
+
+#[test]
+fn what_ends_a_command_comes_with_what_to_do() {
+    let setup = lonely("remedies");
+    let twice = format!("{}\n[[destination]]\nname = \"home\"\nbootstrap = [\"a:1\"]\n", setup.config());
+    fs::write(setup.dir.join("twice.toml"), twice).expect("a file");
+    let secret = setup.config().replace("[admin]\n", "[admin]\ntoken = { file = \"absent\" }\n");
+    fs::write(setup.dir.join("secret.toml"), secret).expect("a file");
+    let closed = format!("127.0.0.1:{}", super::free_port());
+    let says = |code: i32, args: &[&str], words: &str| {
+        let (ended, _, said) = run(&setup.dir, args);
+        assert!(
+            ended == Some(code) && said.contains(words),
+            "{args:?}: no {words:?} with {ended:?} in {said}"
+        );
+    };
+    says(2, &["status", "--admin", "nonsense"], "add the port: \"nonsense:9674\"");
+    says(2, &["check", "-c", "nope.toml"], "check its path");
+    says(2, &["check", "-c", "twice.toml"], "give one of them another name");
+    says(2, &["check", "-c", "secret.toml"], "check its path, which begins at the configuration's folder");
+    says(1, &["init", "-o", "no/where.toml"], "make its folder first");
+    let topic = format!("{closed}/orders");
+    let refused: [&[&str]; 3] = [
+        &["verify", "-b", &closed, "-t", "orders"],
+        &["reconcile", "--left", &topic, "--right", "twice.toml"],
+        &["demo", "-b", &closed],
+    ];
+    refused.iter().for_each(|args| says(1, args, "check that the broker runs and listens at this address"));
+    // Where a configuration is installed, these read that.
+    if !Path::new("/etc/spoolway/spoolway.toml").exists() {
+        says(2, &["verify", "-t", "orders"], "name the cluster's brokers with -b HOST:PORT");
+        says(2, &["spool", "replay", "twice.toml"], "name the cluster's brokers with -b HOST:PORT");
+        says(2, &["dlq", "list"], "name the data directory with --data-dir DIR");
+    }
+    let mut pipe = spoolway();
+    pipe.args(["pipe", "-b", &closed, "-t", "orders"]).env("XDG_STATE_HOME", setup.dir.join("twice.toml"));
+    let output = pipe.stdin(std::process::Stdio::null()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("--data-dir of `pipe`"), "{said}");
+}
+
 #[test]
 fn init_writes_what_check_accepts_for_others_to_read_and_never_over_a_file() {
     let dir = scratch("init");

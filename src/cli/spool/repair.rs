@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::passed_over::Rows;
 use super::{Readers, exists, failure};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, Failure, Outcome, output};
 use crate::disk::RealFs;
 use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId};
 use crate::spool::OpenError;
+use crate::spool::inspect::Snapshot;
 use crate::spool::salvage::{LaneCopy, Old, Wishes, carry_life, finish};
 use crate::state::park::{self, Whose};
 use crate::state::positions::{self, Carried, NewLane, Positions, Restored, Store, carry, may_keep};
@@ -65,6 +67,7 @@ pub(super) fn run(args: &RepairArgs) -> Outcome {
         args,
         old: &repair.old,
         lanes: &lanes,
+        passed_over: &repair.passed_over,
         running: is_running(&args.dir),
     };
     if args.json {
@@ -72,7 +75,7 @@ pub(super) fn run(args: &RepairArgs) -> Outcome {
     } else {
         output::print(&report.text())?;
     }
-    Ok(if report.lost() > 0 { Exit::Loss } else { Exit::Done })
+    Ok(if report.lost() > 0 || report.is_damage() { Exit::Loss } else { Exit::Done })
 }
 
 struct Repair<'a> {
@@ -80,6 +83,8 @@ struct Repair<'a> {
     old: Old<RealFs>,
     /// What the positions said before the lanes were looked at.
     readers: BTreeMap<LaneName, Readers>,
+    /// Segments that the log passes over: how far they went, no number of a lost event says.
+    passed_over: BTreeMap<LaneName, Rows>,
     run: RunId,
     /// Bytes of what stands beside the log that could not be read.
     unread: Cell<u64>,
@@ -93,10 +98,11 @@ impl<'a> Repair<'a> {
             let found = look(&args.dir, spool, &lane)?;
             readers.insert(lane, found);
         }
+        let passed_over = passed_over(&args.dir, &readers)?;
         let mut old = Old::find(&RealFs, &args.dir, spool).map_err(|e| failure(&e))?;
         readers.iter().filter(|(_, found)| !found.is_empty()).for_each(|(lane, _)| old.know(lane));
         let run = RunId::draw().map_err(|e| Failure::running(format!("no run id can be drawn: {e}")))?;
-        Ok(Self { args, old, readers, run, unread: Cell::new(0) })
+        Ok(Self { args, old, readers, passed_over, run, unread: Cell::new(0) })
     }
 
     fn lanes(&self) -> Result<Vec<Lane>, Failure> {
@@ -149,6 +155,16 @@ impl<'a> Repair<'a> {
             .map_err(Failure::running)?;
         store.save(positions).and_then(|()| store.sync()).map_err(Failure::running)
     }
+}
+
+fn passed_over(
+    dir: &Path,
+    readers: &BTreeMap<LaneName, Readers>,
+) -> Result<BTreeMap<LaneName, Rows>, Failure> {
+    let at_least = |lane: &LaneName| readers.get(lane).map_or(Seq::NONE, |found| positions::highest(found));
+    let snapshot = Snapshot::take_with(&RealFs, dir, |_, lane| Ok(at_least(lane)));
+    let lanes = snapshot.map_err(|e| failure(&e))?.lanes;
+    Ok(lanes.iter().map(|lane| (lane.name().clone(), Rows::of(lane))).collect())
 }
 
 /// One that begins anew gets what is parked, too.

@@ -17,5 +17,5 @@ pub(super) use destination::{ReadDestination, destination};
 pub(super) use relay::relay;
 pub(super) use route::{ReadRoute, route};
 pub(super) use source::{ReadSource, check_twice, source};
-pub(super) use spool::{lane, spool};
+pub(super) use spool::{lane, spool, told_by_the_disk};
 pub(super) use stream::{ReadStream, stream};

@@ -120,6 +120,21 @@ fn sync(scalar: &Scalar) -> Result<Sync, Wrong> {
     Ok(Sync::Interval(interval))
 }
 
+/// What holds of `[spool]` where a key is left away whose default is told by the file system: `limit`, if it is known.
+pub(in crate::config) fn told_by_the_disk(spool: &Spool, limit: Option<u64>) -> Vec<String> {
+    let known =
+        |bytes: Option<u64>| bytes.map_or(String::new(), |bytes| format!(" = {}", quoted(&show_size(bytes))));
+    let max_size = format!(
+        "max_size{}: by default the smaller of 10 GiB and half of the file system of relay.data_dir",
+        known(limit)
+    );
+    let quota = spool.max_size.or(limit);
+    let park_size =
+        format!("park_size{}: by default a quarter of max_size", known(quota.map(|limit| limit / 4)));
+    let left_away = [(spool.max_size, max_size), (spool.park_size, park_size)];
+    left_away.into_iter().filter(|(set, _)| set.is_none()).map(|(_, comment)| comment).collect()
+}
+
 fn show_sync(sync: &Sync) -> String {
     match sync {
         Sync::Always => quoted("always"),

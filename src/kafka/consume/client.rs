@@ -68,7 +68,7 @@ impl ConsumerOptions {
 #[non_exhaustive]
 pub enum ConsumeError {
     /// No broker could be reached.
-    #[error("can't connect to {address}: {source}")]
+    #[error("can't connect to {address}: {source}; {}", source.link_error(address).hint)]
     Connect {
         /// The address tried last.
         address: String,

@@ -1,12 +1,13 @@
 //! What a repair says at its end.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Lane, RepairArgs};
+use super::{Lane, RepairArgs, Rows};
 use crate::disk::RealFs;
-use crate::ids::{DestinationName, SeqRange};
+use crate::ids::{DestinationName, LaneName, SeqRange};
 use crate::spool::inspect::incarnation;
 use crate::spool::salvage::Old;
 use crate::state::positions::{Carried, Positions};
@@ -18,6 +19,8 @@ pub(super) struct Report<'a> {
     pub(super) args: &'a RepairArgs,
     pub(super) old: &'a Old<RealFs>,
     pub(super) lanes: &'a [Lane],
+    /// Segments of the old spool that its log passes over, by lane.
+    pub(super) passed_over: &'a BTreeMap<LaneName, Rows>,
     pub(super) running: bool,
     /// Dead letters that came along.
     pub(super) letters: usize,
@@ -30,17 +33,42 @@ impl Report<'_> {
         self.lanes.iter().map(|lane| lane.copy.salvaged.lost()).sum()
     }
 
+    /// Whether events may be lost whose numbers nothing says.
+    pub(super) fn is_damage(&self) -> bool {
+        self.passed_over.values().any(Rows::is_damage)
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({
             "incarnation": incarnation(&RealFs, &self.args.dir, self.old.spool), "spool": self.old.spool, "into": self.args.into, "lost": self.lost(),
-            "agent_running": self.running, "lanes": self.lanes.iter().map(lane_json).collect::<Vec<_>>(),
+            "agent_running": self.running, "lanes": self.lanes.iter().map(|lane| self.lane_json(lane)).collect::<Vec<_>>(),
             "dead_letters": self.letters, "unread_beside": self.unread, "notes": self.old.notes,
+        })
+    }
+
+    fn lane_json(&self, lane: &Lane) -> Value {
+        let salvaged = &lane.copy.salvaged;
+        json!({
+            "name": lane.name, "events": salvaged.events, "found_elsewhere": salvaged.found,
+            "renumbered": salvaged.renumbered, "unproven_left": salvaged.unproven,
+            "undecodable": salvaged.undecodable, "unread": salvaged.unread, "lost": salvaged.lost(),
+            "holes": salvaged.lost.iter().map(range_json).collect::<Vec<_>>(),
+            "passed_over": self.passed_over.get(&lane.name).map_or_else(|| json!([]), Rows::json),
+            "destinations": lane.destinations.iter().map(destination_json).collect::<Vec<_>>(),
         })
     }
 
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        self.lanes.iter().for_each(|lane| put_lane(&mut text, lane));
+        for lane in self.lanes {
+            put_lane(&mut text, lane);
+            text.push_str(&self.passed_over.get(&lane.name).map(Rows::text).unwrap_or_default());
+        }
+        if self.is_damage() {
+            text.push_str(
+                "note: of the segments that are passed over all was salvaged that is whole; whether more was in them no number says\n",
+            );
+        }
         // Writing to a String does not fail.
         if self.letters > 0 {
             let _ = writeln!(text, "{} dead letters came along", self.letters);
@@ -70,17 +98,6 @@ impl Report<'_> {
         );
         text
     }
-}
-
-fn lane_json(lane: &Lane) -> Value {
-    let salvaged = &lane.copy.salvaged;
-    json!({
-        "name": lane.name, "events": salvaged.events, "found_elsewhere": salvaged.found,
-        "renumbered": salvaged.renumbered, "unproven_left": salvaged.unproven,
-        "undecodable": salvaged.undecodable, "unread": salvaged.unread, "lost": salvaged.lost(),
-        "holes": salvaged.lost.iter().map(range_json).collect::<Vec<_>>(),
-        "destinations": lane.destinations.iter().map(destination_json).collect::<Vec<_>>(),
-    })
 }
 
 fn range_json(range: &SeqRange) -> Value {
