@@ -97,7 +97,13 @@ impl<F: Fs> Opened<F> {
     ///
     /// DURABILITY: before anything new comes, for by what is accepted then nothing may tell any more that they are of another past. The
     /// journal first: it would be asked about positions that no longer say so.
-    fn forget_its_past(&mut self, positions: &Positions) {
+    ///
+    /// A file that is ahead of the log stays until the first save: it is all that says which numbers have been given, until
+    /// the log itself begins above them.
+    fn forget_its_past(&mut self, positions: &Positions, lane: &Lane<F>) {
+        if self.is_ahead_of(lane) {
+            return;
+        }
         let begin = if self.intents.is_empty() { Ok(()) } else { self.journal.begin([]) };
         let forgotten = begin.map_err(GoOnError::from).and_then(|()| {
             self.store.save(positions)?;
@@ -124,7 +130,7 @@ impl<F: Fs> Opened<F> {
             self.store.sync()?;
         }
         if self.is_of_another_past(lane) {
-            self.forget_its_past(&positions);
+            self.forget_its_past(&positions, lane);
         }
         // Where the positions begin anew, everything is to be sent, whatever was known before.
         let usable = destination.delivery == config::Delivery::ExactlyOnce && self.goes_on(lane);
@@ -197,7 +203,7 @@ impl<F: Fs> Opened<F> {
         let fresh = Positions::fresh(data.spool_id(), self.first_in(lane));
         match &self.restored {
             Restored::Positions(_) if self.is_of_another_past(lane) => {
-                self.forget_its_past(&fresh);
+                self.forget_its_past(&fresh, lane);
                 (fresh, Vec::new())
             }
             Restored::Positions(positions) => {

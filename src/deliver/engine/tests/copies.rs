@@ -213,7 +213,7 @@ fn a_next_sequence_that_is_taken_from_disk_is_caught_by_copies_and_by_nothing_el
     (0..50).for_each(|seed| super::run_exactly(seed, 300, false));
     for story in [Story::Restored, Story::Cloned] {
         super::controls::assert_caught(&format!("{story:?}"), &["lost", "doubled"], 0..100, |seed| {
-            tell(seed, story)
+            tell(seed, story);
         });
     }
 }
