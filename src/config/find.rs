@@ -33,7 +33,7 @@ pub(super) fn find(named: &[PathBuf], variable: Option<PathBuf>) -> (Vec<Text>, 
     let mut seen = BTreeSet::new();
     paths.retain(|path| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
     let texts =
-        paths.iter().filter_map(|path| read(path).map_err(|problem| problems.push(problem)).ok()).collect();
+        paths.iter().filter_map(|path| read(path).map_err(|problem| problems.push(*problem)).ok()).collect();
     (texts, problems)
 }
 
@@ -129,17 +129,18 @@ fn opens(path: &Path) -> io::Result<()> {
     }
 }
 
-fn read(path: &Path) -> Result<Text, Problem> {
-    let file = fs::File::open(path).map_err(|e| unopened(path, &e))?;
+fn read(path: &Path) -> Result<Text, Box<Problem>> {
+    let file = fs::File::open(path).map_err(|e| Box::new(unopened(path, &e)))?;
     let mut bytes = vec![];
-    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|e| unopened(path, &e))?;
+    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|e| Box::new(unopened(path, &e)))?;
     if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err(unreadable(path, "it is larger than 16 MiB, so it is no configuration file"));
+        let cause = "it is larger than 16 MiB, so it is no configuration file";
+        return Err(Box::new(unreadable(path, cause)));
     }
     let text = String::from_utf8(bytes).map_err(|e| {
         let good = e.as_bytes().iter().take(e.utf8_error().valid_up_to());
         let line = good.filter(|b| **b == b'\n').count() + 1;
-        unreadable(path, &format!("line {line} is not UTF-8, which TOML must be"))
+        Box::new(unreadable(path, &format!("line {line} is not UTF-8, which TOML must be")))
     })?;
     Ok(Text { path: path.to_path_buf(), text })
 }
