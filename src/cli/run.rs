@@ -6,7 +6,8 @@ use super::{ConfigFiles, Exit, Failure, General, Outcome};
 use crate::agent::{self, Configured, Reread, Rereading};
 use crate::config;
 use crate::config::model::Config;
-use crate::config::{Loaded, Report};
+use crate::config::{Environment, Loaded, Report};
+use crate::logs;
 
 /// What `spoolway run` takes.
 #[derive(Debug, Args)]
@@ -25,11 +26,12 @@ pub fn run(args: RunArgs, general: &General) -> Outcome {
     general.start_logs();
     let fingerprint = || config::fingerprint(&args.config.files);
     let began = fingerprint();
-    let loaded = args.config.load()?;
+    let load = || loaded(&args.config, general);
+    let loaded = load()?;
     let files: Vec<String> = loaded.files.iter().map(|f| f.to_string_lossy().into_owned()).collect();
     tracing::info!(files = files.join(", "), "configuration read");
     log_notes(&loaded.notes);
-    let reread = |running: &Configured| match args.config.load() {
+    let reread = |running: &Configured| match load() {
         Err(_) => Reread::Wrong,
         Ok(new) if new.effective.to_string() == running.effective => Reread::Same,
         Ok(new) => {
@@ -40,6 +42,18 @@ pub fn run(args: RunArgs, general: &General) -> Outcome {
     let rereading = Rereading { reread: &reread, fingerprint: &fingerprint, began };
     agent::run(configured(loaded), Some(&rereading)).map_err(Failure::running)?;
     Ok(Exit::Done)
+}
+
+/// Whoever reads a log of JSON lines reads lines of JSON: there, what is wrong is one field of one line.
+fn loaded(files: &ConfigFiles, general: &General) -> Result<Loaded, Failure> {
+    if general.log_format == logs::Format::Text {
+        return files.load();
+    }
+    let lookup = |name: &str| std::env::var(name).ok();
+    config::load(&files.files, &Environment::Lookup(&lookup)).map_err(|report| {
+        tracing::error!(problems = report.errors(), report = %report, "the configuration can't be used");
+        Failure::quiet(Exit::Usage)
+    })
 }
 
 fn configured(loaded: Loaded) -> Configured {

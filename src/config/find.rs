@@ -130,11 +130,12 @@ fn opens(path: &Path) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> Result<Text, Box<Problem>> {
-    let file = fs::File::open(path).map_err(|e| unopened(path, &e))?;
+    let file = fs::File::open(path).map_err(|e| Box::new(unopened(path, &e)))?;
     let mut bytes = vec![];
-    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|e| unopened(path, &e))?;
+    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|e| Box::new(unopened(path, &e)))?;
     if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err(unreadable(path, "it is larger than 16 MiB, so it is no configuration file").into());
+        let cause = "it is larger than 16 MiB, so it is no configuration file";
+        return Err(Box::new(unreadable(path, cause)));
     }
     let text = String::from_utf8(bytes).map_err(|e| {
         let good = e.as_bytes().iter().take(e.utf8_error().valid_up_to());

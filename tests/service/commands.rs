@@ -151,6 +151,29 @@ fn what_ends_a_command_comes_with_what_to_do() {
     assert!(!output.status.success() && said.contains("--data-dir of `pipe`"), "{said}");
 }
 
+/// What was wrong with a configuration stood between the lines, as for people.
+#[test]
+fn a_log_of_json_is_json_line_by_line_also_where_a_reload_is_rejected() {
+    let setup = lonely("json-log");
+    let path = setup.dir.join("spoolway.toml");
+    fs::write(&path, setup.config()).expect("a file");
+    let mut command = spoolway();
+    command.env("SPOOLWAY_LOG_FORMAT", "json").arg("run").arg("-c").arg(&path);
+    let agent = Process::spawn("the agent", command);
+    assert!(agent.output().wait_for("ready", SOON), "{}", agent.output().tail());
+    fs::write(&path, setup.config().replace("[relay]", "[relay]\nmistyped = 1")).expect("a file");
+    agent.signal(Signal::HUP);
+    assert!(agent.output().wait_for("the configuration is wrong", SOON), "{}", agent.output().tail());
+    agent.signal(Signal::TERM);
+    assert!(agent.wait(SOON).success());
+    let log = agent.output().all(SOON);
+    let rows = log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+    let rows: Vec<serde_json::Value> = rows.collect();
+    let report = rows.iter().find_map(|row| row["report"].as_str().or(row["fields"]["report"].as_str()));
+    let report = report.unwrap_or_else(|| panic!("no report in {log}"));
+    assert!(report.contains("`relay.mistyped` is not a known key") && report.contains("-->"), "{report}");
+}
+
 #[test]
 fn init_writes_what_check_accepts_for_others_to_read_and_never_over_a_file() {
     let dir = scratch("init");
