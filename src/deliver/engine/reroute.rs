@@ -91,7 +91,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 return true;
             }
             self.routes_before = None;
-            self.routes_unsaved = before != self.settings.routes;
+            self.routes_unsaved |= before != self.settings.routes;
         }
         self.routes_unsaved
     }

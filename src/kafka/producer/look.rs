@@ -27,6 +27,8 @@ pub(super) const AT_A_TIME: usize = 4;
 pub(super) const LOOK_PATIENCE: Duration = Duration::from_secs(3);
 /// Brokers' clocks may differ from ours by this much, in milliseconds.
 pub(super) const MARGIN: UnixMillis = 3_600_000;
+/// By so much a clock that is right may be set back.
+const SLEWED: UnixMillis = 60_000;
 
 /// What is looked for, and where.
 #[derive(Debug)]
@@ -51,8 +53,12 @@ pub(super) struct Search {
 /// Where in the log it can be.
 #[derive(Debug, Clone, Copy)]
 struct Reach {
-    /// Nothing is read before this offset.
+    /// Nothing is read before this offset, at first.
     from: i64,
+    /// If it is not there, it may be from here on: our clock and the broker's may have been far apart.
+    else_from: Option<i64>,
+    /// Nobody has stamped anything as late as we believe to have sent it: our clock was ahead.
+    was_ahead: bool,
     /// It may have been before what is still there.
     may_be_deleted: bool,
 }
@@ -182,7 +188,7 @@ impl Finder {
 /// ours has gone back since the window was sent, so that nobody knows for how long that is.
 fn before_by_their_clock(last: UnixMillis, sent_at: UnixMillis, now: UnixMillis) -> Option<UnixMillis> {
     let since = now.saturating_sub(sent_at);
-    (since >= -MARGIN).then(|| last.saturating_sub(since.max(0)).saturating_sub(MARGIN))
+    (since >= -SLEWED).then(|| last.saturating_sub(since.max(0)).saturating_sub(MARGIN))
 }
 
 impl Search {
@@ -198,17 +204,23 @@ impl Search {
         let mut consumer = Consumer::new(&self.cluster);
         let end = consumer.latest(topic, partition).await?;
         let earliest = consumer.earliest(topic, partition).await?;
-        let Reach { from, may_be_deleted } = if self.acked_offset >= 0 {
+        let reach = if self.acked_offset >= 0 {
             // Beyond the end: the topic is another one by now, and what it has, it has since.
             let from = if self.acked_offset > end { earliest } else { self.acked_offset };
-            Reach { from, may_be_deleted: from < earliest }
+            Reach { from, else_from: None, was_ahead: false, may_be_deleted: from < earliest }
         } else {
             self.reach_by_time(&mut consumer, (earliest, end)).await?
         };
-        let mut at = from.max(earliest);
+        let (mut at, mut end) = (reach.from.max(earliest), end);
+        let mut before = reach.else_from.map(|from| (from.max(earliest), at));
         let mut left = BUDGET;
         let (mut idle, mut thinned) = (0, false);
-        while at < end {
+        loop {
+            if at >= end {
+                let Some((from, to)) = before.take() else { break };
+                (at, end) = (from, to);
+                continue;
+            }
             let fetched = consumer.fetch(topic, partition, at).await?;
             let (bytes, finder) = (fetched.bytes(), Arc::clone(&finder));
             // It may have to decompress: away from the async threads.
@@ -220,6 +232,10 @@ impl Search {
             }
             thinned |= seen == Sight::Thinned;
             let Some(rest) = left.checked_sub(bytes) else {
+                // All of where it is by our clock has been read, and nothing says that our clock was wrong.
+                if reach.else_from.is_some() && before.is_none() && !reach.was_ahead {
+                    break;
+                }
                 let read = BUDGET >> 20;
                 return Ok(Looked::Unknown(format!(
                     "{read} MiB of the partition were read without finding it"
@@ -232,7 +248,7 @@ impl Search {
             }
             at = next;
         }
-        Ok(if may_be_deleted {
+        Ok(if reach.may_be_deleted {
             Looked::Unknown("the part of the log where it would be has been deleted".to_owned())
         } else if thinned {
             Looked::Unknown(
@@ -262,16 +278,15 @@ impl Search {
         let (from, is_known) = match last.filter(BatchHeader::is_log_append_time) {
             None => (by_ours, true),
             Some(last) => match before_by_their_clock(last.max_time, self.sent_at, clock::unix_now()) {
-                Some(time) => {
-                    let by_theirs = consumer.offset_at(topic, partition, time).await?.unwrap_or(end);
-                    (by_ours.min(by_theirs), true)
-                }
+                Some(time) => (consumer.offset_at(topic, partition, time).await?.unwrap_or(end), true),
                 None => (earliest, false),
             },
         };
         // In a partition that nobody has written to for long, theirs leads back to its beginning, and says nothing of what was deleted.
         let may_be_deleted = earliest > 0 && (by_ours <= earliest || !is_known);
-        Ok(Reach { from, may_be_deleted })
+        // First where it is if our clock is right: after a long outage there may be more between the two than is ever read.
+        let else_from = Some(from).filter(|from| *from < by_ours);
+        Ok(Reach { from: by_ours, else_from, was_ahead: by_ours >= end || !is_known, may_be_deleted })
     }
 }
 
@@ -342,9 +357,9 @@ mod tests {
             let before = before_by_their_clock(now - minute, now + ours - 10 * minute, now + ours).unwrap();
             assert_eq!(before, now - 11 * minute - hour);
         }
-        // It was set right meanwhile: a little, and by more than an hour.
+        // It was set right meanwhile: a little, and by more than that.
         assert_eq!(before_by_their_clock(0, minute, 0), Some(-hour));
-        assert_eq!(before_by_their_clock(0, hour + 1, 0), None);
+        assert_eq!(before_by_their_clock(0, minute + 1, 0), None);
         assert!(before_by_their_clock(i64::MIN, 0, i64::MAX).is_some());
     }
 

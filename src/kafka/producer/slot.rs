@@ -31,6 +31,8 @@ use crate::kafka::wire::PartitionResult;
 /// A topic or partition may be missing, forbidden or without a leader for this long before its windows are
 /// given back.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// What is in doubt in a partition of a topic that another has the name of by now is given back after this, on end.
+const REPLACED: Duration = Duration::from_secs(30);
 
 /// A partition that keeps a connection waiting for this long is suspect: those that share a request with it, or come
 /// behind it, would be as late.
@@ -298,10 +300,11 @@ impl Slot {
         // Where it may not even be looked at, nobody will find out.
         let is_gone = code == UNKNOWN_TOPIC_OR_PARTITION || (FORBIDDEN.contains(&code) && !holds);
         self.gone_since = is_gone.then(|| self.gone_since.unwrap_or(now));
-        // But a topic that has another in its place is gone for good, and no partition of it comes back.
+        // But a topic that has another in its place is gone for good, and no partition of it comes back. Brokers that lag behind may
+        // say so for a moment of one that is itself the newer.
         let for_good = self.replaced && code == UNKNOWN_TOPIC_OR_PARTITION;
-        let for_long =
-            for_good || self.gone_since.is_some_and(|s| now.saturating_duration_since(s) >= LOOK_AFTER);
+        let least = if for_good { REPLACED } else { LOOK_AFTER };
+        let for_long = self.gone_since.is_some_and(|s| now.saturating_duration_since(s) >= least);
         if !out_of_patience || (self.doubtful && !for_long) {
             return None;
         }

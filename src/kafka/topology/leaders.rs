@@ -74,7 +74,9 @@ impl Leader {
         let dispute = before.map_or(first, |dispute| {
             let is_other = by.broker.is_some() && dispute.by.is_some() && by.broker != dispute.by;
             let by = dispute.by.or(by.broker);
-            Dispute { told, seconded: dispute.seconded || is_other, by, ..dispute }
+            // Whoever names yet another seconds nobody.
+            let seconded = told == dispute.told && (dispute.seconded || is_other);
+            Dispute { told, seconded, by, ..dispute }
         });
         let least = if dispute.seconded || by.alone { STAYS } else { STAYS_ALONE };
         if now.saturating_duration_since(dispute.since) >= least {
@@ -96,9 +98,10 @@ impl Leader {
         self.dispute.is_some()
     }
 
-    /// Who alone says something else than is known, for a while: somebody else is to be asked.
+    /// Who first said something else than is known, for a while: somebody else is to be asked.
     pub(super) fn lone_voice(&self, now: Instant) -> Option<Option<i32>> {
-        let lone = |d: &Dispute| !d.seconded && now.saturating_duration_since(d.since) >= ASK;
+        // Also when another broker has agreed: one that knows better ends it.
+        let lone = |d: &Dispute| now.saturating_duration_since(d.since) >= ASK;
         self.dispute.filter(lone).map(|dispute| dispute.by)
     }
 }
@@ -203,13 +206,19 @@ mod tests {
     }
 
     #[test]
-    fn somebody_else_is_asked_when_one_alone_says_so_for_ten_seconds() {
+    fn somebody_else_is_asked_while_an_older_leader_is_named_for_ten_seconds() {
         let (mut leader, now) = known();
         let at = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(leader.lone_voice(at(100)), None);
         leader.hear(OLDER, broker(1), at(0));
         assert_eq!((leader.lone_voice(at(9)), leader.lone_voice(at(10))), (None, Some(Some(1))));
         leader.hear(OLDER, broker(3), at(20));
-        assert_eq!(leader.lone_voice(at(30)), None);
+        assert_eq!(
+            leader.lone_voice(at(30)),
+            Some(Some(1)),
+            "also once another agrees: a third may know better"
+        );
+        leader.hear(KNOWN, broker(2), at(40));
+        assert_eq!(leader.lone_voice(at(90)), None);
     }
 }
