@@ -8,13 +8,26 @@
 //! The first [`FREE`] bytes of each holder are not asked for: ordinary requests get through while a few large
 //! ones that never end hold all there is.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 const UNIT: usize = 1024;
 /// Held by everybody without asking; the number of holders has its own bound (`max_connections`).
 pub(super) const FREE: usize = 16 * 1024;
+/// Between two holders that give way: what the first gives back may be enough.
+const TURN: Duration = Duration::from_millis(100);
+
+/// How many wait.
+#[derive(Debug, Default, Clone, Copy)]
+struct Wanted {
+    /// For a shared part, or the overdraft, whichever comes first.
+    either: usize,
+    /// For the overdraft alone: no shared part is of use to them.
+    overdraft: usize,
+}
 
 /// The bytes to share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,22 +36,27 @@ pub(super) struct Budget {
     units: usize,
     shared: Arc<Semaphore>,
     overdraft: Arc<Semaphore>,
-    /// How many wait for a part of it.
-    waiting: Arc<watch::Sender<usize>>,
+    waiting: Arc<watch::Sender<Wanted>>,
+    /// When a holder gave way last.
+    gave_way: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
         let units = bytes.div_ceil(UNIT);
         let (shared, overdraft) = (Arc::new(Semaphore::new(units)), Arc::new(Semaphore::new(1)));
-        Self { units, shared, overdraft, waiting: Arc::new(watch::Sender::new(0)) }
+        Self { units, shared, overdraft, waiting: Arc::default(), gave_way: Arc::default() }
     }
 
-    /// Resolves when somebody waits for a part of it.
-    pub(super) async fn wanted(&self) {
-        let mut waiting = self.waiting.subscribe();
-        // It is never closed: we have it.
-        let _ = waiting.wait_for(|waiting| *waiting > 0).await;
+    /// Takes the turn to give way; when it is to be asked again, if another one had it just now.
+    fn take_turn(&self) -> Option<Instant> {
+        let mut last = self.gave_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let next = last.map(|last| last + TURN).filter(|next| *next > now);
+        if next.is_none() {
+            *last = Some(now);
+        }
+        next
     }
 
     /// A holder that holds nothing yet.
@@ -47,19 +65,51 @@ impl Budget {
     }
 }
 
+/// What a holder has that others could wait for.
+#[derive(Debug, Clone)]
+pub(super) struct Stake {
+    budget: Budget,
+    shared: bool,
+    overdraft: bool,
+}
+
+impl Stake {
+    /// Whether there is any.
+    pub(super) fn is_any(&self) -> bool {
+        self.shared || self.overdraft
+    }
+
+    /// Resolves when somebody waits for it and it is this holder's turn to give way: one at a time, for the others' parts may
+    /// not be needed.
+    pub(super) async fn wanted(&self) {
+        let mut waiting = self.budget.waiting.subscribe();
+        let helps =
+            |wanted: &Wanted| wanted.either > 0 && self.is_any() || wanted.overdraft > 0 && self.overdraft;
+        loop {
+            // It is never closed: we have it.
+            let _ = waiting.wait_for(helps).await;
+            let Some(next) = self.budget.take_turn() else { return };
+            tokio::time::sleep_until(next).await;
+        }
+    }
+}
+
 /// One who waits, for as long as this lives.
-struct Waiting(Arc<watch::Sender<usize>>);
+struct Waiting {
+    all: Arc<watch::Sender<Wanted>>,
+    which: fn(&mut Wanted) -> &mut usize,
+}
 
 impl Waiting {
-    fn of(budget: &Budget) -> Self {
-        budget.waiting.send_modify(|waiting| *waiting += 1);
-        Self(Arc::clone(&budget.waiting))
+    fn of(budget: &Budget, which: fn(&mut Wanted) -> &mut usize) -> Self {
+        budget.waiting.send_modify(|wanted| *which(wanted) += 1);
+        Self { all: Arc::clone(&budget.waiting), which }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.send_modify(|waiting| *waiting -= 1);
+        self.all.send_modify(|wanted| *(self.which)(wanted) -= 1);
     }
 }
 
@@ -82,12 +132,13 @@ impl Held {
         if self.try_cover(bytes) {
             return;
         }
-        let _waiting = Waiting::of(&self.budget);
         if units(bytes) > self.budget.units {
+            let _waiting = Waiting::of(&self.budget, |wanted| &mut wanted.overdraft);
             // So much there is not to be had: waiting for it would gather all that others give back.
             self.overdraft = Arc::clone(&self.budget.overdraft).acquire_owned().await.ok();
             return;
         }
+        let _waiting = Waiting::of(&self.budget, |wanted| &mut wanted.either);
         let missing = u32::try_from(self.missing(bytes)).unwrap_or(u32::MAX);
         tokio::select! {
             biased;
@@ -109,18 +160,16 @@ impl Held {
         done
     }
 
-    /// Whether it holds anything that others could have.
-    pub(super) fn has_of_others(&self) -> bool {
-        self.held() > 0 || self.overdraft.is_some()
-    }
-
-    /// What it is a part of.
-    pub(super) fn budget(&self) -> &Budget {
-        &self.budget
+    /// What it holds that others could have.
+    pub(super) fn stake(&self) -> Stake {
+        Stake { budget: self.budget.clone(), shared: self.held() > 0, overdraft: self.overdraft.is_some() }
     }
 
     /// Gives back all but `bytes`.
     pub(super) fn keep(&mut self, bytes: usize) {
+        if units(bytes) <= self.held() {
+            self.overdraft = None;
+        }
         let surplus = self.held().saturating_sub(units(bytes));
         if surplus > 0 {
             drop(self.permits.as_mut().and_then(|p| p.split(surplus)));
@@ -154,7 +203,6 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     /// Bytes that cost a holder `units`.
     fn of(units: usize) -> usize {
@@ -208,6 +256,53 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_secs(1), second.cover(of(3))).await.is_err());
         drop(first);
         second.cover(of(3)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_keeps_no_more_than_is_paid_for_gives_the_overdraft_back() {
+        let budget = Budget::new(4 * UNIT);
+        let (mut first, mut second) = (budget.holder(), budget.holder());
+        first.cover(of(5)).await;
+        first.keep(of(1));
+        assert!(tokio::time::timeout(Duration::from_secs(1), second.cover(of(5))).await.is_err());
+        first.keep(FREE);
+        second.cover(of(5)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn holders_give_way_one_after_the_other_until_nobody_waits() {
+        let budget = Budget::new(10 * UNIT);
+        let (mut overdraws, mut waits) = (budget.holder(), budget.holder());
+        overdraws.cover(of(11)).await;
+        let holders: Vec<_> = (0..10)
+            .map(|_| {
+                let mut holder = budget.holder();
+                assert!(holder.try_cover(of(1)));
+                tokio::spawn(async move {
+                    holder.stake().wanted().await;
+                    drop(holder);
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        waits.cover(of(3)).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(holders.iter().filter(|holder| holder.is_finished()).count(), 3);
+        holders.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_overdraft_alone_wants_it_of_the_one_who_has_it() {
+        let budget = Budget::new(4 * UNIT);
+        let (mut shares, mut overdraws, mut waits) = (budget.holder(), budget.holder(), budget.holder());
+        shares.cover(of(2)).await;
+        overdraws.cover(of(5)).await;
+        let wait = tokio::spawn(async move { waits.cover(of(5)).await });
+        let hour = Duration::from_secs(3600);
+        assert!(tokio::time::timeout(hour, shares.stake().wanted()).await.is_err(), "it can't help");
+        tokio::time::timeout(hour, overdraws.stake().wanted()).await.expect("it can");
+        drop(overdraws);
+        wait.await.expect("it has the overdraft now");
     }
 
     #[tokio::test]

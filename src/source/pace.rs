@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::budget::Budget;
+use super::budget::Stake;
 
 /// Bytes a second: half a megabit.
 pub(super) const PACE: u64 = 64 * 1024;
@@ -38,9 +38,9 @@ impl Pace {
     }
 
     /// Resolves when the sender, who is waited for from now on, has fallen behind and somebody wants the memory.
-    pub(super) async fn over(&self, budget: &Budget) {
+    pub(super) async fn over(&self, stake: &Stake) {
         tokio::time::sleep(self.slack).await;
-        budget.wanted().await;
+        stake.wanted().await;
     }
 }
 
@@ -80,6 +80,7 @@ impl LongLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::budget::Budget;
     use tokio::time::timeout;
 
     #[test]
@@ -105,14 +106,14 @@ mod tests {
         let (mut first, mut second, mut third) = (budget.holder(), budget.holder(), budget.holder());
         first.cover(17 * 1024).await;
         second.cover(17 * 1024).await;
-        let pace = Pace::new();
-        assert!(timeout(Duration::from_secs(3600), pace.over(&budget)).await.is_err());
+        let (pace, stake) = (Pace::new(), second.stake());
+        assert!(timeout(Duration::from_secs(3600), pace.over(&stake)).await.is_err());
         let start = Instant::now();
         let waits = tokio::spawn(async move { third.cover(17 * 1024).await });
-        pace.over(&budget).await;
+        pace.over(&stake).await;
         assert_eq!(start.elapsed(), SLACK);
         drop(first);
         waits.await.unwrap();
-        assert!(timeout(Duration::from_secs(3600), pace.over(&budget)).await.is_err(), "it has got it");
+        assert!(timeout(Duration::from_secs(3600), pace.over(&stake)).await.is_err(), "it has got it");
     }
 }

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::{Budget, FREE, Held};
+use super::budget::{Budget, FREE, Held, Stake};
 use super::lines::{Line, Lines};
 use super::listen::GRACE;
 use super::pace::LongLine;
@@ -91,11 +91,12 @@ impl<I: Intake> Pump<I> {
                 return end;
             }
             let ahead = under_way.is_some();
-            // While there is no memory it is not the sender who is waited for.
+            // While there is no memory it is not the sender who is waited for; that has its bound in the idle time all the same.
             let paid = ahead || filling.has_memory();
             // Standard input, which has no idle time, is no stranger's.
             let judged = paid && !ahead && self.idle.is_some();
-            let line_over = filling.long.as_ref().filter(|_| judged).map(LongLine::over);
+            let line_over =
+                filling.long.as_ref().filter(|_| judged).map(|line| (line.over(), filling.held.stake()));
             tokio::select! {
                 biased;
                 taken = async { match &mut under_way { Some(offer) => offer.await, None => Ok(()) } }, if ahead => {
@@ -113,7 +114,7 @@ impl<I: Intake> Pump<I> {
                     Ok(Some(_)) => quiet.as_mut().heard(),
                     Err(error) => end = Some(End::Failed(error)),
                 },
-                () = quiet.as_mut().over(), if end.is_none() && !ahead && paid => end = Some(End::Idle),
+                () = quiet.as_mut().over(), if end.is_none() && !ahead => end = Some(End::Idle),
                 () = self.too_slow(line_over), if end.is_none() => {
                     tracing::warn!(
                         source = self.tally.name(),
@@ -127,11 +128,11 @@ impl<I: Intake> Pump<I> {
     }
 
     /// Resolves when a line has taken too long, or stood still while others waited for its memory.
-    async fn too_slow(&self, over: Option<(Instant, Instant)>) {
-        let Some((ends, behind)) = over else { return std::future::pending().await };
+    async fn too_slow(&self, over: Option<((Instant, Instant), Stake)>) {
+        let Some(((ends, behind), stake)) = over else { return std::future::pending().await };
         let wanted = async {
             tokio::time::sleep_until(behind).await;
-            self.budget.wanted().await;
+            stake.wanted().await;
         };
         tokio::select! {
             () = tokio::time::sleep_until(ends) => {}

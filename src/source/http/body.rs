@@ -56,11 +56,11 @@ impl<'a> Reception<'a> {
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             let asked = Instant::now();
-            let takes = self.held.has_of_others();
+            let takes = self.held.stake();
             let frame = tokio::select! {
                 biased;
                 frame = timeout_at(self.deadline, self.body.frame()) => frame.map_err(|_| late())?,
-                () = self.pace.over(self.held.budget()), if takes => return Err(slow()),
+                () = self.pace.over(&takes), if takes.is_any() => return Err(slow()),
             };
             let Some(frame) = frame.transpose().map_err(broken)? else { return Ok(None) };
             // Trailers carry nothing for us.

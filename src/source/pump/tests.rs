@@ -109,11 +109,32 @@ async fn a_long_line_that_stands_still_gives_way_to_whoever_waits_for_its_memory
     let mut other = bench.connect();
     let line = [&[b'x'; 50_000][..], b"\n"].concat();
     let writes = tokio::spawn(async move { other.0.write_all(&line).await });
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    tokio::time::sleep(Duration::from_secs(55)).await;
     drop((waits, overdraws));
     writes.await.unwrap().unwrap();
     assert!(matches!(other.1.await.unwrap(), End::Eof));
     assert_eq!((bench.intake.values().len(), bench.rejected()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_passed_the_limit_keeps_no_overdraft_and_one_that_gets_no_memory_waits_for_the_idle_time()
+{
+    let bench = bench();
+    let mut shares = bench.pump.budget.holder();
+    shares.cover((1 << 20) + 16 * 1024).await;
+    let mut endless = bench.connect();
+    // It gets the overdraft, passes the limit of 100,000, and goes on by a byte.
+    endless.0.write_all(&[b'x'; 150_000]).await.unwrap();
+    endless.0.write_all(b"x").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut overdraws = bench.pump.budget.holder();
+    let got = tokio::time::timeout(Duration::from_secs(1), overdraws.cover(4 << 20)).await;
+    got.expect("the line has given the overdraft back");
+    let mut waits = bench.connect();
+    let writes = tokio::spawn(async move { waits.0.write_all(&[b'y'; 90_000]).await });
+    let end = tokio::time::timeout(Duration::from_secs(61), waits.1).await;
+    assert!(matches!(end.expect("it does not wait for ever").unwrap(), End::Idle));
+    assert!(writes.await.unwrap().is_err());
 }
 
 #[tokio::test(start_paused = true)]
