@@ -207,7 +207,7 @@ fn large_bodies_that_stop_again_and_again_keep_an_honest_one_waiting_for_seconds
                 scope.spawn(|| {
                     while !ended.load(Ordering::SeqCst) {
                         let mut hog = connect(setup.http);
-                        hog.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
+                        hog.set_write_timeout(Some(Duration::from_secs(3))).expect("a socket");
                         hog.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
                         let _ = hog.write_all(&[head.as_bytes(), &vec![b'1'; 3_000_000]].concat());
                         // It is told in the end, and comes again.
@@ -227,7 +227,7 @@ fn large_bodies_that_stop_again_and_again_keep_an_honest_one_waiting_for_seconds
             ended.store(true, Ordering::SeqCst);
             println!("an honest body of 1 MB waited {waited:?}");
             assert_eq!(answer.expect("an answer").status, 200);
-            assert!(waited < Duration::from_secs(25), "{waited:?}");
+            assert!(waited < Duration::from_secs(40), "{waited:?}");
             assert!(waited > Duration::from_secs(1), "the memory was never short");
         });
     });

@@ -152,9 +152,16 @@ fn codes_that_kafka_does_not_have_in_every_answer_keep_nothing_from_arriving_lat
     let runtime = runtime();
     let target = target(&runtime, None, None);
     let setup = Setup::new("hostile-codes").destination("home", target.brokers()[0].port(), "");
+    // Asked once in the agent's life.
+    target.faults().refuse_calls(ApiKey::InitProducerId, 32_000, u32::MAX);
     withstands(&setup, |agent| {
-        let mut sent = 0;
-        for call in [ApiKey::Metadata, ApiKey::InitProducerId, ApiKey::ApiVersions] {
+        let mut sent = post(&setup);
+        let status =
+            agent.wait_status("hears no error", SOON, |s| !s["destinations"][0]["last_error"].is_null());
+        assert_eq!(status["accounts"][0]["delivered"], 0, "{status:#}");
+        target.faults().refuse_calls(ApiKey::InitProducerId, 0, 0);
+        agent.wait_drained(Some("home"), SOON);
+        for call in [ApiKey::Metadata, ApiKey::ApiVersions] {
             target.faults().refuse_calls(call, 32_000, u32::MAX);
             target.faults().drop_connections();
             sent += post(&setup);
