@@ -44,11 +44,44 @@ fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
 }
 
 fn values(text: &str) -> impl Iterator<Item = Range<usize>> {
-    text.match_indices(['=', ':']).flat_map(|(at, _)| {
-        let before = text.get(..at).unwrap_or_default().trim_end().trim_end_matches(['"', '\'']);
-        let key = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-')).next();
-        if key.is_some_and(|key| is_secret(&key.to_ascii_lowercase())) { value(text, at + 1) } else { vec![] }
+    let sections = sections(text);
+    text.match_indices(['=', ':']).flat_map(move |(at, sign)| {
+        let key = text.get(..at).unwrap_or_default();
+        let before = key.trim_end().trim_end_matches(['"', '\'']);
+        let last = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-')).next();
+        let last = last.unwrap_or_default().to_ascii_lowercase();
+        let is_within = || {
+            let key = key.rsplit(['\n', '{', ',']).next().unwrap_or_default();
+            let section = sections.partition_point(|(from, _)| *from <= at).checked_sub(1);
+            sign == "="
+                && !is_place(&last)
+                && (has_secret(key)
+                    || section.and_then(|i| sections.get(i)).is_some_and(|(_, secret)| *secret))
+        };
+        if is_secret(&last) || is_within() { value(text, at + 1) } else { vec![] }
     })
+}
+
+/// Where each section begins, and whether its name has a secret's in it.
+fn sections(text: &str) -> Vec<(usize, bool)> {
+    let mut from = 0;
+    let lines = text.split_inclusive('\n').filter_map(|line| {
+        from += line.len();
+        let name = line.trim_start().strip_prefix('[')?.trim_start_matches('[').split(']').next()?;
+        Some((from, has_secret(name)))
+    });
+    lines.collect()
+}
+
+/// Whether a part of a dotted key names a secret.
+fn has_secret(key: &str) -> bool {
+    let part = |part: &str| part.trim().trim_matches(['"', '\'']).to_ascii_lowercase();
+    key.split('.').map(part).any(|part| is_secret(&part))
+}
+
+/// Where a secret is from is none.
+fn is_place(key: &str) -> bool {
+    matches!(key, "file" | "env")
 }
 
 /// What stands in PEM where the name of a file should.
@@ -64,34 +97,63 @@ fn keys(text: &str) -> impl Iterator<Item = Range<usize>> {
 fn value(text: &str, from: usize) -> Vec<Range<usize>> {
     let rest = text.get(from..).unwrap_or_default();
     let start = from + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
-    let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-    match line.starts_with('{') {
-        true => elsewhere(text, start, line),
-        false => vec![written(text, start, line)],
+    let rest = text.get(start..).unwrap_or_default();
+    match rest.starts_with('{') {
+        true => elsewhere(text, start, rest.get(..bracketed(rest)).unwrap_or_default()),
+        false => vec![written(text, start)],
     }
 }
 
+/// How long what is in brackets there is, up to the one that closes it.
+fn bracketed(text: &str) -> usize {
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        let rest = text.get(at + c.len_utf8()..).unwrap_or_default();
+        let line = rest.find('\n').unwrap_or(rest.len());
+        at += c.len_utf8();
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' if depth <= 1 => return at,
+            ']' | '}' => depth -= 1,
+            '#' => at += line,
+            '"' | '\'' => {
+                at += match rest.strip_prefix(&c.to_string().repeat(2)) {
+                    Some(inner) => {
+                        2 + inner.find(&c.to_string().repeat(3)).map_or(inner.len(), |end| end + 3)
+                    }
+                    None => closing(rest.get(..line).unwrap_or_default(), c).map_or(line, |end| end + 1),
+                };
+            }
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 /// Where it is from says nothing: what `file` and `env` are. All else in there would be the secret again.
-fn elsewhere(text: &str, start: usize, line: &str) -> Vec<Range<usize>> {
-    let end = line.find('}').unwrap_or(line.len());
-    let inner = line.get(..end).unwrap_or_default();
+fn elsewhere(text: &str, start: usize, inner: &str) -> Vec<Range<usize>> {
     let said = inner.match_indices('=').filter(|(at, _)| {
         let key = inner.get(1..*at).unwrap_or_default().trim_end().trim_end_matches(['"', '\'']);
         let key = key.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-        !matches!(key, "file" | "env")
+        !is_place(key)
     });
-    said.map(|(at, _)| {
+    let said = said.filter_map(|(at, _)| {
         let from = start + at + 1;
-        let rest = text.get(from..start + line.len()).unwrap_or_default();
+        let rest = text.get(from..)?;
         let blank = rest.len() - rest.trim_start_matches([' ', '\t']).len();
-        written(text, from + blank, rest.get(blank..).unwrap_or_default())
-    })
-    .collect()
+        // What is in a table within this one is looked at for itself.
+        (!rest.get(blank..)?.starts_with('{')).then(|| written(text, from + blank))
+    });
+    said.collect()
 }
 
-/// A value as it stands there, on the rest of its first line.
-fn written(text: &str, start: usize, line: &str) -> Range<usize> {
+/// A value as it stands there: on the rest of its first line, unless it is one that goes on.
+fn written(text: &str, start: usize) -> Range<usize> {
     let rest = text.get(start..).unwrap_or_default();
+    let line = rest.lines().next().unwrap_or_default();
+    if line.starts_with('[') {
+        return start..start + bracketed(rest).max(line.len());
+    }
     for quote in ["\"\"\"", "'''"] {
         if let Some(inner) = rest.strip_prefix(quote) {
             let start = start + quote.len();
@@ -156,6 +218,24 @@ mod tests {
             (
                 "token = { value = \"hunter2\", file = \"path\" }",
                 "token = { value = \"*******\", file = \"path\" }",
+            ),
+            // Values over several lines, and what a key or a section says further in front.
+            (
+                "token = [\n  \"hunter2\", # ]\n  \"]b\",\n]\nx = 1",
+                "token = *\n****************\n*******\n*\nx = 1",
+            ),
+            ("token = [\"\"\"a]\nhunter2\"\"\", \"b\"]\nx = 1", "token = ******\n****************\nx = 1"),
+            (
+                "token = {\n  file = \"f\",\n  value = \"hunter2\"\n}\nx = 1",
+                "token = {\n  file = \"f\",\n  value = \"*******\"\n}\nx = 1",
+            ),
+            (
+                "password.value = \"hunter2\"\npassword.file = \"f\"",
+                "password.value = \"*******\"\npassword.file = \"f\"",
+            ),
+            (
+                "[d.h.sasl.\"password\"]\nvalue = \"hunter2\"\nenv = \"E\"\n[d.h]\nx = \"y\"",
+                "[d.h.sasl.\"password\"]\nvalue = \"*******\"\nenv = \"E\"\n[d.h]\nx = \"y\"",
             ),
             ("bootstrap = [\"u:hunter2@p:1\"] # a@b", "bootstrap = [\"*********@p:1\"] # a@b"),
             (
