@@ -49,6 +49,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             Last::Failed(group, error) => {
                 self.engine.put_back(group);
                 if !matches!(error, JournalError::Full) {
+                    self.want_room(&error);
                     self.journal_fails(&error.to_string(), rounds);
                 }
             }
@@ -101,7 +102,10 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         match journal.append(self.engine.departing()) {
             Ok(()) => return Ok(()),
             Err(JournalError::Full) => {}
-            Err(e) => return Err(e.to_string()),
+            Err(e) => {
+                self.want_room(&e);
+                return Err(e.to_string());
+            }
         }
         rounds.dirty = true;
         self.save(rounds);
@@ -109,6 +113,10 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             return Err("positions can't be kept".to_owned());
         }
         let Some(journal) = self.scribe.journal() else { return Ok(()) };
-        journal.begin(self.engine.in_doubt()).map_err(|e| e.to_string())
+        let begun = journal.begin(self.engine.in_doubt());
+        begun.map_err(|e| {
+            self.want_room(&e);
+            e.to_string()
+        })
     }
 }

@@ -76,6 +76,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 self.tell(&letters, last, rounds);
             }
             Err(e) => {
+                self.want_room(&e);
                 rounds.letters_after = at.instant + RETRY;
                 self.engine.letters_refused(&e.to_string(), rounds.letters_after);
                 let hint = "look at `spoolway dlq list`; send letters again or purge them, or raise dead_letters.max_size; \
@@ -214,6 +215,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
     }
 
     fn letters_error(&self, e: &LettersError, rounds: &mut Rounds) {
+        self.want_room(e);
         rounds.letters_after = Instant::now() + RETRY;
         let message = format!("dead letters can't be read or marked: {e}");
         let hint = "see the disk; it is tried again".to_owned();

@@ -29,6 +29,10 @@ impl<F: Fs> Retention for Lane<F> {
         Lane::dropped(self)
     }
 
+    fn make_room(&self) {
+        Lane::let_go_of_ballast(self);
+    }
+
     fn is_pressed(&self) -> bool {
         Lane::is_half_full(self)
     }

@@ -1,6 +1,7 @@
 //! The thread around an [`Engine`]: hears what happens, keeps positions, releases segments, counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use super::log::Log;
 use super::needs::{Needed, Needs};
 use super::parking::needed;
 use super::scribe::Scribe;
-use crate::disk::Fs;
+use crate::disk::{Fs, is_for_want_of_room};
 use crate::event::UnixMillis;
 use crate::ids::{DestinationName, LaneName, RunId, SegmentId, Seq, SeqRange, SpoolId};
 use crate::kafka::{LinkError, LinkState};
@@ -52,6 +53,8 @@ pub trait Retention: Send {
     fn release(&self, needed: Needed);
     /// Whether so much is held that what a few topics wait for should be parked.
     fn is_pressed(&self) -> bool;
+    /// Something of what delivery has to write down failed for want of room: lets go of what is kept back for that.
+    fn make_room(&self);
     /// Numbers that were given up for lack of room; to a reader that had not settled them they are dropped.
     fn dropped(&self) -> SeqRange;
 }
@@ -361,7 +364,10 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 rounds.dropped = dropped.max(rounds.dropped);
                 rounds.saved = Some(positions);
             }
-            Err(e) => self.state_error(&e.to_string(), rounds),
+            Err(e) => {
+                self.want_room(&e);
+                self.state_error(&e.to_string(), rounds);
+            }
         }
         let cost = thread_time().saturating_sub(began);
         let rest = match cost {
@@ -383,10 +389,18 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             Err(e) => {
                 // What was saved may not be on disk, so it is saved again before the next try.
                 rounds.dirty = true;
+                self.want_room(&e);
                 self.state_error(&e.to_string(), rounds);
             }
         }
         !rounds.unsynced
+    }
+
+    /// Positions, journal or letters could not be written: if that was for want of room, the next try finds some.
+    pub(super) fn want_room(&self, error: &(dyn Error + 'static)) {
+        if is_for_want_of_room(error) {
+            self.retention.make_room();
+        }
     }
 
     fn state_error(&self, message: &str, rounds: &Rounds) {

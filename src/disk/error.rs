@@ -1,5 +1,6 @@
 //! What can go wrong with a state file.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -38,8 +39,7 @@ impl DiskError {
     /// Whether the disk is full, or its owner's quota of it.
     #[must_use]
     pub fn is_for_want_of_room(&self) -> bool {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+        is_for_want_of_room(self)
     }
 
     /// Whether nothing can be made on the disk for now: it is full, or may only be read. Both pass, and neither says anything of what
@@ -50,4 +50,12 @@ impl DiskError {
             matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem);
         read_only || self.is_for_want_of_room()
     }
+}
+
+/// Whether an error, or one that it comes from, says that the disk is full, or its owner's quota of it.
+#[must_use]
+pub fn is_for_want_of_room(error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(StorageFull | QuotaExceeded)) || error.source().is_some_and(is_for_want_of_room)
 }

@@ -115,6 +115,11 @@ pub trait Fs: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// What the file system says.
     fn space(&self, path: &Path) -> io::Result<Space>;
 
+    /// Whether a byte of a file is written over where it stands, so that it takes no room; the default says so.
+    fn writes_in_place(&self, _dir: &Path) -> bool {
+        true
+    }
+
     /// Takes an exclusive lock on the file at `path`, making it if need be, without waiting.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 //! means is decided by the room that called.
 
 mod aside;
+mod ballast;
 mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
@@ -24,7 +25,8 @@ mod slots;
 pub use aside::{
     clear_way, copy_aside, is_damage, is_in_the_way, is_no_directory, make_dir, make_way, set_aside, sync_way,
 };
-pub use error::DiskError;
+pub use ballast::Ballast;
+pub use error::{DiskError, is_for_want_of_room};
 pub use fs::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space, Version};
 #[cfg(test)]
 pub(crate) use insist::TRIES;

@@ -4,6 +4,7 @@
 //! data_dir/FORMAT                  who it is and which version may touch it
 //! data_dir/LOCK                    held with flock while an agent runs, as is data_dir itself
 //! data_dir/incarnation             which life of the directory this is (see `super::incarnation`)
+//! data_dir/ballast                 on some file systems, room that is let go of for delivery (see [`Ballast`])
 //! data_dir/lanes/<lane>/           one directory a lane
 //! ```
 
@@ -11,7 +12,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{EntryKind, File, Fs, RealFs, clear_way, insist, is_in_the_way, make_way, set_aside};
+use crate::disk::{
+    Ballast, EntryKind, File, Fs, RealFs, clear_way, insist, is_in_the_way, make_way, set_aside,
+};
 use crate::ids::{LaneName, SpoolId};
 
 use super::error::{OpenError, is_damage};
@@ -33,6 +36,7 @@ struct Inner<F: Fs> {
     path: PathBuf,
     root: Root,
     marker: Mutex<Marker<F>>,
+    ballast: Ballast<F>,
     _lock: Locked<F>,
 }
 
@@ -85,8 +89,9 @@ impl<F: Fs> DataDir<F> {
         let lock = lock(&fs, path)?;
         clear_way(&fs, path, &path.join(names::LANES))?;
         let (root, marker) = open_identity(&fs, path, host.as_ref())?;
+        let ballast = Ballast::open(&fs, &path.join(names::BALLAST));
         let (path, marker) = (path.to_owned(), Mutex::new(marker));
-        Ok(Self { inner: Arc::new(Inner { fs, host, path, root, marker, _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { fs, host, path, root, marker, ballast, _lock: lock }) })
     }
 
     /// The directory's identity, which its segments carry.
@@ -136,6 +141,11 @@ impl<F: Fs> DataDir<F> {
     #[must_use]
     pub fn fs(&self) -> &F {
         &self.inner.fs
+    }
+
+    /// Room that is let go of for delivery.
+    pub(super) fn ballast(&self) -> &Ballast<F> {
+        &self.inner.ballast
     }
 
     pub(super) fn host(&self) -> &Arc<dyn Host> {

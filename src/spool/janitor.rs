@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::disk::{File, Fs};
+use crate::disk::{DiskError, File, Fs};
 use crate::ids::{SegmentId, Seq};
 use crate::sabotage::{self, Bug};
 
@@ -392,12 +392,21 @@ impl<F: Fs> Chores<F> {
         (released && (pressure || !kept)).then(|| first.clone())
     }
 
+    /// With the room that is kept back for it, if need be.
+    fn raise_floor(&mut self, mark: FloorMark) -> Result<(), DiskError> {
+        let raised = self.floor.raise(mark);
+        let again =
+            raised.as_ref().is_err_and(|e| e.is_for_want_of_room() && self.shared.data.ballast().let_go());
+        if again { self.floor.raise(mark) } else { raised }
+    }
+
     /// False when it stays for now.
     ///
     /// DURABILITY: the floor before the file, the directory after. The reader positions that allow it were
     /// durable before `release` was called. On a full disk a floor that can't be written follows: see [`Floor::owe`].
     fn remove(&mut self, victim: &Segment, mark: FloorMark) -> bool {
-        let fs = self.shared.data.fs();
+        let shared = Arc::clone(&self.shared);
+        let fs = shared.data.fs();
         if let Err(e) = self.shared.home.check() {
             if !std::mem::replace(&mut self.stuck, true) {
                 tracing::error!(lane = %self.shared.name, error = %e, "no segment is deleted; it is tried again");
@@ -406,7 +415,7 @@ impl<F: Fs> Chores<F> {
         }
         if sabotage::commits(Bug::DeleteBeforePosition) {
             self.floor.pretend(mark);
-        } else if let Err(e) = self.floor.raise(mark) {
+        } else if let Err(e) = self.raise_floor(mark) {
             let makes_room = e.is_for_want_of_room() && mark.dropped == Seq::NONE;
             if !std::mem::replace(&mut self.stuck, true) {
                 let what = if makes_room { "a delivered segment goes" } else { "no segment is deleted" };

@@ -207,6 +207,11 @@ impl<F: Fs> Lane<F> {
         shared.settings.park_size.unwrap_or(shared.limit / 4)
     }
 
+    /// Something that delivery has to write failed for want of room: gives up what is kept back for that.
+    pub fn let_go_of_ballast(&self) {
+        self.handle.shared.data.ballast().let_go();
+    }
+
     /// Whether half of its room or more is taken.
     #[must_use]
     pub fn is_half_full(&self) -> bool {

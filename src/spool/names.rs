@@ -6,6 +6,8 @@ use crate::ids::SegmentId;
 pub(super) const FORMAT: &str = "FORMAT";
 /// The file that is locked.
 pub(super) const LOCK: &str = "LOCK";
+/// Where it is needed, room that is let go of for delivery, in the data directory.
+pub(super) const BALLAST: &str = "ballast";
 /// The file that says which life of the directory this is.
 pub(super) const INCARNATION: &str = "incarnation";
 /// The directory of lanes.

@@ -194,8 +194,14 @@ impl<F: Fs> Shared<F> {
         Ok(())
     }
 
-    /// Makes the file of a segment, in the lane's own directory.
+    /// Makes the file of a segment, in the lane's own directory, once delivery has its room again.
     pub(super) fn prepare(&self, id: SegmentId, bytes: u64) -> io::Result<Prepared<F::File>> {
+        self.data.ballast().take_back()?;
+        self.prepare_at_least(id, bytes)
+    }
+
+    /// The same, and if delivery has to do without.
+    pub(super) fn prepare_at_least(&self, id: SegmentId, bytes: u64) -> io::Result<Prepared<F::File>> {
         self.home.check()?;
         let prepared = prepare(self.data.fs(), &self.dir, id, bytes)?;
         self.home.check().map(|()| prepared)

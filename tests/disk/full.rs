@@ -12,7 +12,7 @@ use crate::support::http;
 use crate::support::ledger::Told;
 use crate::support::load::{Load, Plan};
 use crate::support::sabotaged::sabotaged;
-use crate::volume::{EXT4, FEW_FILES, Format, Volume, XFS};
+use crate::volume::{BTRFS, EXT4, FEW_FILES, Format, QUOTA, Volume, XFS};
 
 const SOON: Duration = Duration::from_secs(30);
 const SLICE: u64 = 3;
@@ -28,6 +28,15 @@ pub fn xfs_filled_to_the_last_byte_drains_and_accepts_again_by_itself() {
 
 pub fn a_file_system_without_inodes_drains_and_accepts_again_by_itself() {
     fill_and_drain("full-inodes", FEW_FILES, last_file);
+}
+
+pub fn btrfs_filled_to_the_last_byte_drains_and_accepts_again_by_itself() {
+    fill_and_drain("full-btrfs", BTRFS, last_byte);
+}
+
+/// Found with it: where nothing is written over in place, positions could not be saved, and nothing was deleted.
+pub fn a_quota_that_is_used_up_drains_and_accepts_again_by_itself() {
+    fill_and_drain("full-quota", QUOTA, last_byte);
 }
 
 /// How a test fills what is left, and the word by which the agent has to call it.

@@ -39,7 +39,7 @@ mod volume;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use needs::Need::{self, Ext4, Mounts, Python, Root, Tracing, Xfs};
+use needs::Need::{self, Btrfs, BtrfsInKernel, Ext4, Mounts, Python, Root, Tracing, Xfs};
 
 macro_rules! trials {
     ($($module:ident: [$($name:ident needs $needs:expr),* $(,)?]),* $(,)?) => {
@@ -67,6 +67,8 @@ fn main() -> ExitCode {
         full: [
             ext4_filled_to_the_last_byte_drains_and_accepts_again_by_itself needs [Mounts, Ext4],
             xfs_filled_to_the_last_byte_drains_and_accepts_again_by_itself needs [Mounts, Xfs],
+            btrfs_filled_to_the_last_byte_drains_and_accepts_again_by_itself needs [Mounts, Btrfs, BtrfsInKernel],
+            a_quota_that_is_used_up_drains_and_accepts_again_by_itself needs [Mounts, Btrfs, BtrfsInKernel],
             a_file_system_without_inodes_drains_and_accepts_again_by_itself needs [Mounts, Ext4],
             on_a_full_disk_an_agent_without_its_small_files_starts_and_keeps_what_a_destination_that_is_gone_needs needs [Mounts, Ext4],
             on_a_full_ext4_an_agent_that_accepts_what_it_cannot_write_is_caught needs [Mounts, Ext4],
@@ -128,12 +130,12 @@ fn where_possible(needs: &[Need], test: fn()) -> Result<Completion, Failed> {
     if wish == "off" {
         return Ok(Completion::ignored_with("SPOOLWAY_DISK_TESTS=off"));
     }
-    match needs.iter().find_map(|need| need.missing()) {
+    match needs.iter().find_map(|need| Some((need, need.missing()?))) {
         None => {
             test();
             Ok(Completion::Completed)
         }
-        Some(reason) if wish == "required" => Err(reason.into()),
-        Some(reason) => Ok(Completion::ignored_with(reason)),
+        Some((need, reason)) if wish == "required" && need.can_be_had() => Err(reason.into()),
+        Some((_, reason)) => Ok(Completion::ignored_with(reason)),
     }
 }

@@ -14,6 +14,10 @@ pub enum Need {
     Ext4,
     /// `mkfs.xfs` (Debian: xfsprogs).
     Xfs,
+    /// `mkfs.btrfs` and `btrfs` (Debian: btrfs-progs).
+    Btrfs,
+    /// A kernel that knows btrfs.
+    BtrfsInKernel,
     /// Python 3 (Debian: python3).
     Python,
     /// Tracing another process's system calls, on a machine whose calls `tracer.py` knows.
@@ -21,6 +25,11 @@ pub enum Need {
 }
 
 impl Need {
+    /// Whether it can be got for any machine, so that a test that is required has it.
+    pub fn can_be_had(self) -> bool {
+        self != Need::BtrfsInKernel
+    }
+
     /// Why it is not there.
     pub fn missing(self) -> Option<String> {
         match self {
@@ -30,6 +39,8 @@ impl Need {
             Need::Mounts => mounts(),
             Need::Ext4 => program("mkfs.ext4", "e2fsprogs"),
             Need::Xfs => program("mkfs.xfs", "xfsprogs"),
+            Need::Btrfs => program("mkfs.btrfs", "btrfs-progs"),
+            Need::BtrfsInKernel => known_file_system("btrfs"),
             Need::Python => program("python3", "python3"),
             Need::Tracing => tracing(),
         }
@@ -46,6 +57,14 @@ pub fn find(name: &str) -> Option<PathBuf> {
 
 fn program(name: &str, package: &str) -> Option<String> {
     find(name).is_none().then(|| format!("there is no {name} (Debian: {package})"))
+}
+
+/// Whether the kernel has it, as a module that it can load or built in.
+fn known_file_system(name: &str) -> Option<String> {
+    let _ = Command::new("modprobe").arg(name).output();
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let found = known.lines().any(|line| line.split_whitespace().last() == Some(name));
+    (!found).then(|| format!("this kernel has no {name}"))
 }
 
 fn mounts() -> Option<String> {

@@ -17,15 +17,23 @@ pub struct Format {
     program: &'static str,
     arguments: &'static [&'static str],
     mib: u64,
+    limit: Limit,
 }
 
 /// ext4 with a journal, nothing reserved for root.
-pub const EXT4: Format = Format { program: "mkfs.ext4", arguments: &["-q", "-m", "0"], mib: 256 };
+pub const EXT4: Format =
+    Format { program: "mkfs.ext4", arguments: &["-q", "-m", "0"], mib: 256, limit: Limit::Size };
 /// XFS as small as it can be.
-pub const XFS: Format = Format { program: "mkfs.xfs", arguments: &["-q", "-f"], mib: 320 };
+pub const XFS: Format =
+    Format { program: "mkfs.xfs", arguments: &["-q", "-f"], mib: 320, limit: Limit::Size };
 /// ext4 with room for 64 files.
 pub const FEW_FILES: Format =
-    Format { program: "mkfs.ext4", arguments: &["-q", "-m", "0", "-N", "64"], mib: 64 };
+    Format { program: "mkfs.ext4", arguments: &["-q", "-m", "0", "-N", "64"], mib: 64, limit: Limit::Size };
+/// btrfs, which writes nothing over in place.
+pub const BTRFS: Format =
+    Format { program: "mkfs.btrfs", arguments: &["-q", "--mixed"], mib: 256, limit: Limit::Size };
+/// The same with a quota, which holds for root, too: it is full when that is used up.
+pub const QUOTA: Format = Format { limit: Limit::Quota, ..BTRFS };
 /// ext4 whose own records are at the front of the image, so that the rest can be promised and not be there.
 const THIN: Format = Format {
     program: "mkfs.ext4",
@@ -43,13 +51,25 @@ const THIN: Format = Format {
         "packed_meta_blocks=1,lazy_itable_init=0,lazy_journal_init=0,nodiscard",
     ],
     mib: 256,
+    limit: Limit::Thin,
 };
+
+/// What stands between a file system and more bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    /// Its size.
+    Size,
+    /// The memory behind its device, which has less than it says.
+    Thin,
+    /// A quota of all that is in it.
+    Quota,
+}
 
 /// A mounted file system. Dropping it unmounts it; if this process dies, the watchdog does.
 pub struct Volume {
     store: PathBuf,
     point: PathBuf,
-    thin: bool,
+    limit: Limit,
 }
 
 /// Runs a program that must succeed.
@@ -65,20 +85,20 @@ fn run<I: IntoIterator<Item: AsRef<OsStr>>>(program: &str, arguments: I) -> Stri
 impl Volume {
     /// Makes one and mounts it at `point`, which is made, too.
     pub fn new(format: Format, point: &Path) -> Self {
-        Self::make(format, point, format.mib + 16, false)
+        Self::make(format, point, format.mib + 16)
     }
 
     /// One that promises 256 MiB and has 40: writes beyond are accepted by the file system, and the device
     /// then fails them.
     pub fn thin(point: &Path) -> Self {
-        let volume = Self::make(THIN, point, 40, true);
+        let volume = Self::make(THIN, point, 40);
         // What is backed beyond the file system's own records is not for the spool.
         File::create(point.join("backed")).and_then(|f| f.write_all_at(&vec![1; 2 << 20], 0)).expect("room");
         volume.settle();
         volume
     }
 
-    fn make(format: Format, point: &Path, room_mib: u64, thin: bool) -> Self {
+    fn make(format: Format, point: &Path, room_mib: u64) -> Self {
         let store = point.with_extension("store");
         fs::create_dir_all(&store).expect("a writable scratch directory");
         fs::create_dir_all(point).expect("a writable scratch directory");
@@ -90,15 +110,19 @@ impl Volume {
                 .into_iter()
                 .chain([store.as_os_str()]),
         );
-        let volume = Self { store, point: point.to_owned(), thin };
+        let Format { limit, .. } = format;
+        let volume = Self { store, point: point.to_owned(), limit };
         let image = File::create(volume.image()).expect("an image");
         image.set_len(format.mib << 20).expect("a sparse file");
         run(format.program, format.arguments.iter().map(OsStr::new).chain([volume.image().as_os_str()]));
-        if thin {
+        if limit == Limit::Thin {
             // The journal and the tables, so that only the bytes of files can fail.
             rustix::fs::fallocate(&image, rustix::fs::FallocateFlags::empty(), 0, 5 << 20).expect("room");
         }
         volume.mount();
+        if limit == Limit::Quota {
+            run("btrfs", [OsStr::new("quota"), OsStr::new("enable"), volume.point.as_os_str()]);
+        }
         volume
     }
 
@@ -113,7 +137,7 @@ impl Volume {
 
     fn mount(&self) {
         let device = run("losetup", [OsStr::new("-f"), OsStr::new("--show"), self.image().as_os_str()]);
-        if self.thin {
+        if self.limit == Limit::Thin {
             // One page a request: the loop driver calls a request done of which it could write a part, which
             // would be a device that lies from the start.
             let queue = Path::new("/sys/block").join(device.trim_start_matches("/dev/")).join("queue");
@@ -193,25 +217,49 @@ impl Volume {
         run("sync", [OsStr::new("-f"), self.point.as_os_str()]);
     }
 
-    /// Fills the file system, or what backs a thin one, to the last byte, and leaves `spare` bytes.
+    /// Fills the file system, or what backs a thin one, or the quota, to the last byte, and leaves `spare` bytes.
     pub fn fill(&self, spare: u64) {
-        let place = if self.thin { &self.store } else { &self.point };
-        let mut file =
-            OpenOptions::new().append(true).create(true).open(place.join("ballast")).expect("a file");
-        for chunk in [4 << 20, 64 << 10, 4 << 10, 1] {
-            let bytes = vec![b'x'; chunk];
-            while free(place) > spare && file.write_all(&bytes).is_ok() {}
+        if self.limit == Limit::Quota {
+            // What an agent has reserved and gives back when it can't write there is used up, too.
+            let given_back = if spare == 0 { 2 << 20 } else { 0 };
+            return self.allow(&(self.counted() + spare - given_back).to_string());
         }
-        // Delayed writes take their room now.
-        if !self.thin {
-            let _ = file.sync_all();
+        let place = if self.limit == Limit::Thin { &self.store } else { &self.point };
+        // What a file system says of its free bytes may be wrong by some megabytes (btrfs): this much is there.
+        let spared = place.join("filler-spared");
+        if spare > 0 {
+            write_synced(&spared, spare);
         }
+        while fill_up(&place.join("filler")) > 0 {}
+        if spare > 0 {
+            fs::remove_file(spared).expect("it is there");
+            self.settle();
+        }
+    }
+
+    /// Sets the quota: bytes, or "none".
+    fn allow(&self, bytes: &str) {
+        let words = ["qgroup", "limit", bytes, "0/5"].map(OsStr::new);
+        run("btrfs", words.into_iter().chain([self.point.as_os_str()]));
+    }
+
+    /// The bytes that count against the quota.
+    fn counted(&self) -> u64 {
+        self.settle();
+        let words = ["qgroup", "show", "--raw", "--sync"].map(OsStr::new);
+        let said = run("btrfs", words.into_iter().chain([self.point.as_os_str()]));
+        let line = said.lines().find_map(|line| line.trim_start().strip_prefix("0/5"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("btrfs says nothing of its quota: {said}"))
     }
 
     /// Takes back what [`Volume::fill`] did.
     pub fn empty(&self) {
-        let place = if self.thin { &self.store } else { &self.point };
-        let _ = fs::remove_file(place.join("ballast"));
+        if self.limit == Limit::Quota {
+            return self.allow("none");
+        }
+        let place = if self.limit == Limit::Thin { &self.store } else { &self.point };
+        let _ = fs::remove_file(place.join("filler"));
     }
 
     /// Makes empty files until there can be no more; returns how many.
@@ -259,7 +307,21 @@ impl Drop for Volume {
     }
 }
 
-fn free(path: &Path) -> u64 {
-    let stat = rustix::fs::statvfs(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    stat.f_bavail * stat.f_frsize
+fn write_synced(path: &Path, len: u64) {
+    let mut file = File::create(path).expect("room");
+    (0..len >> 20).for_each(|_| file.write_all(&vec![b'x'; 1 << 20]).expect("room"));
+    file.sync_all().expect("room");
+}
+
+/// Writes until there is no room; returns how much. Delayed writes have then taken their room, and may have needed less than
+/// was kept back for them.
+fn fill_up(path: &Path) -> u64 {
+    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("a file");
+    let len = || fs::metadata(path).expect("it is there").len();
+    let before = len();
+    for chunk in [4 << 20, 64 << 10, 4 << 10, 1] {
+        while file.write_all(&vec![b'x'; chunk]).is_ok() {}
+    }
+    let _ = file.sync_all();
+    len() - before
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::io::Errno;
+
 use super::super::engine::{self, Settings};
 use super::super::log::{BlockInfo, LogError, LogReader, Read};
 use super::super::needs::Need;
@@ -63,9 +65,9 @@ impl Ledger for Nobody {
     }
 }
 
-/// How many syncs of files there had been when a segment was let go.
+/// How many syncs of files there had been when a segment was let go, and how often room was asked for.
 #[derive(Default, Clone)]
-struct Released(Arc<Mutex<Vec<u64>>>, Faulty);
+struct Released(Arc<Mutex<Vec<u64>>>, Faulty, Arc<AtomicUsize>);
 
 impl Retention for Released {
     fn segment_of(&self, _: Seq) -> Option<SegmentId> {
@@ -76,6 +78,9 @@ impl Retention for Released {
     }
     fn is_pressed(&self) -> bool {
         false
+    }
+    fn make_room(&self) {
+        self.2.fetch_add(1, Ordering::Relaxed);
     }
     fn dropped(&self) -> SeqRange {
         SeqRange::new(Seq::NONE, Seq::NONE)
@@ -111,7 +116,7 @@ impl Site {
     /// With positions that are saved and not synced, and one dead letter.
     fn new() -> Self {
         let (dir, fs, names) = (tempfile::tempdir().unwrap(), Faulty::new(), names());
-        let released = Released(Arc::default(), fs.clone());
+        let released = Released(Arc::default(), fs.clone(), Arc::default());
         let room = letters::Settings { max_size: 10 << 20, max_event_size: 1000 };
         let letters = Letters::open(&fs, dir.path(), SPOOL, room, 0).unwrap();
         assert_eq!(letters.append(&[letter(1, &Event::of_value(b"v"))]).unwrap(), 1);
@@ -172,6 +177,47 @@ fn positions_that_can_not_be_synced_are_saved_again_before_the_next_try() {
     assert!(site.worker.sync(&mut site.rounds) && !site.rounds.unsynced);
     assert!(site.worker.sync(&mut site.rounds));
     assert_eq!(site.syncs(), syncs + 1, "what is synced needs no sync");
+}
+
+#[test]
+fn whatever_can_not_be_written_for_want_of_room_asks_for_some() {
+    type Try = (&'static str, Op, fn(&mut Site));
+    let tries: [Try; 6] = [
+        ("positions", Op::Write, |site| site.worker.save(&mut site.rounds)),
+        ("their sync", Op::SyncData, |site| assert!(!site.worker.sync(&mut site.rounds))),
+        ("the journal, begun anew", Op::Create, |site| {
+            site.worker.write_down(&mut site.rounds).unwrap_err();
+        }),
+        ("the journal, at once", Op::Write, |site| {
+            site.fs.fail_next(Op::Write, 0);
+            site.worker.write_down(&mut site.rounds).unwrap();
+            site.worker.engine.put_back(engine::tests::due());
+            site.fs.fail_next(Op::Write, 1);
+            site.worker.write_down(&mut site.rounds).unwrap_err();
+        }),
+        ("the journal, beside", Op::Write, |site| {
+            site.fs.fail_next(Op::Write, 0);
+            site.worker.write_down(&mut site.rounds).unwrap();
+            site.worker.engine.put_back(engine::tests::due());
+            site.fs.fail_next(Op::Write, 1);
+            site.worker.depart(&mut site.rounds);
+            site.worker.call_journal_back(&mut site.rounds);
+        }),
+        ("a letter's mark", Op::SyncData, |site| {
+            site.rounds.redone = vec![1];
+            site.worker.forget_last_redone(&mut site.rounds);
+        }),
+    ];
+    for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT] {
+        for (what, op, work) in tries {
+            let mut site = Site::new();
+            site.fs.error(errno);
+            site.fs.fail_next(op, 1);
+            work(&mut site);
+            let asked = site.released.2.load(Ordering::Relaxed);
+            assert_eq!(asked, usize::from(errno != Errno::IO), "{what}: {errno}");
+        }
+    }
 }
 
 #[test]

@@ -27,8 +27,18 @@ impl SimFile {
 
     /// Room for the file to become `len` bytes long.
     fn make_room(&self, len: usize) -> io::Result<()> {
-        let more = len.saturating_sub(self.len()) as u64;
-        let full = self.fs.with(|world| world.capacity != u64::MAX && world.used() + more > world.capacity);
+        self.find_room(len.saturating_sub(self.len()))
+    }
+
+    /// Room for `len` bytes at `offset`.
+    fn room_to_write(&self, offset: usize, len: usize) -> io::Result<()> {
+        let copies = self.fs.with(|world| world.copies);
+        if copies { self.find_room(len) } else { self.make_room(offset + len) }
+    }
+
+    fn find_room(&self, more: usize) -> io::Result<()> {
+        let wanted = more as u64;
+        let full = self.fs.with(|world| world.capacity != u64::MAX && world.used() + wanted > world.capacity);
         if more > 0 && full { Err(errno(Errno::NOSPC)) } else { Ok(()) }
     }
 }
@@ -58,11 +68,11 @@ impl File for SimFile {
         if !self.writable {
             return Err(errno(Errno::BADF));
         }
-        let allowed = self.fs.enter(Call::Write).and_then(|()| self.make_room(offset + data.len()));
+        let allowed = self.fs.enter(Call::Write).and_then(|()| self.room_to_write(offset, data.len()));
         if let Err(e) = allowed {
             // A short write went before the error.
             let half = data.get(..data.len() / 2).unwrap_or_default();
-            if !half.is_empty() && self.make_room(offset + half.len()).is_ok() {
+            if !half.is_empty() && self.room_to_write(offset, half.len()).is_ok() {
                 write(half);
             }
             return Err(e);

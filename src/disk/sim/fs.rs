@@ -330,6 +330,10 @@ impl Fs for SimFs {
         }))
     }
 
+    fn writes_in_place(&self, _dir: &Path) -> bool {
+        self.with(|world| !world.copies)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<SimLock> {
         self.enter(Call::Lock)?;
         let path = &*here(path);

@@ -65,6 +65,8 @@ pub struct World {
     pub(super) next_file: FileId,
     /// Bytes that files may have together.
     pub(super) capacity: u64,
+    /// Whether what is written over takes room until it stands.
+    pub(super) copies: bool,
     /// Sectors of files that can't be read.
     pub(super) unreadable: BTreeMap<FileId, BTreeSet<usize>>,
 }
@@ -77,6 +79,7 @@ impl Default for World {
             files: BTreeMap::new(),
             next_file: 1,
             capacity: u64::MAX,
+            copies: false,
             unreadable: BTreeMap::new(),
         }
     }
@@ -377,6 +380,11 @@ impl World {
     fn settle(&mut self, path: &Path) -> io::Result<()> {
         let (parent, _) = split(path)?;
         self.sync_names(&parent)
+    }
+
+    /// Whether bytes that are written over need as much room again, as on btrfs or ZFS.
+    pub fn copy_on_write(&mut self, copies: bool) {
+        self.copies = copies;
     }
 
     /// Leaves so many bytes free.

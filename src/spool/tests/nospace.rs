@@ -94,3 +94,67 @@ fn a_lane_whose_floor_is_lost_and_can_not_be_made_again_deletes_what_was_deliver
     assert!(fs.world().read(floor).is_some_and(|bytes| bytes.iter().any(|b| *b != 0)), "it says so");
     lane.close();
 }
+
+const BALLAST: &str = "/data/ballast";
+
+/// A lane with five closed segments on a disk that writes nothing over in place, with not a byte free.
+fn full_where_all_is_copied(when_full: WhenFull) -> (SimFs, Arc<SteppedHost>, SteppedLane<SimFs>) {
+    let (fs, host) = (SimFs::default(), Arc::new(SteppedHost::new(1)));
+    fs.tamper(|world| world.copy_on_write(true));
+    let data = DataDir::open_on(fs.clone(), Path::new("/data"), Arc::clone(&host) as Arc<dyn Host>).unwrap();
+    let compression = SpoolCompression::None;
+    let settings = Spool { segment_size: 1 << 20, compression, when_full, ..settings() };
+    let mut lane = SteppedLane::open(&data, lane_name(), &settings, Seq::NONE, &Metrics::new()).unwrap();
+    (0..6).for_each(|_| assert!(send(&mut lane)));
+    while lane.tidy() {}
+    assert!(fs.world().read(Path::new(BALLAST)).is_some());
+    fs.tamper(|world| world.fill_up_to(0));
+    assert!(!send(&mut lane));
+    (fs, host, lane)
+}
+
+fn go_on(host: &SteppedHost, lane: &mut SteppedLane<SimFs>) {
+    for _ in 0..10 {
+        while lane.tidy() {}
+        host.advance(Duration::from_millis(300));
+        lane.turn();
+    }
+}
+
+/// Found on a btrfs whose quota was used up: nothing was ever deleted there again.
+#[test]
+fn where_nothing_is_written_over_in_place_positions_are_kept_in_room_that_is_let_go_of_and_taken_back_before_events()
+ {
+    let (fs, host, mut lane) = full_where_all_is_copied(WhenFull::Reject);
+    // What is given back to the disk meanwhile goes to somebody else.
+    let nobody_gives = |fs: &SimFs| fs.tamper(|world| world.fill_up_to(0));
+    nobody_gives(&fs);
+    fs.tamper(|world| world.set_capacity(u64::MAX));
+    let (mut positions, _) = crate::disk::Slots::open(&fs, Path::new("/data/positions"), 100).unwrap();
+    nobody_gives(&fs);
+    let refused = positions.save(&[1; 100]).unwrap_err();
+    assert!(refused.is_for_want_of_room(), "{refused}");
+    lane.lane().let_go_of_ballast();
+    positions.save(&[1; 100]).and_then(|()| positions.sync()).unwrap();
+    assert!(fs.world().read(Path::new(BALLAST)).is_none());
+    // Not even what was let go of is filled with events before it is kept back again.
+    fs.tamper(|world| world.fill_up_to((4 << 20) - 1));
+    go_on(&host, &mut lane);
+    assert!(!send(&mut lane), "delivery's room is not the senders'");
+    let end = lane.lane().durable().next();
+    lane.lane().release(end);
+    go_on(&host, &mut lane);
+    assert!(send(&mut lane), "{:?}", lane.lane().status());
+    assert!(fs.world().read(Path::new(BALLAST)).is_some());
+    lane.close();
+}
+
+#[test]
+fn where_nothing_is_written_over_in_place_the_oldest_is_dropped_all_the_same() {
+    let (_fs, host, mut lane) = full_where_all_is_copied(WhenFull::DropOldest);
+    let first = lane.lane().first();
+    go_on(&host, &mut lane);
+    assert!(lane.lane().first() > first, "the floor found room");
+    assert!(send(&mut lane), "{:?}", lane.lane().status());
+    lane.close();
+}

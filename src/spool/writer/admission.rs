@@ -53,7 +53,11 @@ impl<F: Fs> Writer<F> {
         let durable =
             self.active.as_ref().filter(|a| a.is_begun()).map_or(0, |a| a.segment(Verdict::None).bytes);
         let planned = self.planned().saturating_sub(durable);
-        let Some(why) = self.room.full(&self.shared, planned, wanted) else {
+        // What delivery has let go of comes first.
+        let ballast = self.shared.data.ballast().take_back();
+        let ballast =
+            ballast.err().map(|e| format!("what is kept back for delivery can't be had again: {e}"));
+        let Some(why) = ballast.or_else(|| self.room.full(&self.shared, planned, wanted)) else {
             self.shared.set_gate(Gate::Open);
             return true;
         };

@@ -85,7 +85,7 @@ impl<F: Fs> Writer<F> {
     fn prepare_least(&self, e: io::Error) -> io::Result<Prepared<F::File>> {
         let least = LEAST.min(self.allocation);
         match Gate::of_error(&e, String::new()) {
-            Gate::Full(_) => self.shared.prepare(self.next_segment, least),
+            Gate::Full(_) => self.shared.prepare_at_least(self.next_segment, least),
             _ => Err(e),
         }
     }

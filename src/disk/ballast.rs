@@ -1,0 +1,189 @@
+//! Bytes on the disk that nobody reads, to be let go of when delivery needs room.
+//!
+//! What delivery writes on a full disk (positions, the journal, dead letters) stands in files that have had their room from
+//! the start. Where a file system writes over a byte in place, as ext4 and XFS do, that is all it takes. btrfs, ZFS, F2FS and
+//! bcachefs write the new bytes elsewhere before they free the old ones: with no room, or a quota that is used up, positions could not
+//! be saved, so nothing that is delivered could be deleted, and the disk would stay full for ever. There a file is kept of
+//! which nothing is needed but its size; once it is gone, positions are saved, what is delivered is deleted, and from the
+//! room of that the file is made anew.
+//!
+//! INVARIANT: whoever makes a segment calls [`Ballast::take_back`] before, so that what was let go of for delivery is not filled
+//! with events.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{File, Fs, make_way};
+
+/// A save of positions on btrfs takes some 100 KiB until its next commit, and each lane and destination has one.
+const SIZE: usize = 4 << 20;
+const CHUNK: usize = 64 << 10;
+
+/// The file.
+#[derive(Debug)]
+pub struct Ballast<F: Fs> {
+    fs: F,
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// This file system writes in place.
+    Needless,
+    Stands,
+    Gone,
+}
+
+impl<F: Fs> Ballast<F> {
+    /// Looks for the file at `path`. One of another size counts as gone, and so does what can't be looked at. It is first made by
+    /// [`Ballast::take_back`].
+    pub fn open(fs: &F, path: &Path) -> Self {
+        let needless = fs.writes_in_place(path.parent().unwrap_or(path));
+        let is_there = fs.open_read(path).and_then(|file| file.size()).is_ok_and(|size| size == SIZE as u64);
+        if needless && is_there {
+            // The directory has come from another file system.
+            let _ = fs.remove(path);
+        }
+        let state = match (needless, is_there) {
+            (true, _) => State::Needless,
+            (false, true) => State::Stands,
+            (false, false) => State::Gone,
+        };
+        Self { fs: fs.clone(), path: path.to_owned(), state: Mutex::new(state) }
+    }
+
+    /// Deletes the file, since something failed for want of room. Whether trying that again may help.
+    pub fn let_go(&self) -> bool {
+        let mut state = self.lock();
+        if *state != State::Stands {
+            return false;
+        }
+        match self.fs.remove(&self.path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.path.display(), error = %e, "what is kept back for delivery can't be let go of");
+                false
+            }
+            _ => {
+                *state = State::Gone;
+                tracing::info!(
+                    bytes = SIZE,
+                    "the disk is full: what was kept back for delivery is let go of"
+                );
+                true
+            }
+        }
+    }
+
+    /// Makes the file, if it is gone.
+    ///
+    /// # Errors
+    /// What the file system says: as long as there is no room for it, there is none for events.
+    pub fn take_back(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        if *state != State::Gone {
+            return Ok(());
+        }
+        make_way(&self.fs, &self.path).map_err(io::Error::other)?;
+        let made = self.make();
+        match &made {
+            Ok(()) => *state = State::Stands,
+            // A part of it would be in delivery's way.
+            Err(_) => drop(self.fs.remove(&self.path)),
+        }
+        made
+    }
+
+    /// DURABILITY: synced, since some file systems only then know whether there is room.
+    fn make(&self) -> io::Result<()> {
+        let file = self.fs.create(&self.path)?;
+        let mut noise = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut chunk = vec![0; CHUNK];
+        for at in (0..SIZE).step_by(CHUNK) {
+            // A file system that compresses has to find nothing to compress.
+            for word in chunk.chunks_exact_mut(8) {
+                noise ^= noise << 13;
+                noise ^= noise >> 7;
+                noise ^= noise << 17;
+                word.copy_from_slice(&noise.to_le_bytes());
+            }
+            file.write_at(&chunk, at as u64)?;
+        }
+        file.sync_data()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sim::SimFs;
+    use super::*;
+
+    fn disk(copies: bool) -> SimFs {
+        let fs = SimFs::default();
+        fs.tamper(|world| world.copy_on_write(copies));
+        fs.create_dir(Path::new("/data")).unwrap();
+        fs
+    }
+
+    fn ballast(fs: &SimFs) -> Ballast<SimFs> {
+        Ballast::open(fs, Path::new("/data/ballast"))
+    }
+
+    fn size(fs: &SimFs) -> Option<u64> {
+        fs.open_read(Path::new("/data/ballast")).and_then(|file| file.size()).ok()
+    }
+
+    #[test]
+    fn it_is_let_go_of_once_and_taken_back_once_there_is_room() {
+        let fs = disk(true);
+        let first = ballast(&fs);
+        assert!(!first.let_go(), "there is none yet");
+        first.take_back().unwrap();
+        drop(first);
+        let ballast = ballast(&fs);
+        fs.tamper(|world| world.fill_up_to(0));
+        assert!(ballast.let_go());
+        assert!(!ballast.let_go());
+        assert_eq!(size(&fs), None);
+        let other = fs.create(Path::new("/data/other")).unwrap();
+        other.write_at(&[1; CHUNK], 0).unwrap();
+        let refused = ballast.take_back().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(size(&fs), None, "half of it helps nobody");
+        fs.tamper(|world| world.set_capacity(u64::MAX));
+        ballast.take_back().unwrap();
+        assert_eq!(size(&fs), Some(SIZE as u64));
+    }
+
+    #[test]
+    fn what_a_kill_left_of_it_is_made_anew() {
+        let fs = disk(true);
+        fs.create(Path::new("/data/ballast")).unwrap().write_at(&[1; CHUNK], 0).unwrap();
+        ballast(&fs).take_back().unwrap();
+        assert_eq!(size(&fs), Some(SIZE as u64));
+    }
+
+    #[test]
+    fn a_directory_in_its_place_is_set_aside() {
+        let fs = disk(true);
+        fs.tamper(|world| world.obstruct(Path::new("/data/ballast"), false)).unwrap();
+        ballast(&fs).take_back().unwrap();
+        assert_eq!(size(&fs), Some(SIZE as u64));
+    }
+
+    #[test]
+    fn where_a_disk_writes_in_place_there_is_none_and_one_that_came_with_the_directory_goes() {
+        let fs = disk(true);
+        ballast(&fs).take_back().unwrap();
+        fs.tamper(|world| world.copy_on_write(false));
+        let ballast = ballast(&fs);
+        assert_eq!(size(&fs), None);
+        ballast.take_back().unwrap();
+        assert_eq!((size(&fs), ballast.let_go()), (None, false));
+    }
+}
