@@ -13,7 +13,7 @@ use super::certificate::Expiry;
 use super::trouble::{TlsError, explain};
 use crate::config::model::{self, Pem};
 use crate::kept::Kept;
-use crate::pem;
+use crate::{panics, pem};
 
 /// What TLS may hold that the network has not taken, so that a write's end means that nearly all is on its way.
 const UNSENT: usize = 16 * 1024;
@@ -50,7 +50,8 @@ impl Tls {
     pub(crate) async fn wrap(&self, stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, TlsError> {
         let shared = Arc::clone(&self.shared);
         let made = tokio::task::spawn_blocking(move || shared.get()).await;
-        let made = made.map_err(|e| TlsError::files(e.to_string()))?.map_err(TlsError::files)?;
+        let made =
+            made.map_err(|e| TlsError::files(panics::of_task(&e).to_owned()))?.map_err(TlsError::files)?;
         let name = self.server_name.as_deref().unwrap_or(host);
         let verified = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::name(name))?;
         let connector = TlsConnector::from(Arc::clone(&made.config));

@@ -25,6 +25,7 @@ use crate::kafka::wire::{
     Request, SaslAuthenticateAnswer, SaslHandshakeAnswer, sasl_authenticate_request, sasl_handshake_request,
 };
 use crate::kept::Kept;
+use crate::panics;
 use crate::secret::{Secret, SecretSource};
 
 /// More messages than any mechanism needs.
@@ -113,7 +114,8 @@ async fn secret(kept: &Arc<Kept<Secret>>, source: &SecretSource) -> Result<Arc<S
         kept.get(&files, || source.read())
     };
     let read = tokio::task::spawn_blocking(read).await;
-    read.map_err(|e| SaslError::Secret(e.to_string()))?.map_err(SaslError::Secret)
+    read.map_err(|e| SaslError::Secret(format!("the secret was not read: {}", panics::of_task(&e))))?
+        .map_err(SaslError::Secret)
 }
 
 fn lifetime(millis: i64) -> Option<Duration> {
