@@ -2,28 +2,19 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use rskafka::client::ClientBuilder;
 use tokio::time::timeout;
 
 use super::DemoError;
 use crate::config::model::{Destination, HostPort};
 use crate::kafka::Access;
-use crate::kafka::connection::{Connection, Options, connect};
+use crate::kafka::connection::{Options, connect};
 use crate::kafka::consume::ConsumerOptions;
-use crate::kafka::errors::{meaning, printable};
-use crate::kafka::wire::{
-    MetadataAnswer, Request, TopicAnswer, Versions, WireError, create_topic_request, delete_topic_request,
-    metadata_request,
-};
 
 /// How long a request about a topic may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long the broker may take to do it.
-const WAIT: Duration = Duration::from_secs(10);
-/// Brokers of a large cluster that are tried: one of them is the controller, or knows it.
-const MOST_BROKERS: usize = 100;
-/// Kafka's error code of a broker that passes such requests on to nobody.
-const NOT_CONTROLLER: i16 = 41;
+/// How long the broker may take to do it, in milliseconds.
+const WAIT: i32 = 10_000;
 
 /// The cluster.
 #[derive(Debug)]
@@ -61,78 +52,56 @@ impl Cluster {
 
     /// Makes a topic with the cluster's usual number of copies.
     pub(super) async fn create(&self, topic: &str, partitions: i32) -> Result<(), DemoError> {
-        let request = |versions: &Versions, client_id: &str| {
-            let version = versions.create_topics.clone()?;
-            Ok(create_topic_request(client_id, version, topic, partitions, WAIT))
-        };
-        self.administer("creating a topic", request, TopicAnswer::created).await
+        let topic = topic.to_owned();
+        self.administer("creating a topic", |client| async move {
+            client.controller_client()?.create_topic(topic, partitions, -1, WAIT).await
+        })
+        .await
     }
 
     /// Deletes it.
     pub(super) async fn delete(&self, topic: &str) -> Result<(), DemoError> {
-        let request = |versions: &Versions, client_id: &str| {
-            Ok(delete_topic_request(client_id, versions.delete_topics.clone()?, topic, WAIT))
-        };
-        self.administer("deleting the demo's topic", request, TopicAnswer::deleted).await
+        let topic = topic.to_owned();
+        self.administer("deleting the demo's topic", |client| async move {
+            client.controller_client()?.delete_topic(topic, WAIT).await
+        })
+        .await
     }
 
-    /// Asks one broker after the other, until one of them does not say that it is another's business.
-    async fn administer(
+    /// One request through rskafka, which would try for ever by itself: whether the cluster can be reached at all is asked
+    /// before, since that says at once and in plain words what is wrong.
+    async fn administer<F>(
         &self,
         what: &'static str,
-        request: impl Fn(&Versions, &str) -> Result<Request, WireError>,
-        read: fn(&[u8]) -> Result<TopicAnswer, WireError>,
-    ) -> Result<(), DemoError> {
-        let mut refused = "it names no broker".to_owned();
-        for broker in self.brokers().await? {
-            let asked = async {
-                let connection = self.connected(&broker).await?;
-                let request = request(connection.versions(), connection.client_id());
-                let answer = call(&connection, request.map_err(|e| e.to_string())?).await?;
-                read(&answer).map_err(|e| e.to_string())
-            };
-            let late = |_| Err(format!("no answer within {} s", PATIENCE.as_secs()));
-            let done = timeout(PATIENCE, asked).await.unwrap_or_else(late);
-            match done.map_err(|cause| self.failed(what, &cause))? {
-                TopicAnswer { code: 0, .. } => return Ok(()),
-                answer => {
-                    refused = told(&answer);
-                    if answer.code != NOT_CONTROLLER {
-                        break;
-                    }
-                }
-            }
+        ask: impl FnOnce(rskafka::client::Client) -> F,
+    ) -> Result<(), DemoError>
+    where
+        F: Future<Output = Result<(), rskafka::client::error::Error>>,
+    {
+        self.reach().await?;
+        let addresses = self.destination.bootstrap.iter().map(HostPort::to_string).collect();
+        let builder = ClientBuilder::new(addresses).client_id(self.options.client_id.as_str());
+        let builder = self.options.access.guide(builder).await.map_err(|cause| self.failed(what, &cause))?;
+        let asked = async { ask(builder.build().await?).await };
+        match timeout(PATIENCE, asked).await {
+            Ok(done) => done.map_err(|error| self.failed(what, &error.to_string())),
+            Err(_) => Err(self.failed(what, &format!("no answer within {} s", PATIENCE.as_secs()))),
         }
-        Err(self.failed(what, &refused))
     }
 
-    /// Where the cluster's brokers say that they are.
-    async fn brokers(&self) -> Result<Vec<HostPort>, DemoError> {
-        let failed = |cause: &str| self.failed("asking for its brokers", cause);
-        let mut outcome = Err(failed("no address was given"));
+    /// Whether one of the addresses answers us.
+    async fn reach(&self) -> Result<(), DemoError> {
+        let mut refused = "no address was given".to_owned();
         for address in &self.destination.bootstrap {
-            match self.connected(address).await {
-                Ok(connection) => {
-                    let version = connection.versions().metadata;
-                    let request = metadata_request(connection.client_id(), version, []);
-                    let answer = call(&connection, request).await.map_err(|e| failed(&e))?;
-                    let answer =
-                        MetadataAnswer::decode(&answer, version).map_err(|e| failed(&e.to_string()))?;
-                    let port = |p| u16::try_from(p).unwrap_or_default();
-                    let rows = answer.brokers.into_iter().take(MOST_BROKERS);
-                    return Ok(rows.map(|b| HostPort { host: b.host, port: port(b.port) }).collect());
+            match connect(address, &self.options).await {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    let error = error.link_error(&address.to_string());
+                    refused = format!("{}; {}", error.message, error.hint);
                 }
-                Err(cause) => outcome = Err(failed(&cause)),
             }
         }
-        outcome
-    }
-
-    async fn connected(&self, broker: &HostPort) -> Result<Connection, String> {
-        connect(broker, &self.options).await.map_err(|error| {
-            let error = error.link_error(&broker.to_string());
-            format!("{}; {}", error.message, error.hint)
-        })
+        Err(self.failed("connecting to a broker", &refused))
     }
 
     fn failed(&self, what: &'static str, cause: &str) -> DemoError {
@@ -143,15 +112,4 @@ impl Cluster {
             cause: cause.to_owned(),
         }
     }
-}
-
-async fn call(connection: &Connection, request: Request) -> Result<Bytes, String> {
-    connection.call(request).await.map_err(|e| e.to_string())
-}
-
-/// Why a topic was not made or deleted.
-fn told(answer: &TopicAnswer) -> String {
-    let known = meaning(answer.code);
-    let more = answer.message.as_deref().map(|said| format!("; it says: {}", printable(said, 300)));
-    format!("{} ({}, code {}){}", known.message, known.name, answer.code, more.unwrap_or_default())
 }

@@ -146,7 +146,7 @@ pub fn pipe_and_demo_reach_a_cluster_that_asks_for_a_password_as_kafkas_tools_do
     let refused = spoolway().args(["demo", "-b", address]).output().expect("it runs");
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(said.contains("asking for its brokers") && said.contains("TLS"), "{said}");
+    assert!(said.contains("connecting to a broker") && said.contains("TLS"), "{said}");
 }
 
 pub fn sessions_that_end_every_three_seconds_are_renewed_and_nothing_is_in_doubt() {

@@ -64,8 +64,6 @@ impl ApiVersions {
             list_offsets: self.pick("ListOffsets", ApiKey::ListOffsets, &[4, 3, 2, 1]),
             describe_configs: self.pick("DescribeConfigs", ApiKey::DescribeConfigs, &[3, 2, 1]),
             sasl_authenticate: self.sasl(),
-            create_topics: self.pick("CreateTopics", ApiKey::CreateTopics, &[4]),
-            delete_topics: self.pick("DeleteTopics", ApiKey::DeleteTopics, &[3, 2, 1]),
         })
     }
 }
@@ -87,8 +85,4 @@ pub struct Versions {
     pub describe_configs: Result<i16, WireError>,
     /// 1 tells how long a session lives. Only who authenticates needs it.
     pub sasl_authenticate: Result<i16, WireError>,
-    /// Only who makes topics needs it.
-    pub create_topics: Result<i16, WireError>,
-    /// Only who deletes topics needs it.
-    pub delete_topics: Result<i16, WireError>,
 }

@@ -17,7 +17,6 @@ mod produce;
 mod producer_id;
 mod request;
 mod sasl;
-mod topics;
 
 pub use api_versions::{ApiVersions, Versions, api_versions_request};
 pub use cursor::{Cursor, WireError};
@@ -31,7 +30,6 @@ pub use request::Request;
 pub use sasl::{
     SaslAuthenticateAnswer, SaslHandshakeAnswer, sasl_authenticate_request, sasl_handshake_request,
 };
-pub use topics::{TopicAnswer, create_topic_request, delete_topic_request};
 
 #[cfg(test)]
 mod tests;

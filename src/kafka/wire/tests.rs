@@ -2,8 +2,6 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
-use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -15,8 +13,7 @@ use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{
-    ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, FetchResponse, InitProducerIdResponse, ListOffsetsResponse, MetadataRequest,
+    ApiVersionsResponse, FetchResponse, InitProducerIdResponse, ListOffsetsResponse, MetadataRequest,
     MetadataResponse, ProduceRequest as OracleProduce, ProduceResponse, RequestHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
@@ -295,39 +292,4 @@ proptest! {
             }
         }
     }
-}
-
-#[test]
-fn topics_are_made_and_deleted_as_the_oracle_reads_and_writes_it() {
-    let body = |request: Request, header: i16| {
-        let mut frame = request.into_frame(7).freeze().slice(4..);
-        RequestHeader::decode(&mut frame, header).unwrap();
-        frame
-    };
-    let wait = std::time::Duration::from_secs(10);
-    let mut asked = body(create_topic_request("me", 4, "orders", 3, wait), 1);
-    let asked = CreateTopicsRequest::decode(&mut asked, 4).unwrap();
-    let topic = &asked.topics[0];
-    assert_eq!((topic.name.as_str(), topic.num_partitions, topic.replication_factor), ("orders", 3, -1));
-    assert_eq!((asked.timeout_ms, asked.validate_only), (10_000, false));
-    for version in 1..=3 {
-        let mut asked = body(delete_topic_request("me", version, "orders", wait), 1);
-        let asked = DeleteTopicsRequest::decode(&mut asked, version).unwrap();
-        assert_eq!((asked.topic_names[0].as_str(), asked.timeout_ms), ("orders", 10_000));
-    }
-
-    let row = CreatableTopicResult::default().with_name(s("orders").into()).with_error_code(36);
-    let row = row.with_error_message(Some(s("there is one")));
-    let made = bytes_of(&CreateTopicsResponse::default().with_topics(vec![row]), 4);
-    let exists = TopicAnswer { code: 36, message: Some("there is one".to_owned()) };
-    assert_eq!(TopicAnswer::created(&made).unwrap(), exists);
-    hostile(&made, TopicAnswer::created);
-    let row = DeletableTopicResult::default().with_name(Some(s("orders").into())).with_error_code(3);
-    let gone = DeleteTopicsResponse::default().with_responses(vec![row]);
-    for version in 1..=3 {
-        let gone = bytes_of(&gone, version);
-        assert_eq!(TopicAnswer::deleted(&gone).unwrap(), TopicAnswer { code: 3, message: None });
-        hostile(&gone, TopicAnswer::deleted);
-    }
-    assert!(TopicAnswer::deleted(&bytes_of(&DeleteTopicsResponse::default(), 3)).is_err(), "of no topic");
 }

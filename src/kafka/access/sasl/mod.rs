@@ -14,11 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rskafka::client::SaslConfig;
 
 pub use error::SaslError;
 use exchange::Exchange;
 use token::Tokens;
 
+use super::others;
 use crate::config::model;
 use crate::kafka::connection::CallError;
 use crate::kafka::wire::{
@@ -92,6 +94,21 @@ impl Sasl {
                 Exchange::password(*mechanism, username, &password)
             }
             (model::Sasl::Token(_), None) => Err(SaslError::Secret("there is no token".to_owned())),
+        }
+    }
+
+    /// The same for rskafka.
+    pub(super) async fn for_rskafka(&self) -> Result<SaslConfig, String> {
+        match (&self.settings, &self.tokens) {
+            (model::Sasl::Password { username, password, .. }, _) => {
+                let password = secret(&self.password, password).await.map_err(|e| e.to_string())?;
+                Ok(others::with_password(self.settings.mechanism(), username, password.reveal()))
+            }
+            (model::Sasl::Token(_), Some(tokens)) => {
+                let token = tokens.get().await.map_err(|e| e.to_string())?;
+                Ok(others::with_token(token.reveal()))
+            }
+            (model::Sasl::Token(_), None) => Err("there is no token".to_owned()),
         }
     }
 
