@@ -115,7 +115,7 @@ pub fn pipe_and_demo_reach_a_cluster_that_asks_for_a_password_as_kafkas_tools_do
     let [address, file] = &properties(secured);
     let link = ["-b", address, "--command-config", file];
     let mut command = spoolway();
-    command.arg("pipe").args(link).args(["-t", "piped-sealed", "--data-dir"]);
+    command.arg("pipe").args(link).args(["-t", "piped-sealed", "--compression", "gzip", "--data-dir"]);
     command.arg(scratch("pipe-sealed").join("spool")).stdin(Stdio::piped());
     let mut pipe = Process::spawn("spoolway pipe", command);
     let mut book = Book::new(1);

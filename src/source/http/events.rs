@@ -11,7 +11,8 @@ use crate::event::{Event, EventBatch, UnixMillis};
 use crate::intake::Refused;
 use crate::source::lines::{Line, Lines};
 
-/// Longer JSON is read away from the async threads: an array of single digits takes 20 ns a byte, and others wait meanwhile.
+/// Longer JSON is read away from the async threads, where others would wait meanwhile: so much takes 0.1 ms as objects of 200 bytes and
+/// 0.8 ms as an array of single digits, 16 MB 31 and 513 ms (28 November 2026, a busy machine).
 const LONG: usize = 128 * 1024;
 /// Bytes that an event of a request takes in a batch besides its key and value, at most.
 const FRAMING: usize = 24;
