@@ -35,6 +35,7 @@ pub mod kafka;
 mod kept;
 pub mod logs;
 pub mod metrics;
+pub mod panics;
 mod pem;
 pub mod reconcile;
 pub mod sabotage;

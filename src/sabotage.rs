@@ -55,11 +55,19 @@ pub enum Bug {
     JournalUnsynced,
     /// A dead letter counts as kept before it is synced.
     LetterUnsynced,
+    /// It panics over the text of the configuration, with all of it in the message.
+    PanicOverConfiguration,
+    /// It panics over a file with a secret, in the same way.
+    PanicOverSecret,
+    /// It panics over a password whose proof it computes.
+    PanicOverProof,
+    /// It panics over a token that a sender shows.
+    PanicOverToken,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 27] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -83,6 +91,10 @@ impl Bug {
         Bug::MovedWithoutWaiting,
         Bug::JournalUnsynced,
         Bug::LetterUnsynced,
+        Bug::PanicOverConfiguration,
+        Bug::PanicOverSecret,
+        Bug::PanicOverProof,
+        Bug::PanicOverToken,
     ];
 
     /// Its name, as `SPOOLWAY_SABOTAGE` has it.
@@ -112,6 +124,10 @@ impl Bug {
             Bug::MovedWithoutWaiting => "moved-without-waiting",
             Bug::JournalUnsynced => "journal-unsynced",
             Bug::LetterUnsynced => "letter-unsynced",
+            Bug::PanicOverConfiguration => "panic-over-configuration",
+            Bug::PanicOverSecret => "panic-over-secret",
+            Bug::PanicOverProof => "panic-over-proof",
+            Bug::PanicOverToken => "panic-over-token",
         }
     }
 
@@ -130,8 +146,13 @@ pub const fn commits(_bug: Bug) -> bool {
     false
 }
 
+/// Panics over what is in hand, if this program has `bug`. Never in a release.
+#[cfg(not(any(test, feature = "simulation")))]
+#[inline]
+pub const fn stumble(_bug: Bug, _in_hand: &[u8]) {}
+
 #[cfg(any(test, feature = "simulation"))]
-pub use switched::{Sabotage, commits, of_environment};
+pub use switched::{Sabotage, commits, of_environment, stumble};
 
 #[cfg(any(test, feature = "simulation"))]
 mod switched {
@@ -149,6 +170,14 @@ mod switched {
     #[must_use]
     pub fn commits(bug: Bug) -> bool {
         OF_THREAD.get() == Some(bug) || OF_PROCESS.get() == Some(&bug)
+    }
+
+    /// Panics over what is in hand, if this program has `bug`: the worst that a panic can do is to say all of it.
+    #[expect(clippy::panic, reason = "on purpose")]
+    pub fn stumble(bug: Bug, in_hand: &[u8]) {
+        if commits(bug) {
+            panic!("stumbled over {}", String::from_utf8_lossy(in_hand));
+        }
     }
 
     /// A bug of this thread, until it is dropped.

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::sabotage::{self, Bug};
+
 /// Largest file that a value may come from.
 const MAX_FILE: u64 = 64 * 1024;
 
@@ -58,6 +60,9 @@ impl SecretSource {
                 let text = open_private(path).and_then(|file| {
                     read_text(file).map_err(|cause| format!("{} can't be read: {cause}", path.display()))
                 });
+                if let Ok(text) = &text {
+                    sabotage::stumble(Bug::PanicOverSecret, text.as_bytes());
+                }
                 text.map(Secret).map_err(|cause| format!("the secret's file {cause}"))
             }
         }

@@ -10,7 +10,7 @@ use super::{
     pipe, reconcile, route, run, spool, status, verify,
 };
 use crate::config::{self, Environment, Loaded};
-use crate::logs;
+use crate::{logs, panics};
 
 /// A zero-loss Kafka relay: takes events, keeps them on disk, brings them to Kafka.
 #[derive(Debug, Parser)]
@@ -143,6 +143,7 @@ pub enum Command {
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
+    panics::install();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if std::env::args().any(|word| word == "--nagios") && error.use_stderr() => {

@@ -14,6 +14,10 @@ use crate::config::{self, Environment, parse_address};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const WHOLE: Duration = Duration::from_secs(10);
+/// An agent that takes over another configuration, or other routes, is not there for a moment: whoever has it do something then waits so
+/// long for it.
+const AWAY: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A `/status` with a thousand destinations has about a megabyte.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -231,7 +235,8 @@ impl Client {
 
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<String, ClientError> {
         let deadline = Instant::now() + self.whole;
-        let mut stream = self.connect()?;
+        let away = if method == "GET" { Duration::ZERO } else { AWAY.min(self.whole) };
+        let mut stream = self.connect_within(away)?;
         let answer =
             exchange(&mut stream, &self.address, (method, path, body), deadline).map_err(|source| {
                 let (address, path, limit) = (self.address.clone(), path.to_owned(), self.whole);
@@ -255,6 +260,22 @@ impl Client {
 
     fn foreign(&self, what: &str) -> ClientError {
         ClientError::Foreign { address: self.address.clone(), what: what.to_owned() }
+    }
+
+    /// Tries for so long while nobody listens there.
+    fn connect_within(&self, away: Duration) -> Result<TcpStream, ClientError> {
+        let end = Instant::now() + away;
+        loop {
+            match self.connect() {
+                Err(ClientError::Connect { source, .. })
+                    if source.kind() == io::ErrorKind::ConnectionRefused && Instant::now() < end =>
+                {
+                    // Nothing tells when somebody listens again.
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                done => return done,
+            }
+        }
     }
 
     fn connect(&self) -> Result<TcpStream, ClientError> {

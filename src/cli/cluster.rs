@@ -1,6 +1,6 @@
 //! Which cluster a command talks to: brokers on the command line, or a destination of the configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -47,11 +47,7 @@ impl ClusterArgs {
             let destination = self.named(&config)?.clone();
             return Ok(ChosenCluster { destination, config: Some(config) });
         }
-        let name = DestinationName::new("cluster").map_err(Failure::running)?;
-        let mut destination = Destination::new(name, self.bootstrap_server.clone());
-        if let Some(path) = &self.command_config {
-            command_config::read(path)?.apply(&mut destination);
-        }
+        let destination = destination("cluster", &self.bootstrap_server, self.command_config.as_deref())?;
         let config = if self.config.files.is_empty() { None } else { Some(self.config.load()?.config) };
         Ok(ChosenCluster { destination, config })
     }
@@ -70,6 +66,20 @@ impl ClusterArgs {
             }),
         }
     }
+}
+
+/// A cluster that is named on the command line: its brokers, and the file that says how to reach them.
+pub(super) fn destination(
+    name: &str,
+    brokers: &[HostPort],
+    properties: Option<&Path>,
+) -> Result<Destination, Failure> {
+    let name = DestinationName::new(name).map_err(Failure::running)?;
+    let mut destination = Destination::new(name, brokers.to_vec());
+    if let Some(path) = properties {
+        command_config::read(path)?.apply(&mut destination);
+    }
+    Ok(destination)
 }
 
 impl ChosenCluster {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::line;
-use super::{ConfigFiles, Exit, Failure, General, Outcome};
+use super::{ConfigFiles, Exit, Failure, General, Outcome, cluster};
 use crate::config::model::HostPort;
 use crate::config::parse_host_port;
 use crate::demo;
@@ -17,6 +17,9 @@ pub struct DemoArgs {
     /// Show it on a real cluster, in a topic that is made and deleted again. Default: a broker inside.
     #[arg(short, long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_host_port)]
     pub bootstrap_server: Vec<HostPort>,
+    /// Properties of the connection to it, as Kafka's own tools take them: TLS, SASL, client.id, request.timeout.ms.
+    #[arg(long, value_name = "FILE", requires = "bootstrap_server")]
+    pub command_config: Option<PathBuf>,
     /// Print one JSON object at the end, and nothing before.
     #[arg(long)]
     pub json: bool,
@@ -28,6 +31,10 @@ pub struct DemoArgs {
 /// [`Failure`] when the demo could not be run to its end.
 #[expect(clippy::needless_pass_by_value, reason = "commands own what they were given")]
 pub fn run(args: DemoArgs, _general: &General) -> Outcome {
+    let cluster = match args.bootstrap_server.as_slice() {
+        [] => None,
+        brokers => Some(cluster::destination("target", brokers, args.command_config.as_deref())?),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Failure::running)?;
     let mut printed = Ok(());
@@ -38,7 +45,7 @@ pub fn run(args: DemoArgs, _general: &General) -> Outcome {
     };
     let report = runtime.block_on(async {
         tokio::select! {
-            shown = demo::show(&args.bootstrap_server, &mut say) => shown.map_err(Failure::running),
+            shown = demo::show(cluster.as_ref(), &mut say) => shown.map_err(Failure::running),
             () = interrupted() => Err(Failure::running("interrupted; everything of the demo is removed")),
         }
     })?;

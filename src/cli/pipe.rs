@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Failure, General, Outcome, run};
+use super::{Failure, General, Outcome, cluster, run};
 use crate::config::model::{
-    Ack, Admin, Config, DeadLetters, Destination, Guard, HostPort, KafkaCompression, Relay, Source,
-    SourceKind, Spool,
+    Ack, Admin, Config, DeadLetters, Guard, HostPort, KafkaCompression, Relay, Source, SourceKind, Spool,
 };
 use crate::config::parse_host_port;
-use crate::ids::{DestinationName, StreamName, TopicName};
+use crate::ids::{StreamName, TopicName};
 
 /// What `spoolway pipe` takes.
 #[derive(Debug, Args)]
@@ -18,6 +17,9 @@ pub struct PipeArgs {
     /// Brokers to begin with; several with commas, or by repeating the option.
     #[arg(short, long, required = true, value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_host_port)]
     pub bootstrap_server: Vec<HostPort>,
+    /// Properties of the connection, as Kafka's own tools take them: TLS, SASL, client.id, request.timeout.ms.
+    #[arg(long, value_name = "FILE")]
+    pub command_config: Option<PathBuf>,
     /// Topic for the lines.
     #[arg(short, long, value_parser = topic)]
     pub topic: TopicName,
@@ -54,13 +56,13 @@ fn compression(text: &str) -> Result<KafkaCompression, String> {
 }
 
 fn configuration(args: &PipeArgs, home: &Home) -> Result<Config, Failure> {
-    let name = DestinationName::new("pipe").map_err(Failure::running)?;
     let stream = StreamName::new(args.topic.as_str()).map_err(Failure::usage)?;
     let data_dir = match &args.data_dir {
         Some(dir) => dir.clone(),
         None => home.state()?.join(folder(&args.bootstrap_server)).join(args.topic.as_str()),
     };
-    let mut destination = Destination::new(name, args.bootstrap_server.clone());
+    let mut destination =
+        cluster::destination("pipe", &args.bootstrap_server, args.command_config.as_deref())?;
     destination.compression = args.compression;
     Ok(Config {
         relay: Relay { data_dir, ..Relay::default() },
@@ -159,6 +161,24 @@ mod tests {
         let dir = config.relay.data_dir.to_string_lossy().into_owned();
         assert!(dir.starts_with("/home/x/.local/state/spoolway/pipe/a_1-"), "{dir}");
         assert!(dir.ends_with("/orders"), "{dir}");
+    }
+
+    #[test]
+    fn properties_say_how_to_reach_the_brokers_and_change_nothing_of_where_lines_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("client.properties");
+        std::fs::write(&file, "client.id=me\nsecurity.protocol=SSL\n").unwrap();
+        let home = home(false, None, Some("/home/x"));
+        let plain = configuration(&args(&["-b", "a:1", "-t", "x"]).unwrap(), &home).unwrap();
+        let with = ["-b", "a:1", "-t", "x", "--command-config", file.to_str().unwrap()];
+        let sealed = configuration(&args(&with).unwrap(), &home).unwrap();
+        assert_eq!(sealed.relay.data_dir, plain.relay.data_dir);
+        let destination = &sealed.destinations[0];
+        assert_eq!((destination.client_id.as_str(), destination.tls.is_some()), ("me", true));
+        std::fs::write(&file, "security.protocol=SASL_SSL\n").unwrap();
+        assert!(
+            configuration(&args(&with).unwrap(), &home).unwrap_err().message().contains("sasl.mechanism")
+        );
     }
 
     #[test]

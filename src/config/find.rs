@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::report::Problem;
 use super::text::Text;
+use crate::sabotage::{self, Bug};
 
 /// Where the configuration is when nobody says.
 pub const DEFAULT_FILE: &str = "/etc/spoolway/spoolway.toml";
@@ -142,6 +143,7 @@ fn read(path: &Path) -> Result<Text, Box<Problem>> {
         let line = good.filter(|b| **b == b'\n').count() + 1;
         Box::new(unreadable(path, &format!("line {line} is not UTF-8, which TOML must be")))
     })?;
+    sabotage::stumble(Bug::PanicOverConfiguration, text.as_bytes());
     Ok(Text { path: path.to_path_buf(), text })
 }
 

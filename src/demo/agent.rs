@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::DemoError;
 use super::event::STREAM;
 use super::http::Http;
+use super::link::{Told, quoted};
 use super::site::Site;
 use super::workspace::reserve;
 use crate::target::Reservation;
@@ -33,6 +34,7 @@ pub(super) struct Agent {
     folder: PathBuf,
     http: SocketAddr,
     admin: SocketAddr,
+    told: Told,
     child: Option<Child>,
     _ports: [Reservation; 2],
 }
@@ -48,10 +50,11 @@ pub(super) struct Sample {
 impl Agent {
     pub(super) fn new(kind: Kind, folder: PathBuf, site: &Site) -> Result<Self, DemoError> {
         let ((port, http), (admin_port, admin)) = (reserve()?, reserve()?);
-        let text = configuration(&folder, http, admin, site);
+        let told = site.told(&folder)?;
+        let text = configuration(&folder, http, admin, site, &told);
         let path = folder.join("spoolway.toml");
         fs::write(&path, text).map_err(|source| DemoError::Folder { path, source })?;
-        Ok(Self { kind, folder, http, admin, child: None, _ports: [port, admin_port] })
+        Ok(Self { kind, folder, http, admin, told, child: None, _ports: [port, admin_port] })
     }
 
     pub(super) fn http(&self) -> SocketAddr {
@@ -76,7 +79,7 @@ impl Agent {
             Kind::Honest => command.arg("run"),
             Kind::Sabotaged => command.args(["demo-part", "sabotaged"]),
         };
-        command.arg("-c").arg(self.folder.join("spoolway.toml"));
+        command.arg("-c").arg(self.folder.join("spoolway.toml")).envs(self.told.variable());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         self.child = Some(command.spawn().map_err(DemoError::process("starting the agent"))?);
         Ok(())
@@ -146,16 +149,8 @@ pub(super) async fn sample(admin: SocketAddr) -> Option<Sample> {
     })
 }
 
-/// A JSON string is a TOML basic string, too, for everything that stands here.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn configuration(folder: &Path, http: SocketAddr, admin: SocketAddr, site: &Site) -> String {
+fn configuration(folder: &Path, http: SocketAddr, admin: SocketAddr, site: &Site, told: &Told) -> String {
     let bootstrap: Vec<_> = site.bootstrap().iter().map(|b| quoted(&b.to_string())).collect();
-    let map = site.address_map();
-    let map: Vec<_> =
-        map.iter().map(|(a, b)| format!("{} = {}", quoted(&a.to_string()), quoted(&b.to_string()))).collect();
     let data = folder.join("data");
     let mut text = Vec::new();
     let written = write!(
@@ -163,12 +158,12 @@ fn configuration(folder: &Path, http: SocketAddr, admin: SocketAddr, site: &Site
         "[relay]\nid = \"{RELAY}\"\ndata_dir = {}\n\n\
          [spool]\nsegment_size = \"8MiB\"\nreserve = \"16MiB\"\n\n\
          [[source]]\ntype = \"http\"\nlisten = \"{http}\"\n\n\
-         [[destination]]\nname = \"target\"\nbootstrap = [{}]\naddress_map = {{ {} }}\n\n\
+         [[destination]]\nname = \"target\"\nbootstrap = [{}]\n{}\n\
          [[route]]\nstreams = [\"{STREAM}\"]\nto = \"target\"\ntopic = {}\n\n\
          [admin]\nlisten = \"{admin}\"\n",
         quoted(&data.to_string_lossy()),
         bootstrap.join(", "),
-        map.join(", "),
+        told.lines,
         quoted(site.topic()),
     );
     // Writing to a vector does not fail.

@@ -17,10 +17,12 @@
 //! helps. Losses are no error but a finding: [`Report::is_good`].
 
 mod agent;
+mod cluster;
 mod error;
 mod event;
 mod http;
 mod ledger;
+mod link;
 mod proof;
 mod proxy;
 mod report;

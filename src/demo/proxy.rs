@@ -1,4 +1,5 @@
-//! A link that can be cut: stands between the agent and a real cluster, one port a broker.
+//! A link that can be cut: stands between the agent and a real cluster, as a proxy for HTTP's CONNECT, so that the agent connects
+//! to each broker under its own name, which is what certificates are for.
 //!
 //! Bounded: one chunk a direction and connection is in memory; a side that does not read holds the other up.
 
@@ -12,10 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::model::HostPort;
-
-/// Smallest piece that is taken for a part of a Produce request.
-const LARGE: usize = 512;
+/// Smallest piece that is taken for a part of a Produce request: no part of a handshake is so large.
+const LARGE: usize = 8 << 10;
+/// A request for a broker is shorter.
+const MAX_HEAD: usize = 8 << 10;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Link {
@@ -31,30 +32,26 @@ struct Link {
     generation: u64,
 }
 
-/// The proxies of all brokers; they share one link. Dropping it closes everything.
+/// The link to all brokers. Dropping it closes everything.
 #[derive(Debug)]
 pub(super) struct Proxy {
     link: Arc<watch::Sender<Link>>,
-    pairs: Vec<(HostPort, HostPort)>,
+    address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
 impl Proxy {
-    pub(super) async fn start(brokers: &[HostPort]) -> io::Result<Self> {
+    pub(super) async fn start() -> io::Result<Self> {
         let (link, mut tasks) = (Arc::new(watch::Sender::default()), JoinSet::new());
-        let mut pairs = Vec::with_capacity(brokers.len());
-        for broker in brokers {
-            let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-            let port = listener.local_addr()?.port();
-            pairs.push((broker.clone(), HostPort { host: Ipv4Addr::LOCALHOST.to_string(), port }));
-            tasks.spawn(accept(listener, broker.clone(), Arc::clone(&link)));
-        }
-        Ok(Self { link, pairs, _tasks: tasks })
+        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let address = listener.local_addr()?;
+        tasks.spawn(accept(listener, Arc::clone(&link)));
+        Ok(Self { link, address, _tasks: tasks })
     }
 
-    /// Each broker's own address, and the proxy's for it.
-    pub(super) fn pairs(&self) -> &[(HostPort, HostPort)] {
-        &self.pairs
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(super) fn cut(&self) {
@@ -98,13 +95,13 @@ impl Link {
 }
 
 /// While the link is cut, a connection is closed as soon as it is accepted.
-async fn accept(listener: TcpListener, broker: HostPort, link: Arc<watch::Sender<Link>>) {
+async fn accept(listener: TcpListener, link: Arc<watch::Sender<Link>>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) if !link.borrow().cut => {
-                    connections.spawn(relay(client, broker.clone(), Arc::clone(&link)));
+                    connections.spawn(relay(client, Arc::clone(&link)));
                 }
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "demo proxy: a connection was not accepted"),
@@ -114,11 +111,11 @@ async fn accept(listener: TcpListener, broker: HostPort, link: Arc<watch::Sender
     }
 }
 
-async fn relay(client: TcpStream, broker: HostPort, link: Arc<watch::Sender<Link>>) {
+async fn relay(mut client: TcpStream, link: Arc<watch::Sender<Link>>) {
     let generation = link.borrow().generation;
     let mut now = link.subscribe();
     let both = async {
-        let server = TcpStream::connect((broker.host.as_str(), broker.port)).await?;
+        let server = broker_for(&mut client).await?;
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         let loaded = AtomicBool::new(false);
@@ -134,6 +131,26 @@ async fn relay(client: TcpStream, broker: HostPort, link: Arc<watch::Sender<Link
             tracing::debug!(%error, "demo proxy: connection ended");
         }
     }
+}
+
+/// Reads which broker the client wants, connects to it, and says that it may begin.
+async fn broker_for(client: &mut TcpStream) -> io::Result<TcpStream> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > MAX_HEAD {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        head.push(client.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head);
+    let mut words = head.split(' ');
+    let (Some("CONNECT"), Some(broker)) = (words.next(), words.next()) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let connected = TcpStream::connect(broker).await;
+    let answer = if connected.is_ok() { "200 OK" } else { "502 Bad Gateway" };
+    client.write_all(format!("HTTP/1.1 {answer}\r\n\r\n").as_bytes()).await?;
+    connected
 }
 
 async fn requests(
@@ -187,10 +204,10 @@ async fn answers(
 mod tests {
     use super::*;
 
-    /// A server that answers every byte with itself, and a proxy before it.
+    /// A proxy, and behind it a server that answers every byte with itself.
     async fn echo() -> (Proxy, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let server = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
@@ -199,10 +216,20 @@ mod tests {
                 });
             }
         });
-        let proxy = Proxy::start(&[HostPort { host: "127.0.0.1".to_owned(), port }]).await.unwrap();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, proxy.pairs()[0].1.port));
-        (proxy, address)
+        (Proxy::start().await.unwrap(), server)
     }
+
+    /// Through the proxy to the server.
+    async fn through(proxy: &Proxy, server: SocketAddr) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(proxy.address()).await?;
+        stream.write_all(format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes()).await?;
+        let mut answer = [0; 19];
+        stream.read_exact(&mut answer).await?;
+        assert_eq!(&answer, b"HTTP/1.1 200 OK\r\n\r\n");
+        Ok(stream)
+    }
+
+    const MUCH: [u8; 2 * LARGE] = [7; 2 * LARGE];
 
     async fn exchange(stream: &mut TcpStream, sent: &[u8]) -> io::Result<Vec<u8>> {
         stream.write_all(sent).await?;
@@ -213,38 +240,48 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_closes_what_is_open_and_ends_with_the_restore() {
-        let (proxy, address) = echo().await;
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let (proxy, server) = echo().await;
+        let mut stream = through(&proxy, server).await.unwrap();
         assert_eq!(exchange(&mut stream, b"hello").await.unwrap(), b"hello");
         proxy.cut();
         assert!(exchange(&mut stream, b"hello").await.is_err());
-        let mut cut = TcpStream::connect(address).await.unwrap();
-        assert!(exchange(&mut cut, b"hello").await.is_err());
+        assert!(through(&proxy, server).await.is_err());
         proxy.restore();
-        let mut again = TcpStream::connect(address).await.unwrap();
+        let mut again = through(&proxy, server).await.unwrap();
         assert_eq!(exchange(&mut again, b"hello").await.unwrap(), b"hello");
     }
 
     #[tokio::test]
     async fn held_answers_come_when_they_are_released() {
-        let (proxy, address) = echo().await;
+        let (proxy, server) = echo().await;
         proxy.hold_answers();
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = through(&proxy, server).await.unwrap();
         assert_eq!(exchange(&mut stream, b"small").await.unwrap(), b"small");
-        stream.write_all(&[7; 4096]).await.unwrap();
+        stream.write_all(&MUCH).await.unwrap();
         proxy.holds_more_than(0).await;
         proxy.release_answers();
-        let mut back = [0; 4096];
+        let mut back = [0; MUCH.len()];
         stream.read_exact(&mut back).await.unwrap();
-        assert_eq!(back, [7; 4096]);
+        assert_eq!(back, MUCH);
     }
 
     #[tokio::test]
     async fn a_torn_request_cuts_the_link() {
-        let (proxy, address) = echo().await;
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let (proxy, server) = echo().await;
+        let mut stream = through(&proxy, server).await.unwrap();
         assert!(exchange(&mut stream, b"hello").await.is_ok());
-        let (torn, ()) = tokio::join!(exchange(&mut stream, &[7; 4096]), proxy.tear());
+        let (torn, ()) = tokio::join!(exchange(&mut stream, &MUCH), proxy.tear());
         assert!(torn.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_not_there_is_told_so() {
+        let (proxy, _) = echo().await;
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        stream.write_all(format!("CONNECT {nobody} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
     }
 }

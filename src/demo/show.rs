@@ -8,22 +8,26 @@ use super::senders::SENDERS;
 use super::site::{PARTITIONS, Site};
 use super::story::{HEAD, Story};
 use super::workspace::Workspace;
-use crate::config::model::HostPort;
+use crate::config::model::{Destination, HostPort};
 
-/// Gives the demonstration, at `bootstrap` or, when that is empty, at an embedded target. `say` is given
-/// every line for people as it comes, with colours.
+/// Gives the demonstration at a `cluster`, or at an embedded target. `say` is given every line for people as it comes, with
+/// colours.
 ///
 /// # Errors
 /// [`DemoError`] when it could not be run to its end.
-pub async fn show(bootstrap: &[HostPort], say: &mut (dyn FnMut(&str) + Send)) -> Result<Report, DemoError> {
+pub async fn show(
+    cluster: Option<&Destination>,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> Result<Report, DemoError> {
     let workspace = Workspace::create()?;
     let mut story = Story::new(say);
-    let target = match bootstrap {
-        [] => "embedded".to_owned(),
-        some => some.iter().map(HostPort::to_string).collect::<Vec<_>>().join(","),
+    let brokers = |cluster: &Destination| {
+        cluster.bootstrap.iter().map(HostPort::to_string).collect::<Vec<_>>().join(",")
     };
-    introduce(&mut story, bootstrap, &workspace);
-    let agent = once(Kind::Honest, bootstrap, &workspace, &mut story).await?;
+    let brokers = cluster.map(brokers);
+    introduce(&mut story, brokers.as_deref(), &workspace);
+    let target = brokers.unwrap_or_else(|| "embedded".to_owned());
+    let agent = once(Kind::Honest, cluster, &workspace, &mut story).await?;
     report::sums(&mut story, &agent);
     story.line("");
     story.line(&format!(
@@ -31,7 +35,7 @@ pub async fn show(bootstrap: &[HostPort], say: &mut (dyn FnMut(&str) + Send)) ->
     ));
     story.line("memory, and takes for delivered what it has only sent. The proof has to catch it.");
     story.line("");
-    let control = once(Kind::Sabotaged, bootstrap, &workspace, &mut story).await?;
+    let control = once(Kind::Sabotaged, cluster, &workspace, &mut story).await?;
     story.line("");
     report::control(&mut story, &control);
     let proven = agent.sums.is_proven() && agent.drained && agent.stopped;
@@ -43,15 +47,16 @@ pub async fn show(bootstrap: &[HostPort], say: &mut (dyn FnMut(&str) + Send)) ->
 
 async fn once(
     kind: Kind,
-    bootstrap: &[HostPort],
+    cluster: Option<&Destination>,
     workspace: &Workspace,
     story: &mut Story<'_>,
 ) -> Result<Run, DemoError> {
-    let site = if bootstrap.is_empty() {
-        let name = if kind == Kind::Honest { "target" } else { "control-target" };
-        Site::embedded(workspace.folder(name)?).await?
-    } else {
-        Site::cluster(bootstrap).await?
+    let site = match cluster {
+        Some(cluster) => Site::cluster(cluster).await?,
+        None => {
+            let name = if kind == Kind::Honest { "target" } else { "control-target" };
+            Site::embedded(workspace.folder(name)?).await?
+        }
     };
     let run = script::run(kind, &site, workspace, story).await;
     // The topic goes whatever came out; a failure of the run is the more telling of the two.
@@ -60,20 +65,19 @@ async fn once(
     closed.map(|()| run)
 }
 
-fn introduce(story: &mut Story<'_>, bootstrap: &[HostPort], workspace: &Workspace) {
+fn introduce(story: &mut Story<'_>, brokers: Option<&str>, workspace: &Workspace) {
     let path = workspace.path().display();
     story.line(&format!("{HEAD}spoolway demo{HEAD:#}: events through a cut link and two crashes, and a proof that none is lost"));
     story.line("");
-    if bootstrap.is_empty() {
-        story.line(&format!(
-            "  target    a small Kafka-protocol broker in this process, one topic, {PARTITIONS} partitions"
-        ));
-    } else {
-        let list = bootstrap.iter().map(HostPort::to_string).collect::<Vec<_>>().join(",");
-        story.line(&format!("  target    {list}, through a link of ours that can be cut; a topic of its own, {PARTITIONS} partitions."));
+    if let Some(brokers) = brokers {
+        story.line(&format!("  target    {brokers}, through a link of ours that can be cut; a topic of its own, {PARTITIONS} partitions."));
         story.line(
             "            Its brokers are not killed: instead, the link is cut in the middle of a request.",
         );
+    } else {
+        story.line(&format!(
+            "  target    a small Kafka-protocol broker in this process, one topic, {PARTITIONS} partitions"
+        ));
     }
     story.line(&format!("  agent     spoolway run, a child process, its spool in {path}"));
     story.line(&format!("  senders   {SENDERS} over HTTP, 20,000 events/s of 200 bytes; each acknowledged event is written down"));

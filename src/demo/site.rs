@@ -1,30 +1,25 @@
 //! Where the events go, and what can be broken there: the embedded target, or a real cluster behind a link
 //! of ours.
 
-use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rskafka::client::ClientBuilder;
 use tokio::time::timeout;
 
 use super::DemoError;
+use super::cluster::Cluster;
 use super::event;
+use super::link::Told;
 use super::proof::{Found, Proof};
 use super::proxy::Proxy;
-use crate::config::model::HostPort;
-use crate::kafka::Access;
-use crate::kafka::connection::{Options, connect};
+use crate::config::model::{Destination, HostPort};
 use crate::kafka::consume::{Consumer, ConsumerOptions};
-use crate::kafka::wire::{MetadataAnswer, metadata_request};
 use crate::target::{Death, Storage, Target, TargetOptions};
 
 /// Partitions of the demo's topic.
 pub(super) const PARTITIONS: i32 = 4;
 /// How long an event of the script may take: a relay may wait up to 10 s before it connects again.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long an administrative request to a real cluster may take.
-const ADMIN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A destination of the demo, with one topic.
 #[derive(Debug)]
@@ -36,7 +31,7 @@ pub(super) struct Site {
 #[derive(Debug)]
 enum Kind {
     Embedded(Target),
-    Cluster { bootstrap: Vec<HostPort>, proxy: Proxy },
+    Cluster { cluster: Box<Cluster>, proxy: Proxy },
 }
 
 impl Site {
@@ -52,19 +47,14 @@ impl Site {
     }
 
     /// A topic of its own on a real cluster.
-    pub(super) async fn cluster(bootstrap: &[HostPort]) -> Result<Self, DemoError> {
-        let failed = |what, cause: &dyn std::fmt::Display| cluster_error(bootstrap, what, cause);
-        // First, because it says at once when nobody is there; rskafka tries for ever.
-        let brokers = brokers(bootstrap).await?;
-        let random = getrandom::u64().map_err(|e| failed("drawing a topic name", &e))?;
+    pub(super) async fn cluster(destination: &Destination) -> Result<Self, DemoError> {
+        let cluster = Cluster::new(destination);
+        let proxy = Proxy::start().await.map_err(DemoError::process("listening for the cut link"))?;
+        let random = getrandom::u64()
+            .map_err(|e| DemoError::process("drawing a topic name")(std::io::Error::other(e.to_string())))?;
         let topic = format!("spoolway-demo-{random:016x}");
-        administer(bootstrap, "creating a topic", |client| {
-            let topic = topic.clone();
-            async move { client.controller_client()?.create_topic(topic, PARTITIONS, -1, 10_000).await }
-        })
-        .await?;
-        let proxy = Proxy::start(&brokers).await.map_err(DemoError::process("listening for the cut link"))?;
-        Ok(Self { kind: Kind::Cluster { bootstrap: bootstrap.to_vec(), proxy }, topic })
+        cluster.create(&topic, PARTITIONS).await?;
+        Ok(Self { kind: Kind::Cluster { cluster: Box::new(cluster), proxy }, topic })
     }
 
     pub(super) fn is_cluster(&self) -> bool {
@@ -75,31 +65,24 @@ impl Site {
         &self.topic
     }
 
-    /// What the agent is told.
+    /// Where the agent begins.
     pub(super) fn bootstrap(&self) -> Vec<HostPort> {
-        match &self.kind {
-            Kind::Embedded(_) => self.readers_bootstrap(),
-            Kind::Cluster { proxy, .. } => proxy.pairs().iter().map(|(_, ours)| ours.clone()).collect(),
-        }
-    }
-
-    /// What the agent is told besides, so that it never goes around the cut link.
-    pub(super) fn address_map(&self) -> Vec<(HostPort, HostPort)> {
-        match &self.kind {
-            Kind::Embedded(_) => Vec::new(),
-            Kind::Cluster { proxy, .. } => proxy.pairs().to_vec(),
-        }
-    }
-
-    /// The straight way, for reading back.
-    fn readers_bootstrap(&self) -> Vec<HostPort> {
         match &self.kind {
             Kind::Embedded(target) => {
                 let host = |a: &std::net::SocketAddr| HostPort { host: a.ip().to_string(), port: a.port() };
                 target.brokers().iter().map(host).collect()
             }
-            Kind::Cluster { bootstrap, .. } => bootstrap.clone(),
+            Kind::Cluster { cluster, .. } => cluster.destination().bootstrap.clone(),
         }
+    }
+
+    /// What the agent is told besides: how its owner reaches the cluster, and never to go around the link that is cut. Files that it
+    /// needs go to `folder`.
+    pub(super) fn told(&self, folder: &Path) -> Result<Told, DemoError> {
+        let Kind::Cluster { cluster, proxy } = &self.kind else { return Ok(Told::default()) };
+        let mut told = Told::of(cluster.destination(), folder)?;
+        told.lines.push_str(&format!("proxy = \"http://{}\"\n", proxy.address()));
+        Ok(told)
     }
 
     pub(super) async fn cut(&self) {
@@ -166,7 +149,10 @@ impl Site {
     }
 
     fn consumer(&self) -> Consumer {
-        Consumer::new(&ConsumerOptions::new(self.readers_bootstrap()))
+        Consumer::new(&match &self.kind {
+            Kind::Embedded(_) => ConsumerOptions::new(self.bootstrap()),
+            Kind::Cluster { cluster, .. } => cluster.consumer(),
+        })
     }
 
     /// How many records the topic holds.
@@ -213,66 +199,9 @@ impl Site {
 
     /// Removes the topic from a real cluster.
     pub(super) async fn close(self) -> Result<(), DemoError> {
-        let Kind::Cluster { bootstrap, .. } = &self.kind else { return Ok(()) };
-        administer(bootstrap, "deleting the demo's topic", |client| {
-            let topic = self.topic.clone();
-            async move { client.controller_client()?.delete_topic(topic, 10_000).await }
-        })
-        .await
-    }
-}
-
-fn cluster_error(bootstrap: &[HostPort], what: &'static str, cause: &dyn std::fmt::Display) -> DemoError {
-    let bootstrap = bootstrap.iter().map(HostPort::to_string).collect::<Vec<_>>().join(",");
-    DemoError::Cluster { what, bootstrap, cause: cause.to_string() }
-}
-
-/// One administrative request through rskafka, which would try for ever by itself.
-async fn administer<F>(
-    bootstrap: &[HostPort],
-    what: &'static str,
-    ask: impl FnOnce(rskafka::client::Client) -> F,
-) -> Result<(), DemoError>
-where
-    F: Future<Output = Result<(), rskafka::client::error::Error>>,
-{
-    let addresses = bootstrap.iter().map(HostPort::to_string).collect();
-    let asked = async { ask(ClientBuilder::new(addresses).client_id("spoolway-demo").build().await?).await };
-    match timeout(ADMIN_PATIENCE, asked).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(cluster_error(bootstrap, what, &error)),
-        Err(_) => Err(cluster_error(bootstrap, what, &"no answer within 20 s")),
-    }
-}
-
-/// The addresses the cluster's brokers advertise.
-async fn brokers(bootstrap: &[HostPort]) -> Result<Vec<HostPort>, DemoError> {
-    let failed = |cause: &dyn std::fmt::Display| cluster_error(bootstrap, "asking for its brokers", cause);
-    let options = Options {
-        client_id: "spoolway-demo".to_owned(),
-        connect_timeout: Duration::from_secs(10),
-        request_timeout: Duration::from_secs(10),
-        max_answer: 16 << 20,
-        access: Access::default(),
-        sent: None,
-    };
-    let mut outcome = Err(failed(&"no address was given"));
-    for address in bootstrap {
-        match connect(address, &options).await {
-            Ok(connection) => {
-                let version = connection.versions().metadata;
-                let request = metadata_request(connection.client_id(), version, []);
-                let answer = connection.call(request).await.map_err(|e| failed(&e))?;
-                let answer = MetadataAnswer::decode(&answer, version).map_err(|e| failed(&e))?;
-                let port = |p| u16::try_from(p).unwrap_or_default();
-                let rows = answer.brokers.into_iter();
-                return Ok(rows.map(|b| HostPort { host: b.host, port: port(b.port) }).collect());
-            }
-            Err(error) => {
-                let error = error.link_error(&address.to_string());
-                outcome = Err(failed(&format!("{}; {}", error.message, error.hint)));
-            }
+        match &self.kind {
+            Kind::Embedded(_) => Ok(()),
+            Kind::Cluster { cluster, .. } => cluster.delete(&self.topic).await,
         }
     }
-    outcome
 }

@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config::model::ServerTls;
 use crate::kept::Kept;
-use crate::pem;
+use crate::{panics, pem};
 
 /// Why a connection does not come in.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +95,7 @@ impl Tls {
         let shared = Arc::clone(&self.shared);
         let failed = |what: String| GateError::Failed(io::Error::other(what));
         let made = tokio::task::spawn_blocking(move || shared.get()).await;
-        let made = made.map_err(|e| failed(e.to_string()))?.map_err(failed)?;
+        let made = made.map_err(|e| failed(panics::of_task(&e).to_owned()))?.map_err(failed)?;
         Ok(TlsAcceptor::from(Arc::clone(&made.0)).accept(stream).await?)
     }
 }

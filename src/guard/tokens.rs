@@ -9,6 +9,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::config::model::SecretSource;
 use crate::kept::Kept;
+use crate::sabotage::{self, Bug};
 
 /// Shorter ones could be guessed.
 const SHORTEST: usize = 16;
@@ -45,6 +46,7 @@ impl Tokens {
     /// Whether the header names one of them. How long that takes does not depend on what is in them.
     pub(super) fn admit(&self, authorization: Option<&[u8]>) -> bool {
         let Some(token) = authorization.and_then(bearer) else { return false };
+        sabotage::stumble(Bug::PanicOverToken, token);
         let shown = hash(token);
         let known = self.now();
         // INVARIANT: all of them are compared, and none is left early.

@@ -1,23 +1,29 @@
-//! Listening: bind first, then take connections, never more than the limit.
+//! Listening: bind first, then take connections, never more than the limit. Who comes when all places are taken waits for one, the
+//! first with a descriptor, the others in the kernel's backlog, and the connections that have been silent for longest give theirs,
+//! where closing them costs nothing.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::tally::Tally;
+use crate::logs::Limit;
 
 /// Connections that the kernel holds while the limit is reached (and no more than `net.core.somaxconn`).
 pub(super) const BACKLOG: u32 = 1024;
 /// How long connections may take to end after the stop was asked for.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
+/// Between two lines that say that all places are taken.
+const SAID: Duration = Duration::from_mins(1);
 /// Pause after a failed accept that the connection is not to blame for (no descriptor, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,6 +60,8 @@ pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) struct Door {
     pub(super) tally: Arc<Tally>,
     pub(super) max_connections: usize,
+    /// Tells one connection that its place is wanted: the one that has waited for this for longest.
+    pub(super) give_way: Arc<Notify>,
     pub(super) tracker: TaskTracker,
     pub(super) stop: CancellationToken,
 }
@@ -67,10 +75,12 @@ impl Door {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let places = Arc::new(Semaphore::new(self.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-        while let Some(Ok(place)) = self.unless_stopped(Arc::clone(&places).acquire_owned()).await {
-            let Some(accepted) = self.unless_stopped(listener.accept()).await else { return };
+        let crowded = Limit::new(SAID);
+        while let Some(accepted) = self.unless_stopped(listener.accept()).await {
             match accepted {
                 Ok(io) => {
+                    let place = self.place(&places, &crowded);
+                    let Some(Some(place)) = self.unless_stopped(place).await else { return };
                     let (work, counted) = (connection(io), self.tally.connected());
                     let stop = self.stop.clone();
                     self.tracker.spawn(async move {
@@ -81,6 +91,26 @@ impl Door {
                 Err(error) => self.accept_failed(&error).await,
             }
         }
+    }
+
+    /// Waits for a place; while there is none, somebody is asked for his.
+    async fn place(&self, places: &Arc<Semaphore>, crowded: &Limit<String>) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            return Some(place);
+        }
+        if let Some(suppressed) = crowded.pass(self.tally.name()) {
+            tracing::warn!(
+                source = self.tally.name(),
+                max_connections = self.max_connections,
+                suppressed,
+                "all places for connections are taken: others wait until one closes"
+            );
+        }
+        self.give_way.notify_one();
+        let place = Arc::clone(places).acquire_owned().await.ok();
+        // Another place than the one that was asked for, perhaps: then nobody needs to give way any more.
+        pin!(self.give_way.notified()).as_mut().enable();
+        place
     }
 
     async fn accept_failed(&self, error: &io::Error) {

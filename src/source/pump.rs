@@ -93,7 +93,7 @@ impl<I: Intake> Pump<I> {
             let ahead = under_way.is_some();
             // While there is no memory it is not the sender who is waited for; that has its bound in the idle time all the same.
             let paid = ahead || filling.has_memory();
-            // Standard input, which has no idle time, is no stranger's.
+            // Standard input, which has no idle time, is no stranger's, and takes nobody's memory.
             let judged = paid && !ahead && self.idle.is_some();
             let line_over =
                 filling.long.as_ref().filter(|_| judged).map(|line| (line.over(), filling.held.stake()));

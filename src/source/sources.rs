@@ -30,6 +30,10 @@ const OWN_FILES: usize = 256;
 /// Bytes from senders in memory at once, over all sources; one request or line may pass it.
 const BUDGET: usize = 6 * 1024 * 1024;
 
+/// The same for standard input: a batch on its way, one that is filled, and what is read next. It has its own, since nobody can close it: a
+/// line that stands still there would keep what it takes from all others for good.
+const STDIN_BUDGET: usize = 1280 * 1024;
+
 /// How standard input ended; `None` while it has not.
 type StdinEnd = Option<Result<(), EndError>>;
 
@@ -228,6 +232,7 @@ impl<I: Intake> Start<'_, I> {
     }
 
     fn door(&self, tally: Arc<Tally>, limits: &ConnectionLimits) -> Door {
+        let give_way = Arc::default();
         let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
         let max_connections = limits.max_connections.min(self.most_connections);
         if max_connections < limits.max_connections {
@@ -238,7 +243,7 @@ impl<I: Intake> Start<'_, I> {
                 "the limit of open files (ulimit -n, LimitNOFILE) leaves room for fewer connections"
             );
         }
-        Door { tally, max_connections, tracker, stop }
+        Door { tally, max_connections, give_way, tracker, stop }
     }
 
     fn lines(
@@ -283,6 +288,7 @@ impl<I: Intake> Start<'_, I> {
             ack: source.ack,
             limits: http.clone(),
             idle_timeout: limits.idle_timeout,
+            give_way: Arc::clone(&door.give_way),
             max_event_size: self.spool.max_event_size,
             stop: self.stop.clone(),
         });
@@ -297,10 +303,14 @@ impl<I: Intake> Start<'_, I> {
         self.tracker.spawn(serve);
     }
 
+    fn stdin_pump(&self, tally: Arc<Tally>, stream: &StreamName) -> Pump<I> {
+        Pump { budget: Budget::new(STDIN_BUDGET), ..self.pump(tally, stream, None) }
+    }
+
     fn stdin(&mut self, tally: Arc<Tally>, stream: &StreamName) -> Result<(), BindError> {
         let feed = stdin::start(std::io::stdin(), self.stop)
             .map_err(|cause| BindError::Thread { source_name: tally.name().to_owned(), cause })?;
-        let (pump, ended) = (self.pump(tally, stream, None), self.ended.take());
+        let (pump, ended) = (self.stdin_pump(tally, stream), self.ended.take());
         self.tracker.spawn(async move {
             // The feed ends by itself after a stop, when what was read before has been given.
             let end = within_grace(&pump.stop, pump.run(feed, &CancellationToken::new())).await;

@@ -93,6 +93,7 @@ fn service(intake: Arc<Kept>) -> Arc<Service<Kept>> {
         ack: Ack::Accepted,
         limits: limits(MAX_BODY),
         idle_timeout: Duration::from_secs(300),
+        give_way: Arc::default(),
         max_event_size: MAX_EVENT,
         stop: CancellationToken::new(),
     })

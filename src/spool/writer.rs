@@ -172,7 +172,7 @@ impl<F: Fs> Writer<F> {
             if request.answer.is_closed() {
                 continue;
             }
-            if !room || !self.admit(&request) {
+            if !room || !self.is_within_quota() || !self.admit(&request) {
                 request.give_back();
                 continue;
             }

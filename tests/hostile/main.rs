@@ -12,7 +12,9 @@
 )]
 
 mod brokers;
+mod crowd;
 mod disks;
+mod panics;
 mod senders;
 mod spoken;
 mod straits;

@@ -36,10 +36,10 @@ fn heard(stream: &mut TcpStream) -> Option<(u16, [u8; 4], Vec<u8>)> {
 }
 
 /// What a broker answers to each message of SASL; `None` closes the connection.
-type Answers = fn(usize, &str) -> Option<String>;
+pub type Answers = fn(usize, &str) -> Option<String>;
 
 /// A broker that takes any mechanism, and everything that its clients said in it.
-fn asks_who(answers: Answers) -> (u16, Arc<Mutex<String>>) {
+pub fn asks_who(answers: Answers) -> (u16, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let told = Arc::new(Mutex::new(String::new()));
@@ -74,7 +74,7 @@ fn converse(mut stream: TcpStream, told: &Mutex<String>, answers: Answers) {
 }
 
 /// A first message of SCRAM that repeats the nonce of the client's.
-fn challenge(said: &str, iterations: &str) -> String {
+pub fn challenge(said: &str, iterations: &str) -> String {
     let nonce = said.rsplit("r=").next().unwrap_or_default();
     format!("r={nonce}x,s=W22ZaJ0SNY7soEsUEjb6gQ==,i={iterations}")
 }

@@ -37,7 +37,18 @@ pub fn survives(setup: &Setup, what: &str) -> Found {
 }
 
 fn attacked(setup: &Setup, codes: &[i32], attack: impl FnOnce(&Agent<'_>)) -> (u64, Found) {
-    let agent = setup.start();
+    attacked_by(spoolway(), setup, codes, attack)
+}
+
+/// `program` gets `run -c FILE`.
+fn attacked_by(
+    program: Command,
+    setup: &Setup,
+    codes: &[i32],
+    attack: impl FnOnce(&Agent<'_>),
+) -> (u64, Found) {
+    let agent = setup.spawn_by(program);
+    agent.wait_ready("/readyz?for=accept", Duration::from_secs(20));
     let before = accepted(&agent);
     attack(&agent);
     // Honest senders are served, and what they hand over is there.
@@ -56,7 +67,12 @@ fn attacked(setup: &Setup, codes: &[i32], attack: impl FnOnce(&Agent<'_>)) -> (u
 
 /// The same, within the bound.
 pub fn withstands(setup: &Setup, input: impl FnOnce(&Agent<'_>)) {
-    let most = attack(setup, input);
+    withstands_by(spoolway(), setup, input);
+}
+
+/// The same, of an agent that is started in a way of its own.
+pub fn withstands_by(program: Command, setup: &Setup, input: impl FnOnce(&Agent<'_>)) {
+    let (most, _) = attacked_by(program, setup, &[0], input);
     assert!(!is_too_much(most), "{} MiB were resident", most >> 20);
     println!("{} MiB resident at most", most >> 20);
 }

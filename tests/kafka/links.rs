@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,10 +10,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::java;
 use crate::secured::{PASSWORD, Secured};
 use crate::support::agent::{Agent, Setup, assert_accounts_balance, spoolway};
 use crate::support::certificates::put;
+use crate::support::ledger::{Book, Told};
 use crate::support::load::{Load, Plan};
+use crate::support::payload::{self, Id};
+use crate::support::process::{Process, scratch};
 use crate::support::verify::verify;
 use crate::topic::Topic;
 
@@ -81,8 +85,8 @@ pub fn scram_over_tls_with_a_broker_killed_in_mid_stream_costs_nothing() {
     assert_eq!(verified_over_the_link(&secured, "scram"), accounts["delivered"].as_u64());
 }
 
-/// Reads the topic back as `spoolway verify` does with Kafka's own file of properties; how many events it found.
-fn verified_over_the_link(secured: &Secured, topic: &str) -> Option<u64> {
+/// The listener for SCRAM over TLS, and a file that tells Kafka's own tools how to reach it.
+fn properties(secured: &Secured) -> [String; 2] {
     let properties = format!(
         "security.protocol=SASL_SSL\n\
          ssl.truststore.type=PEM\n\
@@ -93,10 +97,56 @@ fn verified_over_the_link(secured: &Secured, topic: &str) -> Option<u64> {
         secured.dir.display()
     );
     let file = put(&secured.dir, "client.properties", &properties);
-    let (address, file) = (format!("127.0.0.1:{}", secured.scram), file.to_str().expect("text"));
-    let found = verify(0, &["-b", &address, "--command-config", file, "--topic", topic, "--json"]).json();
+    [format!("127.0.0.1:{}", secured.scram), file.to_str().expect("text").to_owned()]
+}
+
+/// Reads the topic back as `spoolway verify` does with Kafka's own file of properties; how many events it found.
+fn verified_over_the_link(secured: &Secured, topic: &str) -> Option<u64> {
+    let [address, file] = &properties(secured);
+    let found = verify(0, &["-b", address, "--command-config", file, "--topic", topic, "--json"]).json();
     assert_eq!(found["verdict"], "whole", "{found}");
     found["totals"]["events"].as_u64()
+}
+
+/// A person with a cluster that asks for a password, and the file that Kafka's tools go by.
+pub fn pipe_and_demo_reach_a_cluster_that_asks_for_a_password_as_kafkas_tools_do() {
+    let secured = Secured::shared();
+    let topic = Topic::create(&secured.broker, "piped-sealed", 1);
+    let [address, file] = &properties(secured);
+    let link = ["-b", address, "--command-config", file];
+    let mut command = spoolway();
+    command.arg("pipe").args(link).args(["-t", "piped-sealed", "--compression", "gzip", "--data-dir"]);
+    command.arg(scratch("pipe-sealed").join("spool")).stdin(Stdio::piped());
+    let mut pipe = Process::spawn("spoolway pipe", command);
+    let mut book = Book::new(1);
+    let mut lines = Vec::new();
+    for number in 0..1_000 {
+        let mut line = Vec::new();
+        book.offer(payload::write(Id { generator: 1, number }, 100, &mut line));
+        lines.extend([line, vec![b'\n']].concat());
+    }
+    book.told(0, Told::Accepted);
+    pipe.stdin.take().expect("a pipe").write_all(&lines).expect("spoolway reads");
+    let status = pipe.wait(DRAIN);
+    assert!(status.success(), "ended with {status}; {}", pipe.output().tail());
+    topic.judge([&book]).assert_exact();
+
+    let output = spoolway().arg("demo").args(link).arg("--json").output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((&told["proven"], &told["control_caught"]), (&true.into(), &true.into()), "{told:#}");
+    assert_eq!((&told["agent"]["missing"], &told["agent"]["doubled"]), (&0.into(), &0.into()), "{told:#}");
+    let topics = java::tool(
+        "org.apache.kafka.tools.TopicCommand",
+        &["--bootstrap-server", &secured.broker.address(), "--list"],
+    );
+    assert!(!topics.contains("spoolway-demo-"), "its topic is deleted again: {topics}");
+    // Without the file nobody answers, and it says so in one line.
+    let refused = spoolway().args(["demo", "-b", address]).output().expect("it runs");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("connecting to a broker") && said.contains("TLS"), "{said}");
 }
 
 pub fn sessions_that_end_every_three_seconds_are_renewed_and_nothing_is_in_doubt() {

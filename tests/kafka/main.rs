@@ -175,6 +175,7 @@ fn main() -> ExitCode {
             events_older_than_half_of_what_their_topic_keeps_or_takes_are_sent_under_the_time_of_sending,
         ],
         links: [
+            pipe_and_demo_reach_a_cluster_that_asks_for_a_password_as_kafkas_tools_do,
             scram_over_tls_with_a_broker_killed_in_mid_stream_costs_nothing,
             sessions_that_end_every_three_seconds_are_renewed_and_nothing_is_in_doubt,
             both_sides_show_certificates_and_a_renewed_one_counts_without_a_restart,

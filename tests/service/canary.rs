@@ -169,9 +169,13 @@ fn commands_say_none_of(canaries: &[String], setup: &Setup) {
             let reconcile = ["reconcile", "--left", topic, "--right", file];
             let both = [&reconcile[..], &told].concat();
             let left = [&reconcile[..], &["--left-command-config", file]].concat();
-            for args in [verify, both, left] {
+            let piped = path(&setup.dir, &format!("piped-{}", told[1].len()));
+            let pipe = [&["pipe", "-b", broker, "-t", "a", "--data-dir", &piped][..], &told].concat();
+            let demo = [&["demo", "-b", broker][..], &told].concat();
+            for args in [verify, both, left, demo] {
                 scope.spawn(move || says_none_of(canaries, &args, None));
             }
+            says_none_of(canaries, &pipe, None);
             scope.spawn(move || {
                 let mut command = spoolway();
                 command.args(["spool", "replay", data, "--execute", "-b", broker]).args(told);

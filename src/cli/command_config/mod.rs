@@ -40,7 +40,10 @@ pub struct CommandConfig {
 /// # Errors
 /// [`Failure`] of exit code 2 that says what is wrong and what would be right.
 pub fn read(path: &Path) -> Result<CommandConfig, Failure> {
-    let bytes = std::fs::read(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+    let bytes = std::fs::read(path).map_err(|e| {
+        let remedy = "it is to be a file of properties, as --command-config of Kafka's own tools";
+        Failure::usage(format!("{} can't be read: {e}; {remedy}", path.display()))
+    })?;
     // As Java reads them: what is no ASCII is escaped, or in UTF-8.
     let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
     let properties = Properties::parse(&text);

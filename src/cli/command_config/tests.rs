@@ -64,5 +64,5 @@ fn what_would_be_less_safe_than_it_says_is_refused_with_the_remedy() {
 #[test]
 fn a_file_that_can_not_be_read_is_named() {
     let missing = read(Path::new("/nowhere")).unwrap_err();
-    assert!(missing.message().starts_with("/nowhere: "), "{missing:?}");
+    assert!(missing.message().starts_with("/nowhere can't be read: "), "{missing:?}");
 }

@@ -1,5 +1,6 @@
 //! The command against agents that answer well, badly and not at all.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -249,4 +250,24 @@ fn an_address_may_be_written_as_a_url() {
     assert_eq!(address("http://127.0.0.1:9674/"), Ok(at.clone()));
     assert_eq!(address("127.0.0.1:9674"), Ok(at));
     assert!(address("127.0.0.1").is_err());
+}
+
+/// An agent that had just been told other routes, and took them over, was said not to run.
+#[test]
+fn whoever_has_an_agent_do_something_waits_a_moment_for_one_that_is_not_there() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = Client::new(HostPort { host: free.ip().to_string(), port: free.port() });
+    assert!(client.get("/status").is_err(), "who looks hears it at once");
+    let begun = std::time::Instant::now();
+    assert!(client.post("/routes/set", "{}").unwrap_err().to_string().contains("is `spoolway run` running"));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    let agent = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        let (mut stream, _) = TcpListener::bind(free).unwrap().accept().unwrap();
+        let mut asked = [0; 4096];
+        let _ = stream.read(&mut asked).unwrap();
+        stream.write_all(ok("{}").as_bytes()).unwrap();
+    });
+    assert_eq!(client.post("/routes/set", "{}").unwrap(), "{}");
+    agent.join().unwrap();
 }

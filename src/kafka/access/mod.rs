@@ -15,6 +15,7 @@
 //! (wrong credentials, untrusted certificates) are told apart, so that they are tried again at a slower pace.
 
 mod certificate;
+mod others;
 pub(crate) mod proxy;
 pub(crate) mod sasl;
 pub(crate) mod tls;

@@ -13,7 +13,7 @@ use super::certificate::Expiry;
 use super::trouble::{TlsError, explain};
 use crate::config::model::{self, Pem};
 use crate::kept::Kept;
-use crate::pem;
+use crate::{panics, pem};
 
 /// What TLS may hold that the network has not taken, so that a write's end means that nearly all is on its way.
 const UNSENT: usize = 16 * 1024;
@@ -46,11 +46,21 @@ impl Tls {
         Self { shared: Arc::new(shared), server_name, expiry }
     }
 
-    /// Makes the handshake. The caller sets the time limit.
-    pub(crate) async fn wrap(&self, stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, TlsError> {
+    /// What the files give now.
+    async fn made(&self) -> Result<Arc<Made>, String> {
         let shared = Arc::clone(&self.shared);
         let made = tokio::task::spawn_blocking(move || shared.get()).await;
-        let made = made.map_err(|e| TlsError::files(e.to_string()))?.map_err(TlsError::files)?;
+        made.map_err(|e| panics::of_task(&e).to_owned())?
+    }
+
+    /// For a client that makes the handshake itself.
+    pub(super) async fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        Ok(Arc::clone(&self.made().await?.config))
+    }
+
+    /// Makes the handshake. The caller sets the time limit.
+    pub(crate) async fn wrap(&self, stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, TlsError> {
+        let made = self.made().await.map_err(TlsError::files)?;
         let name = self.server_name.as_deref().unwrap_or(host);
         let verified = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::name(name))?;
         let connector = TlsConnector::from(Arc::clone(&made.config));

@@ -12,8 +12,10 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Refusal;
-use super::decode::{Turn, Unpacking};
+use super::decode::{self, Turn, Unpacking};
+use super::events::Events;
 use super::head::Coding;
+use crate::event::EventBatch;
 use crate::source::budget::Held;
 use crate::source::pace::{PACE, Pace};
 
@@ -116,6 +118,21 @@ impl<'a> Reception<'a> {
         in_turn(unpacked)
     }
 
+    /// The events of a body that has ended, with the rest of it that was not fed.
+    pub(super) async fn events(
+        &mut self,
+        events: Events,
+        rest: Bytes,
+        decoders: &Arc<Semaphore>,
+    ) -> Result<EventBatch, Failure> {
+        if !events.is_long(&rest) {
+            return Ok(events.complete(&rest)?);
+        }
+        let broken = |why| Refusal::bad_request("malformed_json", format!("the body can't be read: {why}"));
+        let work = move || events.complete(&rest);
+        in_turn(timeout_at(self.deadline, decode::away(decoders, work, broken)).await)
+    }
+
     /// The whole body; copied only when it comes in several pieces. `length` is what was announced.
     pub(super) async fn whole(&mut self, length: Option<usize>) -> Result<Bytes, Failure> {
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
@@ -152,7 +169,7 @@ pub(super) async fn discard(body: &mut Incoming, limit: usize) -> bool {
 
 /// What came of a turn with a decoder, if it came.
 fn in_turn<T>(turn: Result<Result<T, Refusal>, Elapsed>) -> Result<T, Failure> {
-    let never = |_| Refusal::unavailable("busy", "other senders' bodies are unpacked; try again");
+    let never = |_| Refusal::unavailable("busy", "other senders' bodies are being read; try again");
     turn.map_err(never).flatten().map_err(Failure::from)
 }
 

@@ -1,5 +1,6 @@
 //! Decompression: away from the async threads, few at a time, and a piece at a time: what comes out is within the limit and
-//! covered by the budget before more does, and so is the decoder, but for those that have their turn.
+//! covered by the budget before more does, and so is the decoder, but for those that have their turn. Long JSON has to wait for
+//! such a turn, too.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::answer::Refusal;
 use super::head::Coding;
+use crate::panics;
 
 /// Pieces unpacked at a time, over all connections of a source. Nobody waits for anything else with one of these.
 const DECODERS: usize = 2;
@@ -34,7 +36,7 @@ const PIECE: usize = 64 * 1024;
 /// A larger body of zstd is measured by turns too: each three bytes of it may be a block, and all their headers are read for that.
 const MEASURED_AT_ONCE: usize = 64 * 1024;
 
-/// Leave to unpack.
+/// Leave to unpack, or to read long JSON.
 pub(in crate::source) fn decoders() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(DECODERS))
 }
@@ -148,10 +150,19 @@ impl Unpacking {
     }
 }
 
-/// Does it when it has leave to, away from the async threads.
+/// Unpacks when it has leave to.
 async fn in_turn<T: Send + 'static>(
     decoders: &Arc<Semaphore>,
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    away(decoders, work, |why| undecodable(&why)).await
+}
+
+/// Does it when it has leave to, away from the async threads. A panic over a crafted body is that body's fault: `broken` says so.
+pub(super) async fn away<T: Send + 'static>(
+    decoders: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    broken: fn(&'static str) -> Refusal,
 ) -> Result<T, Refusal> {
     let permit = Arc::clone(decoders).acquire_owned().await.ok();
     let work = move || {
@@ -159,8 +170,7 @@ async fn in_turn<T: Send + 'static>(
         drop(permit);
         done
     };
-    // A panic of a decoder on a crafted body is that body's fault.
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(undecodable(&error)))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(broken(panics::of_task(&error))))
 }
 
 /// Bytes that the decoder of a body takes: its tables, a block as it comes and twice as it grows, and its literals, and the

@@ -3,6 +3,9 @@
 //! The clock knows three phases: *idle* (nothing of a request has come; `idle_timeout`, for the first one `header_timeout`), *head* (its
 //! first byte has come; `header_timeout`), *serving* (the service has its own deadlines). One timer a connection,
 //! set anew only when a phase ends earlier than it would fire: a request that comes in one piece costs none.
+//!
+//! Whoever has been idle or at a head for [`QUIET`] gives its place to whoever waits for one, the first to be so the first: nothing
+//! of a request has been taken then, and senders have to do with connections that are closed between two requests anyway.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -16,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, sleep_until};
 
 use super::service::Service;
@@ -23,6 +27,8 @@ use crate::intake::Intake;
 
 /// hyper's read buffer: at least a head, and large enough that bodies come in few pieces.
 const BUFFER: usize = 64 * 1024;
+/// In this time a sender has something to say, or others go first.
+const QUIET: Duration = Duration::from_secs(1);
 /// A phase without a deadline, in milliseconds: ten years.
 const NEVER: u64 = 10 * 365 * 24 * 3600 * 1000;
 
@@ -51,9 +57,12 @@ pub(in crate::source) async fn drive<I: Intake>(
         .header_read_timeout(None)
         .serve_connection(watched, answering);
     let mut connection = pin!(connection);
-    let mut alarm = pin!(sleep_until(clock.deadline()));
+    let mut alarm = pin!(sleep_until(clock.start + QUIET));
     let mut stopped = pin!(stop.cancelled());
     let mut stopping = false;
+    let give_way = Arc::clone(&service.give_way);
+    // Dropped with a call that it has got, it passes that on.
+    let mut wanted: Option<Pin<Box<OwnedNotified>>> = None;
     let end = poll_fn(|cx| {
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
             stopping = true;
@@ -67,6 +76,15 @@ pub(in crate::source) async fn drive<I: Intake>(
                 tracing::debug!(source, %error, "connection ended");
             }
             return Poll::Ready("closed");
+        }
+        match clock.is_quiet() {
+            false => wanted = None,
+            true => {
+                let wanted = wanted.get_or_insert_with(|| Box::pin(Arc::clone(&give_way).notified_owned()));
+                if wanted.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready("gave way");
+                }
+            }
         }
         clock.poll_over(cx, alarm.as_mut()).map(|()| "timeout")
     });
@@ -82,6 +100,8 @@ struct Clock {
     head: Duration,
     phase: AtomicU8,
     deadline: AtomicU64,
+    /// From when on its place may be had, in milliseconds.
+    quiet: AtomicU64,
 }
 
 const IDLE: u8 = 0;
@@ -96,6 +116,7 @@ impl Clock {
             head,
             phase: AtomicU8::new(IDLE),
             deadline: AtomicU64::new(NEVER),
+            quiet: AtomicU64::new(NEVER),
         };
         // Whoever connects has something to say: places are few.
         clock.enter(IDLE, clock.after(head));
@@ -121,7 +142,14 @@ impl Clock {
         self.phase.load(Ordering::Relaxed) == IDLE
     }
 
+    /// Whether whoever waits for a place may have this one.
+    fn is_quiet(&self) -> bool {
+        self.after(Duration::ZERO) >= self.quiet.load(Ordering::Relaxed)
+    }
+
     fn enter(&self, phase: u8, deadline: u64) {
+        let quiet = if phase == SERVING { NEVER } else { self.after(QUIET) };
+        self.quiet.store(quiet, Ordering::Relaxed);
         self.phase.store(phase, Ordering::Relaxed);
         self.deadline.store(deadline, Ordering::Relaxed);
     }
@@ -134,17 +162,27 @@ impl Clock {
         self.start + Duration::from_millis(self.deadline.load(Ordering::Relaxed))
     }
 
-    /// Ready when the deadline has passed; otherwise `alarm` wakes the task in time.
+    /// Ready when the deadline has passed; otherwise `alarm` wakes the task in time for that, and once it is quiet.
     fn poll_over(&self, cx: &mut Context<'_>, mut alarm: Pin<&mut tokio::time::Sleep>) -> Poll<()> {
         let deadline = self.deadline();
-        if deadline < alarm.deadline() {
-            alarm.as_mut().reset(deadline);
+        let quiet = self.quiet.load(Ordering::Relaxed);
+        let next = match self.is_quiet() {
+            true => deadline,
+            false => deadline.min(self.start + Duration::from_millis(quiet)),
+        };
+        if next < alarm.deadline() {
+            alarm.as_mut().reset(next);
         }
         while alarm.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
-            alarm.as_mut().reset(deadline);
+            if Instant::now() >= next {
+                // It has become quiet since it was looked at.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            alarm.as_mut().reset(next);
         }
         Poll::Pending
     }

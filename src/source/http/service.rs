@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, EXPECT, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Answer, Refusal};
@@ -32,6 +33,8 @@ pub(in crate::source) struct Service<I> {
     pub(in crate::source) ack: Ack,
     pub(in crate::source) limits: HttpLimits,
     pub(in crate::source) idle_timeout: Duration,
+    /// Somebody wants the place of a connection that has nothing to do.
+    pub(in crate::source) give_way: Arc<Notify>,
     pub(in crate::source) max_event_size: usize,
     pub(in crate::source) stop: CancellationToken,
 }
@@ -129,21 +132,18 @@ impl<I: Intake> Service<I> {
             }
             drop(unpacking);
             reception.hold(events.expected_of_whole(&[])).await?;
-            events.finish()?;
-            return Ok(events.into_batch());
+            return reception.events(events, Bytes::new(), &self.decoders).await;
         }
         if head.format != Format::Lines {
             let whole = reception.whole(head.length).await?;
             reception.hold(events.expected_of_whole(&whole)).await?;
-            events.take_whole(&whole)?;
-            return Ok(events.into_batch());
+            return reception.events(events, whole, &self.decoders).await;
         }
         while let Some(chunk) = reception.chunk().await? {
             reception.hold(events.expected(&chunk)).await?;
             events.feed(&chunk)?;
         }
-        events.finish()?;
-        Ok(events.into_batch())
+        Ok(events.complete(&[])?)
     }
 
     async fn delivered(&self, appended: &Appended) -> bool {

@@ -39,6 +39,10 @@ fn bench_with(ack: Ack) -> Bench {
 }
 
 fn bench_behind(gate: Gate, ack: Ack) -> Bench {
+    bench_of(gate, ack, MAX_BODY)
+}
+
+fn bench_of(gate: Gate, ack: Ack, max_body: usize) -> Bench {
     let intake = FakeIntake::new();
     let service = Arc::new(Service {
         intake: Arc::clone(&intake),
@@ -47,8 +51,9 @@ fn bench_behind(gate: Gate, ack: Ack) -> Bench {
         budget: Budget::new(16 * 1024),
         decoders: decoders(),
         ack,
-        limits: limits(MAX_BODY),
+        limits: limits(max_body),
         idle_timeout: Duration::from_secs(300),
+        give_way: Arc::default(),
         max_event_size: MAX_EVENT,
         stop: CancellationToken::new(),
     });

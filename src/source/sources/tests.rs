@@ -151,6 +151,31 @@ async fn a_connection_beyond_the_limit_waits_for_a_place() {
     assert_eq!(bench.intake.values()[2], b"two");
 }
 
+/// They kept all others out for `header_timeout`, and the next ones after them.
+#[tokio::test]
+async fn connections_that_say_nothing_keep_nobody_out_for_longer_than_a_second() {
+    let bench = start(&[http()]).unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(bench.connect(0).await);
+    }
+    let start = std::time::Instant::now();
+    let mut honest = bench.connect(0).await;
+    honest.write_all(b"POST /v1/events/a HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx").await.unwrap();
+    let mut answer = [0; 12];
+    honest.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    // Four of them have places for a second, and then the other four.
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(bench.sources.status()[0].connections <= 4);
+    let mut gone = 0;
+    for one in &mut silent {
+        let closed = tokio::time::timeout(Duration::from_millis(10), one.read(&mut answer)).await;
+        gone += u32::from(closed.is_ok());
+    }
+    assert!((5..8).contains(&gone), "as many as were needed: {gone}");
+}
+
 #[tokio::test]
 async fn standard_input_can_be_read_by_one_source_only() {
     let stdin = |name| named(name, SourceKind::Stdin { stream: app() });
@@ -173,10 +198,12 @@ async fn sources_that_listen_never_finish() {
 mod stdin {
     use std::io::{self, Cursor, Read};
 
+    use tokio_util::task::TaskTracker;
+
     use super::*;
-    use crate::source::budget::Budget;
+    use crate::source::budget::{Budget, FREE};
     use crate::source::pump::{End, Pump};
-    use crate::source::sources::stdin_end;
+    use crate::source::sources::{BUDGET, Start, stdin_end};
     use crate::source::stdin;
     use crate::source::tally::Tally;
 
@@ -247,6 +274,41 @@ mod stdin {
         assert!(stdin_end(end, true).is_ok());
         assert_eq!(intake.values(), vec![b"one", b"two"]);
         drop(ours);
+    }
+
+    /// Nobody can close it, and what it had it kept from all others, the one overdraft too: no body of the largest size got through.
+    #[tokio::test]
+    async fn a_line_that_stands_still_on_standard_input_takes_no_memory_that_others_share() {
+        let (intake, metrics, stop, spool) =
+            (FakeIntake::new(), Metrics::new(), CancellationToken::new(), spool());
+        let all = Start {
+            spool: &spool,
+            intake: &intake,
+            metrics: &metrics,
+            stop: &stop,
+            budget: Budget::new(BUDGET),
+            tracker: TaskTracker::new(),
+            tallies: vec![],
+            ended: None,
+            most_connections: 1,
+        };
+        let pump = all.stdin_pump(Tally::new("s", "stdin", None, 10, Arc::clone(&metrics)), &app());
+        let (mut shares, mut overdraws) = (all.budget.holder(), all.budget.holder());
+        assert!(shares.try_cover(BUDGET + FREE), "all there is");
+        overdraws.cover(2 * BUDGET).await;
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let running = tokio::spawn(async move { run(&pump, theirs).await });
+        let ours = tokio::task::spawn_blocking(move || {
+            std::io::Write::write_all(&mut &ours, &[b'x'; 900_000]).unwrap();
+            ours
+        });
+        let ours = tokio::time::timeout(Duration::from_secs(20), ours).await.expect("it is read").unwrap();
+        drop((shares, overdraws));
+        assert!(all.budget.holder().try_cover(BUDGET + FREE), "the half line has none of it");
+        std::io::Write::write_all(&mut &ours, b"\n").unwrap();
+        drop(ours);
+        assert!(stdin_end(running.await.unwrap(), false).is_ok());
+        assert_eq!(intake.values(), vec![vec![b'x'; 900_000]]);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::config::model::WhenFull;
 use crate::disk::Fs;
 
 use super::super::encoder::Encoder;
-use super::super::format::{DATA_START, Verdict};
+use super::super::format::DATA_START;
 use super::super::gate::Gate;
 use super::super::queue::Request;
 use super::{SEAL_ROOM, Writer};
@@ -42,6 +42,18 @@ impl<F: Fs> Writer<F> {
         self.planned() + leads + need + SEAL_ROOM
     }
 
+    /// Bytes of the active segment that the table does not know of, those included that are not written yet.
+    fn unpublished(&self) -> u64 {
+        let durable = self.active.as_ref().filter(|a| a.is_begun()).map_or(0, |a| a.offset);
+        self.planned().saturating_sub(durable)
+    }
+
+    /// Whether the lane has not reached its quota by what was admitted before in this round: it is passed by one request at most, and
+    /// not by all that come at once. Whoever is refused so looks at the gate, which the next round sets.
+    pub(super) fn is_within_quota(&self) -> bool {
+        self.shared.table().bytes().saturating_add(self.unpublished()) < self.shared.limit
+    }
+
     /// Quota, file system, and whether this is still the directory; sets the gate.
     pub(super) fn check_room(&mut self, need: u64) -> bool {
         if self.room.is_stale(&self.shared) && !self.is_at_home() {
@@ -50,14 +62,12 @@ impl<F: Fs> Writer<F> {
         let end = self.end_with(need);
         let short = self.active.as_ref().is_some_and(|a| a.needs_allocation(end));
         let wanted = if short || self.active.is_none() { self.allocation.max(need) } else { 0 };
-        let durable =
-            self.active.as_ref().filter(|a| a.is_begun()).map_or(0, |a| a.segment(Verdict::None).bytes);
-        let planned = self.planned().saturating_sub(durable);
         // What delivery has let go of comes first.
         let ballast = self.shared.data.ballast().take_back();
         let ballast =
             ballast.err().map(|e| format!("what is kept back for delivery can't be had again: {e}"));
-        let Some(why) = ballast.or_else(|| self.room.full(&self.shared, planned, wanted)) else {
+        let full = ballast.or_else(|| self.room.full(&self.shared, self.unpublished(), wanted));
+        let Some(why) = full else {
             self.shared.set_gate(Gate::Open);
             return true;
         };

@@ -14,17 +14,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rskafka::client::SaslConfig;
 
 pub use error::SaslError;
 use exchange::Exchange;
 use token::Tokens;
 
+use super::others;
 use crate::config::model;
 use crate::kafka::connection::CallError;
 use crate::kafka::wire::{
     Request, SaslAuthenticateAnswer, SaslHandshakeAnswer, sasl_authenticate_request, sasl_handshake_request,
 };
 use crate::kept::Kept;
+use crate::panics;
 use crate::secret::{Secret, SecretSource};
 
 /// More messages than any mechanism needs.
@@ -94,6 +97,21 @@ impl Sasl {
         }
     }
 
+    /// The same for rskafka.
+    pub(super) async fn for_rskafka(&self) -> Result<SaslConfig, String> {
+        match (&self.settings, &self.tokens) {
+            (model::Sasl::Password { username, password, .. }, _) => {
+                let password = secret(&self.password, password).await.map_err(|e| e.to_string())?;
+                Ok(others::with_password(self.settings.mechanism(), username, password.reveal()))
+            }
+            (model::Sasl::Token(_), Some(tokens)) => {
+                let token = tokens.get().await.map_err(|e| e.to_string())?;
+                Ok(others::with_token(token.reveal()))
+            }
+            (model::Sasl::Token(_), None) => Err("there is no token".to_owned()),
+        }
+    }
+
     /// A token that was not taken is not shown again.
     async fn refused(&self) {
         if let Some(tokens) = &self.tokens {
@@ -113,7 +131,8 @@ async fn secret(kept: &Arc<Kept<Secret>>, source: &SecretSource) -> Result<Arc<S
         kept.get(&files, || source.read())
     };
     let read = tokio::task::spawn_blocking(read).await;
-    read.map_err(|e| SaslError::Secret(e.to_string()))?.map_err(SaslError::Secret)
+    read.map_err(|e| SaslError::Secret(format!("the secret was not read: {}", panics::of_task(&e))))?
+        .map_err(SaslError::Secret)
 }
 
 fn lifetime(millis: i64) -> Option<Duration> {

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
 use super::error::{SaslError, printable};
+use crate::panics;
+use crate::sabotage::{self, Bug};
 use crate::secret::Secret;
 
 /// RFC 7677, and what the Java client insists on.
@@ -104,7 +106,7 @@ impl Scram {
         let proof = move || prove(hash, &password, &first, &challenge);
         let (message, expected) = tokio::task::spawn_blocking(proof)
             .await
-            .map_err(|e| SaslError::Secret(format!("the proof was not computed: {e}")))?;
+            .map_err(|e| SaslError::Secret(format!("the proof was not computed: {}", panics::of_task(&e))))?;
         self.expected = Some(expected);
         Ok(Some(message.into()))
     }
@@ -148,6 +150,7 @@ impl Challenge {
 
 /// Our last message, and what the broker must answer to it.
 fn prove(hash: Hash, password: &Secret, first_bare: &str, challenge: &Challenge) -> (String, Bits) {
+    sabotage::stumble(Bug::PanicOverProof, password.reveal().as_bytes());
     let salted = hash.stretch(password.reveal().as_bytes(), &challenge.salt, challenge.iterations);
     let client_key = hash.hmac(&salted, b"Client Key");
     let stored_key = hash.digest(&client_key);

@@ -116,3 +116,50 @@ async fn a_stop_lets_the_request_in_hand_finish_and_closes_idle_connections() {
     assert!(heard.status == 200 && heard.head.contains("connection: close"), "{heard:?}");
     busy.closes().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_been_silent_for_longest_gives_its_place_to_whoever_wants_one() {
+    let bench = bench();
+    let second = Duration::from_secs(1);
+    let mut first = bench.connect();
+    // At a head that does not end for as long as at nothing.
+    first.say("POST /v1/events/x HTTP/1.1\r\n").await;
+    tokio::time::sleep(second / 2).await;
+    let mut later = bench.connect();
+    later.post("/v1/events/x", "", b"1").await;
+    assert_eq!(later.hear().await.status, 200);
+    tokio::time::sleep(2 * second).await;
+    bench.service.give_way.notify_one();
+    let start = tokio::time::Instant::now();
+    first.closes().await;
+    assert_eq!(start.elapsed(), Duration::ZERO, "at once");
+    tokio::time::sleep(10 * second).await;
+    later.post("/v1/events/x", "", b"2").await;
+    assert_eq!(later.hear().await.status, 200, "one place was wanted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_gives_way_amid_a_request_or_within_a_second() {
+    let bench = bench();
+    let second = Duration::from_secs(1);
+    bench.intake.block();
+    let (mut busy, mut fresh) = (bench.connect(), bench.connect());
+    busy.post("/v1/events/x", "", b"1").await;
+    bench.intake.waiting_exactly(1).await;
+    tokio::time::sleep(5 * second).await;
+    drop(fresh);
+    fresh = bench.connect();
+    bench.service.give_way.notify_one();
+    tokio::time::sleep(second / 2).await;
+    bench.intake.unblock();
+    assert_eq!(busy.hear().await.status, 200);
+    let start = tokio::time::Instant::now();
+    tokio::time::sleep(second / 10).await;
+    fresh.post("/v1/events/x", "", b"2").await;
+    assert_eq!(fresh.hear().await.status, 200);
+    // Both are silent now, and the place is still wanted: the first that is so for a second gives its own.
+    busy.closes().await;
+    assert_eq!(start.elapsed().as_secs(), 1);
+    fresh.post("/v1/events/x", "", b"3").await;
+    assert_eq!(fresh.hear().await.status, 200);
+}

@@ -71,10 +71,9 @@ async fn json_nested_a_hundred_thousand_deep_costs_no_stack() {
     let heard = bench.post("/v1/events/x", JSON, &deep).await;
     assert_eq!(heard.status, 413, "{heard:?}");
     assert!(heard.body.contains("\"error\":\"too_large\""), "{heard:?}");
-    let mut events = super::super::events::Events::new(&head_of_json(), 1 << 20, 1 << 20);
+    let events = super::super::events::Events::new(&head_of_json(), 1 << 20, 1 << 20);
     let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
-    events.take_whole(&deep).unwrap();
-    assert_eq!(events.into_batch().count(), 1);
+    assert_eq!(events.complete(&deep).unwrap().count(), 1);
 }
 
 fn head_of_json() -> super::super::head::Head {
@@ -171,4 +170,24 @@ async fn what_the_intake_refuses_is_answered_with_its_reason() {
         assert_eq!(heard.head.contains("retry-after: "), status == 503, "{heard:?}");
     }
     assert_eq!(bench.rejected(), 12);
+}
+
+/// 16 MiB of it take half a second, in which the thread answered nobody else.
+#[tokio::test(start_paused = true)]
+async fn long_json_is_read_beside_the_connections_and_waits_for_its_turn_no_longer_than_any_other() {
+    let bench = bench_of(Gate::open(), Ack::Accepted, 1 << 20);
+    let all = bench.service.decoders.clone().acquire_many_owned(2).await.unwrap();
+    let long = format!("[{}1]", "1234567890123456,".repeat(10_000));
+    let packed = format!("{JSON}content-encoding: gzip\r\n");
+    assert_eq!(bench.post("/v1/events/x", JSON, b"[1,2]").await.status, 200, "short is read at once");
+    let start = tokio::time::Instant::now();
+    let heard = bench.post("/v1/events/x", JSON, long.as_bytes()).await;
+    assert_eq!((heard.status, start.elapsed().as_secs()), (503, 60), "{heard:?}");
+    drop(all);
+    assert_eq!(bench.post("/v1/events/x", JSON, long.as_bytes()).await.status, 200);
+    assert_eq!(bench.post("/v1/events/x", &packed, &gzip(long.as_bytes())).await.status, 200);
+    assert_eq!(bench.intake.values().len(), 2 + 2 * 10_001);
+    let broken = bench.post("/v1/events/x", JSON, long.trim_end_matches("1]").as_bytes()).await;
+    assert_eq!(broken.status, 400, "{broken:?}");
+    assert!(broken.body.contains("malformed_json") && broken.body.contains("\"event\":10000"), "{broken:?}");
 }
