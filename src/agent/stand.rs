@@ -54,6 +54,8 @@ struct Found<'a> {
     readers: Vec<(&'a Destination, Opened)>,
     /// Those that are not configured any more.
     strangers: Vec<(DestinationName, Opened)>,
+    /// Numbers have been given beyond the log's end.
+    is_short: bool,
     is_rolled_back: bool,
 }
 
@@ -309,10 +311,10 @@ impl<'a> Found<'a> {
         let at_least = known.filter(|_| !blind).max().unwrap_or(Seq::FIRST);
         let lane = Lane::open(data, name.clone(), &plan.lane.spool, at_least, Arc::clone(metrics))?;
         let mut opened = readers.iter().map(|(_, opened)| opened).chain(strangers.iter().map(|(_, o)| o));
-        let is_rolled_back = lane.was_behind(at_least)
-            || lane.was_behind_its_floor()
-            || opened.any(|opened| opened.is_of_another_past(&lane));
-        Ok(Self { lane, draining: plan.draining, first: plan.lane.first, readers, strangers, is_rolled_back })
+        let is_short = lane.was_behind(at_least) || lane.was_behind_its_floor();
+        let is_rolled_back = is_short || opened.any(|opened| opened.is_of_another_past(&lane));
+        let (draining, first) = (plan.draining, plan.lane.first);
+        Ok(Self { lane, draining, first, readers, strangers, is_short, is_rolled_back })
     }
 
     /// What is known of everybody.
@@ -322,7 +324,7 @@ impl<'a> Found<'a> {
 
     /// Where everybody goes on.
     fn ready(self, data: &DataDir) -> Result<Readied<'a>, AgentError> {
-        let Self { lane, draining, first, readers, strangers, .. } = self;
+        let Self { lane, draining, first, readers, strangers, is_short, .. } = self;
         let readers = readers.into_iter().map(|(destination, mut opened)| {
             let (positions, in_doubt) = opened.positions(data, &lane, destination)?;
             Ok(Reader { destination, opened, positions, in_doubt })
@@ -339,7 +341,11 @@ impl<'a> Found<'a> {
             let (positions, in_doubt) = opened.as_stranger(data, &lane);
             Stranger { name, opened, positions, in_doubt }
         });
-        let strangers = strangers.collect();
+        let strangers: Vec<_> = strangers.collect();
+        let mut all = readers.iter().map(|r| &r.opened).chain(strangers.iter().map(|s: &Stranger| &s.opened));
+        if is_short && !all.any(Opened::still_says_so) {
+            lane.go_on_above();
+        }
         Ok(Readied { lane, draining, first, readers, held, stood, strangers })
     }
 }

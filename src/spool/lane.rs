@@ -102,7 +102,8 @@ impl<F: Fs> Lane<F> {
         let floor = Floor::open(fs, &dir)?;
         let kept = Kept::find(fs, &dir).map_err(OpenError::io("list", &dir))?;
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
-        let ended = FoundEnd { end: found.end(), floor: floor.mark().dropped.max(floor.mark().released) };
+        let floor_end = floor.mark().dropped.max(floor.mark().released);
+        let ended = FoundEnd { end: found.end(), floor: floor_end, is_whole: found.is_whole() };
         let next = start_above(&mut found, &floor, at_least);
         let run = draw_run(data, &dir)?;
         let limit = quota(fs, settings, &dir);

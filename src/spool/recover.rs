@@ -155,6 +155,11 @@ impl Recovered {
         last.is_none_or(|s| s.readable).then_some(self.predecessor.end)
     }
 
+    /// Whether the disk gave all that it was asked for.
+    pub(super) fn is_whole(&self) -> bool {
+        self.left_alone.iter().all(|left| left.why != Why::CannotBeRead)
+    }
+
     fn leave(&mut self, candidate: &Candidate, why: Why) {
         self.left_alone.push(PassedOver { file: candidate.path.clone(), why });
     }
