@@ -35,7 +35,7 @@ pub(super) struct Stand {
     pub(super) ledger: Arc<SledLedger>,
     pub(super) letters: Arc<Letters<RealFs>>,
     copies: Mutex<Option<Means<RealFs>>>,
-    copying: OnceLock<Copies>,
+    copying: Arc<OnceLock<Copies>>,
     destinations: Vec<Destination>,
 }
 
@@ -154,7 +154,7 @@ impl Stand {
         };
         let lanes = readied.into_iter().map(|readied| makings.start(readied)).collect::<Result<_, _>>()?;
         let copies = Mutex::new(copies(&data, config, &letters, (metrics, runtime)));
-        let (copying, destinations) = (OnceLock::new(), config.destinations.clone());
+        let (copying, destinations) = (Arc::default(), config.destinations.clone());
         Ok(Self { lanes: Lanes::new(lanes, homes), data, ledger, letters, copies, copying, destinations })
     }
 }
@@ -196,9 +196,9 @@ impl Stand {
         }
     }
 
-    /// Ends what copies dead letters. Blocking.
-    pub(super) fn stop_copying(&self) {
-        self.copying.get().into_iter().for_each(Copies::close);
+    /// What copies dead letters, if something does.
+    pub(super) fn copying(&self) -> Arc<OnceLock<Copies>> {
+        Arc::clone(&self.copying)
     }
 }
 
