@@ -53,7 +53,7 @@ fn heavy() -> (StreamName, EventBatch) {
     (stream(&"s".repeat(249)), batch)
 }
 
-fn is_refused_as_full(heard: Option<Heard>, lane: &SteppedLane<SimFs>) {
+fn is_refused_as_full(heard: Option<&Heard>, lane: &SteppedLane<SimFs>) {
     let Some(Heard::Answer(Err(AcceptError::Refused(Refused::Full(_))), _)) = heard else {
         panic!("{heard:?}")
     };
@@ -71,7 +71,7 @@ fn the_first_event_of_a_segment_is_refused_where_there_is_no_room_for_the_segmen
     let mut lane = SteppedLane::open(&data, longest_named(), &settings, Seq::NONE, &Metrics::new()).unwrap();
     fs.tamper(|world| world.fill_up_to(0));
     let heard = lane.append(vec![heavy()], 1, || 0).pop();
-    is_refused_as_full(heard, &lane);
+    is_refused_as_full(heard.as_ref(), &lane);
     lane.close();
 }
 
@@ -94,7 +94,7 @@ fn where_the_next_segment_has_no_room_for_its_header_too_the_event_that_would_be
     while lane.tidy() {}
     fs.tamper(|world| world.fill_up_to(0));
     let heard = lane.append(vec![heavy()], 1, || 0).pop();
-    is_refused_as_full(heard, &lane);
+    is_refused_as_full(heard.as_ref(), &lane);
     lane.close();
 }
 
