@@ -343,3 +343,31 @@ fn a_changed_configuration_is_taken_over_at_sighup_and_a_wrong_one_is_not() {
     let (status, _) = agent.terminate(SOON);
     assert_eq!(status.code(), Some(0));
 }
+
+/// Found by an audit: they were read in the agent's main loop, which then heard no signal and fed no watchdog.
+#[test]
+fn a_configuration_on_a_drive_that_hangs_holds_up_neither_signals_nor_senders() {
+    use std::os::unix::fs::OpenOptionsExt;
+    let setup = lonely("hung-configuration");
+    let agent = setup.start();
+    let path = setup.dir.join("spoolway.toml");
+    fs::remove_file(&path).expect("the configuration");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    agent.process.signal(support::process::Signal::HUP);
+    // As a drive that hangs: it is opened to be read, and nothing comes.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let begun = Instant::now();
+    let silent = loop {
+        match fs::OpenOptions::new().write(true).custom_flags(nonblocking).open(&path) {
+            Ok(pipe) => break pipe,
+            Err(e) => assert!(begun.elapsed() < SOON, "nobody reads it: {e}"),
+        }
+        // Another process's state can only be asked for.
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let answer = http::post(setup.http, "/v1/events/s", "", b"an event").expect("an answer");
+    assert_eq!(answer.status, 200);
+    let (status, _) = agent.terminate(SOON);
+    assert!(status.success(), "{status}");
+    drop(silent);
+}

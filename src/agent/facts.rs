@@ -50,6 +50,13 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// Whether a disk does not answer under a lane.
+    pub(super) fn has_hung(&self) -> bool {
+        self.lanes.iter().any(|open| open.lane.is_hung())
+    }
+}
+
 /// For the service manager.
 impl Facts {
     /// How things are, in a line.

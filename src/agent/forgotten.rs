@@ -5,8 +5,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
+use super::asked::Asked;
 use super::lanes::Lanes;
 use crate::ids::{DestinationName, LaneName};
 
@@ -21,8 +21,8 @@ pub(super) struct Held {
 /// Asks, again and again, and never twice at a time.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
-    /// Which of them are forgotten, once it is known. It holds nothing of the agent's, so that nothing waits for it.
-    asked: Option<JoinHandle<Vec<Held>>>,
+    /// Which of them are forgotten, once it is known.
+    asked: Asked<Vec<Held>>,
 }
 
 impl Forgotten {
@@ -39,24 +39,15 @@ impl Forgotten {
         held: impl FnOnce() -> Vec<Held>,
         is_gone: impl Fn(&Path) -> bool + Send + 'static,
     ) -> Vec<Held> {
-        let found = match self.asked.take() {
-            Some(asked) if !asked.is_finished() => {
-                self.asked = Some(asked);
-                return Vec::new();
-            }
-            // A panic has been told of already, and says nothing.
-            asked => asked.and_then(|asked| asked.join().ok()).unwrap_or_default(),
-        };
+        let found = self.asked.take().unwrap_or_default();
+        if self.asked.is_open() {
+            return found;
+        }
         let mut held = held();
         held.retain(|held| !found.contains(held));
         if !held.is_empty() {
             let work = move || held.into_iter().filter(|held| is_gone(&held.file)).collect();
-            match std::thread::Builder::new().name("forgotten".to_owned()).spawn(work) {
-                Ok(asked) => self.asked = Some(asked),
-                Err(error) => {
-                    tracing::warn!(%error, "no thread to look whether destinations are forgotten; it is tried again");
-                }
-            }
+            self.asked.ask("forgotten", work);
         }
         found
     }
@@ -121,6 +112,6 @@ mod tests {
         answer.send(true).unwrap();
         assert_eq!(found(&mut forgotten, &[]), all);
         assert_eq!(forgotten.ask(Vec::new, |_| panic!("nothing is held")), []);
-        assert!(forgotten.asked.is_none(), "and no thread looks at nothing");
+        assert!(!forgotten.asked.is_open(), "and no thread looks at nothing");
     }
 }

@@ -4,7 +4,8 @@
 //! - Nothing is accepted before everything that accepting needs stands: the data directory is locked, the
 //!   lane is open, deliveries run. A cluster that is not there keeps nothing from starting.
 //! - A stop (SIGTERM, SIGINT) takes at most 10 s: sources finish what they have in hand, the lane is sealed,
-//!   deliveries settle what is in flight and keep their positions. What is not delivered stays on disk.
+//!   deliveries settle what is in flight and keep their positions. What is not delivered stays on disk. A disk that does not answer is
+//!   waited for, for some 30 s at most.
 //! - When standard input is the only source, its end is a stop after everything was delivered.
 //!
 //! - SIGHUP: a configuration that has changed and is right is gone on with, by a stop and a start in this process; one that
@@ -22,6 +23,7 @@
 //! stopped again. A thread that dies ends the agent with an error, so that whoever supervises it starts it
 //! anew from what is on disk.
 
+mod asked;
 #[cfg(test)]
 mod beside;
 mod drained;
@@ -37,6 +39,7 @@ mod routes_set;
 mod run;
 mod signals;
 mod stand;
+mod stop;
 
 pub use error::AgentError;
 pub use process::{Configured, Reread, Rereading, run};

@@ -9,7 +9,7 @@ use crate::sabotage::{self, Bug};
 use crate::spool::{DataDir, Lane};
 use crate::state::journal::{self, Found, Intent, Journal, JournalError};
 use crate::state::park::{Park, Whose};
-use crate::state::positions::{Footing, Positions, Restored, Store, StoreError, Unusable};
+use crate::state::positions::{Footing, Partial, Positions, Restored, Store, StoreError, Unusable};
 
 /// Where a destination goes on after a change of routes can't be made durable.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,8 @@ pub(super) struct Opened<F: Fs = RealFs> {
     was_here: bool,
     /// See [`Opened::is_of_another_past`].
     of_another_past: OnceCell<bool>,
+    /// What it says of another past could not be written over.
+    still_says_so: bool,
 }
 
 impl<F: Fs> Opened<F> {
@@ -54,7 +56,8 @@ impl<F: Fs> Opened<F> {
         }
         let park =
             Park::open(data.fs(), data.path(), Whose { spool: data.spool_id(), lane, destination: name })?;
-        Ok(Self { store, restored, journal, park, intents, was_here, of_another_past: OnceCell::new() })
+        let (of_another_past, still_says_so) = (OnceCell::new(), false);
+        Ok(Self { store, restored, journal, park, intents, was_here, of_another_past, still_says_so })
     }
 
     /// The highest number it names: new events must not be given one below.
@@ -95,23 +98,39 @@ impl<F: Fs> Opened<F> {
 
     /// Nothing that its files say is to be believed at a later start either.
     ///
-    /// DURABILITY: before anything new comes, for by what is accepted then nothing may tell any more that they are of another past. The
-    /// journal first: it would be asked about positions that no longer say so.
-    ///
-    /// A file that is ahead of the log stays until the first save: it is all that says which numbers have been given, until
-    /// the log itself begins above them.
+    /// DURABILITY: before anything new comes, for by what is accepted then nothing may tell any more that they are of another past. What
+    /// recognises them goes last. That they are ahead of the log the new positions say, too, so they come first; what they stand on those
+    /// don't say, and the journal would be asked about them.
     fn forget_its_past(&mut self, positions: &Positions, lane: &Lane<F>) {
-        if self.is_ahead_of(lane) {
-            return;
-        }
-        let begin = if self.intents.is_empty() { Ok(()) } else { self.journal.begin([]) };
-        let forgotten = begin.map_err(GoOnError::from).and_then(|()| {
-            self.store.save(positions)?;
-            Ok(self.store.sync()?)
-        });
+        let forgotten = if self.is_ahead_of(lane) {
+            self.replace_positions(positions).and_then(|()| self.forget_intents())
+        } else {
+            self.forget_intents().and_then(|()| self.replace_positions(positions))
+        };
         if let Err(error) = forgotten {
+            self.still_says_so = true;
             tracing::error!(%error, "positions of another past of the log can't be written over yet; it is tried again with the next save");
         }
+    }
+
+    fn replace_positions(&mut self, positions: &Positions) -> Result<(), GoOnError> {
+        Ok(self.store.replace(positions)?)
+    }
+
+    fn forget_intents(&mut self) -> Result<(), GoOnError> {
+        if self.intents.is_empty() { Ok(()) } else { Ok(self.journal.forget()?) }
+    }
+
+    /// Which numbers have been given beyond the log's end, for positions that say nothing else of them: until the log itself goes on
+    /// above, nothing but these files says so. Of the last one: it is in a block of which nothing is settled.
+    fn given(&self, lane: &Lane<F>) -> Option<Partial> {
+        let beyond = self.highest().filter(|highest| lane.was_behind(*highest));
+        beyond.map(|highest| Partial::new(highest.prev(), 1))
+    }
+
+    /// Whether what its files say of another past may be taken for true at a later start.
+    pub(super) fn still_says_so(&self) -> bool {
+        self.still_says_so
     }
 
     /// Where it goes on, and what it has to settle first.
@@ -130,6 +149,7 @@ impl<F: Fs> Opened<F> {
             self.store.sync()?;
         }
         if self.is_of_another_past(lane) {
+            positions.partial.extend(self.given(lane));
             self.forget_its_past(&positions, lane);
         }
         // Where the positions begin anew, everything is to be sent, whatever was known before.
@@ -203,8 +223,9 @@ impl<F: Fs> Opened<F> {
         let fresh = Positions::fresh(data.spool_id(), self.first_in(lane));
         match &self.restored {
             Restored::Positions(_) if self.is_of_another_past(lane) => {
-                self.forget_its_past(&fresh, lane);
-                (fresh, Vec::new())
+                let anew = Positions { partial: self.given(lane).into_iter().collect(), ..fresh };
+                self.forget_its_past(&anew, lane);
+                (anew, Vec::new())
             }
             Restored::Positions(positions) => {
                 let mut positions = (**positions).clone();

@@ -39,11 +39,11 @@ pub enum Reread {
 }
 
 /// How the configuration is looked at again.
-pub struct Rereading<'a> {
+pub struct Rereading {
     /// Reads it, and compares it with the one that runs.
-    pub reread: &'a dyn Fn(&Configured) -> Reread,
+    pub reread: Arc<dyn Fn(&Configured) -> Reread + Send + Sync>,
     /// A sum over its files as they are.
-    pub fingerprint: &'a dyn Fn() -> u64,
+    pub fingerprint: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The same as it was before the one that runs was read.
     pub began: u64,
 }
@@ -95,7 +95,7 @@ const BLOCKING: usize = 64;
 ///
 /// # Errors
 /// [`AgentError`] says what could not be started, or what ended.
-pub fn run(configured: Configured, reread: Option<&Rereading<'_>>) -> Result<(), AgentError> {
+pub fn run(configured: Configured, reread: Option<&Rereading>) -> Result<(), AgentError> {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(1, 4);
     let runtime = Builder::new_multi_thread()
         .worker_threads(threads)
@@ -109,7 +109,7 @@ pub fn run(configured: Configured, reread: Option<&Rereading<'_>>) -> Result<(),
     result
 }
 
-async fn live(configured: Configured, reread: Option<&Rereading<'_>>) -> Result<(), AgentError> {
+async fn live(configured: Configured, reread: Option<&Rereading>) -> Result<(), AgentError> {
     let mut process = Process {
         metrics: Metrics::new(),
         began: Instant::now(),
@@ -158,19 +158,18 @@ impl Configured {
         self.config.sources.iter().any(|s| matches!(s.kind, SourceKind::Stdin { .. }))
     }
 
-    /// The configuration to go on with, if it is another one.
+    /// The configuration to go on with, if what was found is another one.
     pub(super) fn look_again(
         &self,
         (metrics, overrides): (&Metrics, &Overrides),
-        reread: &Rereading<'_>,
+        found: Reread,
     ) -> Option<Box<Configured>> {
         let reads_input = self.reads_input();
         let is_overridden = overrides.set.iter().any(|set| !set.pinned);
-        let reread = (reread.reread)(self);
-        let failed = matches!(reread, Reread::Wrong) || reads_input && matches!(reread, Reread::Changed(_));
+        let failed = matches!(found, Reread::Wrong) || reads_input && matches!(found, Reread::Changed(_));
         // Before it is said: whoever reads the log may look at the metric next.
         metrics.config_ok.set(i64::from(!failed));
-        match reread {
+        match found {
             // The files win, whether they have changed or not.
             Reread::Same if is_overridden && !reads_input => Some(Box::new(self.clone())),
             Reread::Same => {

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::asked::Asked;
 use super::error::AgentError;
 use super::facts::Facts;
 use super::forgotten::Forgotten;
-use super::process::{Configured, Process, Rereading};
+use super::process::{Configured, Process, Reread, Rereading};
 use super::routes_set::RoutesSet;
 use super::signals::HANGUP;
 use super::stand::Stand;
+use super::stop::shut_down;
 use crate::admin;
 use crate::config::RouteTable;
 use crate::config::model::{Config, MAIN_LANE};
@@ -24,8 +26,6 @@ use crate::shape::{Door, Limits};
 use crate::source::Sources;
 use crate::state::overrides::Overrides;
 
-/// How long deliveries may take, at a stop, to hear of what is in flight.
-const SETTLE: Duration = Duration::from_secs(3);
 /// How long a start asks a disk again that can't be read. The unit gives a start ten minutes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often threads are looked after.
@@ -54,7 +54,7 @@ pub(super) enum Ended {
 pub(super) async fn serve(
     configured: &Configured,
     process: &mut Process,
-    reread: Option<&Rereading<'_>>,
+    reread: Option<&Rereading>,
     stood: &mut bool,
 ) -> Result<Ended, AgentError> {
     let overrides = process
@@ -146,22 +146,21 @@ fn say_ready(config: &Config, facts: &Facts) {
 async fn until_end(
     facts: &Facts,
     process: &mut Process,
-    (configured, reread): (&Configured, Option<&Rereading<'_>>),
+    (configured, reread): (&Configured, Option<&Rereading>),
 ) -> Result<End, AgentError> {
     let Some(sources) = facts.sources.get() else { return Ok(End::Told("nothing to do")) };
     let mut look = tokio::time::interval(process.manager.pace(LOOK_AFTER));
-    let mut forgotten = Forgotten::default();
+    let (mut forgotten, mut files) = (Forgotten::default(), Files::default());
     loop {
         tokio::select! {
             name = process.signals.next() => match reread.filter(|_| name == HANGUP) {
                 None => return Ok(End::Told(name)),
-                Some(reread) => {
+                Some(_) => {
                     process.manager.reloading();
-                    process.watch.has_changed((reread.fingerprint)());
-                    if let Some(new) = look_again(facts, process, configured, reread) {
-                        return Ok(End::Reload(new));
+                    files.wanted = true;
+                    if facts.has_hung() {
+                        tracing::error!("a disk does not answer: the configuration is looked at once it does");
                     }
-                    process.manager.ready();
                 }
             },
             overrides = facts.table.changed() => {
@@ -173,6 +172,20 @@ async fn until_end(
                 ended?;
                 return Ok(End::Input);
             }
+            sum = files.sum.answer() => {
+                if process.watch.has_changed(sum) {
+                    tracing::info!("the configuration's files have changed");
+                    files.wanted = true;
+                }
+            }
+            (sum, found) = files.found.answer() => {
+                process.watch.has_changed(sum);
+                if let Some(new) = look_again(facts, process, configured, found) {
+                    process.manager.reloading();
+                    return Ok(End::Reload(new));
+                }
+                process.manager.ready();
+            }
             _ = look.tick() => {
                 facts.lanes.iter().for_each(|open| open.lane.look_at_disk());
                 forgotten.look(&facts.lanes, &facts.data_dir);
@@ -180,17 +193,45 @@ async fn until_end(
                     return Err(AgentError::Died(what));
                 }
                 process.manager.look(Instant::now(), admin::Facts::stalled(facts), || facts.in_a_line());
-                if let Some(reread) = reread.filter(|_| configured.config.relay.watch)
-                    && process.watch.has_changed(tokio::task::block_in_place(|| (reread.fingerprint)()))
-                {
-                    tracing::info!("the configuration's files have changed");
-                    if let Some(new) = look_again(facts, process, configured, reread) {
-                        process.manager.reloading();
-                        return Ok(End::Reload(new));
-                    }
+                if let Some(reread) = reread.filter(|_| configured.config.relay.watch) {
+                    files.look(reread);
                 }
             }
         }
+        if let Some(reread) = reread {
+            files.read(facts, configured, reread);
+        }
+    }
+}
+
+/// The configuration's files: a drive that they are on may hang.
+#[derive(Default)]
+struct Files {
+    /// [`Rereading::fingerprint`]
+    sum: Asked<u64>,
+    /// The same, and what was read behind it.
+    found: Asked<(u64, Reread)>,
+    /// They are to be read.
+    wanted: bool,
+}
+
+impl Files {
+    /// Has it asked whether they have changed.
+    fn look(&mut self, rereading: &Rereading) {
+        let fingerprint = Arc::clone(&rereading.fingerprint);
+        self.sum.ask("files", move || fingerprint());
+    }
+
+    /// Has them read, if that is wanted. Not while a disk hangs under a lane: the agent would stop for another configuration, and could
+    /// not start with it.
+    fn read(&mut self, facts: &Facts, configured: &Configured, rereading: &Rereading) {
+        if !self.wanted || self.found.is_open() || facts.has_hung() {
+            return;
+        }
+        self.wanted = false;
+        let (fingerprint, reread) = (Arc::clone(&rereading.fingerprint), Arc::clone(&rereading.reread));
+        let running = configured.clone();
+        self.found.ask("configuration", move || (fingerprint(), reread(&running)));
     }
 }
 
@@ -199,11 +240,10 @@ fn look_again(
     facts: &Facts,
     process: &mut Process,
     configured: &Configured,
-    reread: &Rereading<'_>,
+    found: Reread,
 ) -> Option<Box<Configured>> {
     let mut overrides = facts.table.overrides();
-    let metrics = Arc::clone(&process.metrics);
-    let new = tokio::task::block_in_place(|| configured.look_again((&metrics, &overrides), reread))?;
+    let new = configured.look_again((&process.metrics, &overrides), found)?;
     process.overrides_before = Some(overrides.clone());
     overrides.rebase(&new.effective);
     process.overrides = Some(overrides);
@@ -277,29 +317,4 @@ async fn drain(facts: &Facts, process: &mut Process) {
             _ = look.tick() => manager.look(Instant::now(), admin::Facts::stalled(facts), || facts.in_a_line()),
         }
     }
-}
-
-async fn shut_down(stand: &Stand, facts: &Facts, stop: &CancellationToken) {
-    stop.cancel();
-    facts.stopping.store(true, Ordering::Relaxed);
-    tokio::task::block_in_place(|| {
-        std::thread::scope(|scope| {
-            for open in stand.lanes.iter() {
-                scope.spawn(|| open.lane.close());
-            }
-        });
-        let deadline = Instant::now() + SETTLE;
-        std::thread::scope(|scope| {
-            for delivery in stand.lanes.deliveries() {
-                scope.spawn(move || delivery.close(deadline));
-            }
-        });
-        stand.stop_copying();
-        stand.ledger.close();
-    });
-    for delivery in stand.lanes.deliveries() {
-        delivery.disconnect().await;
-    }
-    let waiting: u64 = admin::Facts::status(facts).accounts.iter().map(|a| a.pending).sum();
-    tracing::info!(waiting, "stopped");
 }

@@ -35,7 +35,7 @@ pub(super) struct Stand {
     pub(super) ledger: Arc<SledLedger>,
     pub(super) letters: Arc<Letters<RealFs>>,
     copies: Mutex<Option<Means<RealFs>>>,
-    copying: OnceLock<Copies>,
+    copying: Arc<OnceLock<Copies>>,
     destinations: Vec<Destination>,
 }
 
@@ -54,6 +54,8 @@ struct Found<'a> {
     readers: Vec<(&'a Destination, Opened)>,
     /// Those that are not configured any more.
     strangers: Vec<(DestinationName, Opened)>,
+    /// Numbers have been given beyond the log's end.
+    is_short: bool,
     is_rolled_back: bool,
 }
 
@@ -152,7 +154,7 @@ impl Stand {
         };
         let lanes = readied.into_iter().map(|readied| makings.start(readied)).collect::<Result<_, _>>()?;
         let copies = Mutex::new(copies(&data, config, &letters, (metrics, runtime)));
-        let (copying, destinations) = (OnceLock::new(), config.destinations.clone());
+        let (copying, destinations) = (Arc::default(), config.destinations.clone());
         Ok(Self { lanes: Lanes::new(lanes, homes), data, ledger, letters, copies, copying, destinations })
     }
 }
@@ -194,9 +196,9 @@ impl Stand {
         }
     }
 
-    /// Ends what copies dead letters. Blocking.
-    pub(super) fn stop_copying(&self) {
-        self.copying.get().into_iter().for_each(Copies::close);
+    /// What copies dead letters, if something does.
+    pub(super) fn copying(&self) -> Arc<OnceLock<Copies>> {
+        Arc::clone(&self.copying)
     }
 }
 
@@ -309,10 +311,10 @@ impl<'a> Found<'a> {
         let at_least = known.filter(|_| !blind).max().unwrap_or(Seq::FIRST);
         let lane = Lane::open(data, name.clone(), &plan.lane.spool, at_least, Arc::clone(metrics))?;
         let mut opened = readers.iter().map(|(_, opened)| opened).chain(strangers.iter().map(|(_, o)| o));
-        let is_rolled_back = lane.was_behind(at_least)
-            || lane.was_behind_its_floor()
-            || opened.any(|opened| opened.is_of_another_past(&lane));
-        Ok(Self { lane, draining: plan.draining, first: plan.lane.first, readers, strangers, is_rolled_back })
+        let is_short = lane.was_behind(at_least) || lane.was_behind_its_floor();
+        let is_rolled_back = is_short || opened.any(|opened| opened.is_of_another_past(&lane));
+        let (draining, first) = (plan.draining, plan.lane.first);
+        Ok(Self { lane, draining, first, readers, strangers, is_short, is_rolled_back })
     }
 
     /// What is known of everybody.
@@ -322,7 +324,7 @@ impl<'a> Found<'a> {
 
     /// Where everybody goes on.
     fn ready(self, data: &DataDir) -> Result<Readied<'a>, AgentError> {
-        let Self { lane, draining, first, readers, strangers, .. } = self;
+        let Self { lane, draining, first, readers, strangers, is_short, .. } = self;
         let readers = readers.into_iter().map(|(destination, mut opened)| {
             let (positions, in_doubt) = opened.positions(data, &lane, destination)?;
             Ok(Reader { destination, opened, positions, in_doubt })
@@ -339,7 +341,11 @@ impl<'a> Found<'a> {
             let (positions, in_doubt) = opened.as_stranger(data, &lane);
             Stranger { name, opened, positions, in_doubt }
         });
-        let strangers = strangers.collect();
+        let strangers: Vec<_> = strangers.collect();
+        let mut all = readers.iter().map(|r| &r.opened).chain(strangers.iter().map(|s: &Stranger| &s.opened));
+        if is_short && !all.any(Opened::still_says_so) {
+            lane.go_on_above();
+        }
         Ok(Readied { lane, draining, first, readers, held, stood, strangers })
     }
 }

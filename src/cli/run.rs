@@ -1,5 +1,7 @@
 //! `spoolway run`.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::{ConfigFiles, Exit, Failure, General, Outcome};
@@ -21,17 +23,18 @@ pub struct RunArgs {
 ///
 /// # Errors
 /// [`Failure`] with the exit code and the message.
-#[expect(clippy::needless_pass_by_value, reason = "commands own what they were given")]
 pub fn run(args: RunArgs, general: &General) -> Outcome {
     general.start_logs();
-    let fingerprint = || config::fingerprint(&args.config.files);
+    let files = args.config.files.clone();
+    let fingerprint = move || config::fingerprint(&files);
     let began = fingerprint();
-    let load = || loaded(&args.config, general);
+    let general = general.clone();
+    let load = move || loaded(&args.config, &general);
     let loaded = load()?;
     let files: Vec<String> = loaded.files.iter().map(|f| f.to_string_lossy().into_owned()).collect();
     tracing::info!(files = files.join(", "), "configuration read");
     log_notes(&loaded.notes);
-    let reread = |running: &Configured| match load() {
+    let reread = move |running: &Configured| match load() {
         Err(_) => Reread::Wrong,
         Ok(new) if new.effective.to_string() == running.effective => Reread::Same,
         Ok(new) => {
@@ -39,7 +42,7 @@ pub fn run(args: RunArgs, general: &General) -> Outcome {
             Reread::Changed(Box::new(configured(new)))
         }
     };
-    let rereading = Rereading { reread: &reread, fingerprint: &fingerprint, began };
+    let rereading = Rereading { reread: Arc::new(reread), fingerprint: Arc::new(fingerprint), began };
     agent::run(configured(loaded), Some(&rereading)).map_err(Failure::running)?;
     Ok(Exit::Done)
 }

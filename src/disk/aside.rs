@@ -115,6 +115,19 @@ pub fn set_aside<F: Fs>(fs: &F, path: &Path) -> Result<PathBuf, DiskError> {
     Ok(aside)
 }
 
+/// Sets aside what stands at `path`, if anything does, durably.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn clear_durably<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
+    match set_aside(fs, path) {
+        Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        set_aside => drop(set_aside?),
+    }
+    let parent = path.parent().unwrap_or(Path::new("."));
+    fs.sync_dir(parent).map_err(DiskError::io("sync", parent))
+}
+
 /// Writes `bytes`, those of the damaged file at `path`, to a name as [`set_aside`] gives it, durably, and says so in the log: for a file
 /// that goes on to be used. Returns the new name.
 ///

@@ -27,7 +27,7 @@ use self::found::{Found, read_all};
 pub use self::look::look_at_slots;
 use self::names::{LARGER, MAKING, drop_rescued, finish_rescue, is_rescued};
 pub use self::names::{owner_of_slots, rescued_slots};
-use super::{DiskError, File, Fs, insist, is_in_the_way, make_way, set_aside};
+use super::{DiskError, File, Fs, clear_durably, insist, is_in_the_way, make_way, set_aside};
 use crate::sabotage::{self, Bug};
 
 const MAGIC: &[u8; 4] = b"SWSL";
@@ -206,16 +206,35 @@ impl<F: Fs> Slots<F> {
     }
 
     fn enlarge(fs: &F, path: &Path, size: u64, value: &[u8]) -> Result<(Self, Option<Vec<u8>>), DiskError> {
+        let mut slots = Self::larger(fs, path, size, value)?;
+        sync_parent(fs, path)?;
+        slots.named = true;
+        Ok((slots, Some(value.to_vec())))
+    }
+
+    /// A file with slots of `size` bytes that has taken the name of the one at `path`; that it has is durable after the next sync.
+    fn larger(fs: &F, path: &Path, size: u64, value: &[u8]) -> Result<Self, DiskError> {
         let new = LARGER.behind(path);
         let file = make(fs, &new, size)?;
         let mut slots = Self::fresh(fs, Some(file), &new, size, false);
         slots.save(value)?;
+        // Its own name is none that anybody looks for.
         slots.named = true;
         slots.sync()?;
         fs.rename(&new, path).map_err(DiskError::io("rename", &new))?;
-        sync_parent(fs, path)?;
         path.clone_into(&mut slots.path);
-        Ok((slots, Some(value.to_vec())))
+        slots.named = false;
+        Ok(slots)
+    }
+
+    /// Replaces the value, and the file by one with room for values of `capacity` bytes. As durable as a save.
+    ///
+    /// # Errors
+    /// When the disk refuses, for want of room most of all; then file and value stand as they were.
+    pub fn grow(&mut self, capacity: usize, value: &[u8]) -> Result<(), DiskError> {
+        let damaged = self.damaged;
+        *self = Self { damaged, ..Self::larger(&self.fs, &self.path, slot_size(capacity), value)? };
+        Ok(())
     }
 
     /// Whether the file held something when it was opened, and no slot of it was whole.
@@ -277,6 +296,17 @@ impl<F: Fs> Slots<F> {
                 Err(DiskError::io("sync", &self.path)(e))
             }
         }
+    }
+
+    /// Sets the file aside, durably: what it says must not be read again, and it can't be written over. The next save makes another one.
+    ///
+    /// # Errors
+    /// When the disk refuses; then the file stands where it was.
+    pub fn begin_anew(&mut self) -> Result<(), DiskError> {
+        drop_rescued(&self.fs, &self.path);
+        clear_durably(&self.fs, &self.path)?;
+        *self = Self::fresh(&self.fs, None, &self.path, self.slot_size, self.damaged);
+        Ok(())
     }
 
     /// A slot that is neither the last durable one, nor perhaps that, nor the last saved one. Where there is none, the last

@@ -102,7 +102,8 @@ impl<F: Fs> Lane<F> {
         let floor = Floor::open(fs, &dir)?;
         let kept = Kept::find(fs, &dir).map_err(OpenError::io("list", &dir))?;
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
-        let ended = FoundEnd { end: found.end(), floor: floor.mark().dropped.max(floor.mark().released) };
+        let floor_end = floor.mark().dropped.max(floor.mark().released);
+        let ended = FoundEnd { end: found.end(), floor: floor_end, is_whole: found.is_whole() };
         let next = start_above(&mut found, &floor, at_least);
         let run = draw_run(data, &dir)?;
         let limit = quota(fs, settings, &dir);
@@ -340,7 +341,7 @@ pub(super) fn start_above<F: Fs>(found: &mut Recovered, floor: &Floor<F>, at_lea
     let mark = floor.mark();
     found.table.floor = mark;
     let gone = mark.dropped.max(mark.released);
-    let end = found.predecessor.end;
+    let end = found.highest();
     let last = found.table.segments.last_key_value().map(|(id, _)| *id);
     let back: Vec<SegmentId> =
         found.table.segments.values().filter(|s| s.end <= gone && Some(s.id) != last).map(|s| s.id).collect();

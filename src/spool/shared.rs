@@ -72,6 +72,7 @@ pub(super) struct Shared<F: Fs> {
     durable: AtomicU64,
     run: AtomicU64,
     path_durable: AtomicBool,
+    proof_wanted: AtomicBool,
     watchers: Mutex<Vec<Watcher>>,
     quarantine: Mutex<Quarantine>,
     kept: Mutex<Kept>,
@@ -120,6 +121,7 @@ impl<F: Fs> Shared<F> {
             durable: AtomicU64::new(parts.durable.0),
             run: AtomicU64::new(parts.run.0),
             path_durable: AtomicBool::new(false),
+            proof_wanted: AtomicBool::new(false),
             watchers: Mutex::new(Vec::new()),
             quarantine: Mutex::new(Quarantine::default()),
             kept: Mutex::new(parts.kept),
@@ -151,6 +153,17 @@ impl<F: Fs> Shared<F> {
 
     pub(super) fn set_run(&self, run: RunId) {
         self.run.store(run.0, Ordering::Release);
+    }
+
+    /// The writer is to begin its segment though nobody sends anything: see [`super::Lane::go_on_above`].
+    pub(super) fn want_proof(&self) {
+        self.proof_wanted.store(true, Ordering::Release);
+        self.queue.nudge();
+    }
+
+    /// Whether it is, once.
+    pub(super) fn take_wanted_proof(&self) -> bool {
+        self.proof_wanted.swap(false, Ordering::Acquire)
     }
 
     pub(super) fn watch(&self, watcher: Watcher) {

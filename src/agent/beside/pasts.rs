@@ -13,13 +13,19 @@ struct Pasts {
     world: World,
     /// It had delivered 0..200 when a copy was made, then 200..400.
     left: PathBuf,
-    /// The log of that copy, without anything beside it, which then accepted 1000..1300 and could deliver nothing.
+    /// The log of that copy, without anything beside it, which then accepted some of 1000..1300 and could deliver nothing.
     restored: PathBuf,
+    accepted: std::ops::Range<u64>,
 }
+
+/// Its log ends beyond the positions of the other past.
+const FURTHER: std::ops::Range<u64> = 1000..1300;
+/// And before.
+const SHORTER: std::ops::Range<u64> = 1000..1100;
 
 impl Pasts {
     /// Lives through it. The copy is made between two processes; or beside a running one, so that both have events of its run.
-    fn live(beside_a_running_one: bool) -> Self {
+    fn live(beside_a_running_one: bool, accepted: std::ops::Range<u64>) -> Self {
         let world = World::new();
         let (left, restored, topic) = (world.place(), world.place(), world.topic());
         let mut agent = world.start(&left, &topic).unwrap();
@@ -38,9 +44,9 @@ impl Pasts {
         let away = world.topic();
         world.runtime.block_on(away.target.faults().cut());
         let agent = world.start(&restored, &away).unwrap();
-        agent.accept(1000..1300);
+        agent.accept(accepted.clone());
         agent.stop_within(Duration::ZERO);
-        Self { world, left, restored }
+        Self { world, left, restored, accepted }
     }
 
     /// What was delivered before is put beside what is there now.
@@ -61,7 +67,7 @@ impl Pasts {
         }
         assert_eq!(lives[0], lives[1], "it is said once");
         let copies = topic.copies();
-        let missing = (1000..1300).filter(|n| !copies.contains_key(n)).collect();
+        let missing = self.accepted.clone().filter(|n| !copies.contains_key(n)).collect();
         (missing, copies.into_values().max().unwrap_or_default(), lives[0].cause)
     }
 }
@@ -82,7 +88,7 @@ fn copy_log(from: &Path, to: &Path) {
 #[test]
 fn positions_of_another_past_prove_nothing_of_what_a_restored_log_has_accepted_since() {
     for beside_a_running_one in [false, true] {
-        let pasts = Pasts::live(beside_a_running_one);
+        let pasts = Pasts::live(beside_a_running_one, FURTHER);
         pasts.put_back();
         assert_eq!(
             pasts.run(),
@@ -92,9 +98,17 @@ fn positions_of_another_past_prove_nothing_of_what_a_restored_log_has_accepted_s
     }
 }
 
+/// Found by an audit: at each start, until an event was accepted.
+#[test]
+fn positions_beyond_the_end_of_a_restored_log_have_everything_sent_again_once_and_not_at_each_start() {
+    let pasts = Pasts::live(false, SHORTER);
+    pasts.put_back();
+    assert_eq!(pasts.run(), (Vec::new(), 1, Cause::RolledBack));
+}
+
 #[test]
 fn control_an_agent_that_believes_them_loses_what_lies_below_them_and_is_caught() {
-    let pasts = Pasts::live(false);
+    let pasts = Pasts::live(false, FURTHER);
     pasts.put_back();
     let _sabotage = Sabotage::begin(Bug::PositionBeyondTheLog);
     assert_eq!(pasts.run().0, (1000..1200).collect::<Vec<_>>());

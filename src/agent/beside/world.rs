@@ -216,7 +216,7 @@ impl Agent<'_> {
             delivery.close(Instant::now() + patience);
             self.world.runtime.block_on(delivery.disconnect());
         }
-        self.stand.stop_copying();
+        self.stand.copying().get().into_iter().for_each(crate::deliver::Copies::close);
         self.stand.ledger.close();
     }
 }

@@ -159,7 +159,8 @@ fn where_it_goes_on_by_other_routes_is_durable_before_and_after_the_journal_forg
         let (store, restored) = Store::open(fs, dir, spool, &lane, &name).unwrap();
         let (journal, _) = Journal::open(fs, dir, spool, &lane, &name);
         let park = Park::open(fs, dir, Whose { spool, lane: &lane, destination: &name }).unwrap();
-        Opened { store, restored, journal, park, intents, was_here: false, of_another_past: OnceCell::new() }
+        let (was_here, of_another_past, still_says_so) = (false, OnceCell::new(), false);
+        Opened { store, restored, journal, park, intents, was_here, of_another_past, still_says_so }
     };
     let prepare = |dir: &Path| {
         let mut opened = opened(&Faulty::new(), dir, Vec::new());
@@ -218,6 +219,115 @@ fn positions_of_another_past_are_written_over_before_anything_new_comes_and_so_i
             assert_eq!(then.intents.len(), usize::from(is_believed));
             assert!(!then.is_of_another_past(&lane));
         }
+        lane.close();
+    }
+}
+
+/// A directory whose log holds one event, and what its destination `home` said when it held eight: beyond the log's end.
+struct Short {
+    dir: tempfile::TempDir,
+    config: config::Config,
+    fs: Faulty,
+    data: DataDir<Faulty>,
+    name: LaneName,
+}
+
+impl Short {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut config, fs) = (wants_what_is_new(dir.path()), Faulty::new());
+        config.destinations[0].from = Begin::Oldest;
+        let data = DataDir::open(fs.clone(), dir.path()).unwrap();
+        let short = Self { dir, config, fs, data, name: LaneName::new("main").unwrap() };
+        let lane = short.lane(Seq::NONE);
+        accept_one(&lane);
+        lane.close();
+        let run = RunId(77);
+        let fresh = Positions::fresh(short.data.spool_id(), Seq(1));
+        let saved = Positions { position: Seq(9), footing: Some(Footing { seq: Seq(8), run }), ..fresh };
+        let shares = vec![Share { block: Seq(9), run, events: Bits::full(1) }];
+        let mut opened = short.open();
+        opened.store.save(&saved).unwrap();
+        opened.journal.begin([&Intent { shares, ..intent() }]).unwrap();
+        short
+    }
+
+    fn home(&self) -> &Destination {
+        &self.config.destinations[0]
+    }
+
+    fn open(&self) -> Opened<Faulty> {
+        Opened::open(&self.data, &self.name, &self.home().name).unwrap()
+    }
+
+    fn lane(&self, at_least: Seq) -> Lane<Faulty> {
+        Lane::open(&self.data, self.name.clone(), &self.config.spool, at_least, Metrics::new()).unwrap()
+    }
+
+    /// A start of the destination, configured or not. What is to be sent, and whether its files can still be believed.
+    fn begin(&self, opened: &mut Opened<Faulty>, lane: &Lane<Faulty>, is_stranger: bool) -> (Seq, bool) {
+        let (positions, in_doubt) = if is_stranger {
+            opened.as_stranger(&self.data, lane)
+        } else {
+            opened.positions(&self.data, lane, self.home()).unwrap()
+        };
+        assert_eq!(in_doubt, []);
+        (positions.position, opened.still_says_so())
+    }
+}
+
+/// Found by an audit: they stayed until the first save. A process that took an event before that, and was killed, left a log that
+/// they did not lie beyond any more, and what it had held before counted as delivered.
+#[test]
+fn positions_beyond_the_logs_end_are_written_over_before_anything_new_comes_and_then_say_which_numbers_were_given()
+ {
+    for is_stranger in [false, true] {
+        let short = Short::new();
+        let mut opened = short.open();
+        assert_eq!(opened.highest(), Some(Seq(10)), "the journal knows of event 9");
+        let lane = short.lane(Seq(10));
+        assert!(opened.is_of_another_past(&lane));
+        assert_eq!(short.begin(&mut opened, &lane, is_stranger), (Seq(1), false));
+        let then = short.open();
+        assert_eq!((then.highest(), then.intents.len()), (Some(Seq(10)), 0), "stranger: {is_stranger}");
+        assert!(then.is_of_another_past(&lane), "until the log goes on above");
+        // Nothing else is saved before the end.
+        accept_one(&lane);
+        assert_eq!(lane.durable(), Seq(10));
+        lane.close();
+        let mut then = short.open();
+        let lane = short.lane(then.highest().unwrap());
+        assert!(!then.is_of_another_past(&lane));
+        assert_eq!(short.begin(&mut then, &lane, is_stranger).0, Seq(1), "stranger: {is_stranger}");
+        lane.close();
+    }
+}
+
+#[test]
+fn what_can_not_be_written_over_of_another_past_is_set_aside_and_where_that_can_not_be_done_it_is_said() {
+    for (op, failures, still_says_so, asides) in [
+        (Op::Write, 1, false, 1),
+        (Op::SyncData, 1, false, 1),
+        (Op::Write, 100, false, 2),
+        (Op::Rename, 100, true, 0),
+    ] {
+        let short = Short::new();
+        let (mut opened, lane) = (short.open(), short.lane(Seq(10)));
+        assert!(opened.is_of_another_past(&lane));
+        short.fs.fail_next(op, failures);
+        let begun = short.begin(&mut opened, &lane, false);
+        short.fs.fail_next(op, 0);
+        assert_eq!(begun, (Seq(1), still_says_so), "{op:?} {failures}");
+        let names = |of: &str| std::fs::read_dir(short.dir.path().join(of)).unwrap();
+        let names = names("readers/main").chain(names("journal/main")).map(|e| e.unwrap().file_name());
+        let aside = names.filter(|name| name.to_str().unwrap().contains(".aside-")).count();
+        assert_eq!(aside, asides, "{op:?} {failures}");
+        // It goes on with the file that it has now.
+        let position = Positions { position: Seq(2), ..Positions::fresh(short.data.spool_id(), Seq(1)) };
+        opened.store.save(&position).unwrap();
+        opened.store.sync().unwrap();
+        opened.journal.begin([]).unwrap();
+        assert_eq!(short.open().restored, Restored::Positions(Box::new(position)));
         lane.close();
     }
 }

@@ -42,8 +42,9 @@ impl Walked {
     /// lies, and its number be given again.
     pub(super) fn footing(&self, end: Seq) -> Option<Footing> {
         let below = self.0.range(..end).next_back().map(|(_, (last, run))| ((*last).min(end.prev()), *run));
-        // Nothing below is known, and what is known beyond stands on the same.
-        let (seq, run) = below.or_else(|| self.0.first_key_value().map(|(_, known)| *known))?;
+        // Nothing below is known, and what is known beyond stands on the same: the nearest of it, which is lost the least easily.
+        let (seq, run) =
+            below.or_else(|| self.0.first_key_value().map(|(first, (_, run))| (*first, *run)))?;
         Some(Footing { seq, run })
     }
 }
@@ -73,6 +74,17 @@ mod tests {
             assert_eq!(footing(&walked(&blocks), end), Some(expected), "{end}");
         }
         assert_eq!(footing(&walked(&[]), 5), None, "nothing was read yet");
+    }
+
+    /// Found by an audit: they stood on the last event that was read. Of positions of an older program, which name no event, all was sent
+    /// again where a disk that lies had taken that one and its number was given once more, though nothing was said of it.
+    #[test]
+    fn where_nothing_below_is_known_they_stand_on_the_first_event_that_was_read_and_not_on_the_last() {
+        assert_eq!(footing(&walked(&[(100, 120, 7), (120, 150, 7), (150, 160, 8)]), 100), Some((100, 7)));
+        // What an earlier process said is no less known for what was read since.
+        let mut known = Walked::from(Some(Footing { seq: Seq(50), run: RunId(8) }));
+        known.note(SeqRange::new(Seq(51), Seq(60)), RunId(8), Seq(45));
+        assert_eq!([45, 51].map(|end| footing(&known, end)), [Some((50, 8)); 2]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) struct FoundEnd {
     pub(super) end: Option<Seq>,
     /// Everything below was deleted on purpose.
     pub(super) floor: Seq,
+    /// The disk gave all that it was asked for.
+    pub(super) is_whole: bool,
 }
 
 impl<F: Fs> Lane<F> {
@@ -35,6 +37,18 @@ impl<F: Fs> Lane<F> {
     #[must_use]
     pub fn was_behind_its_floor(&self) -> bool {
         self.was_behind(self.handle.found.floor)
+    }
+
+    /// Has the writer make durable, as soon as the disk lets it, that numbers go on above an end that the log [was behind](Lane::was_behind):
+    /// an empty segment says so, which begins there. So the next start does not find the same once more. Where the disk did not give all
+    /// of the log, nothing is written for this: what it gives again at a later start may be what is missing.
+    ///
+    /// DURABILITY: after it, nothing tells any more that what names events of the gap is of another past. So who asks has made sure that
+    /// nobody says so any more, durably.
+    pub fn go_on_above(&self) {
+        if self.handle.found.is_whole {
+            self.handle.shared.want_proof();
+        }
     }
 
     /// Whether event `seq` stands in the log, and has its number under another run than `run`. Where it is not there any more, or

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::disk::sim::SimFs;
+use crate::intake::Refused;
 use crate::logs::testing::said;
+use crate::spool::encoder::Encoder;
 use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
 
 fn send(lane: &mut SteppedLane<SimFs>) -> bool {
@@ -35,22 +37,64 @@ fn a_lane_heals_though_less_is_free_than_a_segment_reserves_once_its_only_segmen
     lane.close();
 }
 
-/// Found by an audit: what had been reserved was enough for the event alone, so it was begun, and the write failed.
+/// Bytes that are reserved at once.
+const RESERVED: u64 = 4 << 20;
+
+fn longest_named() -> LaneName {
+    LaneName::new(&"l".repeat(249)).unwrap()
+}
+
+/// Events of which each takes a block of its own, with the longest header, so that they need all that is reckoned with; together they fit
+/// into what is reserved, and with the header of a segment they don't.
+fn heavy() -> (StreamName, EventBatch) {
+    let batch = batch(&vec![vec![5; 32_919]; 125]);
+    let need = Encoder::at_most(batch.as_bytes().len()) + 1024;
+    assert!((RESERVED - 1024..=RESERVED).contains(&need), "{need}");
+    (stream(&"s".repeat(249)), batch)
+}
+
+fn is_refused_as_full(heard: Option<&Heard>, lane: &SteppedLane<SimFs>) {
+    let Some(Heard::Answer(Err(AcceptError::Refused(Refused::Full(_))), _)) = heard else {
+        panic!("{heard:?}")
+    };
+    let status = lane.lane().status();
+    assert!(status.failing.is_none() && status.full, "{status:?}");
+}
+
+/// Found by an audit: what had been reserved was enough for the events alone, so they were begun, and the write failed.
 #[test]
 fn the_first_event_of_a_segment_is_refused_where_there_is_no_room_for_the_segments_header_too() {
     let (fs, host) = (SimFs::default(), Arc::new(SteppedHost::new(1)));
     let data = DataDir::open_on(fs.clone(), Path::new("/data"), Arc::clone(&host) as Arc<dyn Host>).unwrap();
     let (when_full, compression) = (WhenFull::Reject, SpoolCompression::None);
     let settings = Spool { segment_size: 12 << 20, when_full, compression, ..settings() };
-    let mut lane = SteppedLane::open(&data, lane_name(), &settings, Seq::NONE, &Metrics::new()).unwrap();
+    let mut lane = SteppedLane::open(&data, longest_named(), &settings, Seq::NONE, &Metrics::new()).unwrap();
     fs.tamper(|world| world.fill_up_to(0));
-    // 4 MiB are reserved.
-    let event = vec![5; (4 << 20) - (4 << 10)];
-    let heard = lane.append(vec![(stream("a"), batch(&[event]))], 1, || 0).pop();
-    let Some(Heard::Answer(Err(AcceptError::Refused(crate::intake::Refused::Full(_))), _)) = heard else {
-        panic!("{heard:?}")
-    };
-    assert!(lane.lane().status().failing.is_none(), "{:?}", lane.lane().status());
+    let heard = lane.append(vec![heavy()], 1, || 0).pop();
+    is_refused_as_full(heard.as_ref(), &lane);
+    lane.close();
+}
+
+/// What is asked of the disk before a request is looked at is room in the segment that is being written. Here the request goes into the next
+/// one, which was made ready while there was room.
+#[test]
+fn where_the_next_segment_has_no_room_for_its_header_too_the_event_that_would_begin_it_is_refused() {
+    const MIB: u64 = 1 << 20;
+    let (fs, host) = (SimFs::default(), Arc::new(SteppedHost::new(1)));
+    let data = DataDir::open_on(fs.clone(), Path::new("/data"), Arc::clone(&host) as Arc<dyn Host>).unwrap();
+    let (when_full, compression) = (WhenFull::Reject, SpoolCompression::None);
+    let settings = Spool { segment_size: 11 * MIB, when_full, compression, ..settings() };
+    let mut lane = SteppedLane::open(&data, longest_named(), &settings, Seq::NONE, &Metrics::new()).unwrap();
+    (0..9).for_each(|_| assert!(send(&mut lane)));
+    // It ends before 8 MiB, and with a seal behind them: so 12 are reserved.
+    let rest = 8 * MIB - lane.lane().status().bytes - 600;
+    let filled = lane.append(vec![(stream("a"), batch(&[vec![5; rest as usize]]))], 1, || 0).pop();
+    assert!(matches!(filled, Some(Heard::Answer(Ok(_), _))), "{filled:?}");
+    assert!((8 * MIB - 600..8 * MIB).contains(&lane.lane().status().bytes), "{:?}", lane.lane().status());
+    while lane.tidy() {}
+    fs.tamper(|world| world.fill_up_to(0));
+    let heard = lane.append(vec![heavy()], 1, || 0).pop();
+    is_refused_as_full(heard.as_ref(), &lane);
     lane.close();
 }
 

@@ -1,7 +1,13 @@
 //! Whether an event of the log has its number from another run than somebody says.
 
+use std::sync::Arc;
+
+use super::stepped::Site;
 use crate::disk::RealFs;
+use crate::disk::faulty::Op;
+use crate::disk::sim::SimFs;
 use crate::ids::RunId;
+use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
 
 use super::*;
 
@@ -65,4 +71,85 @@ fn without_a_segments_header_its_blocks_tell_and_of_a_damaged_block_nothing_is_s
     assert_eq!([first, second].map(|run| lane.has_under_another_run(Seq(50), run)), [false, false]);
     assert_eq!(lane.status().quarantined_events, before, "whoever delivers it gives it up");
     lane.close();
+}
+
+/// A lane on the simulated disk; `boot` draws its runs.
+fn stepped(fs: &SimFs, boot: u64, at_least: Seq) -> SteppedLane<SimFs> {
+    let host = Arc::new(SteppedHost::new(boot));
+    let data = DataDir::open_on(fs.clone(), Path::new("/data"), host).unwrap();
+    SteppedLane::open(&data, lane_name(), &settings(), at_least, &Metrics::new()).unwrap()
+}
+
+fn send(lane: &mut SteppedLane<SimFs>) -> Seq {
+    match lane.append(vec![(stream("a"), batch(&[vec![5; 10]]))], 1, || 0).pop() {
+        Some(Heard::Answer(Ok(appended), _)) => appended.first,
+        heard => panic!("{heard:?}"),
+    }
+}
+
+/// Of five events that are there, and a position that says that there were eighteen. Told as it was before, or as the log says by now.
+fn told(fs: &SimFs) -> Result<bool, String> {
+    let mut lane = stepped(fs, 3, Seq::NONE);
+    let goes_on = match lane.lane().durable() {
+        Seq(5) => false,
+        Seq(18) => true,
+        durable => return Err(format!("it ends at {durable}")),
+    };
+    let (events, holes) = read_all(lane.lane(), 1);
+    let lost: u64 = holes.iter().map(|hole| hole.range.len()).sum();
+    let first = send(&mut lane);
+    let next = if goes_on { (13, Seq(19)) } else { (0, Seq(6)) };
+    if events.len() != 5 || (lost, first) != next {
+        return Err(format!("{} events, {lost} lost, then {first}", events.len()));
+    }
+    Ok(goes_on)
+}
+
+#[test]
+fn that_numbers_go_on_above_the_logs_end_is_durable_though_nothing_is_accepted_and_costs_nothing_at_any_moment()
+ {
+    let fs = SimFs::default();
+    let mut lane = stepped(&fs, 1, Seq::NONE);
+    (1..6).for_each(|n| assert_eq!(send(&mut lane), Seq(n)));
+    lane.close();
+    let mut lane = stepped(&fs, 2, Seq(19));
+    assert!(lane.lane().was_behind(Seq(19)));
+    fs.record();
+    lane.lane().go_on_above();
+    lane.turn();
+    drop(lane);
+    let (mut before, mut cuts) = (0, 0);
+    for moment in fs.moments() {
+        for choices in moment.world.cuts(64) {
+            let cut = SimFs::of(moment.world.after_power_cut(&choices));
+            before += usize::from(!told(&cut).unwrap());
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 3 && before > 0, "{before} of {cuts}");
+    for choices in fs.world().cuts(64) {
+        assert_eq!(told(&SimFs::of(fs.world().after_power_cut(&choices))), Ok(true));
+    }
+    let lane = stepped(&fs, 3, Seq(19));
+    assert!(!lane.lane().was_behind(Seq(19)), "it is said once");
+    assert_eq!(lane.lane().status().segments, 2);
+}
+
+#[test]
+fn nothing_is_written_for_that_where_the_disk_did_not_give_all_of_the_log() {
+    let site = Site::new();
+    let mut lane = site.lane(&settings());
+    (0..5).for_each(|_| assert_eq!(super::stepped::send(&mut lane, &[("a", 10)]), 1));
+    lane.close();
+    let open = || SteppedLane::open(&site.data, lane_name(), &settings(), Seq(6), &site.metrics).unwrap();
+    site.fs.fail_next(Op::Read, 1000);
+    let mut lane = open();
+    site.fs.fail_next(Op::Read, 0);
+    assert!(lane.lane().was_behind(Seq(6)), "nothing of the segment could be read");
+    lane.lane().go_on_above();
+    lane.turn();
+    drop(lane);
+    let lane = open();
+    assert!(!lane.lane().was_behind(Seq(6)));
+    assert_eq!((lane.lane().durable(), read_all(lane.lane(), 1).0.len()), (Seq(5), 5), "it is there again");
 }

@@ -51,6 +51,10 @@ impl<F: Fs> Writer<F> {
             }
             return;
         }
+        // In trouble it needs no request: whoever heals begins a segment.
+        if self.shared.take_wanted_proof() && self.active.as_ref().is_some_and(|active| !active.is_begun()) {
+            self.prove();
+        }
         if matches!(*self.shared.gate.borrow(), Gate::Full(_)) {
             self.reopen();
         }

@@ -21,7 +21,8 @@ use super::codec;
 use super::generation::{GROUP, Generation, HEADER, seal_group, seal_header, stray_groups};
 use super::intent::Intent;
 use crate::disk::{
-    DiskError, File, Fs, copy_aside, insist, is_in_the_way, make_dir, make_way, set_aside, sync_way,
+    DiskError, File, Fs, clear_durably, copy_aside, insist, is_in_the_way, make_dir, make_way, set_aside,
+    sync_way,
 };
 use crate::ids::{DestinationName, LaneName, SpoolId};
 use crate::sabotage::{self, Bug};
@@ -245,6 +246,19 @@ impl<F: Fs> Journal<F> {
         };
         (self.newest, self.generation) = (other, generation);
         self.open = Some((file, bytes.len()));
+        Ok(())
+    }
+
+    /// Forgets, durably, what it says; what can't be written over is set aside.
+    ///
+    /// # Errors
+    /// When the disk refuses both.
+    pub fn forget(&mut self) -> Result<(), JournalError> {
+        let Err(error) = self.begin([]) else { return Ok(()) };
+        tracing::error!(%error, "a journal that nobody may believe can't be written over, and is set aside");
+        self.paths.iter().try_for_each(|path| clear_durably(&self.fs, path))?;
+        (self.newest, self.generation, self.open) = (0, 0, None);
+        (self.unreadable, self.damaged) = ([false; 2], [false; 2]);
         Ok(())
     }
 

@@ -1,15 +1,18 @@
 //! The file that holds a [`Positions`]: `<data_dir>/readers/<lane>/<destination>`.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::record::Positions;
 use super::{DecodeError, codec};
 use crate::disk::{DiskError, Fs, Slots, make_dir, sync_way};
 use crate::ids::{DestinationName, LaneName, SpoolId};
 
-/// Room for a record: a thousand stuck topics with the longest names, some thousand partitions, and what is
-/// settled of a full buffer of tiny events.
+/// Room for a record: half a thousand stuck topics with the longest names, some thousand partitions, and what is
+/// settled of a full buffer of tiny events. Where there is more to say, the file grows.
 const CAPACITY: usize = 512 << 10;
+/// A disk that has no room for a larger file is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// The positions of a (lane, destination) can't be kept.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,8 @@ pub enum Unusable {
     Foreign(SpoolId),
 }
 
+/// The largest file has room for this: some hundred thousand stuck topics.
+const MOST: usize = 32 << 20;
 /// Bytes of a positions file that are left for what changes by itself, most of all for what is settled of open blocks.
 const LEFT: usize = 224 << 10;
 
@@ -64,6 +69,8 @@ pub struct Store<F: Fs> {
     /// The directory of the file, while that can't be made.
     unmade: Option<PathBuf>,
     slots: Slots<F>,
+    /// The disk had no room for a larger file: it is not asked again before.
+    grows_after: Option<Instant>,
 }
 
 /// The directory of the positions files of a lane.
@@ -113,7 +120,8 @@ impl<F: Fs> Store<F> {
             Some(bytes) => read(&bytes, spool),
         };
         let above = directory.parent().map(Path::to_owned);
-        Ok((Self { fs: fs.clone(), data_dir: data_dir.to_owned(), above, unmade, slots }, restored))
+        let (fs, data_dir) = (fs.clone(), data_dir.to_owned());
+        Ok((Self { fs, data_dir, above, unmade, slots, grows_after: None }, restored))
     }
 
     /// Whether its file stands on the disk: so that its going means that somebody has taken it away.
@@ -131,7 +139,37 @@ impl<F: Fs> Store<F> {
             make_dir(&self.fs, &self.data_dir, directory)?;
             self.unmade = None;
         }
-        Ok(self.slots.save(&codec::encode(positions, self.slots.capacity()))?)
+        let bytes = codec::encode(positions, self.slots.capacity());
+        // Nearly always there is room for as much again.
+        if bytes.len() + LEFT > self.slots.capacity() && self.has_grown_for(positions) {
+            return Ok(());
+        }
+        Ok(self.slots.save(&bytes)?)
+    }
+
+    /// Whether the positions stand in a larger file by now, since this one has too little room left for what changes by itself. Where
+    /// the disk has no room for one, what fits in this one is kept.
+    fn has_grown_for(&mut self, positions: &Positions) -> bool {
+        let wanted = codec::needs(positions) + LEFT;
+        let capacity = self.slots.capacity();
+        if wanted <= capacity || self.grows_after.is_some_and(|at| Instant::now() < at) {
+            return false;
+        }
+        let larger = wanted.next_power_of_two().min(MOST);
+        if larger <= capacity {
+            return false;
+        }
+        match self.slots.grow(larger, &codec::encode(positions, larger)) {
+            Ok(()) => {
+                self.grows_after = None;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a larger positions file can't be made: what this one has no room for may be sent again after a kill");
+                self.grows_after = Some(Instant::now() + ASK_AGAIN);
+                false
+            }
+        }
     }
 
     /// Makes the last save durable.
@@ -144,6 +182,21 @@ impl<F: Fs> Store<F> {
             self.above = None;
         }
         Ok(self.slots.sync()?)
+    }
+
+    /// Writes over what an earlier process has saved, durably; what can't be written over is set aside, for nobody may believe it again.
+    ///
+    /// # Errors
+    /// When the disk refuses both.
+    pub fn replace(&mut self, positions: &Positions) -> Result<(), StoreError> {
+        let replaced = self.save(positions).and_then(|()| self.sync());
+        let Err(error) = replaced else { return Ok(()) };
+        tracing::error!(%error, "positions that nobody may believe can't be written over, and are set aside");
+        self.slots.begin_anew()?;
+        if let Err(error) = self.save(positions).and_then(|()| self.sync()) {
+            tracing::error!(%error, "the positions file that takes their place can't be made yet; it is tried again with the next save");
+        }
+        Ok(())
     }
 }
 
@@ -161,8 +214,8 @@ mod tests {
     use super::*;
     use crate::disk::RealFs;
     use crate::disk::sim::SimFs;
-    use crate::ids::{Seq, StreamName};
-    use crate::state::positions::{Passed, PassedStream, Taken};
+    use crate::ids::{Seq, StreamName, TopicName};
+    use crate::state::positions::{Counter, Partial, Passed, PassedStream, Side, Taken, TopicCounters};
 
     fn passed(ahead: u64, dropped: bool, older: bool, change: u64) -> Passed {
         let stream = StreamName::new("s").unwrap();
@@ -198,6 +251,111 @@ mod tests {
         for positions in all {
             open().0.save(&positions).unwrap();
             assert_eq!(open().1, Restored::Positions(Box::new(positions)));
+        }
+    }
+
+    /// So many topics are stuck, each with a name as long as can be, and of each a partition was written to.
+    fn stuck(topics: u64) -> Positions {
+        let name = |n: u64| TopicName::new(&format!("{n:x>249}")).unwrap();
+        let side = |n| Side {
+            topic: name(n),
+            from: Seq(1),
+            position: Seq(2),
+            end: None,
+            waiting: 1,
+            since: 3,
+            dropped: false,
+            missing_for: 4,
+            streams: vec![(StreamName::new(name(n).as_str()).unwrap(), Seq(1))],
+            apart: Vec::new(),
+        };
+        let counter = Counter { epoch: 5, next: 6 };
+        let counters =
+            |n| TopicCounters { partitions: [(0, counter)].into(), ..TopicCounters::none(name(n), [7; 16]) };
+        Positions {
+            sides: (0..topics).map(side).collect(),
+            counters: (0..topics).map(counters).collect(),
+            // As much as may be settled behind what is not.
+            partial: (0..2 * 96 * 1024 / 24).map(|n| Partial::new(Seq(10 + n), 1)).collect(),
+            ..Positions::fresh(SpoolId(7), Seq(1))
+        }
+    }
+
+    fn on(fs: &SimFs) -> (Store<SimFs>, Restored) {
+        let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+        Store::open(fs, Path::new("/data"), SpoolId(7), &lane, &home).unwrap()
+    }
+
+    fn disk() -> SimFs {
+        let fs = SimFs::default();
+        fs.create_dir(Path::new("/data")).unwrap();
+        fs
+    }
+
+    /// Found by an audit: of some hundreds what is settled of single blocks was left out, and sent again after a kill; of some thousands
+    /// nothing could be kept, so no segment went, and the lane filled up.
+    #[test]
+    fn however_many_topics_are_stuck_all_that_is_known_of_them_is_kept_in_a_file_that_grows_with_it() {
+        let fs = disk();
+        for topics in [1, 500, 1000, 3000] {
+            let positions = stuck(topics);
+            let (mut store, _) = on(&fs);
+            store.save(&positions).unwrap();
+            assert!(on(&fs).1 == Restored::Positions(Box::new(positions)), "{topics} topics");
+            store.sync().unwrap();
+        }
+        let (mut store, _) = on(&fs);
+        store.save(&stuck(1)).unwrap();
+        assert!(on(&fs).1 == Restored::Positions(Box::new(stuck(1))), "in the file that it has");
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_a_larger_file_what_fits_is_kept_until_there_is() {
+        let fs = disk();
+        let (mut store, _) = on(&fs);
+        store.save(&stuck(1)).unwrap();
+        store.sync().unwrap();
+        fs.tamper(|world| world.fill_up_to(0));
+        let positions = stuck(800);
+        store.save(&positions).unwrap();
+        let Restored::Positions(kept) = on(&fs).1 else { panic!("nothing is kept") };
+        assert!(kept.sides == positions.sides && kept.partial.len() < positions.partial.len());
+        let creates = fs.calls();
+        store.save(&positions).unwrap();
+        assert_eq!(fs.calls() - creates, 1, "the disk is not asked for room each time");
+        assert!(store.save(&stuck(3000)).is_err(), "the least of it does not fit");
+        fs.tamper(|world| world.set_capacity(u64::MAX));
+        store.grows_after = None;
+        store.save(&positions).unwrap();
+        assert!(on(&fs).1 == Restored::Positions(Box::new(positions)));
+    }
+
+    #[test]
+    fn while_a_file_grows_a_power_cut_leaves_what_was_saved_before_or_what_is_being_saved_and_then_that() {
+        let fs = disk();
+        let (mut store, _) = on(&fs);
+        let [before, after] = [stuck(1), stuck(500)];
+        store.save(&before).unwrap();
+        store.sync().unwrap();
+        fs.record();
+        store.save(&after).unwrap();
+        store.sync().unwrap();
+        let moments = fs.moments();
+        assert!(moments.len() > 5, "{}", moments.len());
+        for moment in &moments {
+            for choices in moment.world.cuts(32) {
+                let Restored::Positions(read) = on(&SimFs::of(moment.world.after_power_cut(&choices))).1
+                else {
+                    panic!("before {:?}", moment.before)
+                };
+                assert!(*read == before || *read == after, "before {:?}", moment.before);
+            }
+            let Restored::Positions(read) = on(&SimFs::of(moment.world.clone())).1 else { panic!("killed") };
+            assert!(*read == before || *read == after, "killed before {:?}", moment.before);
+        }
+        for choices in fs.world().cuts(32) {
+            let cut = SimFs::of(fs.world().after_power_cut(&choices));
+            assert!(on(&cut).1 == Restored::Positions(Box::new(after.clone())));
         }
     }
 

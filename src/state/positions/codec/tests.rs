@@ -1,7 +1,8 @@
 //! What is written of positions is read back, and nothing else is.
 
 use super::*;
-use crate::state::positions::{Apart, Keys, PassedApart};
+use crate::ids::{RunId, Seq, SpoolId, StreamName, TopicName};
+use crate::state::positions::{Apart, Bits, Counter, Keys, PassedApart, Replaying, Side};
 use proptest::prelude::*;
 
 pub(super) fn full() -> Positions {
@@ -327,6 +328,32 @@ fn what_partitions_took_last_takes_an_eighth_of_the_room_and_blocks_keep_theirs(
     let known = read.counters.iter().take_while(|topic| !topic.newest.is_empty()).count();
     assert!((20..40).contains(&known), "{known}");
     assert!(read.counters[known..].iter().all(|topic| topic.newest.is_empty()));
+}
+
+/// Found by an audit: what stands behind everything else was added to a room that counters had used up, and nothing could be saved.
+#[test]
+fn whatever_there_is_to_say_it_takes_no_more_than_its_room_or_the_least_that_it_can() {
+    let mut many = with_footing();
+    many.counters = (0..60)
+        .map(|n| TopicCounters {
+            partitions: (0..7).map(|partition| (partition, Counter { epoch: 1, next: n })).collect(),
+            newest: (0..3).map(|partition| (partition, Seq(899))).collect(),
+            ..TopicCounters::none(TopicName::new(&format!("t{n}")).unwrap(), [9; 16])
+        })
+        .collect();
+    let apart = &mut many.sides[1].apart[0];
+    apart.partial = (0..40).map(|n| Partial::new(Seq(100 * n), 90)).collect();
+    for positions in [many.clone(), Positions { footing: None, ..many }, with_footing(), full()] {
+        for room in (least(&positions)..least(&positions) + 16_000).step_by(29) {
+            let bytes = encode(&positions, room);
+            assert!(bytes.len() <= room, "{} of {room}", bytes.len());
+            let read = decode(&bytes).unwrap();
+            assert_eq!((read.footing, read.position), (positions.footing, positions.position));
+        }
+        let whole = encode(&positions, 1 << 20).len();
+        assert!(whole < least(&positions) + 16_000, "{whole}");
+        assert!((least(&positions)..=whole).contains(&needs(&positions)));
+    }
 }
 
 #[test]
