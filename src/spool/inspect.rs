@@ -159,11 +159,10 @@ impl<F: Fs> LaneSnapshot<F> {
         let dir = path.join(names::LANES).join(lane.as_str());
         let home = Home::hold(fs, &dir).map_err(OpenError::io("open", &dir))?;
         let found = recover(fs, &dir, spool, &lane, at_least, Access::Visitor)?;
-        let highest = found.highest();
         let mut table = found.table;
         // After the files: of what was deleted in between, it says so.
         table.floor = read_floor(fs, &dir);
-        let end = highest.max(table.floor.gone()).max(at_least);
+        let end = found.predecessor.end.max(table.floor.gone()).max(at_least);
         let left = Mutex::new(table.clone());
         let left_alone = found.left_alone;
         Ok(Self {

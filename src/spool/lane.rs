@@ -341,7 +341,7 @@ pub(super) fn start_above<F: Fs>(found: &mut Recovered, floor: &Floor<F>, at_lea
     let mark = floor.mark();
     found.table.floor = mark;
     let gone = mark.dropped.max(mark.released);
-    let end = found.highest();
+    let end = found.predecessor.end;
     let last = found.table.segments.last_key_value().map(|(id, _)| *id);
     let back: Vec<SegmentId> =
         found.table.segments.values().filter(|s| s.end <= gone && Some(s.id) != last).map(|s| s.id).collect();

@@ -145,7 +145,6 @@ pub(super) fn judge<F: Fs>(
             }
         }
     }
-    recovered.cut_overlaps();
     Ok(recovered)
 }
 
@@ -153,42 +152,7 @@ impl Recovered {
     /// The number after the last event that is there; `None` when this version can't read the last segment.
     pub(super) fn end(&self) -> Option<Seq> {
         let last = self.table.segments.values().next_back();
-        last.is_none_or(|s| s.readable).then_some(self.highest())
-    }
-
-    /// The number after the highest that any segment holds. Mostly that is the last one's end: but see [`Recovered::cut_overlaps`].
-    pub(super) fn highest(&self) -> Seq {
-        self.table.segments.values().map(|s| s.end).fold(self.predecessor.end, Seq::max)
-    }
-
-    /// No segment holds a number at or beyond the base of a later one in which events are: a start that could read nothing of the
-    /// segments there were has begun anew, with numbers that those have, too. What it accepted counts, and what it gave up does not come
-    /// back. Where it accepted nothing before one came that could read them, nothing is in the way of what they hold.
-    fn cut_overlaps(&mut self) {
-        let mut cap: Option<Seq> = None;
-        let mut cut = Vec::new();
-        for segment in self.table.segments.values().rev() {
-            if let Some(cap) = cap.filter(|cap| segment.end > *cap) {
-                cut.push((segment.clone(), cap));
-            }
-            if segment.end > segment.base {
-                cap = Some(cap.map_or(segment.base, |cap| cap.min(segment.base)));
-            }
-        }
-        for (segment, cap) in cut {
-            tracing::error!(
-                path = %segment.path.display(), from = cap.max(segment.base).0, end = segment.end.0,
-                "events of a segment have numbers that a later one gave again, since an earlier start could not read this one: they are \
-                 given up, and its file is left alone"
-            );
-            self.left_alone.push(PassedOver { file: segment.path.clone(), why: Why::LeftOut });
-            if segment.base < cap {
-                self.table.segments.insert(segment.id, Segment { end: cap, ..segment });
-            } else {
-                self.table.segments.remove(&segment.id);
-            }
-            self.holes.retain(|hole| hole.first < cap);
-        }
+        last.is_none_or(|s| s.readable).then_some(self.predecessor.end)
     }
 
     /// Whether the disk gave all that it was asked for.
@@ -201,7 +165,7 @@ impl Recovered {
     }
 
     fn take(&mut self, segment: Segment, mut holes: Vec<SeqRange>) {
-        let gap = SeqRange::new(self.highest(), segment.base);
+        let gap = SeqRange::new(self.predecessor.end, segment.base);
         if !gap.is_empty() && !self.table.segments.is_empty() {
             self.holes.push(gap);
         }

@@ -86,24 +86,17 @@ class Lane:
 
     def _judge(self):
         """Backwards: what each segment proves of those before it."""
-        limit, limit_of_events, successor = NEVER, NEVER, None
+        limit, successor = NEVER, None
         for segment in reversed(self.segments):
-            segment.limit, recorded = limit, None
+            segment.limit = limit
             if successor:
                 segment.void = segment.number > successor.before
                 if segment.number == successor.before:
-                    segment.end_bytes, recorded = successor.before_bytes, successor.before_end
-                    segment.limit = min(limit_of_events, recorded)
+                    segment.end_bytes = successor.before_bytes
+                    segment.limit = min(limit, successor.before_end)
             if not segment.void:
                 limit = min(limit, segment.begins or NEVER)
-                if self._holds_events(segment, recorded):
-                    limit_of_events = min(limit_of_events, segment.begins or NEVER)
                 successor = segment.header or successor
-
-    def _holds_events(self, segment, recorded):
-        if recorded is not None and segment.begins:
-            return recorded > segment.begins
-        return any(whole and header.count for header, whole in self._sightings(segment, len(segment.data)))
 
     # === reading
 

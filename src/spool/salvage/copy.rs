@@ -89,7 +89,7 @@ impl<F: Fs> Old<F> {
         in_order(&mut found);
         let judged = judge_live(&self.fs, &mut found, &identity, (wishes.at_least, highest))?;
         let begin = self.floor(files).gone().max(Seq::FIRST);
-        let log_end = judged.highest().max(begin).max(wishes.at_least);
+        let log_end = judged.predecessor.end.max(begin).max(wishes.at_least);
         let dir = into.join(UNFINISHED).join(lane.as_str());
         let stamp = SystemHost::new().now();
         let author = Author { spool: self.spool, lane: lane.clone(), run: wishes.run, stamp };

@@ -1,13 +1,9 @@
 //! Whether there is more in a lane than can be read of it.
 
-use super::stepped::{Site, plain, send};
 use super::*;
-use crate::disk::faulty::{Faulty, Op};
 use crate::disk::sim::SimFs;
-use crate::logs::testing::said;
 use crate::spool::inspect::Snapshot;
 use crate::spool::passed_over::Why;
-use crate::spool::stepped::SteppedLane;
 use crate::spool::unread::holds_unread;
 
 const PAGE: usize = 4096;
@@ -181,65 +177,4 @@ fn a_segment_holds_unread_what_a_newer_version_wrote_or_what_stands_whole_behind
     assert!(!holds_unread(log, &rotten), "it is gone");
     fs.tamper(|w| w.obstruct(&path(1), true)).unwrap();
     assert!(holds_unread(log, &rotten), "it can not be opened");
-}
-
-/// Six events in a segment each, and a start that can read nothing of them, nor knows of a position. `fails` besides, until the disk is whole.
-fn begun_anew(site: &Site, fails: Option<Op>) -> SteppedLane<Faulty> {
-    let mut lane = site.lane(&plain());
-    (0..6).for_each(|_| assert_eq!(send(&mut lane, &[("a", 12_000)]), 1));
-    assert_eq!(lane.lane().status().segments, 6);
-    lane.close();
-    site.fs.fail_next(Op::Read, 1000);
-    fails.into_iter().for_each(|op| site.fs.fail_next(op, 1000));
-    let lane = site.lane(&plain());
-    assert_eq!(lane.lane().durable(), Seq::NONE, "nothing of them could be read");
-    [Op::Read].into_iter().chain(fails).for_each(|op| site.fs.fail_next(op, 0));
-    lane
-}
-
-/// Found by the random stories once an error lasts over more than one start: the log ended where the empty segment of the start that could
-/// read nothing says, at number 1. The next event got that number, the one that had it before was read in its place, and it never arrived.
-#[test]
-fn a_start_that_could_read_nothing_and_accepted_nothing_hides_neither_what_was_there_nor_what_comes() {
-    let site = Site::new();
-    let mut lane = begun_anew(&site, Some(Op::Allocate));
-    assert!(lane.lane().status().failing.is_some());
-    site.host.advance(Duration::from_secs(10));
-    lane.turn();
-    assert_eq!(
-        lane.lane().status().segments,
-        1,
-        "a mark, by which it is known that the disk takes something again"
-    );
-    drop(lane);
-    for (before, come) in [(5, 1), (6, 2)] {
-        let mut lane = site.lane(&plain());
-        assert_eq!(lane.lane().durable(), Seq(before));
-        assert_eq!(send(&mut lane, &[("b", 10)]), 1);
-        let (events, holes) = read_all(lane.lane(), 1);
-        assert_eq!(events.values().filter(|(stream, _)| stream == "b").count(), come);
-        // Nothing in the last of the old segments counts: the mark's names none before it.
-        assert_eq!((events.len() as u64, holes.len()), (before + 1, 0));
-        lane.close();
-    }
-}
-
-#[test]
-fn what_a_start_accepted_that_could_read_nothing_counts_and_what_it_gave_up_does_not_come_back() {
-    let site = Site::new();
-    let mut lane = begun_anew(&site, None);
-    assert_eq!(send(&mut lane, &[("b", 10)]), 1);
-    lane.close();
-    for come in 1..3 {
-        let (mut lane, lines) = said(|| site.lane(&plain()));
-        assert_eq!(lane.lane().durable(), Seq(come));
-        let given_up = lines.iter().filter(|line| line.contains("a later one gave again"));
-        assert_eq!(given_up.count(), 5, "{lines:?}");
-        assert_eq!(send(&mut lane, &[("b", 10)]), 1);
-        let (events, holes) = read_all(lane.lane(), 1);
-        assert!(events.values().all(|(stream, _)| stream == "b"));
-        assert_eq!((events.len() as u64, holes.len()), (come + 1, 0));
-        lane.close();
-    }
-    assert!(segments(site.dir.path()).len() > 7, "their files are left alone");
 }

@@ -170,7 +170,8 @@ impl Run {
             }
             Event::Break { after, errno, lasting } => {
                 let errno = [Errno::IO, Errno::NOSPC, Errno::INTR][usize::from(errno)];
-                let lasting = if lasting { Lasting::UntilRepaired } else { Lasting::Once };
+                let lasting =
+                    if lasting && errno != Errno::IO { Lasting::UntilRepaired } else { Lasting::Once };
                 let at = self.site.fs.calls() + after;
                 self.site.fs.break_at(Fault { at, errno, lasting });
             }
@@ -207,8 +208,6 @@ impl Run {
         let fs = self.site.fs.clone();
         self.site.kill();
         self.restart_on(fs);
-        // What could not be read counts as damaged, and is said to be lost.
-        self.site.damaged = self.blind;
         self.site.start()?;
         let (found, _) = self.site.read(&mut self.witness)?;
         let missing = self.witness.missing(&found);

@@ -191,10 +191,8 @@ impl Site {
     /// An orderly stop, after which everything is durable.
     pub(crate) fn close_before(&mut self, witness: &mut Witness) {
         let refusals = refusals(&self.fs);
-        // One that was killed, and could not be started since, has nobody who makes anything durable.
-        let was_open = self.is_open();
         self.close();
-        if was_open && self::refusals(&self.fs) == refusals {
+        if self::refusals(&self.fs) == refusals {
             witness.firm(self.fs.calls());
         }
     }
