@@ -22,8 +22,8 @@ pub mod sim;
 mod slots;
 
 pub use aside::{
-    clear_durably, clear_way, copy_aside, is_damage, is_in_the_way, is_no_directory, make_dir, make_way,
-    set_aside, sync_way,
+    clear, clear_way, copy_aside, is_damage, is_in_the_way, is_no_directory, make_dir, make_way, set_aside,
+    sync_way,
 };
 pub use error::DiskError;
 pub use fs::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space, Version};
