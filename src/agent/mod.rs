@@ -34,6 +34,7 @@ mod lanes;
 mod manager;
 mod opened;
 mod process;
+mod rereads;
 mod routed;
 mod routes_set;
 mod run;

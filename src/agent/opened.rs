@@ -222,7 +222,8 @@ impl<F: Fs> Opened<F> {
     pub(super) fn as_stranger(&mut self, data: &DataDir<F>, lane: &Lane<F>) -> (Positions, Vec<Intent>) {
         let fresh = Positions::fresh(data.spool_id(), self.first_in(lane));
         match &self.restored {
-            Restored::Positions(_) if self.is_of_another_past(lane) => {
+            // Whatever its positions say, and if they say nothing: its journal must not be asked later, either.
+            _ if self.is_of_another_past(lane) => {
                 let anew = Positions { partial: self.given(lane).into_iter().collect(), ..fresh };
                 self.forget_its_past(&anew, lane);
                 (anew, Vec::new())

@@ -7,8 +7,10 @@ use tokio::runtime::Builder;
 
 use super::error::AgentError;
 use super::manager::Manager;
-use super::run::{Ended, serve};
-use super::signals::Signals;
+use super::rereads::Wish;
+use super::run::{Ended, LOOK_AFTER, serve};
+use super::signals::{HANGUP, Signals};
+use super::stop::Left;
 use crate::config::model::{Config, SourceKind};
 use crate::metrics::Metrics;
 use crate::spool::OpenError;
@@ -55,6 +57,10 @@ pub(super) struct Process {
     pub(super) signals: Signals,
     pub(super) manager: Manager,
     pub(super) watch: Watch,
+    /// Whether the configuration's files are to be read.
+    pub(super) wish: Wish,
+    /// What the agent before has not ended.
+    pub(super) left: Left,
     /// Routes that were set while running, and those of the life before; `None`: as the data directory has them.
     pub(super) overrides: Option<Overrides>,
     pub(super) overrides_before: Option<Overrides>,
@@ -116,6 +122,8 @@ async fn live(configured: Configured, reread: Option<&Rereading>) -> Result<(), 
         signals: Signals::new()?,
         manager: Manager::of_process(),
         watch: Watch { seen: reread.map_or(0, |r| r.began), changing: None },
+        wish: Wish::Nothing,
+        left: Left::nothing(),
         overrides: None,
         overrides_before: None,
         overrides_unkept: false,
@@ -132,10 +140,10 @@ async fn live(configured: Configured, reread: Option<&Rereading>) -> Result<(), 
             Ok(Ended::Stopped) => return Ok(()),
             Ok(Ended::Reload(new)) => {
                 before = Some(std::mem::replace(&mut current, new));
-                patience = Instant::now() + HANDING_ON;
             }
             Err(AgentError::Spool(OpenError::Locked { .. })) if Instant::now() < patience => {
                 tokio::time::sleep(LOOK_FOR_LOCK).await;
+                continue;
             }
             Err(error) if !stood && before.is_some() => {
                 tracing::error!(%error, "the changed configuration can't be started with: going back to the one before");
@@ -145,9 +153,35 @@ async fn live(configured: Configured, reread: Option<&Rereading>) -> Result<(), 
                     process.overrides = Some(overrides);
                     process.overrides_unkept = true;
                 }
-                patience = Instant::now() + HANDING_ON;
             }
             Err(error) => return Err(error),
+        }
+        if let Some(signal) = outlast(&mut process, reread.is_some()).await {
+            tracing::info!(signal, "stopping");
+            process.manager.stopping();
+            return Ok(());
+        }
+        patience = Instant::now() + HANDING_ON;
+    }
+}
+
+/// Waits for the end of what was left to itself since its disk does not answer: it holds the data directory, or would write beside the
+/// next agent what only one may write. Returns the signal that ends the process, if one comes before.
+async fn outlast(process: &mut Process, hangup_rereads: bool) -> Option<&'static str> {
+    let Process { left, signals, manager, wish, .. } = process;
+    let mut look = tokio::time::interval(manager.pace(LOOK_AFTER));
+    let mut over = std::pin::pin!(left.over());
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut over => return None,
+            name = signals.next() => match name {
+                HANGUP if hangup_rereads => *wish = Wish::Wanted,
+                name => return Some(name),
+            },
+            _ = look.tick() => {
+                manager.look(Instant::now(), None, || "waiting for a disk that does not answer".to_owned());
+            }
         }
     }
 }
@@ -196,6 +230,34 @@ impl Configured {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by an audit: what copies dead letters and the ledger hold no lock, and the next agent began beside them.
+    #[tokio::test]
+    async fn the_next_agent_begins_when_nothing_of_the_one_before_is_left() {
+        let mut process = Process {
+            metrics: Metrics::new(),
+            began: Instant::now(),
+            signals: Signals::new().unwrap(),
+            manager: Manager::default(),
+            watch: Watch::default(),
+            wish: Wish::Nothing,
+            left: Left::nothing(),
+            overrides: None,
+            overrides_before: None,
+            overrides_unkept: false,
+        };
+        assert_eq!(outlast(&mut process, true).await, None);
+        let (holds, left) = Left::new();
+        process.left = left;
+        tokio::select! {
+            biased;
+            _ = outlast(&mut process, true) => panic!("something is left"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(holds);
+        let waited = tokio::time::timeout(Duration::from_secs(30), outlast(&mut process, true)).await;
+        assert_eq!(waited, Ok(None));
+    }
 
     #[test]
     fn a_content_is_looked_at_once_and_only_when_it_has_come_to_rest() {

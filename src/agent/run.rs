@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::asked::Asked;
 use super::error::AgentError;
 use super::facts::Facts;
 use super::forgotten::Forgotten;
 use super::process::{Configured, Process, Reread, Rereading};
+use super::rereads::{Files, Wish};
 use super::routes_set::RoutesSet;
 use super::signals::HANGUP;
 use super::stand::Stand;
@@ -29,7 +29,7 @@ use crate::state::overrides::Overrides;
 /// How long a start asks a disk again that can't be read. The unit gives a start ten minutes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often threads are looked after.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the agent ends.
 enum End {
@@ -105,7 +105,7 @@ pub(super) async fn serve(
         }
         started => started.map(|()| Ended::Stopped),
     };
-    shut_down(&stand, &facts, &stop).await;
+    process.left = shut_down(&stand, &facts, &stop).await;
     admin_stop.cancel();
     admin?.stopped().await;
     result
@@ -152,18 +152,20 @@ async fn until_end(
     let mut look = tokio::time::interval(process.manager.pace(LOOK_AFTER));
     let (mut forgotten, mut files) = (Forgotten::default(), Files::default());
     loop {
+        // While a disk hangs under a lane, the agent would stop for other routes or another configuration, and could not start with them.
+        let may_end = !facts.has_hung();
         tokio::select! {
             name = process.signals.next() => match reread.filter(|_| name == HANGUP) {
                 None => return Ok(End::Told(name)),
                 Some(_) => {
                     process.manager.reloading();
-                    files.wanted = true;
-                    if facts.has_hung() {
+                    process.wish = Wish::Wanted;
+                    if !may_end {
                         tracing::error!("a disk does not answer: the configuration is looked at once it does");
                     }
                 }
             },
-            overrides = facts.table.changed() => {
+            overrides = facts.table.changed(), if may_end => {
                 process.manager.reloading();
                 process.overrides_before = process.overrides.replace(overrides);
                 return Ok(End::Routes(Box::new(configured.clone())));
@@ -175,16 +177,19 @@ async fn until_end(
             sum = files.sum.answer() => {
                 if process.watch.has_changed(sum) {
                     tracing::info!("the configuration's files have changed");
-                    files.wanted = true;
+                    process.wish = Wish::Wanted;
                 }
             }
-            (sum, found) = files.found.answer() => {
+            (sum, found) = files.found.answer(), if may_end => {
+                process.wish.answered();
                 process.watch.has_changed(sum);
                 if let Some(new) = look_again(facts, process, configured, found) {
                     process.manager.reloading();
                     return Ok(End::Reload(new));
                 }
-                process.manager.ready();
+                if process.wish == Wish::Nothing {
+                    process.manager.ready();
+                }
             }
             _ = look.tick() => {
                 facts.lanes.iter().for_each(|open| open.lane.look_at_disk());
@@ -198,40 +203,9 @@ async fn until_end(
                 }
             }
         }
-        if let Some(reread) = reread {
-            files.read(facts, configured, reread);
+        if let Some(reread) = reread.filter(|_| !facts.has_hung()) {
+            files.read(&mut process.wish, configured, reread);
         }
-    }
-}
-
-/// The configuration's files: a drive that they are on may hang.
-#[derive(Default)]
-struct Files {
-    /// [`Rereading::fingerprint`]
-    sum: Asked<u64>,
-    /// The same, and what was read behind it.
-    found: Asked<(u64, Reread)>,
-    /// They are to be read.
-    wanted: bool,
-}
-
-impl Files {
-    /// Has it asked whether they have changed.
-    fn look(&mut self, rereading: &Rereading) {
-        let fingerprint = Arc::clone(&rereading.fingerprint);
-        self.sum.ask("files", move || fingerprint());
-    }
-
-    /// Has them read, if that is wanted. Not while a disk hangs under a lane: the agent would stop for another configuration, and could
-    /// not start with it.
-    fn read(&mut self, facts: &Facts, configured: &Configured, rereading: &Rereading) {
-        if !self.wanted || self.found.is_open() || facts.has_hung() {
-            return;
-        }
-        self.wanted = false;
-        let (fingerprint, reread) = (Arc::clone(&rereading.fingerprint), Arc::clone(&rereading.reread));
-        let running = configured.clone();
-        self.found.ask("configuration", move || (fingerprint(), reread(&running)));
     }
 }
 

@@ -335,10 +335,14 @@ impl<'a> Found<'a> {
         let held =
             strangers.iter().filter_map(|(name, o)| Some((name.clone(), need(o.held_for(name, &lane)?))));
         let held = held.collect();
-        let stood = strangers.iter().filter(|(_, opened)| opened.store.is_made());
-        let stood = stood.map(|(name, _)| name.clone()).collect();
+        let mut stood = Vec::new();
         let strangers = strangers.into_iter().map(|(name, mut opened)| {
+            let was_made = opened.store.is_made();
             let (positions, in_doubt) = opened.as_stranger(data, &lane);
+            // Where the disk has refused, its file may be missing though nobody has forgotten it.
+            if was_made && !opened.still_says_so() {
+                stood.push(name.clone());
+            }
             Stranger { name, opened, positions, in_doubt }
         });
         let strangers: Vec<_> = strangers.collect();

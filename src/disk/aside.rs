@@ -115,17 +115,15 @@ pub fn set_aside<F: Fs>(fs: &F, path: &Path) -> Result<PathBuf, DiskError> {
     Ok(aside)
 }
 
-/// Sets aside what stands at `path`, if anything does, durably.
+/// Sets aside what stands at `path`, if anything does.
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn clear_durably<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
+pub fn clear<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {
     match set_aside(fs, path) {
-        Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
-        set_aside => drop(set_aside?),
+        Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        set_aside => set_aside.map(drop),
     }
-    let parent = path.parent().unwrap_or(Path::new("."));
-    fs.sync_dir(parent).map_err(DiskError::io("sync", parent))
 }
 
 /// Writes `bytes`, those of the damaged file at `path`, to a name as [`set_aside`] gives it, durably, and says so in the log: for a file

@@ -23,8 +23,8 @@ pub mod sim;
 mod slots;
 
 pub use aside::{
-    clear_durably, clear_way, copy_aside, is_damage, is_in_the_way, is_no_directory, make_dir, make_way,
-    set_aside, sync_way,
+    clear, clear_way, copy_aside, is_damage, is_in_the_way, is_no_directory, make_dir, make_way, set_aside,
+    sync_way,
 };
 pub use ballast::Ballast;
 pub use error::{DiskError, is_for_want_of_room};

@@ -18,6 +18,7 @@
 
 mod found;
 mod look;
+mod make;
 mod names;
 
 use std::io;
@@ -25,9 +26,10 @@ use std::path::{Path, PathBuf};
 
 use self::found::{Found, read_all};
 pub use self::look::look_at_slots;
-use self::names::{LARGER, MAKING, drop_rescued, finish_rescue, is_rescued};
+use self::make::{make, open_or_make, or_nothing, rename};
+use self::names::{LARGER, drop_rescued, finish_rescue, is_rescued};
 pub use self::names::{owner_of_slots, rescued_slots};
-use super::{DiskError, File, Fs, clear_durably, insist, is_in_the_way, make_way, set_aside};
+use super::{DiskError, File, Fs, clear, insist, is_in_the_way, make_way, set_aside};
 use crate::sabotage::{self, Bug};
 
 const MAGIC: &[u8; 4] = b"SWSL";
@@ -217,11 +219,10 @@ impl<F: Fs> Slots<F> {
         let new = LARGER.behind(path);
         let file = make(fs, &new, size)?;
         let mut slots = Self::fresh(fs, Some(file), &new, size, false);
-        slots.save(value)?;
         // Its own name is none that anybody looks for.
         slots.named = true;
-        slots.sync()?;
-        fs.rename(&new, path).map_err(DiskError::io("rename", &new))?;
+        let written = slots.save(value).and_then(|()| slots.sync());
+        or_nothing(fs, &new, written.and_then(|()| rename(fs, &new, path)))?;
         path.clone_into(&mut slots.path);
         slots.named = false;
         Ok(slots)
@@ -230,10 +231,15 @@ impl<F: Fs> Slots<F> {
     /// Replaces the value, and the file by one with room for values of `capacity` bytes. As durable as a save.
     ///
     /// # Errors
-    /// When the disk refuses, for want of room most of all; then file and value stand as they were.
+    /// When the disk refuses, or has not twice the room that it takes; then file and value stand as they were.
     pub fn grow(&mut self, capacity: usize, value: &[u8]) -> Result<(), DiskError> {
-        let damaged = self.damaged;
-        *self = Self { damaged, ..Self::larger(&self.fs, &self.path, slot_size(capacity), value)? };
+        let (damaged, size) = (self.damaged, slot_size(capacity));
+        // What can't tell is asked by writing.
+        let space = self.path.parent().and_then(|parent| self.fs.space(parent).ok());
+        if space.is_some_and(|space| space.available < 2 * COUNT * size) {
+            return Err(DiskError::io("enlarge", &self.path)(io::ErrorKind::StorageFull.into()));
+        }
+        *self = Self { damaged, ..Self::larger(&self.fs, &self.path, size, value)? };
         Ok(())
     }
 
@@ -298,15 +304,19 @@ impl<F: Fs> Slots<F> {
         }
     }
 
-    /// Sets the file aside, durably: what it says must not be read again, and it can't be written over. The next save makes another one.
+    /// Sets the file aside, durably: what it says must not be read again, and it can't be written over. The next save makes another one;
+    /// until then an empty one has its name, which is opened as a damaged one. One that is missing would say that nothing was known.
     ///
     /// # Errors
-    /// When the disk refuses; then the file stands where it was.
+    /// When the disk refuses; then the file may stand where it was, and what is saved from now on goes to another one if it does not.
     pub fn begin_anew(&mut self) -> Result<(), DiskError> {
-        drop_rescued(&self.fs, &self.path);
-        clear_durably(&self.fs, &self.path)?;
-        *self = Self::fresh(&self.fs, None, &self.path, self.slot_size, self.damaged);
-        Ok(())
+        let (fs, path) = (self.fs.clone(), self.path.clone());
+        let empty = rescued_slots(&path);
+        make_way(&fs, &empty)?;
+        fs.create(&empty).map_err(DiskError::io("create", &empty))?;
+        or_nothing(&fs, &empty, clear(&fs, &path))?;
+        *self = Self::fresh(&fs, None, &path, self.slot_size, self.damaged);
+        finish_rescue(&fs, &path).map(drop)
     }
 
     /// A slot that is neither the last durable one, nor perhaps that, nor the last saved one. Where there is none, the last
@@ -357,30 +367,6 @@ fn decode(slot: &[u8]) -> Option<(u64, &[u8])> {
     let value = rest.get(4..)?.get(..len)?;
     let sound = crc32fast::hash(covered.get(..16 + len)?) == u32::from_le_bytes(*crc);
     (sound || sabotage::commits(Bug::SlotUnchecked)).then_some((u64::from_le_bytes(*generation), value))
-}
-
-/// The file of slots that could not be opened or made before.
-fn open_or_make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError> {
-    match fs.open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => make(fs, path, slot_size),
-        opened => opened.map_err(DiskError::io("open", path)),
-    }
-}
-
-/// Written with real zeros, not only reserved: a save then changes nothing but the bytes of its slot.
-fn make<F: Fs>(fs: &F, path: &Path, slot_size: u64) -> Result<F::File, DiskError> {
-    let new = MAKING.behind(path);
-    make_way(fs, &new)?;
-    let file = fs.create(&new).map_err(DiskError::io("create", &new))?;
-    let zeros = vec![0; usize::try_from(slot_size * COUNT).unwrap_or(0)];
-    let written = file.write_at(&zeros, 0).map_err(DiskError::io("write", &new));
-    if let Err(e) = written.and_then(|()| file.sync_data().map_err(DiskError::io("sync", &new))) {
-        // It would keep the little room that there is from what has more need of it.
-        drop(fs.remove(&new));
-        return Err(e);
-    }
-    fs.rename(&new, path).map_err(DiskError::io("rename", &new))?;
-    Ok(file)
 }
 
 fn sync_parent<F: Fs>(fs: &F, path: &Path) -> Result<(), DiskError> {

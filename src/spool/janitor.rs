@@ -166,9 +166,20 @@ impl<F: Fs> Janitor<F> {
         }
         let todo = wishes.take();
         drop(wishes);
+        chores.shared.begin_tidying();
+        self.do_all(todo, chores);
+        chores.shared.end_tidying();
+        true
+    }
+
+    fn do_all(&self, todo: Todo<F::File>, chores: &mut Chores<F>) {
         // Before every piece of what takes time: a writer that rotates waits for nothing else.
         let shared = Arc::clone(&chores.shared);
-        let first = || self.make_ready(&shared);
+        let first = || {
+            // Each piece has its own time.
+            shared.begin_tidying();
+            self.make_ready(&shared);
+        };
         chores.finish(todo.closed, first);
         chores.remove_void(todo.void, first);
         let deletes = chores.delete(todo.release, todo.pressure, first);
@@ -181,7 +192,6 @@ impl<F: Fs> Janitor<F> {
         first();
         chores.note_headers();
         first();
-        true
     }
 
     /// Makes the next segment, if it was asked for.

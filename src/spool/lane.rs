@@ -269,10 +269,11 @@ impl<F: Fs> Lane<F> {
         self.handle.shared.give_back_behind_a_hung_disk();
     }
 
-    /// Whether the disk has not answered the writer for too long.
+    /// Whether the disk has not answered the writer for too long, or what tidies up behind it: who closes the lane would wait for both.
     #[must_use]
     pub fn is_hung(&self) -> bool {
-        self.handle.shared.hung().is_some()
+        let shared = &self.handle.shared;
+        shared.hung().is_some() || shared.tidying_hangs()
     }
 
     /// Whether one of its threads has ended though nobody closed it: a panic. Nothing is appended any more.

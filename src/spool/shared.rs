@@ -67,6 +67,8 @@ pub(super) struct Shared<F: Fs> {
     pub(super) budget: Arc<Semaphore>,
     pub(super) gate: watch::Sender<Gate>,
     turn: Turn,
+    /// That of what tidies up.
+    tidying: Turn,
     pub(super) metrics: LaneMetrics,
     table: Mutex<Table>,
     durable: AtomicU64,
@@ -116,6 +118,7 @@ impl<F: Fs> Shared<F> {
             budget: Arc::new(Semaphore::new(parts.budget)),
             gate: watch::Sender::new(Gate::Open),
             turn: Turn::default(),
+            tidying: Turn::default(),
             metrics: parts.metrics,
             table: Mutex::new(parts.table),
             durable: AtomicU64::new(parts.durable.0),
@@ -263,6 +266,27 @@ impl<F: Fs> Shared<F> {
         if let Some(after) = self.turn.end(self.clock()) {
             tracing::info!(lane = %self.name, seconds = after.as_secs(), "the disk answers again");
         }
+    }
+
+    /// The helper begins to tidy up.
+    pub(super) fn begin_tidying(&self) {
+        self.tidying.begin(self.clock());
+    }
+
+    /// The helper has done it.
+    pub(super) fn end_tidying(&self) {
+        if let Some(after) = self.tidying.end(self.clock()) {
+            tracing::info!(lane = %self.name, seconds = after.as_secs(), "the disk answers what tidies up again");
+        }
+    }
+
+    /// Whether the disk has not answered the helper for too long: events are taken all the same, until it is waited for. Told once.
+    pub(super) fn tidying_hangs(&self) -> bool {
+        let hung = self.tidying.hung(|| self.clock());
+        if let Some((hung, true)) = hung {
+            tracing::warn!(lane = %self.name, seconds = hung.as_secs(), "the disk does not answer what tidies up behind the writer");
+        }
+        hung.is_some()
     }
 
     /// Why nothing can be written though the writer has not said so: the disk does not answer it. Told once.

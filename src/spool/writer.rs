@@ -131,7 +131,9 @@ impl<F: Fs> Writer<F> {
 
     /// Makes the first segment of this process ready.
     pub(super) fn start(&mut self) {
+        self.shared.begin_work();
         self.open_next();
+        self.shared.end_work();
     }
 
     /// One turn: waits at most `patience` for requests, and then up to `delay` for more of them. False when the
@@ -333,6 +335,12 @@ impl<F: Fs> Writer<F> {
 
     /// The lane is closed: seals what is open.
     pub(super) fn finish(&mut self) {
+        self.shared.begin_work();
+        self.end();
+        self.shared.end_work();
+    }
+
+    fn end(&mut self) {
         // What was accepted at an interval is synced before the seal says that all is well; and where there is no seal,
         // because the disk has no room for more, all the same.
         if self.dirty_since.is_some() {

@@ -264,6 +264,13 @@ impl Short {
         Lane::open(&self.data, self.name.clone(), &self.config.spool, at_least, Metrics::new()).unwrap()
     }
 
+    /// How many of its files were set aside.
+    fn asides(&self) -> usize {
+        let names = |of: &str| std::fs::read_dir(self.dir.path().join(of)).unwrap();
+        let names = names("readers/main").chain(names("journal/main")).map(|e| e.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().contains(".aside-")).count()
+    }
+
     /// A start of the destination, configured or not. What is to be sent, and whether its files can still be believed.
     fn begin(&self, opened: &mut Opened<Faulty>, lane: &Lane<Faulty>, is_stranger: bool) -> (Seq, bool) {
         let (positions, in_doubt) = if is_stranger {
@@ -303,6 +310,8 @@ fn positions_beyond_the_logs_end_are_written_over_before_anything_new_comes_and_
     }
 }
 
+/// Found by an audit: where nothing could be written, no file was left. One that is not configured counted as forgotten by that, within
+/// seconds; one that wants what is new counted as new at the next start.
 #[test]
 fn what_can_not_be_written_over_of_another_past_is_set_aside_and_where_that_can_not_be_done_it_is_said() {
     for (op, failures, still_says_so, asides) in [
@@ -310,24 +319,54 @@ fn what_can_not_be_written_over_of_another_past_is_set_aside_and_where_that_can_
         (Op::SyncData, 1, false, 1),
         (Op::Write, 100, false, 2),
         (Op::Rename, 100, true, 0),
+        (Op::SyncDir, 100, true, 1),
+        (Op::Create, 100, true, 0),
     ] {
+        for (is_stranger, from) in [(false, Begin::Oldest), (false, Begin::Now), (true, Begin::Oldest)] {
+            let what = format!("{op:?} {failures}, stranger: {is_stranger}, {from:?}");
+            let mut short = Short::new();
+            short.config.destinations[0].from = from;
+            let (mut opened, lane) = (short.open(), short.lane(Seq(10)));
+            assert!(opened.is_of_another_past(&lane));
+            short.fs.fail_next(op, failures);
+            let begun = short.begin(&mut opened, &lane, is_stranger);
+            short.fs.fail_next(op, 0);
+            assert_eq!(begun, (Seq(1), still_says_so), "{what}");
+            assert_eq!(short.asides(), asides, "{what}");
+            assert!(positions_file(&short.data, &short.name, short.home()).exists(), "{what}: not forgotten");
+            if is_stranger || from == Begin::Now {
+                // A kill, before anything else is saved.
+                opened = short.open();
+                assert!(opened.held_for(&short.home().name, &lane).is_some(), "{what}");
+                assert_eq!(short.begin(&mut opened, &lane, is_stranger), (Seq(1), false), "{what}");
+            }
+            // It goes on with the file that it has now.
+            let position = Positions { position: Seq(2), ..Positions::fresh(short.data.spool_id(), Seq(1)) };
+            opened.store.save(&position).unwrap();
+            opened.store.sync().unwrap();
+            opened.journal.begin([]).unwrap();
+            assert_eq!(short.open().restored, Restored::Positions(Box::new(position)), "{what}");
+            lane.close();
+        }
+    }
+}
+
+/// Found by an audit: its journal was believed again once it was configured again and had saved positions.
+#[test]
+fn of_one_that_is_not_configured_a_journal_beyond_the_logs_end_is_forgotten_too_where_its_positions_say_nothing()
+ {
+    for is_damaged in [false, true] {
         let short = Short::new();
+        let file = positions_file(&short.data, &short.name, short.home());
+        std::fs::remove_file(&file).unwrap();
+        if is_damaged {
+            std::fs::write(&file, "damaged").unwrap();
+        }
         let (mut opened, lane) = (short.open(), short.lane(Seq(10)));
         assert!(opened.is_of_another_past(&lane));
-        short.fs.fail_next(op, failures);
-        let begun = short.begin(&mut opened, &lane, false);
-        short.fs.fail_next(op, 0);
-        assert_eq!(begun, (Seq(1), still_says_so), "{op:?} {failures}");
-        let names = |of: &str| std::fs::read_dir(short.dir.path().join(of)).unwrap();
-        let names = names("readers/main").chain(names("journal/main")).map(|e| e.unwrap().file_name());
-        let aside = names.filter(|name| name.to_str().unwrap().contains(".aside-")).count();
-        assert_eq!(aside, asides, "{op:?} {failures}");
-        // It goes on with the file that it has now.
-        let position = Positions { position: Seq(2), ..Positions::fresh(short.data.spool_id(), Seq(1)) };
-        opened.store.save(&position).unwrap();
-        opened.store.sync().unwrap();
-        opened.journal.begin([]).unwrap();
-        assert_eq!(short.open().restored, Restored::Positions(Box::new(position)));
+        assert_eq!(short.begin(&mut opened, &lane, true), (Seq(1), false));
+        let then = short.open();
+        assert_eq!((then.highest(), then.intents.len()), (Some(Seq(10)), 0), "damaged: {is_damaged}");
         lane.close();
     }
 }

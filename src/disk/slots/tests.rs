@@ -460,3 +460,84 @@ fn on_a_full_disk_nothing_is_left_of_a_file_that_could_not_be_made_and_one_with_
     let (slots, value) = Slots::open(&fs, small, 5000).unwrap();
     assert_eq!((value.as_deref(), slots.capacity()), (Some(&b"more"[..]), 8168));
 }
+
+/// Found by an audit: where the directory could not be synced, saves went on to the file that had been set aside.
+#[test]
+fn what_is_set_aside_is_written_to_no_more_and_an_empty_file_keeps_its_place() {
+    let prepared = || {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, fs) = (dir.path().join("slots"), Faulty::new());
+        let (mut slots, _) = Slots::open(&fs, &path, 100).unwrap();
+        slots.save(b"old").unwrap();
+        slots.sync().unwrap();
+        (dir, path, fs, slots)
+    };
+    let (_dir, path, _, mut slots) = prepared();
+    slots.begin_anew().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"", "who looks sees that there was something");
+    let (reopened, value) = reopen(&path);
+    assert_eq!((value, reopened.damaged()), (None, true));
+    let (_dir, path, _, mut slots) = prepared();
+    slots.begin_anew().unwrap();
+    slots.save(b"new").unwrap();
+    assert_eq!(reopen(&path).1.as_deref(), Some(&b"new"[..]), "in a file that has its room");
+    for (op, spared, is_aside) in
+        [(Op::Create, 0, false), (Op::Rename, 0, false), (Op::Rename, 1, true), (Op::SyncDir, 0, true)]
+    {
+        let (dir, path, fs, mut slots) = prepared();
+        fs.fail_later(op, spared, 1);
+        assert!(slots.begin_anew().is_err(), "{op:?}");
+        let (found, value) = reopen(&path);
+        assert_eq!((value.is_none(), found.damaged()), (is_aside, is_aside), "{op:?} {spared}: a kill");
+        drop(found);
+        slots.save(b"new").unwrap();
+        slots.sync().unwrap();
+        assert_eq!(reopen(&path).1.as_deref(), Some(&b"new"[..]), "{op:?} {spared}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 3 * 4096, "{op:?} {spared}");
+        if is_aside {
+            let aside = std::fs::read(dir.path().join("slots.aside-1")).unwrap();
+            assert_eq!(newest_slot(&aside).as_deref(), Some(&b"old"[..]), "{op:?} {spared}");
+        }
+    }
+}
+
+/// Found by an audit: it stayed until the next growth.
+#[test]
+fn nothing_is_left_of_a_larger_file_that_could_not_take_over() {
+    for (op, spared) in [(Op::Write, 1), (Op::SyncData, 1), (Op::Rename, 0), (Op::Rename, 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, fs) = (dir.path().join("slots"), Faulty::new());
+        let (mut slots, _) = Slots::open(&fs, &path, 100).unwrap();
+        slots.save(b"old").unwrap();
+        fs.fail_later(op, spared, 1);
+        assert!(slots.grow(10_000, b"new").is_err(), "{op:?} {spared}");
+        let names: Vec<_> = RealFs.list(dir.path()).unwrap().into_iter().map(|e| e.name).collect();
+        assert_eq!(names, ["slots"], "{op:?} {spared}");
+        assert_eq!(reopen(&path).1.as_deref(), Some(&b"old"[..]), "{op:?} {spared}");
+    }
+}
+
+/// Found by an audit: it took what room there was, again and again, before it was refused.
+#[test]
+fn where_a_larger_file_would_take_most_of_the_room_nothing_of_it_is_written() {
+    use crate::disk::Space;
+    let dir = tempfile::tempdir().unwrap();
+    let (path, fs) = (dir.path().join("slots"), Faulty::new());
+    let (mut slots, _) = Slots::open(&fs, &path, 100).unwrap();
+    let needed = 3 * slot_size(10_000);
+    fs.set_space(Some(Space { available: 2 * needed - 1, total: u64::MAX }));
+    let before = fs.count(Op::Create);
+    assert!(slots.grow(10_000, b"new").unwrap_err().is_for_want_of_room());
+    assert_eq!(fs.count(Op::Create), before);
+    fs.set_space(Some(Space { available: 2 * needed, total: u64::MAX }));
+    slots.grow(10_000, b"new").unwrap();
+    assert_eq!(reopen(&path).1.as_deref(), Some(&b"new"[..]));
+}
+
+#[test]
+fn zeros_fill_a_file_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, fs) = (dir.path().join("slots"), Faulty::new());
+    make(&fs, &path, 3 << 20).unwrap();
+    assert_eq!((fs.count(Op::Write), std::fs::metadata(&path).unwrap().len()), (5, 9 << 20));
+}

@@ -45,3 +45,27 @@ fn behind_a_disk_that_does_not_answer_senders_are_refused_and_what_it_is_busy_wi
     );
     stepped.close();
 }
+
+/// Found by an audit: only the writer's turns were looked at, so a stop waited for ever where the disk hung at its end, or under what
+/// tidies up.
+#[test]
+fn a_disk_that_hangs_while_a_lane_is_closed_or_tidied_up_is_noticed() {
+    let at_an_interval = Spool { sync: Sync::Interval(Duration::from_secs(3600)), ..plain() };
+    for (by, settings, fails) in [("the writer", at_an_interval, true), ("what tidies up", plain(), false)] {
+        let site = Site::new();
+        let mut stepped = site.lane(&settings);
+        assert_eq!(send(&mut stepped, &[("a", 100)]), 1);
+        let (lane, host) = (stepped.lane().clone(), Arc::clone(&site.host));
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        site.fs.meanwhile(Op::SyncData, move || {
+            host.advance(HUNG_AFTER - Duration::from_nanos(1));
+            let before = lane.is_hung();
+            host.advance(Duration::from_nanos(1));
+            tell.send((before, lane.is_hung(), lane.status().failing.is_some())).unwrap();
+        });
+        let lane = stepped.lane().clone();
+        stepped.close();
+        assert_eq!(told.try_recv(), Ok((false, true, fails)), "{by}");
+        assert!(!lane.is_hung(), "{by}: it has answered");
+    }
+}

@@ -21,8 +21,7 @@ use super::codec;
 use super::generation::{GROUP, Generation, HEADER, seal_group, seal_header, stray_groups};
 use super::intent::Intent;
 use crate::disk::{
-    DiskError, File, Fs, clear_durably, copy_aside, insist, is_in_the_way, make_dir, make_way, set_aside,
-    sync_way,
+    DiskError, File, Fs, clear, copy_aside, insist, is_in_the_way, make_dir, make_way, set_aside, sync_way,
 };
 use crate::ids::{DestinationName, LaneName, SpoolId};
 use crate::sabotage::{self, Bug};
@@ -249,14 +248,21 @@ impl<F: Fs> Journal<F> {
         Ok(())
     }
 
-    /// Forgets, durably, what it says; what can't be written over is set aside.
+    /// Forgets, durably, what it says; what can't be written over is set aside, and an empty file is left, as [`Journal::discard`] does.
     ///
     /// # Errors
     /// When the disk refuses both.
     pub fn forget(&mut self) -> Result<(), JournalError> {
         let Err(error) = self.begin([]) else { return Ok(()) };
         tracing::error!(%error, "a journal that nobody may believe can't be written over, and is set aside");
-        self.paths.iter().try_for_each(|path| clear_durably(&self.fs, path))?;
+        let (fs, [first, _]) = (&self.fs, &self.paths);
+        let making = first.with_extension("making");
+        self.make_way_to(first)?;
+        make_way(fs, &making)?;
+        fs.create(&making).map_err(DiskError::io("create", &making))?;
+        self.paths.iter().try_for_each(|path| clear(fs, path))?;
+        fs.rename(&making, first).map_err(DiskError::io("rename", &making))?;
+        sync_parent(fs, first)?;
         (self.newest, self.generation, self.open) = (0, 0, None);
         (self.unreadable, self.damaged) = ([false; 2], [false; 2]);
         Ok(())

@@ -414,6 +414,26 @@ fn a_journal_that_is_kept_no_more_says_nothing_later() {
     assert_eq!(work(&fs, 2).len(), 2, "it can be begun again");
 }
 
+/// Found by an audit: the destination counted as new where its positions were gone too.
+#[test]
+fn where_what_nobody_may_believe_is_set_aside_it_is_known_that_there_was_a_journal() {
+    use crate::disk::faulty::{Faulty, Op};
+    let (dir, fs) = (tempfile::tempdir().unwrap(), Faulty::new());
+    let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+    let open = || Journal::open_sized(&fs, dir.path(), SPOOL, &lane, &home, SIZE);
+    open().0.begin([&intent(0, 10, &[true])]).unwrap();
+    let mut journal = open().0;
+    fs.fail_next(Op::Write, u64::MAX);
+    journal.forget().unwrap();
+    assert_eq!(open().1, Found { was_here: true, ..Found::default() });
+    fs.fail_next(Op::Create, u64::MAX);
+    assert!(open().0.forget().is_err(), "where that can't be left");
+    [Op::Create, Op::Write].iter().for_each(|op| fs.fail_next(*op, 0));
+    let said = intent(0, 11, &[true]);
+    journal.begin([&said]).unwrap();
+    assert_eq!(open().1.intents, [said]);
+}
+
 #[test]
 fn what_stands_in_its_way_or_can_not_be_read_does_not_keep_it_from_opening() {
     for other in [false, true] {
