@@ -329,4 +329,11 @@ mod tests {
         // A name that no directory can have is an error, and nothing is set aside for it.
         assert!(make_dir(&RealFs, top.path(), &top.path().join("n".repeat(300))).is_err());
     }
+
+    #[test]
+    fn a_copy_that_was_set_aside_is_durable_with_its_name() {
+        use crate::disk::faulty::Syncs;
+        let copied = Syncs::made_by(|_| {}, |fs, dir| copy_aside(fs, &dir.join("file"), b"damaged"));
+        assert_eq!(copied, Syncs::of(1, 1));
+    }
 }

@@ -148,4 +148,35 @@ mod tests {
         });
         assert_eq!((denied.is_err(), calls), (true, 1));
     }
+
+    #[test]
+    fn a_patient_start_says_once_that_it_asks_again_and_its_pauses_grow() {
+        use crate::logs::testing::said;
+        let patience = Patience(Mutex::new(None));
+        patience.set(Some(Instant::now() + Duration::from_secs(60)));
+        for (refusals, pauses, lines) in [(TRIES - 1, 0, 0), (TRIES, 50, 1), (TRIES + 2, 50 + 100 + 200, 1)] {
+            let (mut calls, began) = (0, Instant::now());
+            let (read, said) = said(|| {
+                insist_with(&patience, || {
+                    calls += 1;
+                    if calls > refusals {
+                        Ok(())
+                    } else {
+                        Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error()))
+                    }
+                })
+            });
+            read.unwrap();
+            assert_eq!(said.len(), lines, "{said:?}");
+            assert!(began.elapsed() >= Duration::from_millis(pauses));
+        }
+    }
+
+    #[test]
+    fn a_start_is_patient_as_long_as_it_was_told_and_no_longer_than_it_lasts() {
+        let start = Patient::at_most(Duration::from_secs(60));
+        assert!(PATIENCE.wait(Duration::ZERO));
+        drop(start);
+        assert!(!PATIENCE.wait(Duration::ZERO));
+    }
 }

@@ -68,3 +68,39 @@ impl Home {
         self.astray.load(Ordering::Relaxed).then(why)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealFs;
+    use crate::disk::sim::SimFs;
+    use crate::logs::testing::said;
+
+    #[test]
+    fn a_directory_that_is_not_there_can_not_be_held_and_what_is_none_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::hold(&RealFs, &dir.path().join("gone")).unwrap();
+        assert!(home.held.is_none() && home.check().is_ok());
+        std::fs::write(dir.path().join("file"), b"").unwrap();
+        Home::hold(&RealFs, &dir.path().join("file")).unwrap_err();
+    }
+
+    #[test]
+    fn that_it_went_and_that_it_is_back_is_said_once_each() {
+        let (fs, at, elsewhere) = (SimFs::default(), Path::new("/data"), Path::new("/elsewhere"));
+        fs.create_dir(at).unwrap();
+        let home = Home::hold(&fs, at).unwrap();
+        let mut ways = [(at, elsewhere), (elsewhere, at)].into_iter();
+        for (is_here, expected) in
+            [(true, ""), (false, "nothing is given up"), (true, "is back where it was")]
+        {
+            for word in [expected, ""] {
+                let (checked, lines) = said(|| home.check());
+                assert_eq!(checked.is_ok(), is_here);
+                assert_eq!(lines.len(), usize::from(!word.is_empty()), "{lines:?}");
+                assert!(lines.iter().all(|line| line.contains(word)), "{lines:?}");
+            }
+            ways.next().into_iter().for_each(|(from, to)| fs.rename(from, to).unwrap());
+        }
+    }
+}

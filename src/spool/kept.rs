@@ -145,3 +145,46 @@ impl<F: Fs> Shared<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::faulty::{Faulty, Op};
+
+    #[test]
+    fn an_empty_file_is_a_mark_and_any_other_was_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |id| dir.path().join(names::damaged(SegmentId(id)));
+        std::fs::write(path(1), b"").unwrap();
+        std::fs::write(path(2), b"events").unwrap();
+        let kept = Kept::find(&Faulty::new(), dir.path()).unwrap();
+        assert_eq!((kept.marked, kept.aside), ([SegmentId(1)].into(), [(SegmentId(2), 6)].into()));
+        // What can't be opened is no less to be kept.
+        let fs = Faulty::new();
+        fs.fail_next(Op::Open, 1000);
+        let kept = Kept::find(&fs, dir.path()).unwrap();
+        assert_eq!((kept.marked.len(), kept.aside.len()), (2, 0));
+    }
+
+    #[test]
+    fn what_is_put_aside_may_take_its_share_to_the_last_byte() {
+        let aside = [(SegmentId(1), 10), (SegmentId(2), 6)].into();
+        let kept = Kept { aside, ..Kept::default() };
+        assert_eq!(kept.oldest_beyond(16 * SHARE), None);
+        assert_eq!(kept.oldest_beyond(16 * SHARE - 1), Some(SegmentId(1)));
+    }
+
+    #[test]
+    fn a_mark_that_went_meanwhile_is_none_and_a_disk_that_refuses_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(names::damaged(SegmentId(1)));
+        std::fs::write(&path, b"events").unwrap();
+        let fs = Faulty::new();
+        fs.fail_next(Op::Open, 1000);
+        put_aside(&fs, dir.path()).unwrap_err();
+        fs.fail_next(Op::Open, 0);
+        assert_eq!(put_aside(&fs, dir.path()).unwrap(), [(SegmentId(1), path.clone(), 6)]);
+        fs.meanwhile(Op::Open, move || std::fs::remove_file(path).unwrap());
+        assert_eq!(put_aside(&fs, dir.path()).unwrap(), []);
+    }
+}

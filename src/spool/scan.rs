@@ -126,3 +126,18 @@ fn good_block<T: File>(
     let Some(block) = walker.probe(offset, limit)?.filter(due) else { return Ok(None) };
     Ok(walker.stored(&block, limit)?.is_some().then_some(block))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_that_follow_each_other_are_one_and_an_empty_one_is_none() {
+        let range = |first, end| SeqRange::new(Seq(first), Seq(end));
+        let mut holes = Vec::new();
+        for hole in [range(1, 3), range(3, 5), range(5, 5), range(7, 9)] {
+            note(&mut holes, hole);
+        }
+        assert_eq!(holes, [range(1, 5), range(7, 9)]);
+    }
+}

@@ -169,4 +169,48 @@ mod tests {
         expected[..PAGE].fill(0);
         assert!(copy == expected);
     }
+
+    #[test]
+    fn what_comes_along_is_durable_when_that_is_said() {
+        use crate::disk::faulty::Syncs;
+        let sides = |dir: &Path| (dir.join("old"), dir.join("new"));
+        let prepare = |dir: &Path| {
+            let (old, new) = sides(dir);
+            std::fs::create_dir_all(old.join("dead-letters")).unwrap();
+            std::fs::create_dir(new).unwrap();
+            std::fs::write(old.join("dead-letters/1"), b"letters").unwrap();
+            Slots::open(&RealFs, &old.join("homes"), 100).unwrap().0.save(b"where they were").unwrap();
+        };
+        let carried = Syncs::made_by(prepare, |fs, dir| carry(fs, &sides(dir).0, &sides(dir).1));
+        // The file of slots, with its name, and what is in it; the letters, and the two names on the way to them.
+        assert_eq!(carried, Syncs::of(2 + 1, 1 + 2));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_has_nothing_and_one_that_can_not_be_listed_is_an_error() {
+        use crate::disk::sim::{Fault, Lasting, SimFs};
+        let (_dir, old, new) = site();
+        assert_eq!(carry(&RealFs, &old, &new).unwrap(), 0);
+        std::fs::write(old.join("dead-letters"), b"no directory").unwrap();
+        assert_eq!(carry(&RealFs, &old, &new).unwrap(), 0);
+        let fs = SimFs::default();
+        fs.create_dir(&letters::directory(&old)).unwrap();
+        let errno = rustix::io::Errno::ACCESS;
+        fs.break_at(Fault { at: fs.calls(), errno, lasting: Lasting::UntilRepaired });
+        copy_files(&fs, &letters::directory(&old), &new, &new).unwrap_err();
+    }
+
+    #[test]
+    fn a_copy_is_as_long_as_what_it_is_of_and_what_could_not_be_read_is_said() {
+        use crate::logs::testing::said;
+        let (_dir, old, new) = site();
+        std::fs::write(old.join("1"), vec![7; CHUNK + 100]).unwrap();
+        let fs = Faulty::new();
+        for unread in [0, PAGE as u64] {
+            fs.fail_next(Op::Read, if unread > 0 { 2 * u64::from(crate::disk::TRIES) } else { 0 });
+            let (copied, lines) = said(|| copy_file(&fs, &old.join("1"), &new.join("1")).unwrap());
+            assert_eq!((copied, lines.len()), (unread, usize::from(unread > 0)), "{lines:?}");
+            assert_eq!(std::fs::metadata(new.join("1")).unwrap().len(), (CHUNK + 100) as u64);
+        }
+    }
 }

@@ -388,3 +388,43 @@ fn one_that_wants_what_is_new_stands_on_the_last_event_before() {
 fn positions_file(data: &DataDir<Faulty>, lane: &LaneName, home: &Destination) -> std::path::PathBuf {
     crate::state::positions::directory(data.path(), lane).join(home.name.as_str())
 }
+
+#[test]
+fn that_positions_of_another_past_are_forgotten_is_durable_or_said() {
+    use crate::logs::testing::said;
+    let (spool, lane_name) = (SpoolId(7), LaneName::new("main").unwrap());
+    let name = DestinationName::new("home").unwrap();
+    let top = tempfile::tempdir().unwrap();
+    let config = wants_what_is_new(top.path());
+    let data = DataDir::open(Faulty::new(), top.path()).unwrap();
+    let open_lane =
+        || Lane::open(&data, lane_name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+    let before = open_lane();
+    accept_one(&before);
+    before.close();
+    let lane = open_lane();
+    let shares = vec![Share { block: Seq(1), run: RunId(77), events: Bits::full(1) }];
+    let intents = vec![Intent { shares, ..intent() }];
+    let opened = |fs: &Faulty, dir: &Path| {
+        let (store, restored) = Store::open(fs, dir, spool, &lane_name, &name).unwrap();
+        let (journal, _) = Journal::open(fs, dir, spool, &lane_name, &name);
+        let park = Park::open(fs, dir, Whose { spool, lane: &lane_name, destination: &name }).unwrap();
+        let intents = intents.clone();
+        let (was_here, of_another_past, still_says_so) = (false, OnceCell::new(), false);
+        Opened { store, restored, journal, park, intents, was_here, of_another_past, still_says_so }
+    };
+    let prepare = |dir: &Path| {
+        let mut opened = opened(&Faulty::new(), dir);
+        opened.store.save(&Positions::fresh(spool, Seq(1))).unwrap();
+        opened.journal.prepare().unwrap();
+        opened.journal.begin(&intents).unwrap();
+    };
+    let forgotten = Syncs::made_by(prepare, |fs, dir| {
+        let mut opened = opened(fs, dir);
+        let ((), lines) = said(|| opened.forget_its_past(&Positions::fresh(spool, Seq(1)), &lane));
+        if lines.is_empty() { Ok(()) } else { Err(lines) }
+    });
+    // A generation of the journal, and the names on the way to it; the positions, and theirs.
+    assert_eq!(forgotten, Syncs::of(1 + 1, 3 + 3));
+    lane.close();
+}

@@ -191,3 +191,16 @@ fn a_directory_whose_name_can_not_be_made_durable_is_an_error() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(made.is_dir(), "the child has run this test");
 }
+
+#[test]
+fn a_file_that_was_written_since_is_of_another_version_and_one_that_was_not_is_of_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    std::fs::write(&path, b"12345").unwrap();
+    let before = RealFs.version(&path).unwrap();
+    assert_eq!((before.len, RealFs.version(&path).unwrap() == before), (5, true));
+    assert!(before.changed > 0);
+    std::fs::write(&path, b"1234567").unwrap();
+    assert_ne!(RealFs.version(&path).unwrap(), before);
+    RealFs.version(&dir.path().join("gone")).unwrap_err();
+}

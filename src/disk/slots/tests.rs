@@ -541,3 +541,48 @@ fn zeros_fill_a_file_in_pieces() {
     make(&fs, &path, 3 << 20).unwrap();
     assert_eq!((fs.count(Op::Write), std::fs::metadata(&path).unwrap().len()), (5, 9 << 20));
 }
+
+#[test]
+fn what_can_be_read_in_part_goes_on_where_it_is_while_nothing_can_be_made() {
+    use crate::disk::sim::{Fault, Lasting, SimFs};
+    use rustix::io::Errno;
+    for (errno, opens) in [(Errno::NOSPC, true), (Errno::ROFS, true), (Errno::IO, false)] {
+        let (fs, path) = (SimFs::default(), Path::new("/slots"));
+        let (mut slots, _) = Slots::open(&fs, path, 100).unwrap();
+        for value in [b"one", b"two"] {
+            slots.save(value).unwrap();
+            slots.sync().unwrap();
+        }
+        let spare = usize::try_from(slots.free() * slots.slot_size).unwrap();
+        drop(slots);
+        fs.tamper(|world| world.wear(path, spare..spare + 1)).unwrap();
+        // Opened and read it is before.
+        let before = fs.calls();
+        let whole = SimFs::of(fs.world());
+        Slots::open(&whole, path, 100).unwrap();
+        let first_change = (0..whole.calls()).find(|at| {
+            let fs = SimFs::of(fs.world());
+            fs.break_at(Fault { at: *at, errno: Errno::ROFS, lasting: Lasting::Once });
+            drop(Slots::open(&fs, path, 100));
+            fs.is_broken()
+        });
+        let at = before + first_change.unwrap();
+        fs.break_at(Fault { at, errno, lasting: Lasting::UntilRepaired });
+        let opened = Slots::open(&fs, path, 100);
+        assert_eq!(opened.is_ok(), opens, "{errno}");
+        let Ok((_, value)) = opened else { continue };
+        assert_eq!(value.as_deref(), Some(&b"two"[..]), "{errno}");
+    }
+}
+
+#[test]
+fn what_was_rescued_is_not_asked_because_a_disk_refuses_for_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    reopen(&path).0.save(b"newer").unwrap();
+    Slots::open(&RealFs, &rescued_slots(&path), 100).unwrap().0.save(b"older").unwrap();
+    let fs = Faulty::new();
+    fs.fail_next(Op::Open, u64::from(crate::disk::TRIES));
+    look_at_slots(&fs, &path).unwrap_err();
+    assert_eq!(look_at_slots(&fs, &path).unwrap().as_deref(), Some(&b"newer"[..]));
+}

@@ -28,8 +28,9 @@ fn behind_a_disk_that_does_not_answer_senders_are_refused_and_what_it_is_busy_wi
         host.advance(HUNG_AFTER - Duration::from_nanos(1));
         lane.look_at_disk();
         assert!(queued.as_mut().poll(&mut context).is_pending(), "a slow disk is waited for");
-        assert_eq!(lane.status().failing, None);
+        assert_eq!((lane.status().failing, lane.is_hung()), (None, false));
         host.advance(Duration::from_nanos(1));
+        assert!(lane.is_hung());
         assert!(is_refused(&pin!(event()).poll(&mut context)), "one that comes now");
         assert!(queued.as_mut().poll(&mut context).is_pending(), "nobody has looked yet");
         lane.look_at_disk();

@@ -191,3 +191,57 @@ fn a_damaged_segment_that_is_dropped_for_lack_of_room_is_deleted_with_its_mark()
     assert!(!path(&site, 1).exists() && !aside(&site, 1).exists());
     lane.close();
 }
+
+#[test]
+fn a_mark_is_durable_before_the_loss_is_told_and_that_it_can_not_be_made_is_said() {
+    use crate::logs::testing::said;
+    for (op, fails, stands) in [
+        (Op::SyncDir, false, false),
+        (Op::SyncDir, true, false),
+        (Op::Create, true, false),
+        // Somebody else has made it.
+        (Op::Create, false, true),
+    ] {
+        let site = Site::new();
+        filled(&site, &plain(), 3);
+        rot(&site, 1);
+        let lane = site.lane(&plain());
+        if stands {
+            std::fs::write(aside(&site, 1), []).unwrap();
+        }
+        let before = site.fs.count(Op::SyncDir);
+        site.fs.fail_next(op, fails.into());
+        let ((_, holes), lines) = said(|| read_all(lane.lane(), 1));
+        let is_said = lines.iter().any(|line| line.contains("can't be marked"));
+        assert_eq!((holes.len(), is_said), (1, fails), "{op:?}: {lines:?}");
+        assert_eq!(site.fs.count(Op::SyncDir) - before, u64::from(op == Op::SyncDir || stands));
+        lane.close();
+    }
+}
+
+#[test]
+fn what_was_delivered_or_dropped_is_no_loss_to_who_comes_later() {
+    let site = Site::new();
+    filled(&site, &plain(), 3);
+    let mut lane = site.lane(&plain());
+    lane.lane().release(Seq(9));
+    while lane.tidy() {}
+    let ((events, holes), lines) = crate::logs::testing::said(|| read_all(lane.lane(), 1));
+    assert_eq!((events.len(), holes.len()), (4, 1));
+    assert_eq!((lane.lane().status().quarantined_events, lines), (0, vec![]));
+    lane.close();
+}
+
+/// On a full disk it is recorded afterwards; on one that has failed it may never be.
+#[test]
+fn a_delivered_segment_whose_deletion_a_failing_disk_can_not_record_stays() {
+    let site = Site::new();
+    filled(&site, &plain(), 3);
+    let mut lane = site.lane(&plain());
+    lane.lane().release(Seq(5));
+    site.fs.fail_next(Op::SyncData, 1);
+    while lane.tidy() {}
+    assert!(path(&site, 1).exists());
+    while lane.tidy() {}
+    lane.close();
+}

@@ -22,6 +22,7 @@ mod reading;
 mod room;
 mod salvage;
 mod scanning;
+mod seeking;
 mod sim;
 mod start;
 pub(super) mod stepped;

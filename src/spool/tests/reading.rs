@@ -419,3 +419,20 @@ fn a_segment_of_a_later_version_is_not_read_though_its_blocks_look_as_ever() {
     assert!(path.exists(), "and it is left where it is");
     lane.close();
 }
+
+/// One that is read with care takes a page for lost only while the disk gives others of the same file.
+#[test]
+fn a_page_counts_as_unreadable_while_the_disk_gives_either_copy_of_the_header() {
+    let mut bytes = vec![0; format::DATA_START as usize];
+    bytes.extend(block(1, 1, 9000));
+    let (harmed, limit) = (format::DATA_START + 4096, bytes.len() as u64);
+    for (header, answers) in [(&[][..], true), (&[0], true), (&[4096], true), (&[0, 4096], false)] {
+        let bad: Vec<_> = header.iter().chain([&harmed]).map(|at| *at..at + 1).collect();
+        let mut walker = walker(bytes.clone(), &bad);
+        (walker.tolerant, walker.wary) = (true, true);
+        let block = walker.probe(format::DATA_START, limit);
+        let stored = block.and_then(|block| walker.stored(&block.unwrap(), limit));
+        assert_eq!(stored.is_ok(), answers, "{header:?}");
+        assert_eq!(walker.unreadable > 0, answers, "{header:?}");
+    }
+}

@@ -263,3 +263,23 @@ fn how_full_the_file_system_is_is_asked_again_after_a_second_and_before_blocks_a
     lane.close();
     reserving.close();
 }
+
+#[test]
+fn a_name_alone_makes_a_segment_up_to_a_number_and_no_number_of_a_name_is_given_again() {
+    let last = names::LAST_BY_NAME.0;
+    let fs = disk(&[1, last, last + 1, last + 2].map(|id| (id, vec![0x55; 9000])));
+    let ids = |found: Vec<Candidate>| found.iter().map(|c| c.id.0).collect::<Vec<_>>();
+    let looked = |fs: &SimFs| {
+        let identity = Identity { spool: SPOOL, lane: lane_name(), segment: SegmentId(0) };
+        let mut listed = Listed::default();
+        let found = candidates(fs, Path::new(DIR), &identity, Access::Owner, &mut listed).unwrap();
+        (ids(found), listed.left_alone.len(), listed.highest.0)
+    };
+    assert_eq!(looked(&fs), (vec![1, last], 2, last));
+    // What is none has the name all the same.
+    let fs = disk(&[(1, vec![0x55; 9000])]);
+    for id in [7, last + 1] {
+        fs.create_dir(&Path::new(DIR).join(names::segment(SegmentId(id)))).unwrap();
+    }
+    assert_eq!(looked(&fs), (vec![1], 2, 7));
+}

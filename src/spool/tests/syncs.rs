@@ -164,3 +164,17 @@ fn the_mark_of_an_idle_lane_is_synced_and_that_it_can_not_be_is_believed() {
     }
     lane.close();
 }
+
+#[test]
+fn what_was_accepted_at_an_interval_and_can_not_be_synced_is_counted_as_lost() {
+    let site = Site::new();
+    let settings = Spool { sync: Sync::Interval(Duration::from_secs(1)), ..plain() };
+    let mut lane = site.lane(&settings);
+    assert_eq!(send(&mut lane, &[("a", 100), ("a", 100)]), 2);
+    site.fs.fail_next(Op::SyncData, 1);
+    site.host.advance(Duration::from_secs(1));
+    lane.turn();
+    let status = lane.lane().status();
+    assert_eq!((status.failing.is_some(), status.quarantined_events), (true, 2));
+    lane.close();
+}

@@ -1,10 +1,11 @@
 //! Whether there is more in a lane than can be read of it.
 
 use super::*;
-use crate::disk::sim::SimFs;
+use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::spool::inspect::Snapshot;
 use crate::spool::passed_over::Why;
 use crate::spool::unread::holds_unread;
+use rustix::io::Errno;
 
 const PAGE: usize = 4096;
 
@@ -106,6 +107,15 @@ fn a_segment_that_is_left_out_was_lost_if_anything_in_it_was_durable_and_else_ne
     second[behind..].fill(0);
     fs.tamper(|w| w.rot(&path(2), second)).unwrap();
     assert_eq!(passed_over(&fs), [(path(2), Why::WriteFailed)]);
+    // What can't be read may be anything; what is gone meanwhile is nothing.
+    let snapshot = Snapshot::take(&fs, data).unwrap();
+    let told = || snapshot.lanes[0].passed_over().into_iter().map(|passed| passed.why).collect::<Vec<_>>();
+    fs.break_at(Fault { at: fs.calls(), errno: Errno::ACCESS, lasting: Lasting::Once });
+    assert_eq!(told(), [Why::LeftOut]);
+    fs.repair();
+    assert_eq!(told(), [Why::WriteFailed]);
+    fs.remove(&path(2)).unwrap();
+    assert_eq!(told(), [Why::WriteFailed]);
     assert!(Why::LeftOut.is_damage() && !Why::WriteFailed.is_damage());
 }
 

@@ -313,4 +313,27 @@ mod tests {
         };
         assert_eq!(complaints(&of_another), 1);
     }
+
+    #[test]
+    fn a_disk_on_which_nothing_can_be_made_keeps_nothing_from_starting_unless_a_history_stands_there() {
+        use crate::disk::sim::{Fault, Lasting, SimFs};
+        use rustix::io::Errno;
+        for (errno, first) in [(Errno::NOSPC, true), (Errno::ROFS, true), (Errno::IO, false)] {
+            let fs = SimFs::default();
+            let (mut file, _) = HomesFile::open(&fs, Path::new("/"), SPOOL).unwrap();
+            fs.break_at(Fault { at: fs.calls(), errno, lasting: Lasting::UntilRepaired });
+            assert_eq!(file.keep_if_it_can_be(&moved()).is_ok(), first, "{errno}");
+            fs.repair();
+            file.keep_if_it_can_be(&moved()).unwrap();
+            let (_, stands) = HomesFile::open(&fs, Path::new("/"), SPOOL).unwrap();
+            assert!(!stands.is_settled());
+        }
+        let fs = SimFs::default();
+        let (mut file, _) = HomesFile::open(&fs, Path::new("/"), SPOOL).unwrap();
+        file.keep_if_it_can_be(&moved()).unwrap();
+        let mut back = moved();
+        back.begin(&[], [(lane("main"), Seq(20)), (lane("fast"), Seq(20))].into()).unwrap();
+        fs.break_at(Fault { at: fs.calls(), errno: Errno::ROFS, lasting: Lasting::UntilRepaired });
+        file.keep_if_it_can_be(&back).unwrap_err();
+    }
 }

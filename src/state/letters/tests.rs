@@ -64,6 +64,8 @@ fn what_is_taken_or_gone_is_not_listed_and_files_without_letters_go_away() {
     }
     let letters = open(&RealFs, dir.path());
     letters.take(&[2]).unwrap();
+    let sent = || being_sent(&RealFs, dir.path(), SPOOL).unwrap().iter().map(|s| s.id).collect::<Vec<_>>();
+    assert_eq!(sent(), [2]);
     letters.remove(&[1, 3]).unwrap();
     assert_eq!((ids(&letters), letters.taken(), files()), (vec![4, 5, 6], vec![2], 3));
     assert_eq!(letters.load(&[2, 6]).unwrap().len(), 2);
@@ -306,5 +308,15 @@ proptest! {
         let mut framed = super::codec::MAGIC.to_vec();
         framed.extend(&bytes);
         prop_assert!(super::file::parse(&framed, SPOOL).letters.is_empty());
+    }
+}
+
+#[test]
+fn where_nothing_can_be_made_letters_are_opened_all_the_same() {
+    for (errno, opens) in [(Errno::NOSPC, true), (Errno::ROFS, true), (Errno::IO, false)] {
+        let (fs, dir) = (SimFs::default(), Path::new("/data"));
+        fs.create_dir(dir).unwrap();
+        fs.break_at(Fault { at: fs.calls(), errno, lasting: Lasting::UntilRepaired });
+        assert_eq!(Letters::open(&fs, dir, SPOOL, settings(), 0).is_ok(), opens, "{errno}");
     }
 }

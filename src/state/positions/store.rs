@@ -381,4 +381,23 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(open(), Restored::Unusable(Unusable::Damaged));
     }
+
+    #[test]
+    fn where_nothing_can_be_made_it_opens_and_knows_that_it_has_no_file_until_it_has() {
+        use crate::disk::sim::{Fault, Lasting};
+        use rustix::io::Errno;
+        for (errno, opens) in [(Errno::NOSPC, true), (Errno::ROFS, true), (Errno::IO, false)] {
+            let (fs, dir) = (SimFs::default(), Path::new("/data"));
+            fs.create_dir(dir).unwrap();
+            fs.break_at(Fault { at: fs.calls(), errno, lasting: Lasting::UntilRepaired });
+            let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+            let opened = Store::open(&fs, dir, SpoolId(7), &lane, &home);
+            assert_eq!(opened.is_ok(), opens, "{errno}");
+            let Ok((mut store, _)) = opened else { continue };
+            assert!(!store.is_made(), "{errno}");
+            fs.repair();
+            store.save(&Positions::fresh(SpoolId(7), Seq(1))).unwrap();
+            assert!(store.is_made(), "{errno}");
+        }
+    }
 }

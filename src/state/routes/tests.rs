@@ -373,3 +373,27 @@ fn numbers_of_changes_and_what_was_handed_over_are_known_to_the_next_process_and
     let (_, foreign) = open(6);
     assert_eq!((foreign.last_change(), foreign.knows(1)), (0, false));
 }
+
+#[test]
+fn a_disk_on_which_nothing_can_be_made_keeps_nothing_from_starting_unless_earlier_routes_count_still() {
+    use crate::disk::sim::{Fault, Lasting, SimFs};
+    use rustix::io::Errno;
+    let (once, now) = (told(&[&["home"]]), told(&[&["home"], &["away"]]));
+    assert!(once.before.is_empty() && !now.before.is_empty());
+    for (errno, history, starts) in [
+        (Errno::NOSPC, &once, true),
+        (Errno::ROFS, &once, true),
+        (Errno::IO, &once, false),
+        (Errno::ROFS, &now, false),
+        (Errno::IO, &now, false),
+    ] {
+        let fs = SimFs::default();
+        let (mut file, _) = RoutesFile::open(&fs, Path::new("/"), SpoolId(5)).unwrap();
+        let lasting = Lasting::UntilRepaired;
+        fs.break_at(Fault { at: fs.calls(), errno, lasting });
+        // The bytes of a save need no room: a full disk refuses their sync.
+        assert_eq!(file.keep_if_it_can_be(history).is_ok(), starts, "{errno}");
+        fs.repair();
+        file.keep_if_it_can_be(history).unwrap();
+    }
+}

@@ -122,3 +122,17 @@ fn a_file_that_can_not_be_opened_is_not_taken_for_one_that_nobody_needs() {
     fs.fail_next(Op::Open, 3);
     copied(&fs, &old, &new).unwrap_err();
 }
+
+#[test]
+fn what_could_not_be_read_of_several_files_is_added_up() {
+    let fs = parked();
+    for file in fs.world().paths().into_iter().filter(|path| path.starts_with("/data/parked")) {
+        fs.tamper(|world| world.wear(&file, 0..1)).unwrap();
+    }
+    let (lane, home) = (main_lane(), name("home"));
+    let whose = Whose { spool: SPOOL, lane: &lane, destination: &home };
+    let (_, unread) = copy(&fs, Path::new("/data"), Path::new("/new"), whose).unwrap();
+    let sizes = fs.world().paths().into_iter().filter(|path| path.starts_with("/new/parked"));
+    let sizes: u64 = sizes.map(|path| fs.world().read(&path).unwrap().len() as u64).sum();
+    assert!(sizes > 0 && unread == sizes, "all of them are shorter than a page: {unread} of {sizes}");
+}

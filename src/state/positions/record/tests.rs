@@ -198,3 +198,17 @@ fn a_letter_that_is_taken_back_comes_off_what_it_was_counted_as() {
     many.take_back_letter();
     assert_eq!(many.dead_lettered, 2);
 }
+
+#[test]
+fn two_that_speak_of_the_same_log_stand_on_what_is_later() {
+    let footing = |seq, run| Some(Footing { seq: Seq(seq), run: RunId(run) });
+    for (one, other, later) in [
+        (footing(5, 1), footing(9, 2), footing(9, 2)),
+        (footing(9, 2), footing(5, 1), footing(9, 2)),
+        (None, footing(5, 1), footing(5, 1)),
+        (footing(5, 1), None, footing(5, 1)),
+        (None, None, None),
+    ] {
+        assert_eq!(Footing::later(one, other), later);
+    }
+}
