@@ -167,14 +167,14 @@ mod tests {
         });
         assert_eq!((left, told.try_recv()), ([1].into(), Ok(7)));
         assert!(asked.get() > 2, "it had its time");
+        drop(holds);
         tokio::select! {
             biased;
             () = threads.over() => panic!("one is left"),
             () = tokio::task::yield_now() => {}
         }
         drop(answer);
-        assert_eq!(each([], &holds, |_| panic!("there is nothing")), [].into());
-        drop(holds);
+        assert_eq!(each([], &Left::new().0, |_| panic!("there is nothing")), [].into());
         tokio::time::timeout(Duration::from_secs(30), threads.over()).await.unwrap();
     }
 }
