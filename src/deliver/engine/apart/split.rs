@@ -31,12 +31,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// answer is not waited for.
     pub(in super::super) fn recount(&mut self, now: Now) {
         let after = self.settings.limits.stuck_after;
-        let miscounted = self.topics.values().filter(|t| t.is_miscounted() || t.recounting);
+        let may_stray = !self.resumed.is_empty();
+        let miscounted = self.topics.values().filter(|t| t.recounting || t.is_miscounted(may_stray));
         let names: Vec<TopicName> = miscounted.map(|t| t.name.clone()).collect();
         for name in names {
             let Some(topic) = self.topics.get_mut(&name) else { continue };
             let late = topic.in_flight_since().is_some_and(|since| now.instant >= since + after);
-            if !topic.is_miscounted() || (late && topic.has_grown()) {
+            if !topic.is_miscounted(may_stray) || (late && topic.has_grown()) {
                 topic.recounting = false;
                 continue;
             }
