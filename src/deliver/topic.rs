@@ -139,21 +139,22 @@ impl Topic {
     #[must_use]
     pub fn is_miscounted(&self, may_stray: bool) -> bool {
         let is_known = self.count != 0 && !self.partitions.is_empty();
-        let awaits = || self.awaits_what_is_gone() || (may_stray && self.awaits_what_strays());
-        self.apart.is_empty() && is_known && (self.count != self.named() || awaits())
+        let named = self.named();
+        self.apart.is_empty() && is_known && (self.count != named || self.awaits_other_than(named, may_stray))
     }
 
-    /// Whether something is on its way to a partition that is gone, by the count of an earlier process perhaps: it may come back, and
-    /// go where later events of its keys do.
-    fn awaits_what_is_gone(&self) -> bool {
-        let beyond = i32::try_from(self.named()).unwrap_or(i32::MAX);
-        self.lines.range(beyond..).any(|(_, line)| !line.is_idle())
+    /// Whether something is on its way, or waits to be, that was not cut by the number of partitions among which keys choose.
+    #[must_use]
+    pub fn awaits_others(&self, may_stray: bool) -> bool {
+        self.awaits_other_than(self.count, may_stray)
     }
 
-    /// Whether something that an earlier process has sent is on its way by another number of partitions: what is taken back of it
-    /// would follow later events of its keys where these lead now.
-    fn awaits_what_strays(&self) -> bool {
-        self.lines.values().flat_map(Line::strides).any(|strides| !strides.fit(self.named()))
+    /// The same of any number. What is on its way to a partition beyond it may come back, and go where later events of its keys do; so
+    /// may what an earlier process has sent (`may_stray`) by another number.
+    fn awaits_other_than(&self, count: u32, may_stray: bool) -> bool {
+        let beyond = i32::try_from(count).unwrap_or(i32::MAX);
+        let strays = || self.lines.values().flat_map(Line::strides).any(|strides| !strides.fit(count));
+        self.lines.range(beyond..).any(|(_, line)| !line.is_idle()) || (may_stray && strays())
     }
 
     /// Whether a window for a partition was cut by another number of partitions, or by another partitioner.

@@ -107,18 +107,27 @@ proptest! {
 }
 
 /// A key's events were taken back from a partition to which another number of partitions had led them, when later ones had gone
-/// where it leads now; and were sent again behind later ones since nobody knew after a kill that they had arrived.
+/// where it leads now; and were sent again behind later ones since nobody knew after a kill that they had arrived. A topic that had
+/// lost partitions and got some again did not wait any longer for what was in doubt in one that was gone.
 #[test]
 fn stories_that_once_failed_are_told_well() {
     for (seed, partitions) in [
         (13_015_839_429_026_827_897, false),
         (13_116_496_131_320_791_956, false),
+        (2_955_229_848_722_316_264, false),
         (7_633_257_012_515_708_894, true),
         (18, true),
         (35, true),
     ] {
         tell(seed, true, partitions);
     }
+}
+
+/// A dead letter that was sent again to a partition that had gone with its topic came back, and was sent at once, without an end: the
+/// model's clock stood still meanwhile, and the epochs of one producer id after the other ran out.
+#[test]
+fn a_letter_that_is_sent_again_waits_where_its_partition_is_gone() {
+    story(14_819_629_769_711_964_146, false);
 }
 
 /// Partition 2 of topic "a" is apart, with a backlog of its own.

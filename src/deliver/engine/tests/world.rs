@@ -232,7 +232,7 @@ impl World {
     }
 
     /// A person has a letter sent again.
-    fn replay(&mut self) {
+    pub(super) fn replay(&mut self) {
         let there: Vec<Stored> = self.letters.there().cloned().collect();
         if there.is_empty() || self.book.as_ref().is_some_and(|b| !b.begun) {
             return;
@@ -731,9 +731,12 @@ impl World {
             self.tell_topology();
             self.elapsed += Duration::from_secs(130);
             self.pump();
+            let mut answers = 0;
             while !self.sink.sent.lock().unwrap().is_empty() {
                 self.answer(false);
                 self.pump();
+                answers += 1;
+                assert!(answers < 10_000, "what comes back is sent again at once, for ever");
             }
             let letters = self.engine.redo.is_empty() && self.engine.graves.is_empty();
             if letters && self.engine.settled_below() == self.log.end() && self.engine.sides.is_empty() {
