@@ -13,8 +13,6 @@ use crate::kafka::{BatchReader, Outcome, PartitionInfo, RecordHeader, TopicState
 pub(super) struct TestSink {
     pub(super) sent: Arc<Mutex<Vec<Window>>>,
     pub(super) tracked: Arc<Mutex<BTreeSet<TopicName>>>,
-    /// Another producer id was asked for.
-    pub(super) renews: Arc<Mutex<bool>>,
 }
 
 impl Sink for TestSink {
@@ -23,9 +21,6 @@ impl Sink for TestSink {
     }
     fn track(&self, topic: TopicName) {
         self.tracked.lock().unwrap().insert(topic);
-    }
-    fn renew(&self) {
-        *self.renews.lock().unwrap() = true;
     }
 }
 

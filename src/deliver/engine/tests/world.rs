@@ -363,7 +363,6 @@ impl World {
         let mut positions = book.positions.clone();
         let mut in_doubt = fold(&mut positions, book.intents.clone());
         self.sink.tracked.lock().unwrap().clear();
-        *self.sink.renews.lock().unwrap() = false;
         self.in_doubt += in_doubt.iter().map(|i| u64::from(i.count())).sum::<u64>();
         match book.control {
             Some(Control::FreshIdentity) => {
@@ -501,10 +500,6 @@ impl World {
 
     pub(super) fn pump(&mut self) {
         for _ in 0..10_000 {
-            if std::mem::take(&mut *self.sink.renews.lock().unwrap()) {
-                let producer = self.cluster.producer();
-                self.engine.producer_id(producer, 0);
-            }
             let mut wake = self.engine.pump(self.now());
             if self.engine.wants_one_reader(self.now().instant) {
                 self.rejoin();
