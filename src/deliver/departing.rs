@@ -107,6 +107,11 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 return Err(e.to_string());
             }
         }
+        self.begin_anew(rounds)
+    }
+
+    /// Makes durable where all stand, and has the journal say nothing but what is in doubt by that.
+    fn begin_anew(&mut self, rounds: &mut Rounds) -> Result<(), String> {
         rounds.dirty = true;
         self.save(rounds);
         if rounds.dirty || !self.sync(rounds) {
@@ -118,5 +123,26 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             self.want_room(&e);
             e.to_string()
         })
+    }
+
+    /// Makes one reader of all, where keys choose anew. DURABILITY: what comes of it knows less of what has arrived, so the journal
+    /// must not ask it.
+    pub(super) fn rejoin(&mut self, rounds: &mut Rounds) {
+        let now = Instant::now();
+        if now < rounds.journal_after || !self.engine.wants_one_reader(now) {
+            return;
+        }
+        self.depart_and_wait(rounds);
+        if self.engine.has_departures() {
+            return;
+        }
+        match self.begin_anew(rounds) {
+            Ok(()) => {
+                self.engine.note_written();
+                self.engine.make_one_reader();
+                (self.parking, rounds.dirty) = (None, true);
+            }
+            Err(message) => self.journal_fails(&message, rounds),
+        }
     }
 }

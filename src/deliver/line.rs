@@ -54,6 +54,8 @@ pub struct Sealed {
     pub may_be_doubled: bool,
     /// Its events are dead letters that are sent again.
     pub again: bool,
+    /// Of one that an earlier process had sent: see [`Strides`].
+    pub strides: Strides,
 }
 
 /// What is kept of a window while it is in flight.
@@ -93,6 +95,9 @@ pub struct InFlight {
 pub struct Strides(u32);
 
 impl Strides {
+    /// Of keys that can't be read for now: nobody knows that any number does, but 1.
+    pub const UNKNOWN: Self = Self(1);
+
     /// One of its keys has this hash.
     pub fn add(&mut self, hash: u32, partition: i32) {
         let (mut a, mut b) = (self.0, hash.abs_diff(partition.unsigned_abs()));
@@ -199,6 +204,12 @@ impl Line {
     #[must_use]
     pub fn has_unsent_of_readers(&self) -> bool {
         self.open.as_ref().is_some_and(|o| !o.again) || self.ready.iter().any(|s| !s.again)
+    }
+
+    /// Of the windows that are on their way or wait to be.
+    pub fn strides(&self) -> impl Iterator<Item = Strides> {
+        let in_flight = self.in_flight.as_ref().map(|window| window.strides);
+        in_flight.into_iter().chain(self.ready.iter().map(|sealed| sealed.strides))
     }
 
     /// Whether nothing is on its way or waits to be.

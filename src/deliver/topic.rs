@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::batch_size::BatchSize;
 use super::counters::Dense;
-use super::line::Line;
+use super::line::{Line, Strides};
 use super::squeeze::Squeeze;
 use super::sticky::{Candidate, Sticky};
 use crate::ids::{Seq, TopicName};
@@ -44,6 +44,8 @@ pub struct Topic {
     pub recounting: bool,
     /// Partitions that have a reader of their own, which alone writes to them.
     pub apart: BTreeSet<i32>,
+    /// Partitions with windows that were sent since then.
+    pub fresh: Vec<i32>,
     /// When some of its partitions last took events.
     pub acked_at: Option<Instant>,
     /// Its id at the cluster; zero where the cluster has none.
@@ -68,6 +70,8 @@ pub struct Topic {
     pub would_expire: bool,
     /// Kafka's code for what keeps it from being written to at all, until something is written.
     pub missing: Option<i16>,
+    /// For how long it had been missing when its reader became one with the others.
+    pub missing_before: Duration,
     /// The newest event that each partition took.
     newest: BTreeMap<i32, Seq>,
     restored: BTreeMap<i32, Counter>,
@@ -85,6 +89,7 @@ impl Topic {
             count: 0,
             recounting: false,
             apart: BTreeSet::new(),
+            fresh: Vec::new(),
             acked_at: None,
             id: saved.map_or([0; 16], |s| s.id),
             lines: BTreeMap::new(),
@@ -97,6 +102,7 @@ impl Topic {
             expires: false,
             would_expire: false,
             missing: None,
+            missing_before: Duration::ZERO,
             newest: saved.map(|s| s.newest.clone()).unwrap_or_default(),
             restored: saved.map(|s| s.partitions.clone()).unwrap_or_default(),
             restored_id: saved.map_or([0; 16], |s| s.id),
@@ -129,26 +135,32 @@ impl Topic {
     }
 
     /// Whether keys choose among other partitions than the cluster named last. While some are set apart they go on to: which
-    /// events are whose is told by their number.
+    /// events are whose is told by their number. `may_stray`: something that an earlier process has sent is on its way.
     #[must_use]
-    pub fn is_miscounted(&self) -> bool {
+    pub fn is_miscounted(&self, may_stray: bool) -> bool {
         let is_known = self.count != 0 && !self.partitions.is_empty();
-        let awaits = || self.awaits_what_is_gone() || self.awaits_what_strays();
-        self.apart.is_empty() && is_known && (self.count != self.named() || awaits())
+        let named = self.named();
+        self.apart.is_empty() && is_known && (self.count != named || self.awaits_other_than(named, may_stray))
     }
 
-    /// Whether something is on its way to a partition that is gone, by the count of an earlier process perhaps: it may come back, and
-    /// go where later events of its keys do.
-    fn awaits_what_is_gone(&self) -> bool {
-        let beyond = i32::try_from(self.named()).unwrap_or(i32::MAX);
-        self.lines.range(beyond..).any(|(_, line)| !line.is_idle())
+    /// Whether something is on its way, or waits to be, that was not cut by the number of partitions among which keys choose.
+    #[must_use]
+    pub fn awaits_others(&self, may_stray: bool) -> bool {
+        self.awaits_other_than(self.count, may_stray)
     }
 
-    /// Whether something that an earlier process has sent is on its way by another number of partitions: what is taken back of it
-    /// would follow later events of its keys where these lead now.
-    fn awaits_what_strays(&self) -> bool {
-        let mut windows = self.lines.values().filter_map(|line| line.in_flight.as_ref());
-        windows.any(|window| !window.strides.fit(self.named()))
+    /// The same of any number. What is on its way to a partition beyond it may come back, and go where later events of its keys do; so
+    /// may what an earlier process has sent (`may_stray`) by another number.
+    fn awaits_other_than(&self, count: u32, may_stray: bool) -> bool {
+        let beyond = i32::try_from(count).unwrap_or(i32::MAX);
+        let strays = || self.lines.values().flat_map(Line::strides).any(|strides| !strides.fit(count));
+        self.lines.range(beyond..).any(|(_, line)| !line.is_idle()) || (may_stray && strays())
+    }
+
+    /// Whether a window for a partition was cut by another number of partitions, or by another partitioner.
+    #[must_use]
+    pub fn strays(&self, partition: i32, strides: Strides) -> bool {
+        self.has_lost(partition) || (!self.partitions.is_empty() && !strides.fit(self.named()))
     }
 
     /// Whether a partition may be given a reader of its own, as far as the number of partitions goes. That reader would freeze it:
@@ -244,6 +256,21 @@ impl Topic {
         sticky.choose(candidates)
     }
 
+    /// A partition took a window; `anew`: after a silence of all, so that what has not been answered yet has its time anew.
+    pub fn note_others(&mut self, now: Instant, anew: bool) {
+        let Self { lines, fresh, .. } = self;
+        if anew {
+            fresh.clear();
+            let windows = lines.values_mut().filter_map(|line| line.in_flight.as_mut());
+            return windows.for_each(|window| window.others_since = Some(now));
+        }
+        // Each window once, however many are answered before it.
+        for partition in fresh.drain(..) {
+            let window = lines.get_mut(&partition).and_then(|line| line.in_flight.as_mut());
+            window.into_iter().for_each(|window| window.others_since = window.others_since.or(Some(now)));
+        }
+    }
+
     /// A partition took a window whose newest event is `seq`.
     pub fn note_taken(&mut self, partition: i32, seq: Option<Seq>) {
         let newest = self.newest.get(&partition).copied();
@@ -264,7 +291,13 @@ impl Topic {
         self.lines.iter().filter(|(p, _)| !self.apart.contains(p)).map(|(_, line)| line.bytes()).sum()
     }
 
-    /// The same, of windows that are on their way for longer than `patience`.
+    /// The same, of windows of partitions that are set apart.
+    #[must_use]
+    pub fn apart_bytes(&self) -> usize {
+        self.apart.iter().filter_map(|partition| self.lines.get(partition)).map(Line::bytes).sum()
+    }
+
+    /// Bytes of its other windows that are on their way for longer than `patience`.
     #[must_use]
     pub fn late_bytes(&self, now: Instant, patience: Duration) -> usize {
         let own = self.lines.iter().filter(|(p, _)| !self.apart.contains(p));

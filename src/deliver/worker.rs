@@ -183,6 +183,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let mut rounds = Rounds::new(Instant::now(), self.engine.totals().dropped);
         loop {
             let wake = self.engine.pump(now());
+            self.rejoin(&mut rounds);
             self.keep_routes(&mut rounds);
             self.depart(&mut rounds);
             let buries = self.bury(&mut rounds);

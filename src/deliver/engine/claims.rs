@@ -38,6 +38,13 @@ impl Claims {
         }
     }
 
+    /// All readers have become one again.
+    pub(super) fn begin_anew(&mut self, passed: Vec<Passed>, taken: Vec<Taken>) {
+        (self.passed, self.taken) = (passed, taken);
+        self.regained.clear();
+        self.ahead.clear();
+    }
+
     /// Of each stream it is asked once.
     fn ways<'a>(ways: &'a mut HashMap<StreamName, Ways>, router: &Router, stream: &StreamName) -> &'a Ways {
         if !ways.contains_key(stream) {

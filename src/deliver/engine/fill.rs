@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::line::{Line, Open, Sealed};
+use super::super::line::{Line, Open, Sealed, Strides};
 use super::super::log::BlockInfo;
 use super::super::parts::{Block, Parts};
 use super::super::stamp::{self, Bounds};
@@ -222,6 +222,7 @@ pub(super) fn seal(
         expired: open.expired,
         may_be_doubled: false,
         again: open.again,
+        strides: Strides::default(),
     });
     if spare.len() < SPARE {
         spare.push(open.records);

@@ -307,6 +307,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             expired: window.expired,
             may_be_doubled,
             again: window.again,
+            strides: window.strides,
         });
     }
 }

@@ -167,14 +167,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
     pub(super) fn accept_ack(&mut self, name: &TopicName, window: &InFlight, now: Now) {
         if let Some(topic) = self.topics.get_mut(name) {
             let before = topic.acked_at.replace(now.instant);
-            // After a silence of all, what has not been answered yet has its time anew.
             let anew = before.is_none_or(|acked| now.instant >= acked + self.settings.limits.stuck_after);
-            for other in topic.lines.values_mut().filter_map(|line| line.in_flight.as_mut()) {
-                if anew || other.others_since.is_none() {
-                    other.others_since = Some(now.instant);
-                }
-            }
-            topic.missing = None;
+            topic.note_others(now.instant, anew);
+            (topic.missing, topic.missing_before) = (None, Duration::ZERO);
             topic.most = topic.most.saturating_mul(2);
             topic.batch_size.arrived(window.bytes);
         }

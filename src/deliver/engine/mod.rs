@@ -33,6 +33,7 @@ mod positions;
 mod read;
 mod readers;
 mod redo;
+mod rejoin;
 mod reroute;
 mod resume;
 mod room;
@@ -166,6 +167,8 @@ pub struct Engine<L: Log, S: Sink> {
     routes_before: Option<u64>,
     /// That these routes hold now, or numbers of partitions, is not durable.
     routes_unsaved: bool,
+    /// Since when events wait for partitions that are no more.
+    lost_since: Option<Instant>,
     /// See [`Positions::change`].
     change: u64,
     /// The last change of routes that was known before this process.
@@ -259,6 +262,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             resumed: BTreeMap::new(),
             restored: positions.partial.into_iter().map(|p| (p.first, p)).collect(),
             routes_unsaved: false,
+            lost_since: None,
             routes_before: Some(positions.routes).filter(|before| *before != 0),
             change: positions.change,
             known_before: positions.known,
@@ -293,6 +297,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.retry_waiting(now);
         self.measure_missing(now);
         self.note_overdue(now);
+        self.note_lost(now);
         self.recount(now);
         let awaits_clock = self.awaits_clock(now);
         if !awaits_clock {
@@ -304,8 +309,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
             // They leave before the next are read: what is read meanwhile costs their partitions nothing.
             return Wake::Again;
         }
-        let reads =
-            !self.closing && !awaits_clock && !self.awaits_rebuilding() && !self.waits_for_old_routes();
+        let reads = !self.closing
+            && !awaits_clock
+            && !self.awaits_rebuilding()
+            && !self.waits_for_old_routes()
+            && !self.has_other_keys();
         let read = reads && self.read_main(now) | self.read_sides(now);
         self.pop_finished();
         if rebuilt || read {

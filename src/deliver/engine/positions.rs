@@ -57,7 +57,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 .collect(),
             partial,
             letters: self.counted_letters(),
-            routes: self.routes_before.unwrap_or_else(|| self.routes_to_save()),
+            routes: self.routes_before.unwrap_or(self.settings.routes),
             passed: self.claims.passed.clone(),
             known: if self.routes_before.is_some() { self.known_before } else { self.settings.last_change },
             change: self.change,
@@ -68,19 +68,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
         };
         positions.footing = self.walked.footing(positions.highest());
         positions
-    }
-
-    /// A process that begins where keys lead to partitions that are no more makes one reader of all, as if its routes were others: then
-    /// they choose among the partitions there are.
-    fn routes_to_save(&self) -> u64 {
-        let routes = self.settings.routes;
-        if self.has_lost_partitions() { (!routes).max(1) } else { routes }
-    }
-
-    /// Whether events wait for partitions that are no more, until the next start.
-    #[must_use]
-    pub fn has_lost_partitions(&self) -> bool {
-        self.topics.values().any(Topic::has_lost_some)
     }
 
     /// The trackers of the main reader, and of those of topics.

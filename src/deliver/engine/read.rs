@@ -1,9 +1,11 @@
 //! Reading: from blocks to windows.
 
+use std::collections::BTreeMap;
+
 use super::super::log::{BlockInfo, Log, LogReader, Read, Why};
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::{Entry, Fate};
-use super::apart::{bury_known, own_events, sum};
+use super::apart::{bury_known, own_events_of_all, sum};
 use super::fill::Filler;
 use super::{Cursor, Engine, Now, Sink};
 use crate::event::EventIter;
@@ -360,9 +362,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
             if let Some(before) = claims.settled_before(info, payload) {
                 entry.leave(&before, None);
             }
-            let apart = apart.into_iter().flatten().filter(|(_, apart)| apart.has(info.range.first));
-            for (partition, apart) in apart {
-                entry.leave(&own_events(&apart.keys, info.range, payload), Some(*partition));
+            let apart = apart.into_iter().flat_map(BTreeMap::values).filter(|a| a.has(info.range.first));
+            for (partition, own) in own_events_of_all(apart.map(|apart| &apart.keys), info.range, payload) {
+                entry.leave(&own, Some(partition));
             }
             let hash = sum(info.range, payload, |index| !entry.is_foreign(index));
             entry.fate = Fate::Topic { topic: name.clone(), hash };

@@ -6,7 +6,7 @@
 
 use super::super::log::{BlockInfo, Log};
 use super::super::topic::Standing;
-use super::fill::Filler;
+use super::fill::{Filler, keyed_partition};
 use super::letters::Content;
 use super::{Engine, Now, SideReader, Sink};
 use crate::event::{EventIter, UnixMillis};
@@ -217,7 +217,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 continue;
             }
             let info = redo.info(seq);
-            if let Some(Ok(event)) = EventIter::new(redo.event()).next() {
+            let event = EventIter::new(redo.event()).next();
+            let key = event.as_ref().and_then(|event| event.as_ref().ok()?.key);
+            let leads_to = keyed_partition(settings.partitioner, key, topic.count);
+            // As the partition's own reader does: it would come back, and be sent again at once.
+            if leads_to.is_some_and(|partition| topic.apart.contains(&partition) && !topic.is_led(partition))
+            {
+                continue;
+            }
+            if let Some(Ok(event)) = event {
                 let mut filler = Filler {
                     topic,
                     settings,

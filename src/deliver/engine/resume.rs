@@ -32,7 +32,7 @@ pub(super) struct Rebuild {
 
 /// What became of reading.
 enum Rebuilt {
-    Batch(Batch, u32, Strides),
+    Batch(Batch, u32),
     /// The log has not all of its events any more.
     Gone,
     /// Nor has it, and whether the partition has them is still to be found out.
@@ -115,6 +115,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 again,
                 strides: Strides::default(),
             });
+            topic.fresh.push(partition);
             self.in_flight.insert(id, (name, partition));
             self.to_rebuild.push(Rebuild { id, intent, retry_at: None, looked_for: false });
         }
@@ -126,18 +127,19 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let Some(at) = self.to_rebuild.iter().position(due) else { return false };
         let rebuild = self.to_rebuild.swap_remove(at);
         let held = "events that an earlier process was sending can't be read any more; their partition is held (in_doubt = \"hold\")";
-        let rebuilt = match self.read_again(&rebuild.intent) {
+        let (rebuilt, strides) = self.read_again(&rebuild.intent);
+        let Intent { topic, partition, .. } = &*rebuild.intent;
+        let line = self.topics.get_mut(topic).and_then(|t| t.lines.get_mut(partition));
+        let window = line.and_then(|line| line.in_flight.as_mut()).filter(|window| !window.again);
+        window.into_iter().for_each(|window| window.strides = strides);
+        let rebuilt = match rebuilt {
             // Under no identity nothing tells it from others but its events.
             Rebuilt::Gone if !rebuild.looked_for && rebuild.intent.producer_id >= 0 => Rebuilt::OnlyToLookFor,
             Rebuilt::Gone if self.settings.holds_in_doubt => Rebuilt::NotNow(held.to_owned()),
             rebuilt => rebuilt,
         };
         match rebuilt {
-            Rebuilt::Batch(batch, restamped, strides) => {
-                let Intent { topic, partition, .. } = &*rebuild.intent;
-                let line = self.topics.get_mut(topic).and_then(|t| t.lines.get_mut(partition));
-                let window = line.and_then(|line| line.in_flight.as_mut()).filter(|window| !window.again);
-                window.into_iter().for_each(|window| window.strides = strides);
+            Rebuilt::Batch(batch, restamped) => {
                 self.send_again(&rebuild, batch, restamped, journaled(&rebuild.intent, true));
             }
             Rebuilt::OnlyToLookFor => {
@@ -222,39 +224,38 @@ impl<L: Log, S: Sink> Engine<L, S> {
         self.note_sendable(name, partition);
     }
 
-    /// Block by block: a window of a partition that gets little may reach over a long stretch of the log.
-    fn read_again(&self, intent: &Intent) -> Rebuilt {
+    /// Block by block: a window of a partition that gets little may reach over a long stretch of the log. Of one that can't be read
+    /// any more the strides are those of what can be: nothing else of it may go anywhere.
+    fn read_again(&self, intent: &Intent) -> (Rebuilt, Strides) {
         let mut shares = intent.shares.iter().peekable();
-        let Some(first) = shares.peek().map(|s| s.block) else { return Rebuilt::Gone };
+        let Some(first) = shares.peek().map(|s| s.block) else { return (Rebuilt::Gone, Strides::default()) };
         if self.is_redo(intent) {
-            return self.made_again(intent).map_or(Rebuilt::Gone, |made| self.rebuilt(intent, made));
+            let made = self.made_again(intent).map_or(Rebuilt::Gone, |made| self.rebuilt(intent, made));
+            return (made, Strides::default());
         }
         let wanted: BTreeSet<Seq> = intent.shares.iter().map(|s| s.block).collect();
         let mut want = |_: &StreamName, range: SeqRange| wanted.contains(&range.first);
         let mut reader = self.log.reader(first);
         let mut made = Made::new(intent, self.settings.header, self.settings.partitioner);
+        let mut is_whole = true;
         while shares.peek().is_some() {
-            match reader.next(&mut want) {
-                Err(e) => return Rebuilt::NotNow(e.to_string()),
+            let end = match reader.next(&mut want) {
+                Err(e) => return (Rebuilt::NotNow(e.to_string()), Strides::UNKNOWN),
                 Ok(Some(Read::Block(info, payload))) => {
                     while let Some(share) = shares.next_if(|s| s.block == info.range.first) {
-                        if !made.add(share, &info, &payload) {
-                            return Rebuilt::Gone;
-                        }
+                        is_whole &= made.add(share, &info, &payload);
                     }
-                    if shares.peek().is_some_and(|s| s.block <= info.range.first) {
-                        return Rebuilt::Gone;
-                    }
+                    info.range.first.next()
                 }
-                Ok(Some(Read::Skipped { range, .. } | Read::Gone { range, .. })) => {
-                    if shares.peek().is_some_and(|s| s.block < range.end) {
-                        return Rebuilt::Gone;
-                    }
-                }
-                Ok(None) => return Rebuilt::Gone,
+                Ok(Some(Read::Skipped { range, .. } | Read::Gone { range, .. })) => range.end,
+                Ok(None) => Seq(u64::MAX),
+            };
+            while shares.next_if(|s| s.block < end).is_some() {
+                is_whole = false;
             }
         }
-        self.rebuilt(intent, made)
+        let strides = made.strides;
+        (if is_whole { self.rebuilt(intent, made) } else { Rebuilt::Gone }, strides)
     }
 
     /// The records of a window that sends dead letters again.
@@ -272,7 +273,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             return Rebuilt::Gone;
         }
         let restamped = if intent.by_time_of_sending { made.records.count() } else { 0 };
-        Rebuilt::Batch(made.records.seal(self.settings.compression), restamped, made.strides)
+        Rebuilt::Batch(made.records.seal(self.settings.compression), restamped)
     }
 
     /// Events of a window that will not arrive in it are free again.

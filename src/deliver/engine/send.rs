@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::line::{InFlight, Line, Strides};
+use super::super::line::{InFlight, Line};
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::fill::seal;
@@ -81,8 +81,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
             intent: intent.clone(),
             is_own,
             again: sealed.again,
-            strides: Strides::default(),
+            strides: sealed.strides,
         });
+        topic.fresh.push(partition);
         self.in_flight.insert(id, (name.clone(), partition));
         let window = Window { id, topic: name.clone(), partition, batch: sealed.batch, journaled };
         self.departures.push(Departure { window, intent });
@@ -128,6 +129,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             .and_then(Topic::in_flight_since)
             .map(|s| s + self.settings.limits.stuck_after);
         let rebuilds = self.next_rebuild().into_iter().chain(self.next_stuck_partition(now));
+        let rebuilds = rebuilds.chain(self.next_rejoin());
         linger.chain(retries).chain(rebuilds).chain(disks).chain(stuck).filter(|at| *at > now.instant).min()
     }
 }

@@ -4,11 +4,11 @@ use super::super::counters::Dense;
 use super::super::line::InFlight;
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
-use super::super::tracker::Finished;
+use super::super::tracker::{Finished, Tracker};
 use super::apart::{ApartReader, pop_below};
 use super::journal::Next;
 use super::{Delivered, Engine, Now, Sink};
-use crate::ids::TopicName;
+use crate::ids::{Seq, TopicName};
 use crate::kafka::{Outcome, TopicState};
 use crate::state::positions::{Tally, Totals};
 
@@ -16,10 +16,14 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// A window's outcome. Returns what was delivered, for the metrics.
     pub fn settled(&mut self, window: u64, outcome: Outcome, now: Now) -> Option<Delivered> {
         let (name, partition) = self.in_flight.remove(&window)?;
-        let line = self.topics.get_mut(&name)?.lines.get_mut(&partition)?;
-        let window = line.in_flight.take_if(|f| f.id == window)?;
+        let topic = self.topics.get_mut(&name)?;
+        let window = topic.lines.get_mut(&partition)?.in_flight.take_if(|f| f.id == window)?;
+        let strays = topic.strays(partition, window.strides);
+        let line = topic.lines.get_mut(&partition)?;
         let delivered = match outcome {
             Outcome::Acked { offset, may_be_doubled, .. } => {
+                // As before a new count (see `recount`).
+                self.routes_unsaved |= strays;
                 // Without a journal only what came back of it says so.
                 let may_be_doubled = may_be_doubled || window.may_be_doubled;
                 // A window of another life has numbers of another epoch.
@@ -187,7 +191,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
     }
 
     fn pop_side(&mut self, name: &TopicName) {
-        let (held, held_of_partitions) = self.held(name);
+        // What may not be passed is asked only where something could be.
+        let may_pop = self.sides.get(name).is_some_and(|side| {
+            let apart = side.apart.values().map(|apart| &apart.cursor.tracker);
+            std::iter::once(&side.cursor.tracker).chain(apart).any(Tracker::has_finished)
+        });
+        let nothing = || (Seq::NONE, Vec::new());
+        let (held, held_of_partitions) = if may_pop { self.held(name) } else { nothing() };
         let Some(side) = self.sides.get_mut(name) else { return };
         let mut finished = Vec::new();
         while let Some(f) = pop_below(&mut side.cursor.tracker, held) {
@@ -201,6 +211,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             finished.push(f);
         }
         let topic_position = side.cursor.tracker.position();
+        let held_of_partitions = held_of_partitions.into_iter().chain(std::iter::repeat(Seq::NONE));
         for (apart, held) in side.apart.values_mut().zip(held_of_partitions) {
             while let Some(f) = pop_below(&mut apart.cursor.tracker, held) {
                 apart.waiting = apart.waiting.saturating_sub_unsigned(f.totals.sum());

@@ -64,7 +64,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// that were not sent are discarded and will be read again.
     pub(super) fn set_apart(&mut self, name: &TopicName) {
         self.discard_unsent(name);
-        let Self { main, sides, log, claims, .. } = self;
+        let Self { main, sides, log, claims, topics, .. } = self;
         let read = main.tracker.read();
         let streams: Vec<_> = claims.leading_to(name).cloned().collect();
         let side = sides.entry(name.clone()).or_insert_with(|| {
@@ -76,7 +76,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 waiting: 0,
                 since: 0,
                 dropped: false,
-                missing_for: std::time::Duration::ZERO,
+                missing_for: topics.get(name).map(|topic| topic.missing_before).unwrap_or_default(),
                 streams: BTreeMap::new(),
                 apart: BTreeMap::new(),
                 split_after: None,

@@ -168,6 +168,12 @@ impl Tracker {
         self.partial_bytes += more;
     }
 
+    /// Whether there is a finished entry at the front.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        self.entries.front().is_some_and(Entry::is_done)
+    }
+
     /// Takes the next finished entry from the front.
     pub fn pop_finished(&mut self) -> Option<Finished> {
         if !self.entries.front()?.is_done() {

@@ -20,6 +20,7 @@ use crate::state::ledger::{LedgerError, Page, Query};
 use crate::state::letters;
 use crate::state::letters::testing::letter;
 use crate::state::park::{Parked, Whose};
+use crate::state::positions::{Apart, Keys, Side};
 
 const SPOOL: SpoolId = SpoolId(7);
 
@@ -264,6 +265,54 @@ fn windows_that_could_not_be_written_leave_once_the_journal_has_begun_anew() {
     site.worker.depart(&mut site.rounds);
     assert_eq!(site.sent.0.load(Ordering::Relaxed), windows);
     assert!(site.rounds.journal_failing.is_none() && site.worker.scribe.is_free());
+}
+
+/// What comes of it knows less of what has arrived.
+#[test]
+fn where_all_stand_is_synced_and_the_journal_begun_anew_before_one_reader_is_made_of_all() {
+    let mut site = Site::new();
+    let by_another = Keys { partition: 0, count: 3, by: 1, extras: Vec::new() };
+    let apart = Apart {
+        keys: by_another,
+        from: Seq(2),
+        position: Seq(3),
+        end: None,
+        waiting: 1,
+        since: 0,
+        dropped: false,
+        partial: Vec::new(),
+    };
+    let side = Side {
+        topic: TopicName::new("t").unwrap(),
+        from: Seq(2),
+        position: Seq(4),
+        end: None,
+        waiting: 0,
+        since: 0,
+        dropped: false,
+        missing_for: 0,
+        streams: Vec::new(),
+        apart: vec![apart],
+    };
+    let positions = Positions { routes: 1, sides: vec![side], ..Positions::fresh(SPOOL, Seq(5)) };
+    let router = Box::new(|_: &StreamName| Ways::default());
+    site.worker.engine = Engine::new(Few(None), site.sent.clone(), settings(), router, positions, 1);
+    site.worker.engine.pump(now());
+    let readers = |site: &Site| site.worker.engine.positions(SPOOL).sides.len();
+    site.fail();
+    site.worker.rejoin(&mut site.rounds);
+    assert_eq!(readers(&site), 1, "not before that is durable");
+    site.rounds.journal_after = Instant::now();
+    let syncs = site.syncs();
+    site.worker.rejoin(&mut site.rounds);
+    assert_eq!(
+        (readers(&site), site.syncs()),
+        (0, syncs + 3),
+        "of the positions, of a new file, and of what is in it"
+    );
+    assert!(site.worker.engine.wants_durable_positions() && site.rounds.dirty);
+    site.worker.rejoin(&mut site.rounds);
+    assert_eq!(site.syncs(), syncs + 3, "once");
 }
 
 #[test]

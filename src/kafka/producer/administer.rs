@@ -102,7 +102,7 @@ impl Task {
         for row in answer.topics.iter().filter(|row| row.code == 0) {
             // Nobody need have seen it missing in between.
             if let Some(name) =
-                TopicName::new(&row.name).ok().filter(|name| self.cluster.is_replaced(name, row.id))
+                TopicName::new(&row.name).ok().filter(|name| self.cluster.is_replaced(name, row.id, now))
             {
                 self.inquiry.forget(&name);
             }
@@ -240,6 +240,7 @@ impl Task {
         self.reporter.say(&format!(
             "this is another cluster than before (its id is {id} now): what is in doubt goes to it anew, under a new producer id"
         ));
+        self.cluster.forget_names();
         self.producer = None;
         self.unnamed = false;
         (self.control.refused_since, self.control.initialize_at) = (None, now);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::leaders::{Leader, Teller, Told};
+use super::names::{NONE, Name};
 use super::state::{PartitionInfo, TopicState, Topology};
 use super::terms::{Terms, TimeLimits, Times};
 use crate::config::is_broker_host;
@@ -39,6 +40,8 @@ pub(crate) struct Cluster {
     tracked: BTreeSet<TopicName>,
     /// What is known of the leaders of the partitions in `topology`, by the same index.
     leaders: BTreeMap<TopicName, Vec<Leader>>,
+    /// Which topic has which name.
+    names: BTreeMap<TopicName, Name>,
     /// A leader that is known is said to be another.
     disputed: bool,
     /// When another broker was asked last, and how many were.
@@ -54,6 +57,7 @@ impl Cluster {
             brokers: BTreeMap::new(),
             tracked: BTreeSet::new(),
             leaders: BTreeMap::new(),
+            names: BTreeMap::new(),
             disputed: false,
             opinions: (None, 0),
             topology: Arc::default(),
@@ -125,10 +129,13 @@ impl Cluster {
         self.topology.cluster_id.as_ref().is_some_and(|known| !id.is_empty() && known != id)
     }
 
-    /// Whether a topic with this id is another than the one that is known by its name.
-    pub(crate) fn is_replaced(&self, topic: &TopicName, id: [u8; 16]) -> bool {
+    /// Whether a topic with this id is taken for another than the one that is known by its name.
+    pub(crate) fn is_replaced(&self, topic: &TopicName, id: [u8; 16], now: Instant) -> bool {
         match self.topology.topics.get(topic) {
-            Some(TopicState::Present { id: known, .. }) => ![*known, id].contains(&[0; 16]) && *known != id,
+            Some(TopicState::Present { id: known, .. }) => {
+                let believed = self.names.get(topic).is_none_or(|name| name.believes(id, now));
+                ![*known, id].contains(&NONE) && *known != id && believed
+            }
             _ => false,
         }
     }
@@ -137,9 +144,14 @@ impl Cluster {
     pub(crate) fn is_made_anew(&self, topic: &TopicName, sent: &Journaled) -> bool {
         let topic = match self.topology.topics.get(topic) {
             Some(TopicState::Present { id, .. }) => *id,
-            _ => [0; 16],
+            _ => NONE,
         };
-        ![topic, sent.topic_id].contains(&[0; 16]) && topic != sent.topic_id
+        ![topic, sent.topic_id].contains(&NONE) && topic != sent.topic_id
+    }
+
+    /// The cluster is another one, which may have been here before.
+    pub(crate) fn forget_names(&mut self) {
+        self.names.clear();
     }
 
     /// Whether a tracked topic is missing, or a partition has no leader or two.
@@ -165,6 +177,10 @@ impl Cluster {
         }
         for row in &answer.topics {
             if let Some(name) = self.tracked.get(row.name.as_str()).cloned() {
+                // What a broker that lags behind says of one before it is as old in all else.
+                if row.code == 0 && !self.names.entry(name.clone()).or_default().hear(row.id, now) {
+                    continue;
+                }
                 let state = self.merge_topic(&name, row, teller, now);
                 if row.code == 0 {
                     let terms = next.terms.entry(name.clone()).or_default();
@@ -318,7 +334,7 @@ impl Cluster {
     /// What is known of the same incarnation of the topic. Without ids, every answer is taken as it is.
     fn known(&self, name: &TopicName, id: [u8; 16]) -> Vec<Leader> {
         match self.topology.topics.get(name) {
-            Some(TopicState::Present { id: before, .. }) if *before == id && id != [0; 16] => {
+            Some(TopicState::Present { id: before, .. }) if *before == id && id != NONE => {
                 self.leaders.get(name).cloned().unwrap_or_default()
             }
             _ => Vec::new(),

@@ -2,8 +2,10 @@
 //!
 //! A leader's epoch only ever grows, and a broker that lags behind, or hears nothing of its controllers any more, tells of earlier ones, for
 //! as long as that lasts. But controllers that were restored from a backup begin again with what they knew then, and the leader that
-//! was known before them may lead nothing now. So what is older is believed when it stays: two brokers say so on end, or all that is
-//! heard for long, and the leader that is known takes nothing meanwhile. What it was before is then believed as slowly.
+//! was known before them may lead nothing now. So what is older is believed when it stays, and the leader that is known takes nothing
+//! meanwhile: two brokers say so on end of which one has gone back itself, since it told the later epoch before, and one is the leader
+//! that is named; or else all that is heard for long. Brokers that merely lag behind have never known better, however many they
+//! are. What it was before is then believed as slowly.
 
 use std::time::Duration;
 
@@ -11,12 +13,14 @@ use tokio::time::Instant;
 
 use super::state::PartitionInfo;
 
-/// For so long it is said on end, by two brokers or the only one there is.
+/// For so long it is said on end, by two brokers that can know or the only one there is.
 const STAYS: Duration = Duration::from_secs(60);
-/// For so long by one of several.
+/// For so long by others.
 const STAYS_ALONE: Duration = Duration::from_secs(600);
 /// For so long by one before another one is asked.
 const ASK: Duration = Duration::from_secs(10);
+/// Brokers that are remembered to have told what is known.
+const MOST: usize = 4;
 
 /// A leader and its epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +43,18 @@ struct Dispute {
     since: Instant,
     by: Option<i32>,
     seconded: bool,
+    /// The leader that is named says so too, or none is named.
+    first_hand: bool,
+    /// Somebody says so who has told what is known.
+    went_back: bool,
 }
 
 /// What is known of a partition's leader.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leader {
     known: Told,
+    /// Who has told that, the last at first.
+    tellers: [Option<i32>; MOST],
     dispute: Option<Dispute>,
     /// What was known before epochs went back.
     left: Option<Told>,
@@ -52,7 +62,8 @@ pub(super) struct Leader {
 
 impl Default for Leader {
     fn default() -> Self {
-        Self { known: Told { leader: None, epoch: -1 }, dispute: None, left: None }
+        let known = Told { leader: None, epoch: -1 };
+        Self { known, tellers: [None; MOST], dispute: None, left: None }
     }
 }
 
@@ -65,25 +76,48 @@ impl Leader {
     pub(super) fn hear(&mut self, told: Told, by: Teller, now: Instant) {
         if told.epoch >= self.known.epoch && (self.left != Some(told) || told == self.known) {
             self.left.take_if(|left| left.epoch < told.epoch);
-            (self.known, self.dispute) = (told, None);
+            self.believe(told, by.broker);
             return;
         }
+        let is_left = self.left == Some(told);
+        let went_back = is_left || (by.broker.is_some() && self.tellers.contains(&by.broker));
+        let first_hand = told.leader.is_none() || told.leader == by.broker;
         // Epochs that have gone back grow from there; others tell of two that lag behind.
         let before = self.dispute.filter(|dispute| dispute.told.epoch <= told.epoch);
-        let first = Dispute { told, since: now, by: by.broker, seconded: false };
+        let first = Dispute { told, since: now, by: by.broker, seconded: false, first_hand, went_back };
         let dispute = before.map_or(first, |dispute| {
             let is_other = by.broker.is_some() && dispute.by.is_some() && by.broker != dispute.by;
             let by = dispute.by.or(by.broker);
             // Whoever names yet another seconds nobody.
-            let seconded = told == dispute.told && (dispute.seconded || is_other);
-            Dispute { told, seconded, by, ..dispute }
+            let same = told == dispute.told;
+            Dispute {
+                told,
+                seconded: same && (dispute.seconded || is_other),
+                first_hand: first_hand || (same && dispute.first_hand),
+                went_back: went_back || (same && dispute.went_back),
+                by,
+                since: dispute.since,
+            }
         });
-        let least = if dispute.seconded || by.alone { STAYS } else { STAYS_ALONE };
+        let is_known = dispute.seconded && dispute.first_hand && dispute.went_back;
+        let least = if is_known || by.alone { STAYS } else { STAYS_ALONE };
         if now.saturating_duration_since(dispute.since) >= least {
-            self.left = Some(self.known);
-            (self.known, self.dispute) = (told, None);
+            let left = self.known;
+            self.believe(told, by.broker);
+            self.left = Some(left);
         } else {
             self.dispute = Some(dispute);
+        }
+    }
+
+    fn believe(&mut self, told: Told, by: Option<i32>) {
+        if told != self.known {
+            self.tellers = [None; MOST];
+        }
+        (self.known, self.dispute) = (told, None);
+        if by.is_some() && !self.tellers.contains(&by) {
+            self.tellers.rotate_right(1);
+            self.tellers.first_mut().into_iter().for_each(|first| *first = by);
         }
     }
 
@@ -153,6 +187,37 @@ mod tests {
         ] {
             assert_eq!(believed_after(&mut leader.clone(), OLDER, by, now, 2000), Some(after), "{by:?}");
         }
+    }
+
+    /// They were two, and were believed after a minute.
+    #[test]
+    fn brokers_that_lag_behind_are_believed_after_a_minute_only_if_one_knew_better_and_one_is_the_leader() {
+        let (one, two, three, four) = (broker(1), broker(2), broker(3), broker(4));
+        for (knew, tell, after) in [
+            (&[two][..], &[three, four][..], 600),
+            (&[two], &[one, three], 600),
+            (&[three], &[three, four], 600),
+            (&[three], &[three, one], 60),
+            (&[four, three, two], &[three, four, one], 60),
+            (&[one, one, two], &[three, one], 60),
+        ] {
+            let (mut leader, now) = (Leader::default(), Instant::now());
+            knew.iter().for_each(|by| leader.hear(KNOWN, *by, now));
+            assert_eq!(believed_after(&mut leader, OLDER, tell, now, 2000), Some(after), "{knew:?} {tell:?}");
+        }
+        // Of a partition that is said to have no leader there is none to ask.
+        let nobody = Told { leader: None, ..OLDER };
+        let (mut leader, now) = known();
+        assert_eq!(believed_after(&mut leader, nobody, &[one, three], now, 2000), Some(60));
+    }
+
+    /// What was believed of it is forgotten with the next leader.
+    #[test]
+    fn who_told_an_earlier_leader_has_not_gone_back_from_a_later_one() {
+        let (mut leader, now) = (Leader::default(), Instant::now());
+        (1..=9).for_each(|id| leader.hear(Told { epoch: 8, ..KNOWN }, broker(id), now));
+        leader.hear(KNOWN, broker(2), now);
+        assert_eq!(believed_after(&mut leader, OLDER, &[broker(1), broker(3)], now, 2000), Some(600));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod leaders;
+mod names;
 mod refresh;
 mod state;
 mod terms;

@@ -50,7 +50,10 @@ impl Bits {
 
     /// Which bits are set, in order.
     pub fn ones(&self) -> impl Iterator<Item = u32> + Clone + '_ {
-        (0..self.len).filter(|index| self.get(*index))
+        let words = (0u32..).step_by(64).zip(&self.words).filter(|(_, word)| **word != 0);
+        words.flat_map(|(first, word)| {
+            (0..64).filter(move |bit| word >> bit & 1 != 0).map(move |bit| first + bit)
+        })
     }
 
     /// Sets every bit that is set in `other`.

@@ -1,5 +1,7 @@
 //! Which events are a partition's.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::super::fill::keyed_partition;
 use crate::config::model::Partitioner;
 use crate::event::EventIter;
@@ -7,7 +9,7 @@ use crate::ids::{Seq, SeqRange};
 use crate::state::ledger::EventSum;
 use crate::state::positions::{Bits, Keys};
 
-pub(super) fn code(partitioner: Partitioner) -> u8 {
+pub(in super::super) fn code(partitioner: Partitioner) -> u8 {
     match partitioner {
         Partitioner::Java => 0,
         Partitioner::ConsistentRandom => 1,
@@ -27,6 +29,31 @@ pub(in super::super) fn own_events(keys: &Keys, range: SeqRange, payload: &[u8])
     own
 }
 
+/// The same for the partitions of a topic that are apart, those that have any: each key is looked at once, however many they are.
+pub(in super::super) fn own_events_of_all<'a>(
+    all: impl Iterator<Item = &'a Keys>,
+    range: SeqRange,
+    payload: &[u8],
+) -> Vec<(i32, Bits)> {
+    let len = u32::try_from(range.len()).unwrap_or(u32::MAX);
+    let mut own: BTreeMap<i32, (&Keys, Bits)> = all.map(|k| (k.partition, (k, Bits::new(len)))).collect();
+    let ways: BTreeSet<(u8, u32)> = own.values().map(|(keys, _)| (keys.by, keys.count)).collect();
+    for (by, count) in ways {
+        for (index, event) in (0u32..).zip(EventIter::new(payload).flatten()) {
+            let leads_to = keyed_partition(partitioner_of(by), event.key, count);
+            let own = leads_to.and_then(|partition| own.get_mut(&partition));
+            if let Some((_, events)) = own.filter(|(keys, _)| (keys.by, keys.count) == (by, count)) {
+                events.set(index);
+            }
+        }
+    }
+    let with_extras = own.into_iter().map(|(partition, (keys, mut events))| {
+        keys.extras_of(range.first).into_iter().for_each(|extras| events.add(extras));
+        (partition, events)
+    });
+    with_extras.filter(|(_, events)| events.count() > 0).collect()
+}
+
 /// Whether some of a block's extras have keys that lead to another partition.
 pub(super) fn is_foreign_to(keys: &Keys, range: SeqRange, payload: &[u8]) -> bool {
     let Some(extras) = keys.extras_of(range.first) else { return false };
@@ -38,7 +65,11 @@ pub(super) fn is_foreign_to(keys: &Keys, range: SeqRange, payload: &[u8]) -> boo
 }
 
 fn partitioner(keys: &Keys) -> Partitioner {
-    if keys.by == code(Partitioner::Java) { Partitioner::Java } else { Partitioner::ConsistentRandom }
+    partitioner_of(keys.by)
+}
+
+fn partitioner_of(by: u8) -> Partitioner {
+    if by == code(Partitioner::Java) { Partitioner::Java } else { Partitioner::ConsistentRandom }
 }
 
 /// Sum (wrapping) of the hashes of those events of a block that `counts` takes.

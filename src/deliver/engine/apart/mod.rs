@@ -26,7 +26,7 @@ use crate::ids::{Seq, TopicName};
 use crate::state::positions::{Apart, Keys, Partial};
 
 pub(super) use held::pop_below;
-pub(super) use keys::{own_events, sum};
+pub(super) use keys::{code, own_events, own_events_of_all, sum};
 pub(super) use read::bury_known;
 
 /// The reader of a partition that was set apart.
@@ -149,7 +149,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 let why = match topic? {
                     topic if topic.is_led(*partition) => "does not take events",
                     topic if topic.has_lost(*partition) => {
-                        "is no more (its events go to those that are left after the next start)"
+                        "is no more (its events go to those that are left, half a minute after it went)"
                     }
                     _ => "has no leader",
                 };

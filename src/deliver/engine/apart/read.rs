@@ -9,7 +9,7 @@ use super::super::{Engine, Now, Sink};
 use super::keys::{own_events, sum};
 use crate::deliver::line::Line;
 use crate::deliver::log::{BlockInfo, Log, LogReader, Read, Why};
-use crate::deliver::topic::Standing;
+use crate::deliver::topic::{Standing, Topic};
 use crate::deliver::tracker::{Entry, Fate, Tracker};
 use crate::event::EventIter;
 use crate::ids::{RunId, Seq, SeqRange, StreamName, TopicName};
@@ -46,16 +46,19 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let late = line
             .and_then(|l| l.in_flight.as_ref())
             .is_some_and(|f| now.instant >= f.since + limits.stuck_after);
-        let all = self.sides.keys().filter_map(|name| self.topics.get(name));
-        let all: usize = all.map(|topic| topic.bytes() - topic.own_bytes()).sum();
+        // Most of them take nothing, and all are asked again and again.
+        let all = || {
+            let all = self.sides.keys().filter_map(|name| self.topics.get(name));
+            all.map(Topic::apart_bytes).sum::<usize>()
+        };
         let takes =
             topic.standing == Standing::Ready && !topic.recounting && topic.is_led(partition) && !late;
-        let room = bytes < limits.side_buffer && (bytes == 0 || all < limits.apart);
+        let room = || bytes < limits.side_buffer && (bytes == 0 || all() < limits.apart);
         let cursor = &apart.cursor;
         let open = apart.end.is_none() && cursor.retry_at.is_none_or(|at| now.instant >= at);
         takes
-            && room
             && open
+            && room()
             && cursor.has_room(limits.entries)
             && (cursor.behind || self.apart_positions_have_room())
     }

@@ -27,16 +27,18 @@ type Blocks = BTreeMap<Seq, (Bits, u64)>;
 
 impl<L: Log, S: Sink> Engine<L, S> {
     /// Has keys choose among the partitions that topics have by now. What is in windows is settled or read again first, so that
-    /// no event is taken back from one partition after a later one of its key has gone to another. A partition that does not
-    /// answer is not waited for.
+    /// no event is taken back from one partition after a later one of its key has gone to another. A partition of a topic that has
+    /// grown, and that does not answer, is not waited for: keys go on to choose among as many as before.
     pub(in super::super) fn recount(&mut self, now: Now) {
         let after = self.settings.limits.stuck_after;
-        let miscounted = self.topics.values().filter(|t| t.is_miscounted() || t.recounting);
+        let may_stray = !self.resumed.is_empty();
+        let miscounted = self.topics.values().filter(|t| t.recounting || t.is_miscounted(may_stray));
         let names: Vec<TopicName> = miscounted.map(|t| t.name.clone()).collect();
         for name in names {
             let Some(topic) = self.topics.get_mut(&name) else { continue };
             let late = topic.in_flight_since().is_some_and(|since| now.instant >= since + after);
-            if !topic.is_miscounted() || (late && topic.has_grown()) {
+            let goes_on = late && topic.has_grown() && !topic.awaits_others(may_stray);
+            if !topic.is_miscounted(may_stray) || goes_on {
                 topic.recounting = false;
                 continue;
             }

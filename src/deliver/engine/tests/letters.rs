@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::{World, settings};
 use crate::ids::TopicName;
-use crate::kafka::Outcome;
+use crate::kafka::{Outcome, partition_for_key};
 
 fn go_on(world: &mut World, rounds: usize) -> usize {
     let mut most = 0;
@@ -100,4 +100,29 @@ fn windows_grow_again_once_a_topic_takes_larger_ones() {
     world.drain();
     world.check(true);
     assert!(world.cluster.largest > settings().batch_size / 2, "{}", world.cluster.largest);
+}
+
+/// It was sent, came back, and was sent at once, as long as there was no leader.
+#[test]
+fn a_letter_that_is_sent_again_waits_until_its_partition_has_a_leader() {
+    let mut world = World::exact(5, None);
+    world.log.append("a", &[Some(7)]);
+    world.cluster.poison = 1;
+    go_on(&mut world, 20);
+    assert_eq!(world.letters.there().count(), 1);
+    world.cluster.poison = 0;
+    let topic = TopicName::new("a").unwrap();
+    let leads_to = i32::try_from(partition_for_key(&[7], 3)).unwrap();
+    world.cluster.leaderless.insert((topic, leads_to));
+    world.tell_topology();
+    (0..20).for_each(|_| world.replay());
+    go_on(&mut world, 20);
+    let before = world.engine.next_window;
+    go_on(&mut world, 200);
+    assert_eq!((world.engine.redo_len(), world.engine.next_window), (1, before));
+    assert!(world.engine.view().waiting.iter().any(|(waits, _)| waits.starts_with('a')), "nothing says so");
+    world.drain();
+    world.check(true);
+    let arrived: usize = world.cluster.logs.values().map(Vec::len).sum();
+    assert_eq!((arrived, world.letters.there().count()), (1, 0));
 }

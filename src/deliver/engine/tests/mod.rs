@@ -4,15 +4,18 @@
 mod cluster;
 mod controls;
 mod copies;
+mod cost;
 mod days;
 mod gate;
 mod letters;
 mod log;
 mod moves;
 mod parking;
+mod partitioners;
 mod partitions;
 mod shrinking;
 mod silent;
+mod strays;
 mod world;
 
 use proptest::prelude::*;

@@ -37,7 +37,7 @@ impl World {
         self.tell_topology();
     }
 
-    fn go_on(&mut self, rounds: usize) {
+    pub(super) fn go_on(&mut self, rounds: usize) {
         for _ in 0..rounds {
             self.elapsed += Duration::from_millis(300);
             self.pump();

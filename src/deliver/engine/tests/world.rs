@@ -73,6 +73,12 @@ pub(super) struct World {
     pub(super) uncertain: BTreeSet<u64>,
     /// How often a partition was apart.
     pub(super) apart: u64,
+    /// How often all readers have become one while their process lived.
+    pub(super) rejoined: u64,
+    /// Keys choose by this from the next start on.
+    pub(super) partitioner: Partitioner,
+    /// Which is another one at each.
+    pub(super) repartitions: bool,
     pub(super) start: Instant,
     pub(super) elapsed: Duration,
     pub(super) random: u64,
@@ -226,7 +232,7 @@ impl World {
     }
 
     /// A person has a letter sent again.
-    fn replay(&mut self) {
+    pub(super) fn replay(&mut self) {
         let there: Vec<Stored> = self.letters.there().cloned().collect();
         if there.is_empty() || self.book.as_ref().is_some_and(|b| !b.begun) {
             return;
@@ -271,6 +277,9 @@ impl World {
             shrinks: false,
             stranded: 0,
             apart: 0,
+            rejoined: 0,
+            partitioner: settings().partitioner,
+            repartitions: false,
             uncertain: BTreeSet::new(),
             start: Instant::now(),
             elapsed: Duration::ZERO,
@@ -340,6 +349,12 @@ impl World {
     /// Another process begins, from what is durable.
     pub(super) fn start(&mut self, seed: u64) {
         self.change_routes();
+        if self.repartitions && self.random(2) == 0 {
+            self.partitioner = match self.partitioner {
+                Partitioner::Java => Partitioner::ConsistentRandom,
+                Partitioner::ConsistentRandom => Partitioner::Java,
+            };
+        }
         let router = self.ways();
         let Some(book) = &mut self.book else { return };
         book.begun = false;
@@ -377,6 +392,7 @@ impl World {
         let settings = Settings {
             journal: true,
             compression: self.compression,
+            partitioner: self.partitioner,
             missing_topic_after: self.missing_topic_after,
             holds_in_doubt: self.holds_in_doubt,
             routes,
@@ -485,6 +501,10 @@ impl World {
     pub(super) fn pump(&mut self) {
         for _ in 0..10_000 {
             let mut wake = self.engine.pump(self.now());
+            if self.engine.wants_one_reader(self.now().instant) {
+                self.rejoin();
+                wake = Wake::Again;
+            }
             if self.engine.wants_durable_positions() {
                 let positions = self.engine.positions(SPOOL);
                 if let Some(book) = &mut self.book {
@@ -501,6 +521,28 @@ impl World {
             }
         }
         panic!("the engine never comes to rest");
+    }
+
+    /// What a worker does where keys choose anew; it may die on the way.
+    fn rejoin(&mut self) {
+        self.land();
+        self.write_down();
+        self.engine.depart();
+        if let Some(book) = &mut self.book {
+            book.positions = self.engine.positions(SPOOL);
+            book.intents = self.engine.in_doubt().cloned().collect();
+            (book.begun, book.late) = (true, Vec::new());
+            self.letters.saved(self.engine.take_redone());
+        }
+        self.engine.note_written();
+        if self.book.is_some() && self.random(8) == 0 {
+            return self.kill();
+        }
+        self.engine.make_one_reader();
+        self.rejoined += 1;
+        if self.book.is_some() && self.random(8) == 0 {
+            self.kill();
+        }
     }
 
     /// One window in flight gets its answer.
@@ -682,19 +724,14 @@ impl World {
         self.cluster.thin.clear();
         for round in 0.. {
             self.tell_topology();
-            if self.engine.has_lost_partitions() {
-                let (positions, in_doubt) =
-                    (self.engine.positions(SPOOL), self.engine.in_doubt().cloned().collect());
-                if let Some(book) = &mut self.book {
-                    (book.positions, book.intents, book.begun) = (positions, in_doubt, true);
-                }
-                self.kill();
-            }
             self.elapsed += Duration::from_secs(130);
             self.pump();
+            let mut answers = 0;
             while !self.sink.sent.lock().unwrap().is_empty() {
                 self.answer(false);
                 self.pump();
+                answers += 1;
+                assert!(answers < 10_000, "what comes back is sent again at once, for ever");
             }
             let letters = self.engine.redo.is_empty() && self.engine.graves.is_empty();
             if letters && self.engine.settled_below() == self.log.end() && self.engine.sides.is_empty() {

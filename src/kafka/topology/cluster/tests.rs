@@ -56,6 +56,32 @@ fn a_window_of_another_cluster_or_of_an_earlier_topic_of_the_name_is_told_apart(
     assert!(!cluster.is_other("") && !is_made_anew(0), "what was not known tells nothing apart");
 }
 
+/// What was in doubt in the newer topic was given up after half a minute, as if that were gone.
+#[test]
+fn a_broker_that_lags_behind_does_not_replace_a_topic_by_the_one_before_it() {
+    let (mut cluster, now, t) = (cluster(), Instant::now(), TopicName::new("t").unwrap());
+    let at = |seconds| now + Duration::from_secs(seconds);
+    cluster.merge(&answer(1, &[(1, 5)]), None, at(0));
+    assert!(
+        cluster.is_replaced(&t, [2; 16], at(1)) && cluster.merge(&answer(2, &[(1, 0), (2, 0)]), None, at(1))
+    );
+    for second in (10..300).step_by(10) {
+        assert!(!cluster.is_replaced(&t, [1; 16], at(second)));
+        assert!(!cluster.merge(&answer(1, &[(2, 9)]), None, at(second)), "{second}");
+    }
+    assert_eq!((place(&cluster, 0), place(&cluster, 1)), (Place::Leader(1), Place::Leader(2)));
+    let mut gone = answer(2, &[]);
+    gone.topics[0].code = 3;
+    assert!(cluster.merge(&gone, None, at(300)));
+    assert!(!cluster.merge(&answer(1, &[(2, 9)]), None, at(301)), "nor when the newer one is gone");
+    assert_eq!(place(&cluster, 0), Place::Nowhere(3));
+    assert!(cluster.merge(&answer(3, &[(1, 0)]), None, at(302)));
+    assert!(!cluster.merge(&answer(1, &[(2, 9)]), None, at(303)));
+    assert!(cluster.is_replaced(&t, [1; 16], at(904)) && cluster.merge(&answer(1, &[(2, 9)]), None, at(904)));
+    cluster.forget_names();
+    assert!(cluster.merge(&answer(3, &[(1, 0)]), None, at(905)), "the cluster is another one");
+}
+
 fn merge(cluster: &mut Cluster, answer: &MetadataAnswer) -> bool {
     cluster.merge(answer, None, Instant::now())
 }

@@ -94,3 +94,28 @@ async fn what_is_in_doubt_in_a_partition_that_went_with_its_topic_holds_nothing_
         assert_eq!(records_of(&site, 1), 28, "dies: {dies}");
     }
 }
+
+/// It waited for the next start of the agent, or until there were as many partitions again.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_partition_that_was_apart_when_its_topic_got_fewer_arrives_within_a_minute() {
+    let mut site = Site::new(3).await;
+    site.begin();
+    site.accept(7);
+    site.drain(SOON, "into the old one").await;
+    site.target.faults().move_leader("t", 1, None).unwrap();
+    // So that nothing is sent to the leader that it had.
+    site.target.faults().drop_connections();
+    site.pass(Duration::from_secs(10)).await;
+    site.accept(21);
+    site.pass(Duration::from_secs(20)).await;
+    let waiting = site.engine().view().waiting;
+    assert!(waiting.len() == 1 && waiting[0].1.contains("has no leader"), "{waiting:?}");
+    assert!(site.target.delete_topic("t"));
+    site.target.create_topic("t", 1).unwrap();
+    site.target.faults().drop_connections();
+    let took = site.drain(SOON, "into the new one").await;
+    assert!(took >= Duration::from_secs(25), "a broker that lags behind may say so: {took:?}");
+    let own = (0..7u8).filter(|key| crate::kafka::partition_for_key(&[*key], 3) == 1).count() * 3;
+    assert!(own > 0);
+    assert_eq!((records_of(&site, 1), site.told.possibly_doubled), (i32::try_from(own).unwrap(), 0));
+}

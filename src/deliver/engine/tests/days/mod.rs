@@ -271,6 +271,13 @@ impl Site {
         for _ in 0..100_000 {
             let wake = self.engine().pump(now());
             let mut again = wake == Wake::Again;
+            if self.engine().wants_one_reader(now().instant) {
+                self.positions = self.engine().positions(SPOOL);
+                self.intents = self.engine().in_doubt().cloned().collect();
+                self.life.as_mut().unwrap().begun = true;
+                self.engine().make_one_reader();
+                again = true;
+            }
             if self.engine().wants_durable_positions() {
                 self.positions = self.engine().positions(SPOOL);
                 self.engine().note_durable_positions();
