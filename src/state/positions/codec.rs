@@ -10,6 +10,7 @@
 //! them reads the rest.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Bits;
 use super::Taken;
@@ -257,6 +258,13 @@ impl Input<'_> {
         self.take(N)?.try_into().map_err(|_| DecodeError::Malformed)
     }
 
+    /// Whether this number comes next; if so, it is taken.
+    pub(super) fn starts_with(&mut self, number: u64) -> bool {
+        let rest = self.rest.strip_prefix(&number.to_le_bytes()[..]);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
     pub(super) fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_le_bytes)
     }
@@ -352,7 +360,7 @@ impl Input<'_> {
 
     fn passed_stream(&mut self) -> Result<PassedStream, DecodeError> {
         let (stream, from, below) = (self.stream()?, Seq(self.u64()?), Seq(self.u64()?));
-        Ok(PassedStream { stream, from, below, apart: Vec::new() })
+        Ok(PassedStream { stream, from, below, apart: Arc::default() })
     }
 
     fn replaying(&mut self) -> Result<Replaying, DecodeError> {
