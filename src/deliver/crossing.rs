@@ -70,7 +70,9 @@ impl Crossing {
     #[must_use]
     pub fn news(&self, settled_of: impl Fn(&TopicName) -> Seq) -> Option<BTreeMap<TopicName, Seq>> {
         let asked = self.progress.lock().get(&self.lane).cloned().unwrap_or_default();
-        let settled = asked.keys().map(|topic| (topic.clone(), settled_of(topic))).collect();
+        // Where all readers have become one, they begin before what was said. That holds all the same: what was let through stays so.
+        let settled =
+            asked.iter().map(|(topic, said)| (topic.clone(), settled_of(topic).max(*said))).collect();
         (settled != asked).then_some(settled)
     }
 
@@ -113,6 +115,8 @@ mod tests {
         main.answer(&news);
         assert_eq!(main.news(|_| Seq(10)), None, "it has been said");
         assert!(fast.holds(&x, &topic, Seq(1)).is_some());
+        // Its readers have become one, further back.
+        assert_eq!(main.news(|_| Seq(4)), None, "what was let through was held again");
         main.answer(&[(topic.clone(), Seq(11))].into());
         assert_eq!(fast.holds(&x, &topic, Seq(1)), None, "nothing is delivered to it from lane gone");
         assert_eq!(main.holds(&x, &topic, Seq(10)), None);

@@ -139,8 +139,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         match self.begin_anew(rounds) {
             Ok(()) => {
                 self.engine.note_written();
-                self.engine.make_one_reader();
-                (self.parking, rounds.dirty) = (None, true);
+                if self.engine.make_one_reader() {
+                    (self.parking, rounds.dirty) = (None, true);
+                }
             }
             Err(message) => self.journal_fails(&message, rounds),
         }

@@ -58,6 +58,17 @@ pub struct Sealed {
     pub strides: Strides,
 }
 
+/// A window that was taken apart before it was sent.
+#[derive(Debug)]
+pub struct Discarded {
+    /// Its events.
+    pub parts: Parts,
+    /// They are dead letters that are sent again.
+    pub again: bool,
+    /// See [`Sealed::may_be_doubled`].
+    pub may_be_doubled: bool,
+}
+
 /// What is kept of a window while it is in flight.
 #[derive(Debug)]
 pub struct InFlight {
@@ -218,13 +229,19 @@ impl Line {
         self.in_flight.is_none() && !self.has_unsent()
     }
 
-    /// Takes every window that was not sent, and gives their counter numbers back. True: of dead letters.
-    pub fn discard_unsent(&mut self) -> Vec<(Parts, bool)> {
+    /// Takes every window that was not sent, and gives their counter numbers back.
+    pub fn discard_unsent(&mut self) -> Vec<Discarded> {
         let first = self.ready.front().map(|s| s.counter).or(self.open.as_ref().map(|o| o.counter));
         if let Some(first) = first {
             self.counter.give_back(first);
         }
-        let ready = self.ready.drain(..).map(|s| (s.parts, s.again));
-        ready.chain(self.open.take().map(|o| (o.parts, o.again))).collect()
+        let ready = self.ready.drain(..).map(|s| Discarded {
+            parts: s.parts,
+            again: s.again,
+            may_be_doubled: s.may_be_doubled,
+        });
+        let open = self.open.take();
+        let open = open.map(|o| Discarded { parts: o.parts, again: o.again, may_be_doubled: false });
+        ready.chain(open).collect()
     }
 }

@@ -45,7 +45,7 @@ pub struct Topic {
     /// Partitions that have a reader of their own, which alone writes to them.
     pub apart: BTreeSet<i32>,
     /// Partitions with windows that were sent since then.
-    pub fresh: Vec<i32>,
+    pub fresh: BTreeSet<i32>,
     /// When some of its partitions last took events.
     pub acked_at: Option<Instant>,
     /// Its id at the cluster; zero where the cluster has none.
@@ -72,6 +72,8 @@ pub struct Topic {
     pub missing: Option<i16>,
     /// For how long it had been missing when its reader became one with the others.
     pub missing_before: Duration,
+    /// Since when on end keys lead to partitions that are no more, as the cluster says while it is reached.
+    pub lost_since: Option<Instant>,
     /// The newest event that each partition took.
     newest: BTreeMap<i32, Seq>,
     restored: BTreeMap<i32, Counter>,
@@ -89,7 +91,7 @@ impl Topic {
             count: 0,
             recounting: false,
             apart: BTreeSet::new(),
-            fresh: Vec::new(),
+            fresh: BTreeSet::new(),
             acked_at: None,
             id: saved.map_or([0; 16], |s| s.id),
             lines: BTreeMap::new(),
@@ -103,6 +105,7 @@ impl Topic {
             would_expire: false,
             missing: None,
             missing_before: Duration::ZERO,
+            lost_since: None,
             newest: saved.map(|s| s.newest.clone()).unwrap_or_default(),
             restored: saved.map(|s| s.partitions.clone()).unwrap_or_default(),
             restored_id: saved.map_or([0; 16], |s| s.id),
@@ -197,6 +200,12 @@ impl Topic {
         self.named() > self.count
     }
 
+    /// Whether all that is on its way was sent where keys lead as long as nothing is counted anew.
+    #[must_use]
+    pub fn is_sent_by_count(&self) -> bool {
+        self.lines.values().flat_map(Line::strides).all(|strides| strides.fit(self.count))
+    }
+
     /// From now on keys choose among the partitions that the cluster named last. INVARIANT: nothing is on its way, or waits to be:
     /// what was taken back of it would follow later events of its keys.
     pub fn count_anew(&mut self) {
@@ -265,7 +274,7 @@ impl Topic {
             return windows.for_each(|window| window.others_since = Some(now));
         }
         // Each window once, however many are answered before it.
-        for partition in fresh.drain(..) {
+        for partition in std::mem::take(fresh) {
             let window = lines.get_mut(&partition).and_then(|line| line.in_flight.as_mut());
             window.into_iter().for_each(|window| window.others_since = window.others_since.or(Some(now)));
         }

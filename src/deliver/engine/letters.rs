@@ -193,16 +193,20 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// jumps.
     pub(super) fn measure_missing(&mut self, now: Now) {
         let passed = self.pumped.map_or(Duration::ZERO, |at| now.instant.saturating_duration_since(at));
+        let passed = passed.min(LONGEST_LOOK);
         self.pumped = Some(now.instant);
         if !self.link_up {
             return;
         }
+        let is_there = |topic: &Topic| topic.missing.is_none() && topic.standing == Standing::Ready;
+        // Also of one that no reader of its own waits for: what is missing next is missing anew.
+        for topic in self.topics.values_mut().filter(|topic| is_there(topic)) {
+            topic.missing_before = Duration::ZERO;
+        }
         for (name, side) in &mut self.sides {
-            match self.topics.get(name).map(|t| t.missing) {
-                Some(Some(_)) => side.missing_for += passed.min(LONGEST_LOOK),
-                Some(None) if self.topics.get(name).is_some_and(|t| t.standing == Standing::Ready) => {
-                    side.missing_for = Duration::ZERO;
-                }
+            match self.topics.get(name) {
+                Some(topic) if topic.missing.is_some() => side.missing_for += passed,
+                Some(topic) if is_there(topic) => side.missing_for = Duration::ZERO,
                 _ => {}
             }
         }

@@ -167,8 +167,6 @@ pub struct Engine<L: Log, S: Sink> {
     routes_before: Option<u64>,
     /// That these routes hold now, or numbers of partitions, is not durable.
     routes_unsaved: bool,
-    /// Since when events wait for partitions that are no more.
-    lost_since: Option<Instant>,
     /// See [`Positions::change`].
     change: u64,
     /// The last change of routes that was known before this process.
@@ -262,7 +260,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
             resumed: BTreeMap::new(),
             restored: positions.partial.into_iter().map(|p| (p.first, p)).collect(),
             routes_unsaved: false,
-            lost_since: None,
             routes_before: Some(positions.routes).filter(|before| *before != 0),
             change: positions.change,
             known_before: positions.known,

@@ -14,27 +14,30 @@ use std::time::{Duration, Instant};
 
 use super::super::line::Line;
 use super::super::log::Log;
-use super::super::topic::Topic;
 use super::apart::code;
 use super::reroute::make_one;
 use super::walked::Walked;
 use super::{Cursor, Engine, Now, Sink};
 use crate::ids::{Seq, SpoolId, TopicName};
-use crate::state::positions::{Bits, Positions};
+use crate::state::positions::{Bits, Positions, leave_room};
 
 /// For so long the cluster says on end that partitions are no more: brokers that lag behind may say so for a moment.
 const LOST_FOR: Duration = Duration::from_secs(30);
 
 impl<L: Log, S: Sink> Engine<L, S> {
-    /// Since when events wait for partitions that are no more.
+    /// Since when events wait for partitions that are no more, topic by topic. What was said before the cluster was out of reach says
+    /// nothing: it begins anew.
     pub(super) fn note_lost(&mut self, now: Now) {
-        let has_lost = self.topics.values().any(Topic::has_lost_some);
-        self.lost_since = has_lost.then(|| self.lost_since.unwrap_or(now.instant));
+        let link_up = self.link_up;
+        for topic in self.topics.values_mut() {
+            let since = topic.lost_since.unwrap_or(now.instant);
+            topic.lost_since = Some(since).filter(|_| link_up && topic.has_lost_some());
+        }
     }
 
     /// When what is lost is believed to be.
     pub(super) fn next_rejoin(&self) -> Option<Instant> {
-        self.lost_since.map(|since| since + LOST_FOR)
+        self.topics.values().filter_map(|topic| topic.lost_since).min().map(|since| since + LOST_FOR)
     }
 
     /// Whether keys would choose by another partitioner than that by which a partition was set apart. Nothing is read then.
@@ -51,12 +54,20 @@ impl<L: Log, S: Sink> Engine<L, S> {
         (is_lost || self.has_other_keys()) && is_settled && !self.closing
     }
 
-    /// See the module.
-    pub fn make_one_reader(&mut self) {
-        let names: Vec<TopicName> = self.topics.keys().cloned().collect();
-        names.iter().for_each(|name| self.discard_unsent(name));
+    /// See the module. Returns whether it was done: where what comes of it would leave too little room in the positions' file, it is not, and
+    /// the topics that have lost partitions wait alone.
+    pub fn make_one_reader(&mut self) -> bool {
         let mut positions = self.positions(SpoolId(0));
         make_one(&mut positions);
+        if !self.has_other_keys() && !leave_room(&positions) {
+            tracing::warn!(
+                "what waits for partitions that are no more goes on waiting: too much is remembered of what is settled"
+            );
+            self.topics.values_mut().for_each(|topic| topic.lost_since = None);
+            return false;
+        }
+        let names: Vec<TopicName> = self.topics.keys().cloned().collect();
+        names.iter().for_each(|name| self.discard_unsent(name));
         let Positions { position, partial, passed, taken, footing, .. } = positions;
         self.main = Cursor::new(self.log.reader(position), position);
         let sides = std::mem::take(&mut self.sides);
@@ -68,10 +79,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
             topic.apart.clear();
             // It is set apart anew.
             topic.recounting = false;
-            topic.missing_before = sides.get(&topic.name).map(|side| side.missing_for).unwrap_or_default();
+            topic.missing_before =
+                sides.get(&topic.name).map_or(topic.missing_before, |side| side.missing_for);
         }
-        (self.routes_unsaved, self.has_gaps, self.lost_since) = (true, true, None);
+        (self.routes_unsaved, self.has_gaps) = (true, true);
         tracing::info!("keys choose anew: what waits is read once more, and goes where they lead now");
+        true
     }
 
     /// The events of windows in flight, by block.

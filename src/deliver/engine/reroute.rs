@@ -4,6 +4,8 @@
 //! become one again: the main reader goes back to the hindmost of them, and [`Passed`] says what is settled
 //! beyond, so that it reads again what is not, and that goes the new way. Whatever is in doubt is settled where it was sent.
 
+use std::sync::Arc;
+
 use super::super::log::{Log, Why};
 use super::{Engine, Sink};
 use crate::ids::{Seq, SeqRange};
@@ -44,11 +46,12 @@ pub fn make_one(positions: &mut Positions) {
     }
     let streams = sides.iter().flat_map(|side| {
         let below = side.position.max(side.end.unwrap_or_default());
+        let apart: Arc<[PassedApart]> = side.apart.iter().map(passed_apart).collect();
         side.streams.iter().map(move |(stream, from)| PassedStream {
             stream: stream.clone(),
             from: *from,
             below,
-            apart: side.apart.iter().map(passed_apart).collect(),
+            apart: Arc::clone(&apart),
         })
     });
     let passed = Passed {
@@ -137,6 +140,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
             let gone = inexact().map(|(gone, _)| gone).fold(0, u64::saturating_add);
             totals.balance(main.0.saturating_sub(self.since.0), gone, inexact().any(|(_, dropped)| dropped));
         }
+        // Of one that only the account waits for, no more need be known.
+        claims.passed.iter_mut().filter(|p| p.end() <= all).for_each(|p| p.streams.clear());
         claims.passed.retain(|p| p.end() > all || (p.inexact.is_some() && !is_done));
         claims.taken.retain(|t| t.highest() > all);
         claims.kept.retain(|first| *first >= all);

@@ -115,7 +115,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 again,
                 strides: Strides::default(),
             });
-            topic.fresh.push(partition);
+            topic.fresh.insert(partition);
             self.in_flight.insert(id, (name, partition));
             self.to_rebuild.push(Rebuild { id, intent, retry_at: None, looked_for: false });
         }
@@ -126,7 +126,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let due = |r: &Rebuild| r.retry_at.is_none_or(|at| now.instant >= at);
         let Some(at) = self.to_rebuild.iter().position(due) else { return false };
         let rebuild = self.to_rebuild.swap_remove(at);
-        let held = "events that an earlier process was sending can't be read any more; their partition is held (in_doubt = \"hold\")";
+        let held = "events that an earlier process was sending can't be read any more; their partition is held, or their topic where its \
+                    keys may lead elsewhere by now (in_doubt = \"hold\")";
         let (rebuilt, strides) = self.read_again(&rebuild.intent);
         let Intent { topic, partition, .. } = &*rebuild.intent;
         let line = self.topics.get_mut(topic).and_then(|t| t.lines.get_mut(partition));

@@ -83,7 +83,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             again: sealed.again,
             strides: sealed.strides,
         });
-        topic.fresh.push(partition);
+        topic.fresh.insert(partition);
         self.in_flight.insert(id, (name.clone(), partition));
         let window = Window { id, topic: name.clone(), partition, batch: sealed.batch, journaled };
         self.departures.push(Departure { window, intent });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::line::Line;
+use super::super::line::{Discarded, Line};
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::Fate;
@@ -108,7 +108,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
             self.sendable.remove(&(name.clone(), *partition));
         }
         topic.sticky.forget();
-        discarded.iter().for_each(|(parts, again)| self.free(name, parts, *again));
+        self.free_discarded(name, &discarded);
+    }
+
+    /// They go into other windows: of those that may have arrived already that has to be told.
+    pub(super) fn free_discarded(&mut self, name: &TopicName, discarded: &[Discarded]) {
+        for Discarded { parts, again, may_be_doubled } in discarded {
+            self.possibly_doubled += if *may_be_doubled { u64::from(parts.count()) } else { 0 };
+            self.free(name, parts, *again);
+        }
     }
 
     /// Whether a topic has a window on its way for so long, outside of partitions that are apart, and has taken nothing since.

@@ -87,9 +87,9 @@ impl Leader {
         let first = Dispute { told, since: now, by: by.broker, seconded: false, first_hand, went_back };
         let dispute = before.map_or(first, |dispute| {
             let is_other = by.broker.is_some() && dispute.by.is_some() && by.broker != dispute.by;
-            let by = dispute.by.or(by.broker);
-            // Whoever names yet another seconds nobody.
+            // Whoever names yet another seconds nobody, and is to be seconded by somebody else.
             let same = told == dispute.told;
+            let by = if same { dispute.by.or(by.broker) } else { by.broker };
             Dispute {
                 told,
                 seconded: same && (dispute.seconded || is_other),
@@ -209,6 +209,19 @@ mod tests {
         let nobody = Told { leader: None, ..OLDER };
         let (mut leader, now) = known();
         assert_eq!(believed_after(&mut leader, nobody, &[one, three], now, 2000), Some(60));
+    }
+
+    /// It seconded what it had said itself, since somebody else had named yet another before.
+    #[test]
+    fn a_broker_alone_turns_no_leader_back_though_another_named_yet_another_before() {
+        let (mut leader, now) = known();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        leader.hear(Told { leader: Some(3), epoch: 4 }, broker(3), at(0));
+        let itself = Told { leader: Some(1), epoch: 5 };
+        (30..600).step_by(30).for_each(|second| leader.hear(itself, broker(1), at(second)));
+        assert_eq!((leader.known, leader.lone_voice(at(590))), (KNOWN, Some(Some(1))));
+        leader.hear(itself, broker(3), at(595));
+        assert_eq!(leader.known, itself);
     }
 
     /// What was believed of it is forgotten with the next leader.

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 pub(super) const NONE: [u8; 16] = [0; 16];
 /// For so long an id that was left is told on end before it is believed again.
 const STAYS: Duration = Duration::from_secs(600);
+/// Brokers are asked at least every five minutes while they are reached: a longer silence ends what was told on end.
+const GAP: Duration = Duration::from_secs(330);
 /// Ids that are remembered of a name.
 const MOST: usize = 16;
 
@@ -22,17 +24,33 @@ pub(super) struct Name {
     known: [u8; 16],
     /// The newest last.
     left: VecDeque<[u8; 16]>,
-    /// One that was left is told, since then.
-    old: Option<([u8; 16], Instant)>,
+    /// One that was left is told.
+    old: Option<Old>,
+}
+
+/// An id that was left, and is told again.
+#[derive(Debug, Clone, Copy)]
+struct Old {
+    id: [u8; 16],
+    since: Instant,
+    /// When it was told last.
+    last: Instant,
+}
+
+impl Old {
+    /// What was told before a silence says nothing of what would have been told meanwhile.
+    fn goes_on(&self, id: [u8; 16], now: Instant) -> bool {
+        self.id == id && now.saturating_duration_since(self.last) <= GAP
+    }
 }
 
 impl Name {
     /// Whether an id is taken for that of the topic.
     pub(super) fn believes(&self, id: [u8; 16], now: Instant) -> bool {
-        let for_long = |since: Instant| now.saturating_duration_since(since) >= STAYS;
+        let for_long = |old: Old| now.saturating_duration_since(old.since) >= STAYS;
         id == self.known
             || !self.left.contains(&id)
-            || self.old.is_some_and(|(old, since)| old == id && for_long(since))
+            || self.old.is_some_and(|old| old.goes_on(id, now) && for_long(old))
     }
 
     /// A broker tells an id. Whether it is taken for that of the topic.
@@ -41,7 +59,8 @@ impl Name {
             return true;
         }
         if !self.believes(id, now) {
-            self.old = self.old.filter(|(old, _)| *old == id).or(Some((id, now)));
+            let since = self.old.filter(|old| old.goes_on(id, now)).map_or(now, |old| old.since);
+            self.old = Some(Old { id, since, last: now });
             return false;
         }
         self.old = None;
@@ -75,6 +94,7 @@ mod tests {
             (600, 1, false),
             (900, 2, false), // as does this
             (1100, 1, false),
+            (1400, 1, false),
             (1699, 1, false),
             (1700, 1, true),
             (1701, 3, false),
@@ -85,6 +105,18 @@ mod tests {
             assert_eq!(name.hear([id; 16], at(second)), believed, "{id} after {second} s");
         }
         assert!(name.hear(NONE, at(1704)) && name.hear([4; 16], at(1705)), "an old broker tells none");
+    }
+
+    /// Two answers with an outage between them were believed.
+    #[test]
+    fn an_id_that_was_left_is_not_told_on_end_where_nobody_was_heard_in_between() {
+        let (mut name, began) = (Name::default(), Instant::now());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        assert!(name.hear([1; 16], at(0)) && name.hear([2; 16], at(0)));
+        for second in [10, 610, 1000, 1330, 1599] {
+            assert!(!name.hear([1; 16], at(second)), "after {second} s");
+        }
+        assert!(name.hear([1; 16], at(1600)), "ten minutes after the last silence");
     }
 
     #[test]

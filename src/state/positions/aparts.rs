@@ -1,10 +1,16 @@
 //! What positions say of single partitions that are set apart, and its bytes (see [`super::codec`]).
 
+use std::sync::Arc;
+
 use super::Bits;
 use super::codec::{DecodeError, Input, put, put_partial};
-use super::record::{Partial, Positions};
+use super::record::{Partial, PassedStream, Positions};
 use crate::event::UnixMillis;
 use crate::ids::Seq;
+
+/// In the place of how many partitions of a stream were apart: the same as of the stream before it, which mostly has the same topic. What
+/// was on its way to each would take thousands of bytes a stream.
+const AS_BEFORE: u64 = u64::MAX;
 
 /// Events of a [`super::PassedStream`] that had another reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,12 +88,15 @@ pub(super) fn put_all(out: &mut Vec<u8>, positions: &Positions) {
     }
     for passed in &positions.passed {
         put(out, [passed.inexact.map_or(0, |gone| gone.saturating_add(1))]);
-        for stream in &passed.streams {
-            put(out, [stream.apart.len() as u64]);
-            for apart in &stream.apart {
+        let mut before: &[PassedApart] = &[];
+        for PassedStream { apart, .. } in &passed.streams {
+            let same = !before.is_empty() && **apart == *before;
+            put(out, [if same { AS_BEFORE } else { apart.len() as u64 }]);
+            for apart in apart.iter().filter(|_| !same) {
                 put_keys(out, &apart.keys);
                 put(out, [apart.from.0, apart.end.0, apart.below.0]);
             }
+            before = apart;
         }
     }
 }
@@ -120,8 +129,12 @@ impl Input<'_> {
         }
         for passed in &mut positions.passed {
             passed.inexact = self.u64()?.checked_sub(1);
+            let mut before: Arc<[PassedApart]> = Arc::default();
             for stream in &mut passed.streams {
-                stream.apart = self.list(Input::passed_apart)?;
+                let as_before = self.starts_with(AS_BEFORE);
+                let of_its_own = if as_before { None } else { Some(self.list(Input::passed_apart)?.into()) };
+                before = of_its_own.unwrap_or(before);
+                stream.apart = Arc::clone(&before);
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The content of a positions file.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::aparts::{Apart, PassedApart};
 use super::{Bits, Taken};
@@ -99,8 +100,8 @@ pub struct PassedStream {
     pub from: Seq,
     /// What that reader had settled.
     pub below: Seq,
-    /// Partitions that had a reader of their own again.
-    pub apart: Vec<PassedApart>,
+    /// Partitions that had a reader of their own again. The streams of a topic share them: they may be large.
+    pub apart: Arc<[PassedApart]>,
 }
 
 impl Passed {

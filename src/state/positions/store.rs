@@ -219,7 +219,8 @@ mod tests {
 
     fn passed(ahead: u64, dropped: bool, older: bool, change: u64) -> Passed {
         let stream = StreamName::new("s").unwrap();
-        let streams = vec![PassedStream { stream, from: Seq(3), below: Seq(5), apart: Vec::new() }];
+        let streams =
+            vec![PassedStream { stream, from: Seq(3), below: Seq(5), apart: std::sync::Arc::default() }];
         Passed { below: Seq(9), streams, waiting: -4, dropped, older, ahead, change, inexact: None }
     }
 

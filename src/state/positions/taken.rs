@@ -73,7 +73,12 @@ mod tests {
 
     #[test]
     fn what_the_other_had_settled_is_what_lies_before_its_position_and_what_its_readers_had_passed() {
-        let own = PassedStream { stream: stream("a"), from: Seq(10), below: Seq(15), apart: Vec::new() };
+        let own = PassedStream {
+            stream: stream("a"),
+            from: Seq(10),
+            below: Seq(15),
+            apart: std::sync::Arc::default(),
+        };
         let passed = Passed {
             below: Seq(30),
             streams: vec![own],

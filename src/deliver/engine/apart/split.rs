@@ -28,7 +28,8 @@ type Blocks = BTreeMap<Seq, (Bits, u64)>;
 impl<L: Log, S: Sink> Engine<L, S> {
     /// Has keys choose among the partitions that topics have by now. What is in windows is settled or read again first, so that
     /// no event is taken back from one partition after a later one of its key has gone to another. A partition of a topic that has
-    /// grown, and that does not answer, is not waited for: keys go on to choose among as many as before.
+    /// grown, and that does not answer, is not waited for, where the old number leads all that is on its way to where that was sent: keys
+    /// go on to choose among as many as before.
     pub(in super::super) fn recount(&mut self, now: Now) {
         let after = self.settings.limits.stuck_after;
         let may_stray = !self.resumed.is_empty();
@@ -37,7 +38,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
         for name in names {
             let Some(topic) = self.topics.get_mut(&name) else { continue };
             let late = topic.in_flight_since().is_some_and(|since| now.instant >= since + after);
-            let goes_on = late && topic.has_grown() && !topic.awaits_others(may_stray);
+            let cut_so = topic.is_sent_by_count() && !topic.awaits_others(may_stray);
+            let goes_on = late && topic.has_grown() && cut_so;
             if !topic.is_miscounted(may_stray) || goes_on {
                 topic.recounting = false;
                 continue;
@@ -274,7 +276,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let discarded = topic.lines.get_mut(&partition).map(Line::discard_unsent);
         self.sendable.remove(&(name.clone(), partition));
         topic.sticky.forget();
-        discarded.into_iter().flatten().for_each(|(parts, again)| self.free(name, &parts, again));
+        self.free_discarded(name, &discarded.unwrap_or_default());
     }
 
     /// A partition could not be written to, for this reason, while its topic is there. Returns whether it alone waits now.

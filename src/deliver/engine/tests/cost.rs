@@ -138,24 +138,29 @@ impl Site {
     }
 }
 
-/// How many times what it costs in a topic of few partitions it costs in one of many.
-fn times(what: &str, cost: impl Fn(u32) -> Duration) -> f64 {
-    let (few, many) = (cost(20), cost(500));
-    println!("{what}: a window costs {few:?} in a topic of 20 partitions, {many:?} in one of 500");
-    many.as_secs_f64() / few.as_secs_f64()
+/// Whether it costs no more than so many times as much in a topic of many partitions as in one of few. Others on the same cores make
+/// a measurement worse, and never better: so the best of each are compared, and more are made until that is clear.
+fn costs_no_more(what: &str, most: f64, cost: impl Fn(u32) -> Duration) {
+    let (mut few, mut many) = (Duration::MAX, Duration::MAX);
+    for round in 1..=10 {
+        (few, many) = (few.min(cost(20)), many.min(cost(500)));
+        println!("{what}: a window costs {few:?} in a topic of 20 partitions, {many:?} in one of 500");
+        if round > 1 && many.as_secs_f64() < most * few.as_secs_f64() {
+            return;
+        }
+    }
+    panic!("{what}: {few:?} in a topic of 20 partitions, {many:?} in one of 500");
 }
 
 /// It cost more than twice as much: with every answer all windows were looked at.
 #[test]
 fn a_window_costs_as_much_in_a_topic_of_many_partitions_as_in_one_of_few() {
-    let times = times("all answer", |partitions| Site::new(partitions).cost(4000));
-    assert!(times < 2.0, "{times}");
+    costs_no_more("all answer", 2.0, |partitions| Site::new(partitions).cost(4000));
 }
 
 /// It cost 37 times as much: with every answer all windows of the topic were looked at for each of the partitions, and each event's key for
 /// each of them. What is left grows with how many are apart, of which there may be 128.
 #[test]
 fn a_window_costs_no_hundred_times_as_much_where_a_hundred_partitions_are_apart() {
-    let times = times("a quarter is silent", |partitions| Site::new(partitions).with_silent().cost(1500));
-    assert!(times < 15.0, "{times}");
+    costs_no_more("a quarter is silent", 15.0, |partitions| Site::new(partitions).with_silent().cost(1500));
 }

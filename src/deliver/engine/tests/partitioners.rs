@@ -33,6 +33,17 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(super::cases(48))]
+
+    #[test]
+    fn a_partitioner_that_changes_while_topics_grow_loses_doubles_and_reorders_nothing(seed: u64) {
+        let mut world = story(seed, true, false);
+        world.grows = true;
+        play(world, 400, false);
+    }
+}
+
 /// The topic's reader led keys to a partition that only its own reader may write to.
 #[test]
 fn what_waited_for_a_partition_goes_where_keys_lead_by_the_new_partitioner() {

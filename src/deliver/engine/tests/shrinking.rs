@@ -1,9 +1,11 @@
 //! Topics that are deleted and made anew with fewer partitions.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::world::{SPOOL, World};
-use crate::ids::TopicName;
+use crate::ids::{Seq, StreamName, TopicName};
 
 fn topic(name: &str) -> TopicName {
     TopicName::new(name).unwrap()
@@ -193,6 +195,73 @@ fn a_topic_that_has_lost_partitions_keeps_no_other_waiting_for_what_is_in_doubt_
         world.check(true);
         assert_eq!(world.engine.topics[&topic("a")].count, 2);
     }
+}
+
+/// They could not be kept, and nothing was read or given free for anybody.
+#[test]
+fn where_too_much_would_have_to_be_remembered_a_topic_that_has_lost_partitions_waits_alone() {
+    let mut world = one_is_apart(5);
+    let stream = |n: usize| StreamName::new(&format!("{n:0>200}")).unwrap();
+    let side = world.engine.sides.get_mut(&topic("a")).unwrap();
+    side.streams.extend((0..2000).map(|n| (stream(n), Seq(1))));
+    world.cluster.make_anew(&topic("a"), 2);
+    world.go_on(300);
+    let (before, waiting) = (arrived(&world, "b"), world.engine.view().waiting);
+    assert_eq!((world.rejoined, waiting[0].1.contains("is no more")), (0, true), "{waiting:?}");
+    world.log.append("b", &[Some(1)]);
+    world.go_on(30);
+    assert_eq!(arrived(&world, "b"), before + 1);
+    // Once there is room it is made up for.
+    world.engine.sides.get_mut(&topic("a")).unwrap().streams.retain(|name, _| name.as_str() == "a");
+    world.go_on(300);
+    assert_eq!(world.rejoined, 1);
+    world.drain();
+    world.check(true);
+}
+
+/// It went on through an outage, and from one topic to the next.
+#[test]
+fn partitions_are_lost_when_that_is_said_of_one_topic_for_half_a_minute_while_the_cluster_is_reached() {
+    let mut world = one_is_apart(5);
+    world.cluster.make_anew(&topic("a"), 2);
+    world.go_on(90);
+    world.engine.link(false);
+    world.go_on(10);
+    world.engine.link(true);
+    world.go_on(75);
+    assert_eq!(world.rejoined, 0, "nobody was there to say anything else");
+    let lost_since = |world: &World, name| world.engine.topics[&topic(name)].lost_since;
+    world.engine.topics.get_mut(&topic("b")).unwrap().lost_since = lost_since(&world, "a");
+    world.cluster.make_anew(&topic("a"), 3);
+    world.go_on(2);
+    assert_eq!(["a", "b"].map(|name| lost_since(&world, name)), [None; 2]);
+    world.cluster.make_anew(&topic("a"), 2);
+    world.go_on(90);
+    assert_eq!(world.rejoined, 0, "it was told otherwise in between");
+    world.go_on(300);
+    assert_eq!(world.rejoined, 1);
+    world.drain();
+    world.check(true);
+}
+
+/// It had been missing for as long as before, and its next event was a dead letter the sooner.
+#[test]
+fn a_topic_that_has_come_meanwhile_and_goes_again_is_missing_anew() {
+    let mut world = one_is_apart(5);
+    world.log.append("late", &[Some(1)]);
+    world.go_on(100);
+    world.cluster.make_anew(&topic("a"), 2);
+    world.go_on(150);
+    let before = |world: &World| world.engine.topics[&topic("late")].missing_before;
+    assert_eq!((world.rejoined, before(&world) > Duration::from_secs(20)), (1, true), "{:?}", before(&world));
+    world.cluster.refusing.insert(topic("late"));
+    world.cluster.missing.clear();
+    world.go_on(100);
+    assert!(world.letters.there().count() == 1 && !world.engine.sides.contains_key(&topic("late")));
+    assert_eq!(before(&world), Duration::ZERO);
+    world.cluster.refusing.clear();
+    world.drain();
+    world.check(true);
 }
 
 /// Its time began anew with every topic that lost partitions.

@@ -538,8 +538,7 @@ impl World {
         if self.book.is_some() && self.random(8) == 0 {
             return self.kill();
         }
-        self.engine.make_one_reader();
-        self.rejoined += 1;
+        self.rejoined += u64::from(self.engine.make_one_reader());
         if self.book.is_some() && self.random(8) == 0 {
             self.kill();
         }

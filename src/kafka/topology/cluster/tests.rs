@@ -77,6 +77,7 @@ fn a_broker_that_lags_behind_does_not_replace_a_topic_by_the_one_before_it() {
     assert_eq!(place(&cluster, 0), Place::Nowhere(3));
     assert!(cluster.merge(&answer(3, &[(1, 0)]), None, at(302)));
     assert!(!cluster.merge(&answer(1, &[(2, 9)]), None, at(303)));
+    assert!(!cluster.merge(&answer(1, &[(2, 9)]), None, at(603)));
     assert!(cluster.is_replaced(&t, [1; 16], at(904)) && cluster.merge(&answer(1, &[(2, 9)]), None, at(904)));
     cluster.forget_names();
     assert!(cluster.merge(&answer(3, &[(1, 0)]), None, at(905)), "the cluster is another one");

@@ -1,6 +1,7 @@
 //! What was written of positions, read back: everything is bounded, whoever wrote it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::Taken;
 use super::super::bits::Bits;
@@ -72,6 +73,13 @@ impl Input<'_> {
 
     pub(in crate::state::positions) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         self.take(N)?.try_into().map_err(|_| DecodeError::Malformed)
+    }
+
+    /// Whether this number comes next; if so, it is taken.
+    pub(in crate::state::positions) fn starts_with(&mut self, number: u64) -> bool {
+        let rest = self.rest.strip_prefix(&number.to_le_bytes()[..]);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
     }
 
     pub(in crate::state::positions) fn u64(&mut self) -> Result<u64, DecodeError> {
@@ -169,7 +177,7 @@ impl Input<'_> {
 
     fn passed_stream(&mut self) -> Result<PassedStream, DecodeError> {
         let (stream, from, below) = (self.stream()?, Seq(self.u64()?), Seq(self.u64()?));
-        Ok(PassedStream { stream, from, below, apart: Vec::new() })
+        Ok(PassedStream { stream, from, below, apart: Arc::default() })
     }
 
     fn replaying(&mut self) -> Result<Replaying, DecodeError> {

@@ -1,5 +1,7 @@
 //! What is written of positions is read back, and nothing else is.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::ids::{RunId, Seq, SpoolId, StreamName, TopicName};
 use crate::state::positions::{Apart, Bits, Counter, Keys, PassedApart, Replaying, Side};
@@ -60,7 +62,7 @@ pub(super) fn full() -> Positions {
         stream: StreamName::new("s").unwrap(),
         from: Seq(3),
         below: Seq(5),
-        apart: Vec::new(),
+        apart: Arc::default(),
     };
     positions.passed = vec![Passed {
         below: Seq(9),
@@ -239,7 +241,7 @@ fn with_apart() -> Positions {
     positions.sides[1].apart = vec![apart, other];
     positions.passed[0].inexact = Some(7);
     positions.passed[0].streams[0].apart =
-        vec![PassedApart { keys, from: Seq(1), end: Seq(u64::MAX), below: Seq(77) }];
+        [PassedApart { keys, from: Seq(1), end: Seq(u64::MAX), below: Seq(77) }].into();
     positions
 }
 
@@ -250,6 +252,32 @@ fn partitions_with_a_reader_of_their_own_are_read_back_and_every_truncation_is_r
     assert_eq!(decode(&bytes).as_ref(), Ok(&positions));
     for len in (0..bytes.len()).filter(|len| *len != without_newest(&positions)) {
         assert!(decode(&bytes[..len]).is_err(), "{len}");
+    }
+}
+
+/// Each stream had them once more: at some fifty streams of one topic, whose partition was apart with a full window on its way, nothing
+/// could be kept any more.
+#[test]
+fn what_was_apart_of_a_topic_is_written_once_for_all_its_streams() {
+    let mut positions = with_apart();
+    let mut apart = positions.passed[0].streams[0].apart.to_vec();
+    let block = |n: u64| (Seq(1000 + 100 * n), Bits::from_words(100, [n, 1]));
+    apart[0].keys.extras = (0..190).map(block).collect();
+    let first = positions.passed[0].streams[0].clone();
+    let (streams, apart) = (&mut positions.passed[0].streams, Arc::from(apart));
+    for n in 0..500 {
+        let stream = StreamName::new(&format!("stream-{n}")).unwrap();
+        streams.push(PassedStream { stream, apart: Arc::clone(&apart), ..first.clone() });
+    }
+    // Of another topic, of which none was apart, and the first again.
+    streams.push(PassedStream { apart: Arc::default(), ..first.clone() });
+    streams.push(PassedStream { apart, ..first });
+    let bytes = encode(&positions, 0);
+    assert!(bytes.len() < 48 << 10, "{}", bytes.len());
+    let whole = encode(&positions, 1 << 20);
+    assert_eq!(decode(&whole).as_ref(), Ok(&positions));
+    for len in (0..whole.len()).step_by(7).filter(|len| *len != without_newest(&positions)) {
+        assert!(decode(&whole[..len]).is_err(), "{len}");
     }
 }
 
@@ -302,7 +330,7 @@ fn each_thing_that_is_said_of_a_partition_by_itself_makes_a_record_that_keeps_it
         change(&mut positions.passed[0]);
         positions
     };
-    let inexact = passed(|passed| passed.streams[0].apart.clear());
+    let inexact = passed(|passed| passed.streams[0].apart = Arc::default());
     let had_readers = passed(|passed| passed.inexact = None);
     for positions in [set_apart, inexact, had_readers] {
         assert!(positions.knows_apart());

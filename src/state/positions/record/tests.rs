@@ -109,7 +109,8 @@ fn what_is_not_settled_of_what_is_counted_is_pending() {
 #[test]
 fn of_what_side_readers_had_a_block_is_settled_by_its_own_stream_and_all_others_by_the_main_reader() {
     let stream = |name: &str| StreamName::new(name).unwrap();
-    let own = PassedStream { stream: stream("s"), from: Seq(10), below: Seq(15), apart: Vec::new() };
+    let own =
+        PassedStream { stream: stream("s"), from: Seq(10), below: Seq(15), apart: std::sync::Arc::default() };
     let passed = Passed {
         below: Seq(20),
         streams: vec![own],
@@ -124,7 +125,8 @@ fn of_what_side_readers_had_a_block_is_settled_by_its_own_stream_and_all_others_
     assert_eq!([9, 10, 14, 15, 19].map(|first| is_settled("s", first)), [true, true, true, false, false]);
     assert_eq!([9, 15, 19, 20].map(|first| is_settled("other", first)), [true, true, true, false]);
     assert_eq!(passed.end(), Seq(20));
-    let ahead = PassedStream { stream: stream("s"), from: Seq(10), below: Seq(25), apart: Vec::new() };
+    let ahead =
+        PassedStream { stream: stream("s"), from: Seq(10), below: Seq(25), apart: std::sync::Arc::default() };
     assert_eq!(Passed { streams: vec![ahead], ..passed }.end(), Seq(25));
 }
 
@@ -142,7 +144,7 @@ fn a_block_is_settled_whole_unless_the_reader_of_a_partition_had_not_come_as_far
         stream: stream.clone(),
         from: Seq(10),
         below: Seq(15),
-        apart: vec![apart(1, 12, 20, 13), apart(2, 16, 18, 18)],
+        apart: [apart(1, 12, 20, 13), apart(2, 16, 18, 18)].into(),
     };
     let (below, streams) = (Seq(20), vec![own]);
     let passed = Passed {

@@ -275,8 +275,7 @@ impl Site {
                 self.positions = self.engine().positions(SPOOL);
                 self.intents = self.engine().in_doubt().cloned().collect();
                 self.life.as_mut().unwrap().begun = true;
-                self.engine().make_one_reader();
-                again = true;
+                again |= self.engine().make_one_reader();
             }
             if self.engine().wants_durable_positions() {
                 self.positions = self.engine().positions(SPOOL);
