@@ -11,6 +11,7 @@
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::Write;
 use std::panic::PanicHookInfo;
 
 use tokio::task::JoinError;
@@ -48,16 +49,21 @@ fn tell(info: &PanicHookInfo<'_>, full: bool) {
     if tracing::enabled!(tracing::Level::ERROR) {
         tracing::error!("thread '{name}' panicked at {place}: {said}");
     } else {
-        anstream::eprintln!("thread '{name}' panicked at {place}: {}", said.escape_debug());
+        write(format_args!("thread '{name}' panicked at {place}: {}\n", said.escape_debug()));
     }
     let way = Backtrace::capture();
     if way.status() == BacktraceStatus::Captured {
-        anstream::eprintln!("stack backtrace:\n{way}");
+        write(format_args!("stack backtrace:\n{way}\n"));
     }
 }
 
+/// A standard error that takes nothing (a file on a full disk) must not make a second panic of the first, which would end the process.
+fn write(text: std::fmt::Arguments<'_>) {
+    let _ = std::io::stderr().write_fmt(text);
+}
+
 /// What is shown of what a panic said.
-fn shown(said: &(dyn Any + Send), full: bool) -> &str {
+pub(crate) fn shown(said: &(dyn Any + Send), full: bool) -> &str {
     if let Some(fixed) = said.downcast_ref::<&'static str>() {
         return fixed;
     }

@@ -46,7 +46,9 @@ pub fn run(args: DemoArgs, _general: &General) -> Outcome {
     let report = runtime.block_on(async {
         tokio::select! {
             shown = demo::show(cluster.as_ref(), &mut say) => shown.map_err(Failure::running),
-            () = interrupted() => Err(Failure::running("interrupted; everything of the demo is removed")),
+            () = interrupted() => Err(Failure::running(
+                "interrupted; everything of the demo on this host is removed (on a cluster its topic, spoolway-demo-…, may be left)"
+            )),
         }
     })?;
     printed?;
@@ -56,11 +58,13 @@ pub fn run(args: DemoArgs, _general: &General) -> Outcome {
     Ok(if report.is_good() { Exit::Done } else { Exit::Loss })
 }
 
-/// Resolves at SIGINT or SIGTERM, so that the demo's processes and folder go in any case.
+/// Resolves at SIGINT, SIGTERM or SIGHUP (a terminal that closes, which to the agents means "read again"), so that the demo's processes and folder go in any case.
 async fn interrupted() {
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     tokio::select! {
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
 }

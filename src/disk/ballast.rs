@@ -7,18 +7,22 @@
 //! which nothing is needed but its size; once it is gone, positions are saved, what is delivered is deleted, and from the
 //! room of that the file is made anew.
 //!
-//! INVARIANT: whoever makes a segment calls [`Ballast::take_back`] before, so that what was let go of for delivery is not filled
-//! with events.
+//! INVARIANT: whoever makes a segment or takes events calls [`Ballast::take_back`] before, so that what was let go of for delivery is
+//! not filled with events; and for [`REST`] it is not taken back either, so that delivery comes to use it.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::{File, Fs, make_way};
+use super::{DiskError, File, Fs, make_way};
 
 /// A save of positions on btrfs takes some 100 KiB until its next commit, and each lane and destination has one.
 const SIZE: usize = 4 << 20;
 const CHUNK: usize = 64 << 10;
+/// What was let go of is delivery's for so long, whose slowest (letters) tries again after 5 s; and what could not be made is not
+/// tried again before.
+const REST: Duration = Duration::from_secs(10);
 
 /// The file.
 #[derive(Debug)]
@@ -33,7 +37,12 @@ enum State {
     /// This file system writes in place.
     Needless,
     Stands,
-    Gone,
+    /// Somebody makes it: nobody waits for his sync.
+    Making,
+    /// Not to be made before this moment, of a clock that only goes on.
+    Gone {
+        until: Duration,
+    },
 }
 
 impl<F: Fs> Ballast<F> {
@@ -49,13 +58,14 @@ impl<F: Fs> Ballast<F> {
         let state = match (needless, is_there) {
             (true, _) => State::Needless,
             (false, true) => State::Stands,
-            (false, false) => State::Gone,
+            (false, false) => State::Gone { until: Duration::ZERO },
         };
         Self { fs: fs.clone(), path: path.to_owned(), state: Mutex::new(state) }
     }
 
-    /// Deletes the file, since something failed for want of room. Whether trying that again may help.
-    pub fn let_go(&self) -> bool {
+    /// Deletes the file, since something failed for want of room. Whether trying that again may help. `now` is of a clock that
+    /// only goes on.
+    pub fn let_go(&self, now: Duration) -> bool {
         let mut state = self.lock();
         if *state != State::Stands {
             return false;
@@ -66,7 +76,7 @@ impl<F: Fs> Ballast<F> {
                 false
             }
             _ => {
-                *state = State::Gone;
+                *state = State::Gone { until: now + REST };
                 tracing::info!(
                     bytes = SIZE,
                     "the disk is full: what was kept back for delivery is let go of"
@@ -76,27 +86,39 @@ impl<F: Fs> Ballast<F> {
         }
     }
 
-    /// Makes the file, if it is gone.
+    /// Makes the file, if it is gone; returns whether that took room.
     ///
     /// # Errors
-    /// What the file system says: as long as there is no room for it, there is none for events.
-    pub fn take_back(&self) -> io::Result<()> {
+    /// `StorageFull` as long as it is delivery's, or is being made, or there is no room for it: then there is none for events. Else
+    /// what the file system says.
+    pub fn take_back(&self, now: Duration) -> io::Result<bool> {
         let mut state = self.lock();
-        if *state != State::Gone {
-            return Ok(());
+        match *state {
+            State::Needless | State::Stands => return Ok(false),
+            State::Gone { until } if until <= now => *state = State::Making,
+            State::Making | State::Gone { .. } => return Err(io::ErrorKind::StorageFull.into()),
         }
-        make_way(&self.fs, &self.path).map_err(io::Error::other)?;
+        drop(state);
         let made = self.make();
-        match &made {
-            Ok(()) => *state = State::Stands,
+        if made.is_err() {
             // A part of it would be in delivery's way.
-            Err(_) => drop(self.fs.remove(&self.path)),
+            let _ = self.fs.remove(&self.path);
         }
-        made
+        *self.lock() = if made.is_ok() { State::Stands } else { State::Gone { until: now + REST } };
+        made.map(|()| true)
     }
 
     /// DURABILITY: synced, since some file systems only then know whether there is room.
     fn make(&self) -> io::Result<()> {
+        make_way(&self.fs, &self.path).map_err(|e| match e {
+            DiskError::Io { source, .. } => source,
+            e @ DiskError::TooLarge { .. } => io::Error::other(e),
+        })?;
+        // So that what little there is stays free for delivery. A quota may still be used up: writing tells.
+        let dir = self.path.parent().unwrap_or(&self.path);
+        if self.fs.space(dir).is_ok_and(|space| space.available < SIZE as u64) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = self.fs.create(&self.path)?;
         let mut noise = 0x9E37_79B9_7F4A_7C15_u64;
         let mut chunk = vec![0; CHUNK];
@@ -123,6 +145,8 @@ mod tests {
     use super::super::sim::SimFs;
     use super::*;
 
+    const NOW: Duration = Duration::from_secs(100);
+
     fn disk(copies: bool) -> SimFs {
         let fs = SimFs::default();
         fs.tamper(|world| world.copy_on_write(copies));
@@ -142,21 +166,36 @@ mod tests {
     fn it_is_let_go_of_once_and_taken_back_once_there_is_room() {
         let fs = disk(true);
         let first = ballast(&fs);
-        assert!(!first.let_go(), "there is none yet");
-        first.take_back().unwrap();
+        assert!(!first.let_go(NOW), "there is none yet");
+        first.take_back(NOW).unwrap();
         drop(first);
         let ballast = ballast(&fs);
         fs.tamper(|world| world.fill_up_to(0));
-        assert!(ballast.let_go());
-        assert!(!ballast.let_go());
+        assert!(ballast.let_go(NOW));
+        assert!(!ballast.let_go(NOW));
         assert_eq!(size(&fs), None);
         let other = fs.create(Path::new("/data/other")).unwrap();
         other.write_at(&[1; CHUNK], 0).unwrap();
-        let refused = ballast.take_back().unwrap_err();
+        let refused = ballast.take_back(NOW + REST).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
         assert_eq!(size(&fs), None, "half of it helps nobody");
         fs.tamper(|world| world.set_capacity(u64::MAX));
-        ballast.take_back().unwrap();
+        assert!(ballast.take_back(NOW + REST).is_err(), "it is not tried again at once");
+        ballast.take_back(NOW + 2 * REST).unwrap();
+        assert_eq!(size(&fs), Some(SIZE as u64));
+    }
+
+    /// Found by a review: the writer, which looks five times a second, took it back before delivery had used it.
+    #[test]
+    fn what_is_let_go_of_is_delivery_s_for_a_while_though_there_is_room() {
+        let fs = disk(true);
+        let ballast = ballast(&fs);
+        ballast.take_back(NOW).unwrap();
+        assert!(ballast.let_go(NOW));
+        let early = NOW + REST - Duration::from_millis(1);
+        assert_eq!(ballast.take_back(early).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(size(&fs), None);
+        ballast.take_back(NOW + REST).unwrap();
         assert_eq!(size(&fs), Some(SIZE as u64));
     }
 
@@ -164,7 +203,7 @@ mod tests {
     fn what_a_kill_left_of_it_is_made_anew() {
         let fs = disk(true);
         fs.create(Path::new("/data/ballast")).unwrap().write_at(&[1; CHUNK], 0).unwrap();
-        ballast(&fs).take_back().unwrap();
+        ballast(&fs).take_back(NOW).unwrap();
         assert_eq!(size(&fs), Some(SIZE as u64));
     }
 
@@ -172,18 +211,18 @@ mod tests {
     fn a_directory_in_its_place_is_set_aside() {
         let fs = disk(true);
         fs.tamper(|world| world.obstruct(Path::new("/data/ballast"), false)).unwrap();
-        ballast(&fs).take_back().unwrap();
+        ballast(&fs).take_back(NOW).unwrap();
         assert_eq!(size(&fs), Some(SIZE as u64));
     }
 
     #[test]
     fn where_a_disk_writes_in_place_there_is_none_and_one_that_came_with_the_directory_goes() {
         let fs = disk(true);
-        ballast(&fs).take_back().unwrap();
+        ballast(&fs).take_back(NOW).unwrap();
         fs.tamper(|world| world.copy_on_write(false));
         let ballast = ballast(&fs);
         assert_eq!(size(&fs), None);
-        ballast.take_back().unwrap();
-        assert_eq!((size(&fs), ballast.let_go()), (None, false));
+        ballast.take_back(NOW).unwrap();
+        assert_eq!((size(&fs), ballast.let_go(NOW)), (None, false));
     }
 }

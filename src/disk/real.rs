@@ -43,11 +43,11 @@ impl Directory for RealDirectory {
     }
 }
 
-/// Never follow a link, never hang on a FIFO, never leak into a child.
 /// What `statfs` calls the file systems that write in place: ext2 to ext4, XFS, tmpfs (`linux/magic.h`). Any other may not, or
 /// stands before one of which nothing is known.
 const IN_PLACE: [i64; 3] = [0xEF53, 0x5846_5342, 0x0102_1994];
 
+/// Never follow a link, never hang on a FIFO, never leak into a child.
 fn flags() -> OFlags {
     OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK
 }

@@ -9,6 +9,7 @@ use super::compare::Failed;
 use super::file;
 use crate::event::UnixMillis;
 use crate::kafka::{BatchError, ConsumerOptions, RecordBatch, RecordHeader, RecordRef, header};
+use crate::panics;
 use crate::verify::partitions::{Extent, Job, Plan, Visitor, visit};
 
 /// One side.
@@ -63,7 +64,7 @@ impl Source {
             Self::File { path, rows } => {
                 let (path, rows) = (path.clone(), *rows);
                 let read = tokio::task::spawn_blocking(move || file::each(&path, rows, &*show));
-                Ok(read.await.map_err(|e| Failed::Task(e.to_string()))??)
+                Ok(read.await.map_err(|e| Failed::Task(panics::of_task(&e).to_owned()))??)
             }
         }
     }

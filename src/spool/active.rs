@@ -83,6 +83,11 @@ impl<T: File> Active<T> {
         }
     }
 
+    /// Bytes of it that the table knows of: those that are synced.
+    pub(super) fn published(&self) -> u64 {
+        self.durable_offset
+    }
+
     /// Whether any block of it is durable.
     pub(super) fn is_begun(&self) -> bool {
         self.durable_offset > 0

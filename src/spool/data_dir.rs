@@ -11,6 +11,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::disk::{
     Ballast, EntryKind, File, Fs, RealFs, clear_way, insist, is_in_the_way, make_way, set_aside,
@@ -143,9 +144,18 @@ impl<F: Fs> DataDir<F> {
         &self.inner.fs
     }
 
-    /// Room that is let go of for delivery.
-    pub(super) fn ballast(&self) -> &Ballast<F> {
-        &self.inner.ballast
+    /// See [`Ballast::let_go`].
+    pub(super) fn let_go_of_ballast(&self) -> bool {
+        self.inner.ballast.let_go(self.monotonic())
+    }
+
+    /// See [`Ballast::take_back`].
+    pub(super) fn take_ballast_back(&self) -> io::Result<bool> {
+        self.inner.ballast.take_back(self.monotonic())
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(self.inner.host.now().monotonic)
     }
 
     pub(super) fn host(&self) -> &Arc<dyn Host> {

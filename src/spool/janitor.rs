@@ -406,7 +406,7 @@ impl<F: Fs> Chores<F> {
     fn raise_floor(&mut self, mark: FloorMark) -> Result<(), DiskError> {
         let raised = self.floor.raise(mark);
         let again =
-            raised.as_ref().is_err_and(|e| e.is_for_want_of_room() && self.shared.data.ballast().let_go());
+            raised.as_ref().is_err_and(|e| e.is_for_want_of_room() && self.shared.data.let_go_of_ballast());
         if again { self.floor.raise(mark) } else { raised }
     }
 

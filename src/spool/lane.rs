@@ -210,7 +210,7 @@ impl<F: Fs> Lane<F> {
 
     /// Something that delivery has to write failed for want of room: gives up what is kept back for that.
     pub fn let_go_of_ballast(&self) {
-        self.handle.shared.data.ballast().let_go();
+        self.handle.shared.data.let_go_of_ballast();
     }
 
     /// Whether half of its room or more is taken.

@@ -212,7 +212,7 @@ impl<F: Fs> Shared<F> {
 
     /// Makes the file of a segment, in the lane's own directory, once delivery has its room again.
     pub(super) fn prepare(&self, id: SegmentId, bytes: u64) -> io::Result<Prepared<F::File>> {
-        self.data.ballast().take_back()?;
+        self.data.take_ballast_back()?;
         self.prepare_at_least(id, bytes)
     }
 

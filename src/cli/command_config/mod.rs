@@ -79,9 +79,14 @@ fn understand(properties: &Properties) -> Result<CommandConfig, Wrong> {
         }
     };
     const TIMEOUT: &str = "request.timeout.ms";
-    let millis = properties.get(TIMEOUT).map(|text| text.parse::<u32>().ok().filter(|ms| *ms > 0));
+    // As `request_timeout` of a destination.
+    let allowed = 100..=600_000;
+    let millis =
+        properties.get(TIMEOUT).map(|text| text.parse::<u32>().ok().filter(|ms| allowed.contains(ms)));
     let request_timeout = match millis {
-        Some(None) => return Err((TIMEOUT, "must be a number of milliseconds".to_owned())),
+        Some(None) => {
+            return Err((TIMEOUT, "must be a number of milliseconds from 100 to 600000".to_owned()));
+        }
         millis => millis.flatten().map(|ms| Duration::from_millis(u64::from(ms))),
     };
     let client_id = properties.get("client.id").filter(|id| !id.is_empty()).map(str::to_owned);

@@ -128,7 +128,9 @@ impl<'a> Reception<'a> {
         if !events.is_long(&rest) {
             return Ok(events.complete(&rest)?);
         }
-        let broken = |why| Refusal::bad_request("malformed_json", format!("the body can't be read: {why}"));
+        // A mistake of ours says nothing of the body: whoever sent it keeps it.
+        let broken =
+            |why| Refusal::unavailable("busy", format!("the body could not be read: {why}; try again"));
         let work = move || events.complete(&rest);
         in_turn(timeout_at(self.deadline, decode::away(decoders, work, broken)).await)
     }

@@ -245,6 +245,23 @@ fn many_requests_at_once_pass_the_quota_by_one_of_them_at_most() {
     }
 }
 
+/// Found by a review: what was written of a segment and not synced yet was in neither sum.
+#[test]
+fn large_requests_at_once_pass_the_quota_by_one_of_them_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = DataDir::open_on(RealFs, dir.path(), Arc::new(SteppedHost::new(1)) as Arc<dyn Host>).unwrap();
+    let limit = 4 << 20;
+    let settings = Spool { segment_size: 16 << 20, max_size: Some(limit), ..small(WhenFull::Reject) };
+    let mut lane = SteppedLane::open(&data, lane_name(), &settings, Seq::NONE, &Metrics::new()).unwrap();
+    let request = || (stream("a"), batch(&[vec![5; 600_000], vec![6; 600_000]]));
+    assert!(matches!(lane.append(vec![request()], 1, || 0)[..], [Heard::Answer(Ok(_), _)]));
+    let heard = lane.append((0..8).map(|_| request()).collect(), 1, || 0);
+    let accepted = heard.iter().filter(|h| matches!(h, Heard::Answer(Ok(_), _))).count();
+    let bytes = lane.lane().status().bytes;
+    assert!((limit..limit + 1_300_000).contains(&bytes), "{bytes} bytes, {accepted} of 8 requests");
+    lane.close();
+}
+
 /// What is reserved ahead is not counted, and has a bound of its own, which docs/configuration.md tells.
 #[test]
 fn what_a_full_lane_takes_of_the_disk_is_its_quota_one_request_and_what_is_reserved_for_two_segments() {

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use crate::config::model::WhenFull;
 use crate::disk::Fs;
 
+use super::super::active::Active;
 use super::super::encoder::Encoder;
 use super::super::format::DATA_START;
 use super::super::gate::Gate;
@@ -44,7 +45,7 @@ impl<F: Fs> Writer<F> {
 
     /// Bytes of the active segment that the table does not know of, those included that are not written yet.
     fn unpublished(&self) -> u64 {
-        let durable = self.active.as_ref().filter(|a| a.is_begun()).map_or(0, |a| a.offset);
+        let durable = self.active.as_ref().filter(|a| a.is_begun()).map_or(0, Active::published);
         self.planned().saturating_sub(durable)
     }
 
@@ -62,14 +63,8 @@ impl<F: Fs> Writer<F> {
         let end = self.end_with(need);
         let short = self.active.as_ref().is_some_and(|a| a.needs_allocation(end));
         let wanted = if short || self.active.is_none() { self.allocation.max(need) } else { 0 };
-        // What delivery has let go of comes first.
-        let ballast = self.shared.data.ballast().take_back();
-        let ballast =
-            ballast.err().map(|e| format!("what is kept back for delivery can't be had again: {e}"));
-        let full = ballast.or_else(|| self.room.full(&self.shared, self.unpublished(), wanted));
-        let Some(why) = full else {
-            self.shared.set_gate(Gate::Open);
-            return true;
+        let Some(why) = self.room.full(&self.shared, self.unpublished(), wanted) else {
+            return self.keeps_room_for_delivery(need);
         };
         self.shared.set_gate(Gate::Full(why.into()));
         let alone = self.shared.table().segments.len() == 1;
@@ -86,6 +81,24 @@ impl<F: Fs> Writer<F> {
         }
         self.janitor.make_room(self.shared.settings.when_full == WhenFull::DropOldest);
         false
+    }
+
+    /// Whether what delivery can have is kept back again; sets the gate. The lane itself has room, so nothing is dropped for it.
+    fn keeps_room_for_delivery(&mut self, need: u64) -> bool {
+        match self.shared.data.take_ballast_back() {
+            Ok(false) => {
+                self.shared.set_gate(Gate::Open);
+                true
+            }
+            // There is less room now.
+            Ok(true) => self.check_room(need),
+            Err(e) => {
+                let why = format!("what is kept back for delivery can't be had again yet: {e}");
+                self.shared.set_gate(Gate::of_error(&e, why));
+                self.janitor.make_room(false);
+                false
+            }
+        }
     }
 
     /// Looks whether a full lane can take events again. While deliveries will give more room, it waits until there

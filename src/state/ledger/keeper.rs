@@ -233,12 +233,7 @@ impl Keeper {
 /// Runs code of the store; a panic there is a broken store, not a dead thread.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let said = panic
-            .downcast_ref::<&str>()
-            .map(|s| (*s).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_default();
-        Err(Fault::Broken(format!("panicked: {said}")))
+        Err(Fault::Broken(format!("panicked: {}", crate::panics::shown(&*panic, false))))
     })
 }
 
