@@ -25,6 +25,7 @@ pub(super) struct Manager {
     /// Without `WATCHDOG=1` for this long, it kills us.
     watchdog: Option<Duration>,
     fed: Option<Instant>,
+    is_reloading: bool,
     told: String,
     told_at: Option<Instant>,
 }
@@ -59,14 +60,23 @@ impl Manager {
 
     /// Events can be taken.
     pub(super) fn ready(&mut self) {
+        self.is_reloading = false;
         self.tell("READY=1");
     }
 
     /// The configuration is being looked at again, or another one taken over; ends with [`Manager::ready`].
     pub(super) fn reloading(&mut self) {
+        self.is_reloading = true;
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let usec = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1000);
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={usec}"));
+    }
+
+    /// The same, where that may have been said before.
+    pub(super) fn still_reloading(&mut self) {
+        if !self.is_reloading {
+            self.reloading();
+        }
     }
 
     /// It is ending.

@@ -184,7 +184,7 @@ async fn until_end(
                 process.wish.answered();
                 process.watch.has_changed(sum);
                 if let Some(new) = look_again(facts, process, configured, found) {
-                    process.manager.reloading();
+                    process.manager.still_reloading();
                     return Ok(End::Reload(new));
                 }
                 if process.wish == Wish::Nothing {
