@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
@@ -159,15 +159,6 @@ fn a_thousand_packed_bodies_that_wait_for_memory_wait_without_their_decoders() {
     let setup = lonely("hostile-decoders").http("body_timeout = \"4s\"");
     withstands(&setup, |_| {
         assert!(raise_files() > 1_100, "a connection for each");
-        let mut hogs = Vec::new();
-        for _ in 0..6 {
-            let mut hog = connect(setup.http);
-            let head = "POST /v1/events/hog HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n";
-            hog.write_all(head.as_bytes()).expect("it reads");
-            hog.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
-            let _ = hog.write_all(&vec![b'x'; 3_000_000]);
-            hogs.push(hog);
-        }
         let body = little_that_needs_a_whole_decoder();
         let head = format!(
             "POST /v1/events/packed HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-encoding: zstd\r\n\
@@ -175,17 +166,49 @@ fn a_thousand_packed_bodies_that_wait_for_memory_wait_without_their_decoders() {
             body.len()
         );
         let request = [head.as_bytes(), &body].concat();
-        let crowd: Vec<TcpStream> = (0..1_000)
-            .map(|_| {
-                let mut one = connect(setup.http);
-                one.write_all(&request).expect("it takes so little");
-                one
-            })
-            .collect();
+        let (hogging, ended) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let answers: Vec<String> = std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    while !ended.load(Ordering::SeqCst) {
+                        let mut hog = connect(setup.http);
+                        let head =
+                            "POST /v1/events/hog HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n";
+                        hog.set_write_timeout(Some(Duration::from_millis(300))).expect("a socket");
+                        hog.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
+                        let _ = hog.write_all(&[head.as_bytes(), &vec![b'x'; 3_000_000]].concat());
+                        hogging.fetch_add(1, Ordering::SeqCst);
+                        // It is told in the end, and comes again: however long the crowd takes, the memory stays short.
+                        let mut told = false;
+                        while !told && !ended.load(Ordering::SeqCst) {
+                            let heard = hog.read(&mut [0; 1]);
+                            told = !heard.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+                        }
+                    }
+                });
+            }
+            let begun = Instant::now();
+            while hogging.load(Ordering::SeqCst) < 6 && begun.elapsed() < SOON {
+                std::thread::yield_now();
+            }
+            let crowd: Vec<TcpStream> = (0..1_000)
+                .map(|_| {
+                    let mut one = connect(setup.http);
+                    let _ = one.write_all(&request);
+                    one
+                })
+                .collect();
+            let heard = crowd.into_iter().map(|mut one| {
+                let mut heard = String::new();
+                let _ = one.read_to_string(&mut heard);
+                heard
+            });
+            let heard = heard.collect();
+            ended.store(true, Ordering::SeqCst);
+            heard
+        });
         let mut waited = 0;
-        for mut one in crowd {
-            let mut heard = String::new();
-            let _ = one.read_to_string(&mut heard);
+        for heard in answers {
             let code = heard.split(' ').nth(1).unwrap_or_default();
             assert!(["200", "503"].contains(&code), "{heard}");
             waited += u32::from(code == "503");
