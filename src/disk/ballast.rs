@@ -142,7 +142,11 @@ impl<F: Fs> Ballast<F> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sim::SimFs;
+    use std::collections::HashSet;
+
+    use rustix::io::Errno;
+
+    use super::super::sim::{Call, Fault, Lasting, SimFs};
     use super::*;
 
     const NOW: Duration = Duration::from_secs(100);
@@ -224,5 +228,57 @@ mod tests {
         assert_eq!(size(&fs), None);
         ballast.take_back(NOW).unwrap();
         assert_eq!((size(&fs), ballast.let_go(NOW)), (None, false));
+    }
+
+    #[test]
+    fn one_that_somebody_has_deleted_counts_as_let_go_of_and_one_that_can_not_be_deleted_does_not() {
+        let fs = disk(true);
+        let ballast = ballast(&fs);
+        ballast.take_back(NOW).unwrap();
+        fs.break_at(Fault { at: fs.calls(), errno: Errno::IO, lasting: Lasting::Once });
+        assert!(!ballast.let_go(NOW));
+        assert_eq!((size(&fs), ballast.take_back(NOW).unwrap()), (Some(SIZE as u64), false));
+        fs.remove(Path::new("/data/ballast")).unwrap();
+        assert!(ballast.let_go(NOW), "its room is free");
+        assert!(ballast.take_back(NOW + REST).unwrap());
+    }
+
+    #[test]
+    fn the_room_that_it_takes_is_all_that_it_needs() {
+        for (short, fits) in [(0, true), (1, false)] {
+            let fs = disk(true);
+            fs.tamper(|world| world.fill_up_to(SIZE as u64 - short));
+            let before = fs.calls();
+            assert_eq!(ballast(&fs).take_back(NOW).is_ok(), fits, "{short} bytes short");
+            assert_eq!(fs.calls() - before > 10, fits, "what is short of room is not begun");
+        }
+    }
+
+    /// Found by mutants: it may be that only the sync says that there is no room.
+    #[test]
+    fn it_stands_once_it_is_durable_and_not_before() {
+        let counted = disk(true);
+        ballast(&counted).take_back(NOW).unwrap();
+        let fs = disk(true);
+        let ballast = ballast(&fs);
+        // The last call.
+        let at = counted.calls() - 1;
+        fs.break_at(Fault { at, errno: Errno::IO, lasting: Lasting::Once });
+        ballast.take_back(NOW).unwrap_err();
+        assert_eq!((fs.hits(), size(&fs)), (vec![(at, Call::SyncData)], None));
+    }
+
+    #[test]
+    fn nothing_of_it_can_be_compressed() {
+        let fs = disk(true);
+        ballast(&fs).take_back(NOW).unwrap();
+        let bytes = fs.world().read(Path::new("/data/ballast")).unwrap();
+        let words = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()));
+        assert_eq!(words.clone().collect::<HashSet<_>>().len(), SIZE / 8, "a word comes twice");
+        let ones: u64 = words.map(|word| u64::from(word.count_ones())).sum();
+        let all = SIZE as u64 * 8;
+        assert!((all * 49 / 100..all * 51 / 100).contains(&ones), "{ones} of {all}");
+        let packed = lz4_flex::block::compress(&bytes).len();
+        assert!(packed >= SIZE, "{packed}");
     }
 }

@@ -31,6 +31,20 @@ fn the_position_waits_for_the_oldest_event() {
 }
 
 #[test]
+fn it_says_whether_the_oldest_is_finished_without_taking_it() {
+    let mut tracker = Tracker::new(Seq(1));
+    assert!(!tracker.has_finished(), "there is none");
+    tracker.push(entry(1, 1, "a"));
+    tracker.push(entry(2, 1, "b"));
+    tracker.settle(Seq(2), 0..1);
+    assert!(!tracker.has_finished(), "another one is");
+    tracker.settle(Seq(1), 0..1);
+    assert!(tracker.has_finished() && tracker.has_finished());
+    assert_eq!(std::iter::from_fn(|| tracker.pop_finished()).count(), 2);
+    assert!(!tracker.has_finished());
+}
+
+#[test]
 fn what_is_given_up_is_not_counted_as_delivered() {
     let mut tracker = Tracker::new(Seq(1));
     tracker.push(entry(1, 4, "a"));

@@ -204,3 +204,10 @@ fn a_file_that_was_written_since_is_of_another_version_and_one_that_was_not_is_o
     assert_ne!(RealFs.version(&path).unwrap(), before);
     RealFs.version(&dir.path().join("gone")).unwrap_err();
 }
+
+#[test]
+fn a_file_system_in_memory_writes_in_place_and_one_that_nobody_knows_is_not_said_to() {
+    let [memory, other] = ["/dev/shm", "/proc"].map(Path::new);
+    assert!(memory.is_dir() && other.is_dir());
+    assert!(RealFs.writes_in_place(memory) && !RealFs.writes_in_place(other));
+}

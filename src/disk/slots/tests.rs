@@ -73,6 +73,33 @@ fn damage_in_every_slot_is_told_and_does_not_stop_opening() {
 }
 
 #[test]
+fn one_that_was_damaged_has_been_so_though_it_has_grown_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    let (mut slots, _) = reopen(&path);
+    slots.grow(9000, b"whole").unwrap();
+    assert!(!slots.damaged());
+    std::fs::write(&path, vec![7; 3 * 4096]).unwrap();
+    let (mut slots, _) = reopen(&path);
+    slots.grow(9000, b"again").unwrap();
+    assert!(slots.damaged() && slots.capacity() >= 9000);
+}
+
+/// Found by a mutant: it was made anew, so what it held was gone before the next value was durable.
+#[test]
+fn a_file_that_could_not_be_opened_is_written_on_once_it_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    let fs = Faulty::new();
+    let mut late = Slots::unmade(&fs, &path, 100);
+    let (mut slots, _) = reopen(&path);
+    slots.save(b"known").unwrap();
+    slots.sync().unwrap();
+    late.save(b"late").unwrap();
+    assert_eq!((fs.count(Op::Create), reopen(&path).1.as_deref()), (0, Some(&b"late"[..])));
+}
+
+#[test]
 fn what_the_disk_can_still_read_moves_to_a_new_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("slots");

@@ -68,5 +68,7 @@ fn a_disk_that_hangs_while_a_lane_is_closed_or_tidied_up_is_noticed() {
         stepped.close();
         assert_eq!(told.try_recv(), Ok((false, true, fails)), "{by}");
         assert!(!lane.is_hung(), "{by}: it has answered");
+        site.host.advance(2 * HUNG_AFTER);
+        assert!(!lane.is_hung(), "{by}: it is asked nothing");
     }
 }

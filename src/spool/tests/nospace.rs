@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::*;
-use crate::disk::sim::SimFs;
+use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::intake::Refused;
 use crate::logs::testing::said;
 use crate::spool::encoder::Encoder;
@@ -197,6 +199,29 @@ fn where_nothing_is_written_over_in_place_positions_are_kept_in_room_that_is_let
     assert!(send(&mut lane), "{:?}", lane.lane().status());
     assert!(fs.world().read(Path::new(BALLAST)).is_some());
     lane.close();
+}
+
+/// Found by a mutant.
+#[test]
+fn only_want_of_room_lets_go_of_what_is_kept_back_for_delivery() {
+    let mut met = 0;
+    for after in 0..30 {
+        let (fs, host) = (SimFs::default(), Arc::new(SteppedHost::new(1)));
+        fs.tamper(|world| world.copy_on_write(true));
+        let data =
+            DataDir::open_on(fs.clone(), Path::new("/data"), Arc::clone(&host) as Arc<dyn Host>).unwrap();
+        let settings = Spool { segment_size: 1 << 20, compression: SpoolCompression::None, ..settings() };
+        let mut lane = SteppedLane::open(&data, lane_name(), &settings, Seq::NONE, &Metrics::new()).unwrap();
+        (0..3).for_each(|_| assert!(send(&mut lane)));
+        while lane.tidy() {}
+        lane.lane().release(lane.lane().durable().next());
+        fs.break_at(Fault { at: fs.calls() + after, errno: Errno::IO, lasting: Lasting::Once });
+        while lane.tidy() {}
+        met += fs.repair().len();
+        assert!(fs.world().read(Path::new(BALLAST)).is_some(), "after {after} calls");
+        lane.close();
+    }
+    assert!(met > 3, "{met} met an error");
 }
 
 #[test]

@@ -371,6 +371,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_replaced_is_durable_or_nobody_reads_it_again() {
+        use crate::disk::sim::{Fault, Lasting};
+        use rustix::io::Errno;
+        let [old, new] = [stuck(1), Positions::fresh(SpoolId(7), Seq(9))];
+        let fs = disk();
+        let (mut store, _) = on(&fs);
+        store.save(&old).unwrap();
+        store.sync().unwrap();
+        store.replace(&new).unwrap();
+        for choices in fs.world().cuts(64) {
+            let cut = SimFs::of(fs.world().after_power_cut(&choices));
+            assert!(on(&cut).1 == Restored::Positions(Box::new(new.clone())));
+        }
+        fs.break_at(Fault { at: fs.calls(), errno: Errno::IO, lasting: Lasting::Once });
+        store.replace(&old).unwrap();
+        assert_eq!(fs.repair().len(), 1);
+        assert!(on(&fs).1 != Restored::Positions(Box::new(new)));
+    }
+
+    #[test]
     fn a_file_that_was_never_written_and_one_that_is_damaged_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());

@@ -281,6 +281,33 @@ fn what_was_apart_of_a_topic_is_written_once_for_all_its_streams() {
     }
 }
 
+/// Small, so that it is quick.
+#[test]
+fn streams_that_had_other_partitions_apart_than_the_one_before_say_so() {
+    let mut positions = with_apart();
+    let first = positions.passed[0].streams[0].clone();
+    let other: Arc<[_]> = [PassedApart { below: Seq(78), ..first.apart[0].clone() }].into();
+    let in_turn = [&first.apart, &other, &other, &Arc::default(), &Arc::default(), &first.apart];
+    positions.passed[0].streams =
+        in_turn.map(|apart| PassedStream { apart: Arc::clone(apart), ..first.clone() }).to_vec();
+    assert_eq!(decode(&encode(&positions, 1 << 16)), Ok(positions));
+}
+
+#[test]
+fn of_counters_a_record_needs_the_bytes_that_they_take() {
+    let mut positions = with_apart();
+    let counter = positions.counters[0].partitions[&0];
+    positions.counters.clear();
+    let before = (needs(&positions), encode(&positions, 1 << 20).len());
+    assert_eq!(before.0, least(&positions));
+    let of = |topic: i32| TopicCounters {
+        partitions: (0..topic * 3).map(|partition| (partition, counter)).collect(),
+        ..TopicCounters::none(TopicName::new(&"t".repeat(200)).unwrap(), [7; 16])
+    };
+    positions.counters = (1..8).map(of).collect();
+    assert_eq!(needs(&positions) - before.0, encode(&positions, 1 << 20).len() - before.1);
+}
+
 #[test]
 fn a_record_that_says_nothing_of_partitions_is_one_that_older_versions_read() {
     let plain = Positions { passed: Vec::new(), ..full() };
