@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use rustix::io::Errno;
 
 use super::*;
+use crate::disk::faulty::{Faulty, Op};
 use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::ids::{DestinationName, LaneName, RunId, Seq, SpoolId, TopicName};
 use crate::sabotage::{Bug, Sabotage};
@@ -417,7 +418,6 @@ fn a_journal_that_is_kept_no_more_says_nothing_later() {
 /// Found by an audit: the destination counted as new where its positions were gone too.
 #[test]
 fn where_what_nobody_may_believe_is_set_aside_it_is_known_that_there_was_a_journal() {
-    use crate::disk::faulty::{Faulty, Op};
     let (dir, fs) = (tempfile::tempdir().unwrap(), Faulty::new());
     let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
     let open = || Journal::open_sized(&fs, dir.path(), SPOOL, &lane, &home, SIZE);
@@ -432,6 +432,37 @@ fn where_what_nobody_may_believe_is_set_aside_it_is_known_that_there_was_a_journ
     let said = intent(0, 11, &[true]);
     journal.begin([&said]).unwrap();
     assert_eq!(open().1.intents, [said]);
+}
+
+/// Found by a mutant: without the sync of its name, what nobody may believe came back with a power cut.
+#[test]
+fn a_journal_that_is_forgotten_is_forgotten_for_good_or_that_is_an_error() {
+    let fs = disk();
+    work(&fs, 30);
+    let mut journal = open(&fs).0;
+    // It can't be written over.
+    fs.break_at(Fault { at: fs.calls(), errno: Errno::IO, lasting: Lasting::Once });
+    journal.forget().unwrap();
+    assert_eq!(fs.repair().len(), 1);
+    for choices in fs.world().cuts(CUTS) {
+        let found = open(&SimFs::of(fs.world().after_power_cut(&choices))).1;
+        assert_eq!(found.intents, [], "{choices:?}");
+    }
+    let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
+    let mut names = Vec::new();
+    for fails in [false, true] {
+        let (faulty, dir) = (Faulty::new(), tempfile::tempdir().unwrap());
+        let open = || Journal::open_sized(&faulty, dir.path(), SPOOL, &lane, &home, SIZE);
+        open().0.begin([&intent(0, 1, &[true])]).unwrap();
+        let (mut journal, before) = (open().0, faulty.count(Op::SyncDir));
+        faulty.fail_next(Op::Write, 1);
+        if let (true, Some(last)) = (fails, names.last()) {
+            faulty.fail_later(Op::SyncDir, last - 1, 1);
+        }
+        assert_eq!(journal.forget().is_err(), fails);
+        names.push(faulty.count(Op::SyncDir) - before);
+    }
+    assert!(names[0] == names[1] && names[0] > 0, "{names:?}");
 }
 
 #[test]
