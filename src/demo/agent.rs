@@ -11,6 +11,7 @@ use super::DemoError;
 use super::event::STREAM;
 use super::http::Http;
 use super::link::{Told, quoted};
+use super::parent;
 use super::site::Site;
 use super::workspace::reserve;
 use crate::target::Reservation;
@@ -79,7 +80,11 @@ impl Agent {
             Kind::Honest => command.arg("run"),
             Kind::Sabotaged => command.args(["demo-part", "sabotaged"]),
         };
-        command.arg("-c").arg(self.folder.join("spoolway.toml")).envs(self.told.variable());
+        command
+            .arg("-c")
+            .arg(self.folder.join("spoolway.toml"))
+            .envs(self.told.variable())
+            .envs([parent::variable()]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         self.child = Some(command.spawn().map_err(DemoError::process("starting the agent"))?);
         Ok(())

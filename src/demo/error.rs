@@ -52,6 +52,12 @@ pub enum DemoError {
         /// What came back.
         cause: String,
     },
+    /// It was told to stop.
+    #[error("interrupted; {left}")]
+    Interrupted {
+        /// What is left of it.
+        left: String,
+    },
     /// A part of the demo was started by someone else.
     #[error("{0}")]
     Part(String),

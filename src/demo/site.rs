@@ -46,15 +46,22 @@ impl Site {
         Ok(Self { kind: Kind::Embedded(Target::start(options).await?), topic })
     }
 
-    /// A topic of its own on a real cluster.
+    /// A real cluster, on which [`Site::open`] makes a topic of its own.
     pub(super) async fn cluster(destination: &Destination) -> Result<Self, DemoError> {
         let cluster = Cluster::new(destination);
         let proxy = Proxy::start().await.map_err(DemoError::process("listening for the cut link"))?;
         let random = getrandom::u64()
             .map_err(|e| DemoError::process("drawing a topic name")(std::io::Error::other(e.to_string())))?;
         let topic = format!("spoolway-demo-{random:016x}");
-        cluster.create(&topic, PARTITIONS).await?;
         Ok(Self { kind: Kind::Cluster { cluster: Box::new(cluster), proxy }, topic })
+    }
+
+    /// Makes the topic, where it is not there yet. An error says that it was not made.
+    pub(super) async fn open(&self) -> Result<(), DemoError> {
+        match &self.kind {
+            Kind::Embedded(_) => Ok(()),
+            Kind::Cluster { cluster, .. } => cluster.create(&self.topic, PARTITIONS).await,
+        }
     }
 
     pub(super) fn is_cluster(&self) -> bool {
