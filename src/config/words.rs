@@ -192,6 +192,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
 const OF_SOURCES: &[(&str, &str)] = &[
     ("ack", "only http has it; tcp, unix and stdin have no acknowledgement"),
     ("stream", "only tcp, unix and stdin have it; http takes the stream from the URL: /v1/events/{stream}"),
+    ("streams", "only http has it, where senders name the stream; tcp, unix and stdin have one `stream`"),
     ("listen", "only http and tcp have it"),
     ("insecure", "only http and tcp have it"),
     ("tls", "only http and tcp have it"),
