@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::pin::pin;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,7 +46,10 @@ pub fn run(args: DemoArgs, _general: &General) -> Outcome {
             printed = line(text);
         }
     };
-    let report = runtime.block_on(until_interrupted(|stop| demo::show(cluster.as_ref(), stop, &mut say)))?;
+    let report = runtime.block_on(until_interrupted(|stop| demo::show(cluster.as_ref(), stop, &mut say)));
+    // What is still looked up in a DNS that does not answer is not waited for.
+    runtime.shutdown_background();
+    let report = report?;
     printed?;
     if args.json {
         line(&serde_json::to_string_pretty(&report).map_err(Failure::running)?)?;
@@ -66,7 +70,7 @@ where
     }
     tokio::select! {
         shown = shown => shown.map_err(Failure::running),
-        () = interrupted() => Err(Failure::running(
+        () = interrupted_again() => Err(Failure::running(
             "interrupted again before all was cleaned up: on a cluster the demo's topic, spoolway-demo-…, may be left",
         )),
     }
@@ -79,6 +83,17 @@ async fn interrupted() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// One interrupt can come as several: a terminal that closes is told by the shell and by the kernel, and `timeout` signals
+/// the process and then its group. So a second one is what a person sends: not a hangup, and not in the same second.
+async fn interrupted_again() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
 }
