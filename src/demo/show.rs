@@ -16,7 +16,7 @@ use super::story::{HEAD, Story};
 use super::workspace::Workspace;
 use crate::config::model::{Destination, HostPort};
 
-/// How long the topic of a demo that is interrupted may take to be deleted.
+/// How long the topic may take to be deleted at the end, and first to be made where a demo is interrupted in that.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Gives the demonstration at a `cluster`, or at an embedded target. `say` is given every line for people as it comes, with
@@ -63,15 +63,20 @@ async fn once(
     story: &mut Story<'_>,
 ) -> Result<Run, DemoError> {
     if stop.is_cancelled() {
-        return Err(nothing_is_left());
+        return Err(DemoError::Interrupted);
     }
-    let site = match cluster {
+    let mut site = match cluster {
         Some(cluster) => Site::cluster(cluster).await?,
         None => {
             let name = if kind == Kind::Honest { "target" } else { "control-target" };
             Site::embedded(workspace.folder(name)?).await?
         }
     };
+    // Nothing is asked of the cluster yet that could leave something there.
+    tokio::select! {
+        reached = site.reach() => reached?,
+        () = stop.cancelled() => return Err(DemoError::Interrupted),
+    }
     let made = {
         let mut making = pin!(site.open());
         tokio::select! {
@@ -80,33 +85,33 @@ async fn once(
             () = stop.cancelled() => timeout(PATIENCE, making).await.ok(),
         }
     };
-    made.transpose()?;
-    // Where the run does not come to its end, its agent ends with it.
-    let run = tokio::select! {
-        biased;
-        () = stop.cancelled() => None,
-        run = script::run(kind, &site, workspace, story) => Some(run),
+    let run = match made {
+        Some(Err(error @ DemoError::Unanswered { .. })) => Err(error),
+        Some(Err(error)) => return Err(error),
+        // Where the run does not come to its end, its agent ends with it.
+        Some(Ok(())) | None => tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(DemoError::Interrupted),
+            run = script::run(kind, &site, workspace, story) => run,
+        },
     };
-    let Some(run) = run else { return Err(interrupted(site).await) };
-    // The topic goes whatever came out; a failure of the run is the more telling of the two.
-    let closed = site.close().await;
-    let run = run?;
-    closed.map(|()| run)
+    leave(site, run).await
 }
 
-fn nothing_is_left() -> DemoError {
-    DemoError::Interrupted { left: "nothing of the demo is left".to_owned() }
-}
-
-/// Deletes what may be there of the topic, and says what is left.
-async fn interrupted(site: Site) -> DemoError {
+/// Deletes what may be there of the topic, whatever came out; where that can't be done, its name is told besides.
+async fn leave<T>(site: Site, came_out: Result<T, DemoError>) -> Result<T, DemoError> {
     let topic = site.topic().to_owned();
-    let why = match timeout(PATIENCE, site.close()).await {
-        Ok(Ok(())) => return nothing_is_left(),
+    let cause = match timeout(PATIENCE, site.close()).await {
+        Ok(Ok(())) => return came_out,
         Ok(Err(why)) => why.to_string(),
         Err(_) => format!("the cluster did not delete it within {} s", PATIENCE.as_secs()),
     };
-    DemoError::Interrupted { left: format!("the topic {topic} may be left: {why}") }
+    let came_out = match came_out {
+        Ok(_) => "the demo came to its end".to_owned(),
+        Err(DemoError::Interrupted) => "interrupted".to_owned(),
+        Err(why) => why.to_string(),
+    };
+    Err(DemoError::Left { came_out, topic, cause })
 }
 
 fn introduce(story: &mut Story<'_>, brokers: Option<&str>, workspace: &Workspace) {
@@ -127,4 +132,51 @@ fn introduce(story: &mut Story<'_>, brokers: Option<&str>, workspace: &Workspace
     story.line(&format!("  senders   {SENDERS} over HTTP, 20,000 events/s of 200 bytes; each acknowledged event is written down"));
     story.line("            by a separate process: the ledger");
     story.line("");
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::ApiKey;
+
+    use super::*;
+    use crate::ids::DestinationName;
+    use crate::target::{Target, TargetOptions};
+
+    /// A cluster that answers to CreateTopics with `code`, and does nothing then; nobody may delete a topic there.
+    async fn answering(code: i16) -> (Target, Destination) {
+        let target = Target::start(TargetOptions::default()).await.unwrap();
+        target.faults().refuse_calls(ApiKey::CreateTopics, code, 1);
+        let broker = target.brokers()[0];
+        let bootstrap = vec![HostPort { host: broker.ip().to_string(), port: broker.port() }];
+        (target, Destination::new(DestinationName::new("target").unwrap(), bootstrap))
+    }
+
+    async fn shown(code: i16) -> String {
+        let (_target, cluster) = answering(code).await;
+        show(Some(&cluster), CancellationToken::new(), &mut |_| {}).await.unwrap_err().to_string()
+    }
+
+    /// REQUEST_TIMED_OUT: it may be made later. It was left, and nobody knew its name.
+    #[tokio::test]
+    async fn a_topic_that_may_have_been_made_is_deleted_or_named() {
+        let told = shown(7).await;
+        assert!(told.starts_with("creating a topic at "), "{told}");
+        assert!(
+            told.contains("; the topic spoolway-demo-") && told.contains(" may be left: deleting"),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_was_refused_is_not_said_to_be_left() {
+        let told = shown(29).await;
+        assert!(told.starts_with("creating a topic at ") && !told.contains("left"), "{told}");
+    }
+
+    /// rskafka asks again when the answer that it was made says that a quota was passed. The demo ended with it.
+    #[tokio::test]
+    async fn a_topic_that_is_there_when_it_is_asked_for_again_is_the_demos() {
+        let (_target, cluster) = answering(36).await;
+        Site::cluster(&cluster).await.unwrap().open().await.unwrap();
+    }
 }
