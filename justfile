@@ -83,9 +83,9 @@ fuzz target="event" seconds="60":
 fuzz-all seconds="300":
     for t in event block config segment recovery slots journal letters parked http unpack responses records requests; do just fuzz $t {{seconds}} || exit 1; done
 
-# Bans, licences and sources of dependencies (needs `cargo install cargo-deny`)
+# Bans, licences and sources of dependencies, and the advisories where their database can be had
 deny:
-    cargo deny check bans licenses sources
+    dist/deny
 
 # The static binaries, into target/dist, with their checksums: `just dist x86_64 aarch64` (docs/install.md says what it needs)
 dist *archs:

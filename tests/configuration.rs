@@ -254,6 +254,24 @@ fn a_source_whose_stream_no_route_takes_is_reported() {
 }
 
 #[test]
+fn the_streams_that_an_http_source_takes_are_read_and_have_to_go_somewhere() {
+    let with = |streams: &str| {
+        let listen = "listen = \"127.0.0.1:8080\"";
+        changed(listen, &format!("{listen}\nstreams = {streams}"))
+    };
+    let both = "[\"orders\", \"audit.*\"]";
+    assert_eq!(check(&with(both)).code, 0);
+    assert!(effective(&with(both)).to_string().contains(&format!("\nstreams = {both}\n")));
+    check(&with("[]")).count(1).says("`source.streams` is empty");
+    check(&with("[\"a b\"]")).count(1).says("`source.streams` can't be \"a b\"");
+    let routed =
+        format!("{}[[route]]\nstreams = [\"orders\"]\nto = \"home\"\n", with("[\"order\", \"audit.*\"]"));
+    check(&routed).count(1).says("no route takes stream \"order\"").says("did you mean \"orders\"?");
+    let stdin = with(both).replace("\"http\"\nlisten = \"127.0.0.1:8080\"", "\"stdin\"\nstream = \"x\"");
+    check(&stdin).count(1).says("only http has it, where senders name the stream");
+}
+
+#[test]
 fn two_of_what_can_only_be_once_are_shown_both() {
     let more = |text: &str| check(&format!("{GOOD}{text}\n"));
     more("[[source]]\ntype = \"tcp\"\nlisten = \"127.0.0.1:8080\"\nstream = \"x\"")

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::config::model::{Config, Delivery, Destination, HostPort, Route, SourceKind, TopicTemplate};
+use crate::config::model::{Config, Delivery, Destination, HostPort, Route, TopicTemplate};
 use crate::config::{Pattern, RouteTable, is_broker_host};
 use crate::ids::TopicName;
 use crate::kafka::Access;
@@ -94,7 +94,7 @@ fn unknown(config: &Config, destination: &Destination, none_is_known: bool) -> O
             && route.streams.iter().any(|s| !matches!(Pattern::parse(s), Ok(Pattern::Exact(_))))
     };
     let follows = if config.routes.is_empty() { true } else { routes.any(takes_any) };
-    let senders_name_streams = config.sources.iter().any(|s| matches!(s.kind, SourceKind::Http { .. }));
+    let senders_name_streams = config.sources.iter().any(|s| s.kind.takes_others());
     match (none_is_known, follows && senders_name_streams) {
         (true, _) => Some("no topic is known before events come: topics and rights were not checked"),
         (false, true) => Some(
@@ -105,7 +105,7 @@ fn unknown(config: &Config, destination: &Destination, none_is_known: bool) -> O
 }
 
 /// Topics that are known before an event has come: those of fixed names, of streams that routes name
-/// exactly, and of sources with a fixed stream.
+/// exactly, and of those that sources name exactly.
 pub(super) fn known_topics(config: &Config, destination: &Destination) -> BTreeSet<TopicName> {
     let routes = config.routes.iter().filter(|route| route.to == destination.name);
     let fixed = routes.clone().filter_map(|route| match &route.topic {
@@ -116,12 +116,7 @@ pub(super) fn known_topics(config: &Config, destination: &Destination) -> BTreeS
         Ok(Pattern::Exact(stream)) => Some(stream),
         _ => None,
     });
-    let of_sources = config.sources.iter().filter_map(|source| match &source.kind {
-        SourceKind::Stdin { stream } | SourceKind::Tcp { stream, .. } | SourceKind::Unix { stream, .. } => {
-            Some(stream.clone())
-        }
-        SourceKind::Http { .. } => None,
-    });
+    let of_sources = config.sources.iter().flat_map(|source| source.kind.named_streams()).cloned();
     // A loaded configuration's routes compile, and its fixed streams have topics that can be named.
     let table = RouteTable::new(config).ok();
     let topic = |stream| table.as_ref()?.topic_for(&stream, &destination.name).ok().flatten();

@@ -1,15 +1,18 @@
 //! `spoolway demo`, and the hidden parts it is made of.
 
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::output::line;
 use super::{ConfigFiles, Exit, Failure, General, Outcome, cluster};
 use crate::config::model::HostPort;
 use crate::config::parse_host_port;
-use crate::demo;
+use crate::demo::{self, DemoError};
 
 /// What `spoolway demo` takes.
 #[derive(Debug, Args)]
@@ -43,19 +46,34 @@ pub fn run(args: DemoArgs, _general: &General) -> Outcome {
             printed = line(text);
         }
     };
-    let report = runtime.block_on(async {
-        tokio::select! {
-            shown = demo::show(cluster.as_ref(), &mut say) => shown.map_err(Failure::running),
-            () = interrupted() => Err(Failure::running(
-                "interrupted; everything of the demo on this host is removed (on a cluster its topic, spoolway-demo-…, may be left)"
-            )),
-        }
-    })?;
+    let report = runtime.block_on(until_interrupted(|stop| demo::show(cluster.as_ref(), stop, &mut say)));
+    // What is still looked up in a DNS that does not answer is not waited for.
+    runtime.shutdown_background();
+    let report = report?;
     printed?;
     if args.json {
         line(&serde_json::to_string_pretty(&report).map_err(Failure::running)?)?;
     }
     Ok(if report.is_good() { Exit::Done } else { Exit::Loss })
+}
+
+/// At a signal it is told to clean up, which has its own limits; at the next one it is left as it is.
+async fn until_interrupted<F>(show: impl FnOnce(CancellationToken) -> F) -> Result<demo::Report, Failure>
+where
+    F: Future<Output = Result<demo::Report, DemoError>>,
+{
+    let stop = CancellationToken::new();
+    let mut shown = pin!(show(stop.clone()));
+    tokio::select! {
+        shown = &mut shown => return shown.map_err(Failure::running),
+        () = interrupted() => stop.cancel(),
+    }
+    tokio::select! {
+        shown = shown => shown.map_err(Failure::running),
+        () = interrupted_again() => Err(Failure::running(
+            "interrupted again before all was cleaned up: on a cluster the demo's topic, spoolway-demo-…, may be left",
+        )),
+    }
 }
 
 /// Resolves at SIGINT, SIGTERM or SIGHUP (a terminal that closes, which to the agents means "read again"), so that the demo's processes and folder go in any case.
@@ -65,6 +83,17 @@ async fn interrupted() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// One interrupt can come as several: a terminal that closes is told by the shell and by the kernel, and `timeout` signals
+/// the process and then its group. So a second one is what a person sends: not a hangup, and not in the same second.
+async fn interrupted_again() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
 }
@@ -102,6 +131,7 @@ pub fn run_part(args: DemoPartArgs, general: &General) -> Outcome {
         DemoPart::Ledger { file } => demo::keep_ledger(&file).map_err(Failure::running)?,
         DemoPart::Sabotaged { config } => {
             general.start_logs();
+            demo::end_with_the_demo().map_err(Failure::running)?;
             demo::run_sabotaged(&config.files).map_err(Failure::running)?;
         }
     }

@@ -9,6 +9,7 @@ use crate::agent::{self, Configured, Reread, Rereading};
 use crate::config;
 use crate::config::model::Config;
 use crate::config::{Environment, Loaded, Report};
+use crate::demo;
 use crate::logs;
 
 /// What `spoolway run` takes.
@@ -25,6 +26,7 @@ pub struct RunArgs {
 /// [`Failure`] with the exit code and the message.
 pub fn run(args: RunArgs, general: &General) -> Outcome {
     general.start_logs();
+    demo::end_with_the_demo().map_err(Failure::running)?;
     let files = args.config.files.clone();
     let fingerprint = move || config::fingerprint(&files);
     let began = fingerprint();

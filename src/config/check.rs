@@ -185,7 +185,7 @@ pub(super) fn ways(
     let bare: Vec<_> = destinations.read.iter().map(|d| Destination::new(d.name.clone(), vec![])).collect();
     // Patterns have been compiled once when they were read, so this does not fail.
     let Ok(table) = RouteTable::of(&compiled, &bare) else { return };
-    for (stream, place) in sources.iter().filter_map(|s| s.stream.as_ref()) {
+    for (stream, place) in sources.iter().flat_map(|s| &s.streams) {
         if !reading.stands_in(stream.as_str()) {
             check_way(reading, &table, stream, place);
         }

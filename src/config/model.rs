@@ -202,12 +202,7 @@ impl Config {
 
     /// The streams that are named in full, by sources, routes and `[[stream]]`.
     pub fn named_streams(&self) -> impl Iterator<Item = StreamName> {
-        let sources = self.sources.iter().filter_map(|s| match &s.kind {
-            SourceKind::Stdin { stream }
-            | SourceKind::Tcp { stream, .. }
-            | SourceKind::Unix { stream, .. } => Some(stream.as_str()),
-            SourceKind::Http { .. } => None,
-        });
+        let sources = self.sources.iter().flat_map(|s| s.kind.named_streams()).map(StreamName::as_str);
         let routes = self.routes.iter().flat_map(|route| &route.streams).map(String::as_str);
         let streams = self.streams.iter().map(|stream| stream.name.as_str());
         // A glob is no name.

@@ -73,6 +73,15 @@ impl Pattern {
         }
     }
 
+    /// The stream, if it is one that is named in full.
+    #[must_use]
+    pub fn exact(&self) -> Option<&StreamName> {
+        match self {
+            Pattern::Exact(name) => Some(name),
+            Pattern::Glob(_) => None,
+        }
+    }
+
     /// As written.
     #[must_use]
     pub fn as_str(&self) -> &str {

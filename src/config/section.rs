@@ -273,10 +273,14 @@ impl<'a> Section<'a> {
     /// A list of texts that may be empty or not there.
     pub(super) fn optional_texts(&self, key: &'static str, example: &str) -> Vec<(Scalar, Place)> {
         match self.ask(key).map(|value| &value.data) {
-            None => vec![],
             Some(Data::Array(values)) if values.is_empty() => vec![],
-            Some(_) => self.texts(key, example, false).unwrap_or_default(),
+            _ => self.texts_if_any(key, example),
         }
+    }
+
+    /// As [`Section::texts`], of a key that may be absent, but not empty.
+    pub(super) fn texts_if_any(&self, key: &'static str, example: &str) -> Vec<(Scalar, Place)> {
+        self.ask(key).and_then(|_| self.texts(key, example, false)).unwrap_or_default()
     }
 
     /// A table of texts.

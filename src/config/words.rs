@@ -191,7 +191,11 @@ const OTHERS: &[(&str, &str, &str)] = &[
 /// Keys that only some types of source have. (key, which)
 const OF_SOURCES: &[(&str, &str)] = &[
     ("ack", "only http has it; tcp, unix and stdin have no acknowledgement"),
-    ("stream", "only tcp, unix and stdin have it; http takes the stream from the URL: /v1/events/{stream}"),
+    (
+        "stream",
+        "only tcp, unix and stdin have it; http takes the stream from the URL, /v1/events/{stream}; `streams` says which",
+    ),
+    ("streams", "only http has it, where senders name the stream; tcp, unix and stdin have one `stream`"),
     ("listen", "only http and tcp have it"),
     ("insecure", "only http and tcp have it"),
     ("tls", "only http and tcp have it"),

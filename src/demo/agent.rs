@@ -1,16 +1,19 @@
 //! The agent as a child process: started, killed, watched.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::DemoError;
 use super::event::STREAM;
 use super::http::Http;
 use super::link::{Told, quoted};
+use super::parent;
 use super::site::Site;
 use super::workspace::reserve;
 use crate::target::Reservation;
@@ -79,7 +82,11 @@ impl Agent {
             Kind::Honest => command.arg("run"),
             Kind::Sabotaged => command.args(["demo-part", "sabotaged"]),
         };
-        command.arg("-c").arg(self.folder.join("spoolway.toml")).envs(self.told.variable());
+        command
+            .arg("-c")
+            .arg(self.folder.join("spoolway.toml"))
+            .envs(self.told.variable())
+            .envs([parent::variable()]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         self.child = Some(command.spawn().map_err(DemoError::process("starting the agent"))?);
         Ok(())
@@ -94,16 +101,21 @@ impl Agent {
         Ok(at)
     }
 
-    /// SIGTERM; whether it ended well and in time.
+    /// SIGTERM; whether it ended well and in time. It stays ours until it has ended, so that it is killed where this is given up.
     pub(super) async fn terminate(&mut self, patience: Duration) -> Result<bool, DemoError> {
-        let Some(mut child) = self.child.take() else { return Ok(true) };
-        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-                .map_err(|e| DemoError::process("stopping the agent")(e.into()))?;
+        let stopping = || DemoError::process("stopping the agent");
+        let Some(child) = self.child.as_mut() else { return Ok(true) };
+        kill_process(Pid::from_child(child), Signal::TERM).map_err(|e| stopping()(e.into()))?;
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Some(status) = child.try_wait().map_err(stopping())? {
+                self.child = None;
+                return Ok(status.success());
+            }
+            // The standard library has no wait with a deadline.
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let ended = tokio::task::spawn_blocking(move || wait_or_kill(&mut child, patience)).await;
-        ended.map_err(io::Error::other).flatten().map_err(DemoError::process("stopping the agent"))
+        self.kill().map(|_| false)
     }
 
     /// The end of its log, for when something is wrong.
@@ -118,20 +130,6 @@ impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.kill();
     }
-}
-
-fn wait_or_kill(child: &mut Child, patience: Duration) -> io::Result<bool> {
-    let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
-        }
-        // The standard library has no wait with a deadline, and no other thread could end it without a race.
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    child.kill()?;
-    child.wait()?;
-    Ok(false)
 }
 
 /// Asks `/status`; `None` while the agent does not answer.
@@ -168,4 +166,39 @@ fn configuration(folder: &Path, http: SocketAddr, admin: SocketAddr, site: &Site
     );
     // Writing to a vector does not fail.
     written.map(|()| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+
+    use super::*;
+
+    /// It was waited for on a thread of its own, and lived on there with its folder.
+    #[tokio::test]
+    async fn an_agent_whose_stop_is_given_up_is_dead_when_it_is_dropped() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' TERM; echo ready; exec sleep 60"]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        let process = PathBuf::from(format!("/proc/{}", child.id()));
+        let ((port, http), (admin_port, admin)) = (reserve().unwrap(), reserve().unwrap());
+        let mut agent = Agent {
+            kind: Kind::Honest,
+            folder: PathBuf::new(),
+            http,
+            admin,
+            told: Told::default(),
+            child: Some(child),
+            _ports: [port, admin_port],
+        };
+        tokio::select! {
+            biased;
+            _ = agent.terminate(Duration::from_secs(5)) => unreachable!("it does not listen"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(process.exists(), "it does not listen");
+        drop(agent);
+        assert!(!process.exists(), "the agent lives on");
+    }
 }

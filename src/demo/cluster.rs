@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rskafka::client::ClientBuilder;
+use rskafka::client::error::{Error, ProtocolError};
 use tokio::time::timeout;
 
 use super::DemoError;
@@ -50,47 +51,56 @@ impl Cluster {
         }
     }
 
-    /// Makes a topic with the cluster's usual number of copies.
+    /// Makes a topic of a name that nobody else has, with the cluster's usual number of copies.
+    ///
+    /// rskafka asks again when an answer is lost, or says that a quota was passed; one that is there then was made by what was asked
+    /// first.
     pub(super) async fn create(&self, topic: &str, partitions: i32) -> Result<(), DemoError> {
         let topic = topic.to_owned();
         self.administer("creating a topic", |client| async move {
-            client.controller_client()?.create_topic(topic, partitions, -1, WAIT).await
+            let made = client.controller_client()?.create_topic(topic, partitions, -1, WAIT).await;
+            made.or_else(|error| {
+                refused(&error, ProtocolError::TopicAlreadyExists).then_some(()).ok_or(error)
+            })
         })
         .await
     }
 
-    /// Deletes it.
-    pub(super) async fn delete(&self, topic: &str) -> Result<(), DemoError> {
+    /// Deletes it; whether it was there. Of one that was, "no" says that an earlier request has deleted it (see
+    /// [`create`](Self::create)).
+    pub(super) async fn delete(&self, topic: &str) -> Result<bool, DemoError> {
+        self.reach().await?;
         let topic = topic.to_owned();
         self.administer("deleting the demo's topic", |client| async move {
-            client.controller_client()?.delete_topic(topic, WAIT).await
+            let deleted = client.controller_client()?.delete_topic(topic, WAIT).await.map(|()| true);
+            let absent = |error: &Error| refused(error, ProtocolError::UnknownTopicOrPartition);
+            deleted.or_else(|error| absent(&error).then_some(false).ok_or(error))
         })
         .await
     }
 
-    /// One request through rskafka, which would try for ever by itself: whether the cluster can be reached at all is asked
-    /// before, since that says at once and in plain words what is wrong.
-    async fn administer<F>(
+    /// One request through rskafka, which would try for ever by itself.
+    async fn administer<F, T>(
         &self,
         what: &'static str,
         ask: impl FnOnce(rskafka::client::Client) -> F,
-    ) -> Result<(), DemoError>
+    ) -> Result<T, DemoError>
     where
-        F: Future<Output = Result<(), rskafka::client::error::Error>>,
+        F: Future<Output = Result<T, Error>>,
     {
-        self.reach().await?;
         let addresses = self.destination.bootstrap.iter().map(HostPort::to_string).collect();
         let builder = ClientBuilder::new(addresses).client_id(self.options.client_id.as_str());
         let builder = self.options.access.guide(builder).await.map_err(|cause| self.failed(what, &cause))?;
         let asked = async { ask(builder.build().await?).await };
         match timeout(PATIENCE, asked).await {
+            Ok(Err(error)) if !is_definite(&error) => Err(self.unanswered(what, error.to_string())),
             Ok(done) => done.map_err(|error| self.failed(what, &error.to_string())),
-            Err(_) => Err(self.failed(what, &format!("no answer within {} s", PATIENCE.as_secs()))),
+            Err(_) => Err(self.unanswered(what, format!("no answer within {} s", PATIENCE.as_secs()))),
         }
     }
 
-    /// Whether one of the addresses answers us.
-    async fn reach(&self) -> Result<(), DemoError> {
+    /// Whether one of the addresses answers us: rskafka would not say, nor in plain words, what is wrong.
+    pub(super) async fn reach(&self) -> Result<(), DemoError> {
         let mut refused = "no address was given".to_owned();
         for address in &self.destination.bootstrap {
             match connect(address, &self.options).await {
@@ -105,11 +115,24 @@ impl Cluster {
     }
 
     fn failed(&self, what: &'static str, cause: &str) -> DemoError {
-        let bootstrap = self.destination.bootstrap.iter().map(HostPort::to_string);
-        DemoError::Cluster {
-            what,
-            bootstrap: bootstrap.collect::<Vec<_>>().join(","),
-            cause: cause.to_owned(),
-        }
+        DemoError::Cluster { what, bootstrap: self.bootstrap(), cause: cause.to_owned() }
     }
+
+    fn unanswered(&self, what: &'static str, cause: String) -> DemoError {
+        DemoError::Unanswered { what, bootstrap: self.bootstrap(), cause }
+    }
+
+    fn bootstrap(&self) -> String {
+        self.destination.bootstrap.iter().map(HostPort::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Whether an error says that nothing was done, nor will be.
+fn is_definite(error: &Error) -> bool {
+    let doubtful = [ProtocolError::RequestTimedOut, ProtocolError::UnknownServerError];
+    matches!(error, Error::ServerError { .. }) && !doubtful.into_iter().any(|code| refused(error, code))
+}
+
+fn refused(error: &Error, code: ProtocolError) -> bool {
+    matches!(error, Error::ServerError { protocol_error, .. } if *protocol_error == code)
 }

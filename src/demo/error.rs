@@ -52,6 +52,29 @@ pub enum DemoError {
         /// What came back.
         cause: String,
     },
+    /// Nor is it known whether it does it yet.
+    #[error("{what} at {bootstrap}: {cause}")]
+    Unanswered {
+        /// What was asked.
+        what: &'static str,
+        /// Of whom.
+        bootstrap: String,
+        /// What came back.
+        cause: String,
+    },
+    /// The topic could not be deleted at the end.
+    #[error("{came_out}; the topic {topic} may be left: {cause}")]
+    Left {
+        /// What the demo came to else.
+        came_out: String,
+        /// Which.
+        topic: String,
+        /// Why.
+        cause: String,
+    },
+    /// It was told to stop.
+    #[error("interrupted; nothing of the demo is left")]
+    Interrupted,
     /// A part of the demo was started by someone else.
     #[error("{0}")]
     Part(String),

@@ -7,8 +7,9 @@
 //!   told is accepted, and the topic is read back event by event.
 //! - The proof can fail: the same faults are run with an agent that is wrong on purpose (`sabotage`), and if
 //!   that one is not caught, the demo fails.
-//! - Nothing stays behind: one folder under the system's temporary one, removed at the end; on a real
-//!   cluster, one topic of its own, deleted at the end.
+//! - Nothing stays behind unsaid: one folder under the system's temporary one, removed at the end; on a real
+//!   cluster, one topic of its own, deleted at the end, or named where that can't be done; also when it fails or is
+//!   interrupted (`show`). Killed, it takes its processes along (`parent`), and leaves folder and topic.
 //!
 //! How: `script` has the faults in their order, `site` breaks what events go to: the embedded
 //! [`Target`](crate::target::Target), or a real cluster behind a `proxy`.
@@ -23,6 +24,7 @@ mod event;
 mod http;
 mod ledger;
 mod link;
+mod parent;
 mod proof;
 mod proxy;
 mod report;
@@ -36,6 +38,7 @@ mod workspace;
 
 pub use error::DemoError;
 pub use ledger::keep_ledger;
+pub use parent::end_with_the_demo;
 pub use proof::Sums;
 pub use report::Report;
 pub use sabotage::run_sabotaged;

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(super) struct Site {
     kind: Kind,
     topic: String,
+    /// Whether the topic is known to have been made.
+    made: bool,
 }
 
 #[derive(Debug)]
@@ -43,18 +45,35 @@ impl Site {
             storage: Storage::Directory { path: folder, sync: false },
             ..TargetOptions::default()
         };
-        Ok(Self { kind: Kind::Embedded(Target::start(options).await?), topic })
+        Ok(Self { kind: Kind::Embedded(Target::start(options).await?), topic, made: true })
     }
 
-    /// A topic of its own on a real cluster.
+    /// A real cluster, on which [`Site::open`] makes a topic of its own.
     pub(super) async fn cluster(destination: &Destination) -> Result<Self, DemoError> {
         let cluster = Cluster::new(destination);
         let proxy = Proxy::start().await.map_err(DemoError::process("listening for the cut link"))?;
         let random = getrandom::u64()
             .map_err(|e| DemoError::process("drawing a topic name")(std::io::Error::other(e.to_string())))?;
         let topic = format!("spoolway-demo-{random:016x}");
-        cluster.create(&topic, PARTITIONS).await?;
-        Ok(Self { kind: Kind::Cluster { cluster: Box::new(cluster), proxy }, topic })
+        Ok(Self { kind: Kind::Cluster { cluster: Box::new(cluster), proxy }, topic, made: false })
+    }
+
+    /// Whether anybody answers there. Nothing is made by that.
+    pub(super) async fn reach(&self) -> Result<(), DemoError> {
+        match &self.kind {
+            Kind::Embedded(_) => Ok(()),
+            Kind::Cluster { cluster, .. } => cluster.reach().await,
+        }
+    }
+
+    /// Makes the topic, where it is not there yet. With [`DemoError::Unanswered`] it may have been made, or be made later; with any
+    /// other error it was not.
+    pub(super) async fn open(&mut self) -> Result<(), DemoError> {
+        if let Kind::Cluster { cluster, .. } = &self.kind {
+            cluster.create(&self.topic, PARTITIONS).await?;
+        }
+        self.made = true;
+        Ok(())
     }
 
     pub(super) fn is_cluster(&self) -> bool {
@@ -199,9 +218,12 @@ impl Site {
 
     /// Removes the topic from a real cluster.
     pub(super) async fn close(self) -> Result<(), DemoError> {
-        match &self.kind {
-            Kind::Embedded(_) => Ok(()),
-            Kind::Cluster { cluster, .. } => cluster.delete(&self.topic).await,
+        let Kind::Cluster { cluster, .. } = &self.kind else { return Ok(()) };
+        if cluster.delete(&self.topic).await? || self.made {
+            return Ok(());
         }
+        Err(DemoError::Part(
+            "it is not there now, and what was asked of the cluster may still make it".to_owned(),
+        ))
     }
 }

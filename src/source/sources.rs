@@ -17,7 +17,8 @@ use super::pump::{End, Pump};
 use super::stdin;
 use super::tally::Tally;
 use super::unix::{self, SocketFile, UnixDoor};
-use crate::config::model::{ConnectionLimits, HttpLimits, Source, SourceKind, Spool};
+use crate::config::Pattern;
+use crate::config::model::{Ack, ConnectionLimits, HttpLimits, Source, SourceKind, Spool};
 use crate::guard::{Entered, Gate};
 use crate::ids::StreamName;
 use crate::intake::Intake;
@@ -203,8 +204,8 @@ impl<I: Intake> Start<'_, I> {
         let tally = Tally::new(&source.name, kind, address, self.spool.max_streams, Arc::clone(self.metrics));
         self.tallies.push(Arc::clone(&tally));
         match (bound, &source.kind) {
-            (Bound::Tcp(listener), SourceKind::Http { limits, http, .. }) => {
-                self.http((listener, gate), tally, source, limits, http);
+            (Bound::Tcp(listener), SourceKind::Http { limits, http, streams, .. }) => {
+                self.http((listener, gate), tally, source.ack, limits, (http, streams));
             }
             (Bound::Tcp(listener), SourceKind::Tcp { stream, limits, .. }) => {
                 self.lines((listener, gate), None, tally, stream, limits);
@@ -274,9 +275,9 @@ impl<I: Intake> Start<'_, I> {
         &self,
         (listener, gate): (TcpListener, Arc<Gate>),
         tally: Arc<Tally>,
-        source: &Source,
+        ack: Ack,
         limits: &ConnectionLimits,
-        http: &HttpLimits,
+        (http, streams): (&HttpLimits, &[Pattern]),
     ) {
         let door = self.door(Arc::clone(&tally), limits);
         let service = Arc::new(http::Service {
@@ -285,8 +286,9 @@ impl<I: Intake> Start<'_, I> {
             tally,
             budget: self.budget.clone(),
             decoders: http::decoders(),
-            ack: source.ack,
+            ack,
             limits: http.clone(),
+            streams: streams.to_vec(),
             idle_timeout: limits.idle_timeout,
             give_way: Arc::clone(&door.give_way),
             max_event_size: self.spool.max_event_size,

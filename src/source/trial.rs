@@ -92,6 +92,7 @@ fn service(intake: Arc<Kept>) -> Arc<Service<Kept>> {
         decoders: decoders(),
         ack: Ack::Accepted,
         limits: limits(MAX_BODY),
+        streams: vec![],
         idle_timeout: Duration::from_secs(300),
         give_way: Arc::default(),
         max_event_size: MAX_EVENT,

@@ -26,6 +26,7 @@ mod expiry;
 mod fleet;
 mod harness;
 mod hours;
+mod interrupted;
 mod isolation;
 mod java;
 mod lanes;
@@ -143,6 +144,10 @@ fn main() -> ExitCode {
         moved: [
             a_backlog_moved_away_from_a_dead_cluster_arrives_at_the_other_once_and_in_order,
             what_is_in_doubt_at_the_old_cluster_stays_there_and_the_rest_goes_to_the_new_one,
+        ],
+        interrupted: [
+            a_demo_that_is_interrupted_deletes_its_topic,
+            a_demo_whose_cluster_is_gone_ends_in_time_and_names_the_topic_that_may_be_left,
         ],
         shutdown: [
             sigterm_under_load_ends_in_time_and_costs_nothing,

@@ -208,6 +208,14 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
+/// The names of all topics of a broker.
+pub fn names(broker: &Broker) -> Vec<String> {
+    runtime().block_on(async {
+        let topics = client(broker).await.list_topics().await.expect("an answer");
+        topics.into_iter().map(|topic| topic.name).collect()
+    })
+}
+
 /// Appends records with rskafka, for tests of the harness itself.
 pub fn produce(broker: &Broker, topic: &str, partition: i32, rows: &[(Option<&str>, Vec<u8>)]) {
     let record = |(key, value): &(Option<&str>, Vec<u8>)| rskafka::record::Record {

@@ -13,6 +13,7 @@ mod piped;
 mod routes;
 #[path = "../support/mod.rs"]
 mod support;
+mod tenants;
 
 use std::time::Duration;
 

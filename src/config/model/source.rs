@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::link::Guard;
+use crate::config::routes::Pattern;
 use crate::ids::StreamName;
 
 /// `[[source]]`
@@ -65,7 +66,28 @@ pub enum SourceKind {
         limits: ConnectionLimits,
         /// Bounds on requests.
         http: HttpLimits,
+        /// The streams that its senders may name; none: any.
+        streams: Vec<Pattern>,
     },
+}
+
+impl SourceKind {
+    /// The streams of its events that are named in full.
+    pub fn named_streams(&self) -> Vec<&StreamName> {
+        match self {
+            SourceKind::Stdin { stream }
+            | SourceKind::Tcp { stream, .. }
+            | SourceKind::Unix { stream, .. } => vec![stream],
+            SourceKind::Http { streams, .. } => streams.iter().filter_map(Pattern::exact).collect(),
+        }
+    }
+
+    /// Whether senders may name others than those.
+    #[must_use]
+    pub fn takes_others(&self) -> bool {
+        let SourceKind::Http { streams, .. } = self else { return false };
+        streams.is_empty() || streams.iter().any(|pattern| pattern.exact().is_none())
+    }
 }
 
 /// Bounds on what comes over a listening source.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::model::{Ack, ConnectionLimits, Guard, HttpLimits, Source, SourceKind};
 use crate::config::reading::StandIn;
 use crate::config::report::Problem;
+use crate::config::routes::Pattern;
 use crate::config::scalar::{self, Scalar, Wrong, quoted};
 use crate::config::section::{Bounds, Section, bounds};
 use crate::config::text::Place;
@@ -14,6 +15,7 @@ use crate::config::words::LATER_SOURCES;
 use crate::ids::StreamName;
 
 use super::guard::guard;
+use super::stream::compiled;
 
 /// A source, and where the parts stand that must fit the rest of the configuration.
 pub(in crate::config) struct ReadSource {
@@ -21,7 +23,8 @@ pub(in crate::config) struct ReadSource {
     pub(in crate::config) name: Place,
     pub(in crate::config) listen: Option<(SocketAddr, Place)>,
     pub(in crate::config) path: Option<(PathBuf, Place)>,
-    pub(in crate::config) stream: Option<(StreamName, Place)>,
+    /// Those that are named in full.
+    pub(in crate::config) streams: Vec<(StreamName, Place)>,
     pub(in crate::config) kind: Place,
 }
 
@@ -56,7 +59,14 @@ pub(in crate::config) fn source(section: Section<'_>) -> Option<ReadSource> {
         name: section.place_of("name"),
         listen: parts.listen.map(|address| (address, section.place_of("listen"))),
         path: parts.path.map(|path| (path, section.place_of("path"))),
-        stream: parts.stream.map(|stream| (stream, section.place_of("stream"))),
+        streams: match parts.stream {
+            Some(stream) => vec![(stream, section.place_of("stream"))],
+            None => parts
+                .streams
+                .iter()
+                .filter_map(|(p, place)| Some((p.exact()?.clone(), place.clone())))
+                .collect(),
+        },
         kind: section.place_of("type"),
     };
     section.finish();
@@ -79,6 +89,8 @@ struct Parts {
     listen: Option<SocketAddr>,
     path: Option<PathBuf>,
     stream: Option<StreamName>,
+    /// What senders may name instead (http).
+    streams: Vec<(Pattern, Place)>,
     guard: Guard,
 }
 
@@ -93,6 +105,7 @@ impl Parts {
             guard,
             path: if kind == Type::Unix { path(section) } else { None },
             stream: if kind == Type::Http { None } else { stream(section) },
+            streams: if kind == Type::Http { streams(section) } else { vec![] },
         }
     }
 
@@ -124,7 +137,10 @@ impl Parts {
                     limits: limits?,
                 }
             }
-            Type::Http => SourceKind::Http { listen: self.listen?, limits: limits?, http: http? },
+            Type::Http => {
+                let streams = self.streams.iter().map(|(pattern, _)| pattern.clone()).collect();
+                SourceKind::Http { listen: self.listen?, limits: limits?, http: http?, streams }
+            }
         })
     }
 }
@@ -156,6 +172,25 @@ fn stream(section: &Section<'_>) -> Option<StreamName> {
 fn read_stream(scalar: &Scalar) -> Result<StreamName, Wrong> {
     let text = scalar::text(scalar)?;
     StreamName::new(&text).map_err(|e| (format!("can't be {}", quoted(&text)), e.to_string()))
+}
+
+/// What senders may name: all of it, where nothing is said.
+fn streams(section: &Section<'_>) -> Vec<(Pattern, Place)> {
+    let mut streams = vec![];
+    for (scalar, place) in section.texts_if_any("streams", "[\"orders\", \"audit.*\"]") {
+        let scalar = match scalar {
+            Scalar::Placeholder => section.reading.stand_in(StandIn::Name),
+            scalar => scalar,
+        };
+        match compiled(&scalar) {
+            Ok(pattern) => streams.push((pattern, place)),
+            Err(wrong) => section.wrong("streams", &place, wrong),
+        }
+    }
+    let any = streams.is_empty().then(|| "*".to_owned());
+    let shown = streams.iter().map(|(pattern, _): &(Pattern, Place)| pattern.as_str().to_owned());
+    section.show_list("streams", shown.chain(any));
+    streams
 }
 
 /// A Unix socket's path has 107 bytes at most (`sun_path`, unix(7)).

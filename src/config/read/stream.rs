@@ -25,9 +25,10 @@ pub(in crate::config) fn stream(section: Section<'_>) -> Option<ReadStream> {
 }
 
 pub(in crate::config) fn read_pattern(scalar: &Scalar) -> Result<String, Wrong> {
+    compiled(scalar).map(|pattern| pattern.as_str().to_owned())
+}
+
+pub(super) fn compiled(scalar: &Scalar) -> Result<Pattern, Wrong> {
     let text = scalar::text(scalar)?;
-    match Pattern::parse(&text) {
-        Ok(_) => Ok(text),
-        Err(e) => Err((format!("can't be {}", quoted(&text)), e.to_string())),
-    }
+    Pattern::parse(&text).map_err(|e| (format!("can't be {}", quoted(&text)), e.to_string()))
 }

@@ -8,6 +8,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use crate::ids::StreamName;
 use crate::intake::{Appended, Refused};
 
 /// A complete answer.
@@ -65,6 +66,15 @@ impl Refusal {
         let message =
             "events are not taken from web pages (a request with Origin) unless the source has a token";
         Self::new(StatusCode::FORBIDDEN, "web_page", message)
+    }
+
+    /// The source takes other streams.
+    pub(super) fn stream_forbidden(stream: &StreamName) -> Self {
+        let message = format!(
+            "nobody may send events of stream {:?} here (streams of this [[source]])",
+            stream.as_str()
+        );
+        Self::new(StatusCode::FORBIDDEN, "stream_forbidden", message)
     }
 
     /// Nothing was found at the path.

@@ -103,8 +103,8 @@ impl<'a> Reception<'a> {
         coding: Coding,
         decoders: &Arc<Semaphore>,
     ) -> Result<Unpacking, Failure> {
-        let unpacking = timeout_at(self.deadline, Unpacking::new(body, coding, self.limit, decoders)).await;
-        in_turn(unpacking)
+        let unpacking = Unpacking::new(body, coding, self.limit, decoders, self.held);
+        in_turn(timeout_at(self.deadline, unpacking).await)
     }
 
     /// The next piece of what is unpacked, which [`Reception::hold_turn`] has covered.
@@ -114,8 +114,8 @@ impl<'a> Reception<'a> {
         decoders: &Arc<Semaphore>,
         stays: bool,
     ) -> Result<(Unpacking, Vec<u8>), Failure> {
-        let unpacked = timeout_at(self.deadline, unpacking.next(decoders, stays)).await;
-        in_turn(unpacked)
+        let unpacked = unpacking.next(decoders, self.held, stays);
+        in_turn(timeout_at(self.deadline, unpacked).await)
     }
 
     /// The events of a body that has ended, with the rest of it that was not fed.
@@ -132,7 +132,7 @@ impl<'a> Reception<'a> {
         let broken =
             |why| Refusal::unavailable("busy", format!("the body could not be read: {why}; try again"));
         let work = move || events.complete(&rest);
-        in_turn(timeout_at(self.deadline, decode::away(decoders, work, broken)).await)
+        in_turn(timeout_at(self.deadline, decode::away(decoders, self.held, work, broken)).await)
     }
 
     /// The whole body; copied only when it comes in several pieces. `length` is what was announced.

@@ -1,6 +1,7 @@
 //! Decompression: away from the async threads, few at a time, and a piece at a time: what comes out is within the limit and
 //! covered by the budget before more does, and so is the decoder, but for those that have their turn. Long JSON has to wait for
-//! such a turn, too.
+//! such a turn, too. What is held for a body goes along with what is done to it, so that a sender that leaves meanwhile does not free
+//! memory that is still in use.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 use super::answer::Refusal;
 use super::head::Coding;
 use crate::panics;
+use crate::source::budget::Held;
 
 /// Pieces unpacked at a time, over all connections of a source. Nobody waits for anything else with one of these.
 const DECODERS: usize = 2;
@@ -71,6 +73,7 @@ impl Unpacking {
         coding: Coding,
         limit: usize,
         decoders: &Arc<Semaphore>,
+        held: &mut Held,
     ) -> Result<Self, Refusal> {
         let decoder_size = match coding {
             Coding::Identity => 0,
@@ -78,7 +81,7 @@ impl Unpacking {
             Coding::Zstd if body.len() <= MEASURED_AT_ONCE => zstd_size(&body),
             Coding::Zstd => {
                 let body = body.clone();
-                in_turn(decoders, move || Ok(zstd_size(&body))).await?
+                in_turn(decoders, held, move || Ok(zstd_size(&body))).await?
             }
         };
         Ok(Self { body, coding, decoder: None, decoder_size, total: 0, limit, ended: false })
@@ -107,6 +110,7 @@ impl Unpacking {
     pub(super) async fn next(
         mut self,
         decoders: &Arc<Semaphore>,
+        held: &mut Held,
         stays: bool,
     ) -> Result<(Self, Vec<u8>), Refusal> {
         let work = move || {
@@ -116,7 +120,7 @@ impl Unpacking {
             }
             Ok((self, piece))
         };
-        in_turn(decoders, work).await
+        in_turn(decoders, held, work).await
     }
 
     fn read(&mut self) -> Result<Vec<u8>, Refusal> {
@@ -153,24 +157,37 @@ impl Unpacking {
 /// Unpacks when it has leave to.
 async fn in_turn<T: Send + 'static>(
     decoders: &Arc<Semaphore>,
+    held: &mut Held,
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    away(decoders, work, |why| undecodable(&why)).await
+    away(decoders, held, work, |why| undecodable(&why)).await
 }
 
 /// Does it when it has leave to, away from the async threads. A panic over a crafted body is that body's fault: `broken` says so.
+///
+/// INVARIANT: `held` is with the work until that has ended. Whoever stops waiting, because its sender has left or its time is over,
+/// ends neither the work nor what that takes.
 pub(super) async fn away<T: Send + 'static>(
     decoders: &Arc<Semaphore>,
+    held: &mut Held,
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     broken: fn(&'static str) -> Refusal,
 ) -> Result<T, Refusal> {
     let permit = Arc::clone(decoders).acquire_owned().await.ok();
+    let along = held.split_but(0);
     let work = move || {
         let done = work();
         drop(permit);
-        done
+        // In this order, for when nobody takes it: what is made goes before what is held for it.
+        (done, along)
     };
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(broken(panics::of_task(&error))))
+    match tokio::task::spawn_blocking(work).await {
+        Ok((done, along)) => {
+            *held = along;
+            done
+        }
+        Err(error) => Err(broken(panics::of_task(&error))),
+    }
 }
 
 /// Bytes that the decoder of a body takes: its tables, a block as it comes and twice as it grows, and its literals, and the
@@ -255,6 +272,11 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::source::budget::Budget;
+
+    fn held() -> Held {
+        Budget::new(0).holder()
+    }
 
     /// By a reviewer: a decoder of megabytes behind a body of half a kilobyte, counted with tens of kilobytes.
     #[tokio::test]
@@ -268,9 +290,10 @@ mod tests {
             let mut body = header.to_vec();
             (0..127).for_each(|_| body.extend([0x02, 0x00, 0x10, b'\n']));
             let (decoders, mut total) = (decoders(), 0);
-            let mut unpacking = Unpacking::new(body.into(), Coding::Zstd, 16 << 20, &decoders).await.unwrap();
+            let mut unpacking =
+                Unpacking::new(body.into(), Coding::Zstd, 16 << 20, &decoders, &mut held()).await.unwrap();
             let refused = loop {
-                match unpacking.next(&decoders, true).await {
+                match unpacking.next(&decoders, &mut held(), true).await {
                     Err(refused) => break refused,
                     Ok((rest, piece)) => (unpacking, total) = (rest, total + piece.len()),
                 }
@@ -295,11 +318,11 @@ mod tests {
 
     async fn all(body: Bytes, coding: Coding, stays: bool) -> Vec<u8> {
         let decoders = decoders();
-        let mut unpacking = Unpacking::new(body, coding, 1 << 20, &decoders).await.unwrap();
+        let mut unpacking = Unpacking::new(body, coding, 1 << 20, &decoders, &mut held()).await.unwrap();
         let mut all = Vec::new();
         while !unpacking.has_ended() {
             let piece;
-            (unpacking, piece) = unpacking.next(&decoders, stays).await.unwrap();
+            (unpacking, piece) = unpacking.next(&decoders, &mut held(), stays).await.unwrap();
             assert_eq!(unpacking.decoder.is_some(), stays && !unpacking.has_ended());
             all.extend(piece);
         }
@@ -350,14 +373,15 @@ mod tests {
             body.resize(body.len() + 3 * count, 0);
             Bytes::from([&body[..], &[1, 0, 0]].concat())
         };
-        let decoders = decoders();
+        let (decoders, mut held) = (decoders(), held());
         let all = Arc::clone(&decoders).acquire_many_owned(2).await.unwrap();
-        let small = Unpacking::new(blocks(1_000), Coding::Zstd, 1, &decoders);
+        let small = Unpacking::new(blocks(1_000), Coding::Zstd, 1, &decoders, &mut held);
         assert!(tokio::time::timeout(std::time::Duration::from_secs(1), small).await.is_ok());
-        let large = || Unpacking::new(blocks(1 << 20), Coding::Zstd, 1, &decoders);
-        assert!(tokio::time::timeout(std::time::Duration::from_secs(1), large()).await.is_err(), "it waits");
+        let large = Unpacking::new(blocks(1 << 20), Coding::Zstd, 1, &decoders, &mut held);
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(1), large).await.is_err(), "it waits");
         drop(all);
-        let size = large().await.unwrap().decoder_size;
+        let large = Unpacking::new(blocks(1 << 20), Coding::Zstd, 1, &decoders, &mut held);
+        let size = large.await.unwrap().decoder_size;
         assert!((500_000..1_000_000).contains(&size), "{size}");
     }
 
@@ -365,7 +389,8 @@ mod tests {
     async fn no_more_comes_out_at_a_time_than_was_said_and_nothing_beyond_the_limit() {
         let bomb = gzip(&vec![b'x'; 10 << 20]);
         let (packed, decoders) = (bomb.len(), decoders());
-        let mut unpacking = Unpacking::new(bomb, Coding::Gzip, 1 << 20, &decoders).await.unwrap();
+        let mut unpacking =
+            Unpacking::new(bomb, Coding::Gzip, 1 << 20, &decoders, &mut held()).await.unwrap();
         let mut total = 0;
         let refused = loop {
             let room = if total == 0 { FIRST_PIECE } else { PIECE };
@@ -374,7 +399,7 @@ mod tests {
             assert_eq!(turn.without, (total == 0).then_some(packed + room + 5));
             let decoder = if total == 0 { 0 } else { INFLATER + packed };
             assert_eq!(unpacking.held(), packed + decoder);
-            match unpacking.next(&decoders, true).await {
+            match unpacking.next(&decoders, &mut held(), true).await {
                 Err(refused) => break refused,
                 Ok((rest, piece)) => {
                     assert_eq!(piece.len(), room);

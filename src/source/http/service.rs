@@ -15,6 +15,7 @@ use super::answer::{self, Answer, Refusal};
 use super::body::{Failure, Reception, discard};
 use super::events::Events;
 use super::head::{Coding, Format, Head};
+use crate::config::Pattern;
 use crate::config::model::{Ack, HttpLimits};
 use crate::event::EventBatch;
 use crate::guard::Gate;
@@ -32,6 +33,8 @@ pub(in crate::source) struct Service<I> {
     pub(in crate::source) decoders: Arc<Semaphore>,
     pub(in crate::source) ack: Ack,
     pub(in crate::source) limits: HttpLimits,
+    /// What senders may name; none: any stream.
+    pub(in crate::source) streams: Vec<Pattern>,
     pub(in crate::source) idle_timeout: Duration,
     /// Somebody wants the place of a connection that has nothing to do.
     pub(in crate::source) give_way: Arc<Notify>,
@@ -90,6 +93,9 @@ impl<I: Intake> Service<I> {
             return Err(Refusal::web_page().into());
         }
         let head = Head::of(parts, |name| self.tally.known(name).map(|(stream, _)| stream))?;
+        if !self.streams.is_empty() && !self.streams.iter().any(|pattern| pattern.takes(&head.stream)) {
+            return Err(Refusal::stream_forbidden(&head.stream).into());
+        }
         if head.length.is_some_and(|length| length > self.limits.max_body_size) {
             return Err(Refusal::body_too_large(self.limits.max_body_size).into());
         }

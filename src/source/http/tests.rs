@@ -52,6 +52,7 @@ fn bench_of(gate: Gate, ack: Ack, max_body: usize) -> Bench {
         decoders: decoders(),
         ack,
         limits: limits(max_body),
+        streams: vec![],
         idle_timeout: Duration::from_secs(300),
         give_way: Arc::default(),
         max_event_size: MAX_EVENT,

@@ -69,7 +69,7 @@ fn http() -> Source {
         block_timeout: Duration::from_secs(30),
         delivered_timeout: Duration::from_secs(30),
     };
-    named("h", SourceKind::Http { listen: any_port(), limits: limits(4), http })
+    named("h", SourceKind::Http { listen: any_port(), limits: limits(4), http, streams: vec![] })
 }
 
 struct Bench {

@@ -1,6 +1,7 @@
 //! The same answers with an error code wherever one can stand.
 
 use kafka_protocol::messages::api_versions_response::ApiVersionsResponse;
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::list_offsets_response::{
@@ -8,8 +9,8 @@ use kafka_protocol::messages::list_offsets_response::{
 };
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    DescribeConfigsResponse, FetchResponse, InitProducerIdResponse, ListOffsetsResponse, ProduceResponse,
-    SaslAuthenticateResponse, SaslHandshakeResponse,
+    CreateTopicsResponse, DescribeConfigsResponse, FetchResponse, InitProducerIdResponse,
+    ListOffsetsResponse, ProduceResponse, SaslAuthenticateResponse, SaslHandshakeResponse,
 };
 
 use super::frame::{EncodeError, frame};
@@ -47,6 +48,12 @@ pub(super) fn answer(
             });
             frame(header, &ProduceResponse::default().with_responses(topics.collect()))
         }
+        Request::CreateTopics(create) => {
+            let row =
+                |name| CreatableTopicResult::default().with_name(text(name).into()).with_error_code(code);
+            let rows = create.topics.iter().map(|topic| row(&topic.name)).collect();
+            frame(header, &CreateTopicsResponse::default().with_topics(rows))
+        }
         Request::Fetch(fetch) => {
             let topics = fetch.topics.iter().map(|(topic, partitions)| {
                 let row = |index| PartitionData::default().with_partition_index(index).with_error_code(code);
@@ -79,7 +86,6 @@ pub(super) fn answer(
             frame(header, &SaslAuthenticateResponse::default().with_error_code(code))
         }
         Request::FindCoordinator => frame(header, &small::find_coordinator(header.version)),
-        Request::CreateTopics(_) => return Ok(Answer::Close),
     };
     cluster.count(|c| c.refused += u64::from(code != code::NONE));
     bytes.map(Answer::now)

@@ -327,3 +327,37 @@ async fn begin_large(peer: &mut Peer, missing: usize) {
     peer.say(format!("POST /v1/events/x HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY}\r\n\r\n")).await;
     peer.say(b"abcdefghi\n".repeat(MAX_BODY / 10 - missing)).await;
 }
+
+/// A sender that left gave the memory back at once, while all of its body was still there, to be read to its end.
+#[test]
+fn the_memory_of_a_body_whose_sender_has_left_is_free_once_nothing_is_done_to_it_any_more() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        for headers in [JSON, "content-encoding: gzip\r\n", "content-encoding: zstd\r\n"] {
+            let bench = bench_of(Gate::open(), Ack::Accepted, 1 << 20);
+            // The only thread that does such things has something else to do.
+            let (go_on, wait) = std::sync::mpsc::sync_channel::<()>(1);
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            let mut peer = bench.connect();
+            peer.post("/v1/events/x", headers, &vec![b'1'; 200_000]).await;
+            let its_turn = async {
+                while bench.service.decoders.available_permits() == 2 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), its_turn).await.expect("it has its turn");
+            let Peer { io, served, .. } = peer;
+            drop(io);
+            served.await.unwrap();
+            // More than there is at all: one at a time may have it.
+            let mut next = bench.service.budget.holder();
+            let at_once = tokio::time::timeout(Duration::ZERO, next.cover(1 << 20)).await;
+            assert!(at_once.is_err(), "{headers}: another may hold as much while the first still does");
+            drop(go_on);
+            assert!(busy.await.unwrap().is_err());
+            let in_time = tokio::time::timeout(Duration::from_secs(60), next.cover(1 << 20)).await;
+            in_time.expect("it is given back at the end");
+        }
+    });
+}

@@ -1,6 +1,7 @@
 //! Who may send.
 
 use super::*;
+use crate::config::Pattern;
 use crate::config::model::{Guard, SecretSource};
 use crate::secret::Secret;
 
@@ -38,4 +39,22 @@ async fn who_is_not_known_learns_nothing_of_what_is_here() {
     peer.say("POST /v1/events/x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n")
         .await;
     assert_eq!(peer.hear().await.status, 401, "it is not asked to go on");
+}
+
+/// With one token for each sender, a sender could write into any other's streams, and fill their lane.
+#[tokio::test]
+async fn senders_name_only_streams_that_their_source_takes() {
+    let mut bench = bench();
+    let streams = ["orders", "audit.*"].map(|text| Pattern::parse(text).unwrap());
+    Arc::get_mut(&mut bench.service).unwrap().streams = streams.to_vec();
+    for stream in ["orders", "o%72ders", "audit.login"] {
+        assert_eq!(bench.post(&format!("/v1/events/{stream}"), NDJSON, b"1\n").await.status, 200, "{stream}");
+    }
+    for stream in ["order", "orders2", "audit", "xaudit.login", "Orders"] {
+        let heard = bench.post(&format!("/v1/events/{stream}"), NDJSON, b"1\n").await;
+        assert_eq!(heard.status, 403, "{heard:?}");
+        assert!(heard.body.contains("\"error\":\"stream_forbidden\""), "{heard:?}");
+        assert!(!heard.body.contains("audit.*"), "what others may send is not told: {heard:?}");
+    }
+    assert_eq!((bench.intake.values().len(), bench.rejected()), (3, 5));
 }
