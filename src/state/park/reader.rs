@@ -64,15 +64,22 @@ impl<F: Fs> ParkReader<F> {
         Ok(topic.and_then(|topic| self.places.get(&topic)?.next.as_ref().map(|head| head.range.first)))
     }
 
-    /// The segment that the first block in `range` was in, if one is parked and can be read.
-    pub(super) fn segment_in(&mut self, range: SeqRange) -> Option<SegmentId> {
-        let topic = self.seek(range).ok()??;
-        self.places.get(&topic)?.next.as_ref().map(|head| head.segment)
+    /// The segment that the first block in `range` was in, if one is parked.
+    pub(super) fn segment_in(&mut self, range: SeqRange) -> Result<Option<SegmentId>, DiskError> {
+        let topic = self.seek(range)?;
+        Ok(topic.and_then(|topic| self.places.get(&topic)?.next.as_ref().map(|head| head.segment)))
     }
 
-    /// Counts errors at one place.
+    /// Counts errors at one place; not those of a directory or a disk that is away.
     fn noted<T>(&mut self, result: Result<T, DiskError>) -> Result<T, DiskError> {
-        self.failures = if result.is_err() { self.failures.saturating_add(1) } else { 0 };
+        self.failures = match &result {
+            Ok(_) => 0,
+            Err(error) if self.park.is_of_the_file(error) => self.failures.saturating_add(1),
+            Err(error) => {
+                self.park.note_wait(error);
+                0
+            }
+        };
         result
     }
 
@@ -103,7 +110,7 @@ impl<F: Fs> ParkReader<F> {
         }
         let at = place.offset.saturating_add(head.len as u64);
         let stored = match place.read_at(at, head.stored) {
-            Err(error) if !tolerant => return Err(error),
+            Err(error) if !tolerant || !self.park.is_of_the_file(&error) => return Err(error),
             stored => stored.unwrap_or_default(),
         };
         let Some(payload) = head.payload(stored) else {
@@ -142,7 +149,9 @@ impl<F: Fs> ParkReader<F> {
             match self.seek_piece(topic, &one, range.first) {
                 Ok(Some(first)) => return Ok(Some(first).filter(|first| *first < range.end)),
                 Ok(None) => {}
-                Err(error) if self.failures < WHOLE_PATIENCE => return Err(error),
+                Err(error) if self.failures < WHOLE_PATIENCE || !self.park.is_of_the_file(&error) => {
+                    return Err(error);
+                }
                 Err(error) => {
                     tracing::error!(%error, %topic, "parked events can't be read: what can't is lost");
                     self.places.remove(topic);
@@ -174,12 +183,15 @@ impl<F: Fs> ParkReader<F> {
 impl<F: Fs> Place<F> {
     fn open(park: &Park<F>, piece: &Piece, since: Seq) -> Result<Self, DiskError> {
         let path = &piece.path;
-        let file = match insist(|| park.fs.open_read(path)) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
-                tracing::error!(path = %path.display(), error = %e, "parked events are gone: they are lost");
+        let opened = insist(|| park.fs.open_read(path)).map_err(DiskError::io("open", path));
+        // Afterwards, so that a file of what has taken the directory's place is not believed either.
+        park.at_home()?;
+        let file = match opened {
+            Err(error) if is_gone(&error) && park.is_of_the_file(&error) => {
+                tracing::error!(%error, "parked events are gone: they are lost");
                 None
             }
-            file => Some(file.map_err(DiskError::io("open", path))?),
+            file => Some(file?),
         };
         let mut place = Self { piece: piece.clone(), file, since, offset: 0, next: None };
         if place.file.is_some() {
@@ -247,4 +259,9 @@ impl<F: Fs> Place<F> {
         bytes.truncate(read.map_err(DiskError::io("read", &self.piece.path))?);
         Ok(bytes)
     }
+}
+
+/// Whether no file stands there.
+fn is_gone(error: &DiskError) -> bool {
+    matches!(error, DiskError::Io { source, .. } if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput))
 }

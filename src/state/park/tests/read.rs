@@ -46,24 +46,26 @@ fn what_begins_at_the_end_of_a_range_is_not_in_it() {
     assert_eq!(reader.first_in(range(1, 5)).unwrap(), Some(Seq(4)));
     assert_eq!(reader.first_in(range(5, 9)).unwrap(), None);
     assert_eq!(reader.first_in(range(5, 10)).unwrap(), Some(Seq(9)));
-    assert_eq!(park.segment_in(range(5, 9)), None);
-    assert_eq!(park.segment_in(range(9, 10)), Some(SegmentId(0)));
+    assert_eq!(park.segment_in(range(5, 9)).unwrap(), None);
+    assert_eq!(park.segment_in(range(9, 10)).unwrap(), Some(SegmentId(0)));
 }
 
 #[test]
 fn a_payload_that_can_not_be_read_is_asked_for_again_and_counts_as_lost_only_after_a_while() {
     let fs = SimFs::default();
     let park = open(&fs, Path::new("/data"));
-    park.keep(&topic("a"), range(1, 10), &[block(1, 3)]).unwrap();
-    let broken = || fs.break_at(Fault { at: fs.calls(), errno: Errno::IO, lasting: Lasting::UntilRepaired });
+    let large = Parked { payload: noise(5, 2000), ..block(1, 3) };
+    park.keep(&topic("a"), range(1, 10), std::slice::from_ref(&large)).unwrap();
+    let path = path(&fs);
+    let broken = || fs.tamper(|world| world.wear(&path, 1100..1101)).unwrap();
     let mut reader = park.reader();
     for _ in 0..3 {
         assert_eq!(reader.first_in(range(1, 100)).unwrap(), Some(Seq(1)));
         broken();
         // One that is read in between begins to count anew.
         assert!((0..19).all(|_| reader.take(Seq(1), &mut |_, _| true).is_err()));
-        fs.repair();
-        assert_eq!(reader.take(Seq(1), &mut |_, _| true).unwrap(), Some(Found::Block(block(1, 3))));
+        fs.tamper(|world| world.mend());
+        assert_eq!(reader.take(Seq(1), &mut |_, _| true).unwrap(), Some(Found::Block(large.clone())));
     }
     broken();
     let given_up = (0..100).map(|_| reader.take(Seq(1), &mut |_, _| true)).position(|found| found.is_ok());
