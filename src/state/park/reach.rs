@@ -69,8 +69,9 @@ impl<F: Fs> Park<F> {
         self.reach.data.check().map_err(DiskError::io("find", &self.directory))?;
         if self.reach.own.get().is_none() {
             let own = Home::hold(&self.fs, &self.directory, HOME);
-            self.reach.hold(own.map_err(DiskError::io("open", &self.directory))?);
+            let own = own.map_err(DiskError::io("open", &self.directory))?;
             self.reach.data.check().map_err(DiskError::io("find", &self.directory))?;
+            self.reach.hold(own);
         }
         self.at_home()
     }
