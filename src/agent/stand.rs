@@ -412,10 +412,6 @@ impl Makings<'_> {
             journal,
             in_doubt,
             renewed: self.data.is_renewed(),
-            rolled_back: {
-                let data = self.data.clone();
-                Box::new(move || data.note_older_copy())
-            },
             incarnation: self.data.life().incarnation,
             crossing,
             pace: self

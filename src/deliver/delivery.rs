@@ -67,8 +67,6 @@ pub struct Parts<'a, F: Fs> {
     pub in_doubt: Vec<Intent>,
     /// Counters of an earlier process are another life's.
     pub renewed: bool,
-    /// Called when it shows that the data directory is an older copy.
-    pub rolled_back: Box<dyn Fn() + Send>,
     /// Under which incarnation events go out.
     pub incarnation: Incarnation,
     /// Where the destination's other lanes matter: a stream has moved between them.
@@ -178,8 +176,6 @@ impl Delivery {
             letters: parts.letters,
             park: parts.park,
             parking: None,
-            rolled_back: parts.rolled_back,
-            is_rolled_back: false,
             inbox: Arc::clone(&inbox),
             board: Arc::clone(&board),
             store: parts.store,

@@ -24,8 +24,6 @@ pub struct Mail {
     pub durable: bool,
     /// The journal has been written, or could not be.
     pub written: bool,
-    /// The cluster holds what was sent later than all that is known here.
-    pub behind: bool,
     /// Dead letters to send again, by their numbers.
     pub replay: Vec<u64>,
     /// Give up what can't be read any more, and tell these how many events that were.
@@ -42,7 +40,6 @@ impl Mail {
             && self.link.is_none()
             && !self.durable
             && !self.written
-            && !self.behind
             && self.replay.is_empty()
             && self.abandon.is_empty()
             && self.close.is_none()
@@ -107,10 +104,6 @@ impl Inbox {
 impl Observer for Inbox {
     fn settled(&self, window: u64, outcome: Outcome) {
         self.put(|mail| mail.outcomes.push((window, outcome)));
-    }
-
-    fn is_behind(&self) {
-        self.put(|mail| mail.behind = true);
     }
 
     fn topology(&self, topology: Arc<Topology>) {

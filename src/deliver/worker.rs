@@ -40,9 +40,6 @@ const JOURNALED_SAVE: Duration = Duration::from_millis(50);
 /// So long before the end of a stop, windows that have not been sent yet are asked back.
 const LAST_CALL: Duration = Duration::from_millis(500);
 /// The same note is logged this often.
-const ROLLED_BACK: &str = "the data directory is an older copy that was put back on this host (a snapshot, a rollback): its topics have what \
-    it sent later; events accepted after the copy and not delivered by then are lost, others may be there twice; the next start \
-    begins a new incarnation";
 const NOTES_EVERY: Duration = Duration::from_secs(3600);
 /// A costlier one may take at most one part in so many of the time; what was acknowledged meanwhile may be
 /// doubled by a kill.
@@ -84,10 +81,6 @@ pub struct Worker<L: Log, S: Sink, F: Fs> {
     pub park: Arc<Park<F>>,
     /// What is about to.
     pub parking: Option<Parking<L>>,
-    /// Told that the data directory is an older copy.
-    pub rolled_back: Box<dyn Fn() + Send>,
-    /// It has been.
-    pub is_rolled_back: bool,
     /// What other lanes may ask about this one.
     pub crossing: Option<Crossing>,
     /// Where finished segments are noted.
@@ -249,9 +242,6 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             // Positions may say whether a topic has fewer partitions by now.
             rounds.dirty = true;
         }
-        if mail.behind && !std::mem::replace(&mut self.is_rolled_back, true) {
-            (self.rolled_back)();
-        }
         rounds.replays.extend(mail.replay);
         for told in mail.abandon {
             rounds.dirty = true;
@@ -311,9 +301,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 tracing::warn!(lane = %self.names.lane, destination = %self.names.destination, "{note}");
             }
         }
-        // Of these the log has heard.
+        // Of this the log has heard.
         view.notes.extend(self.park.look());
-        view.notes.extend(self.is_rolled_back.then(|| ROLLED_BACK.to_owned()));
         self.counts.possibly_doubled.inc_by(self.engine.take_possibly_doubled());
         self.board.post_view(view, self.counts.posted(), unix_now());
         if let Some(message) = self.engine.take_error() {

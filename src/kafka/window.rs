@@ -134,10 +134,6 @@ pub trait Observer: Send + Sync + 'static {
     /// it gives none, and windows have [`Identity::NONE`](super::batch::Identity::NONE) until it does.
     fn producer_id(&self, _producer_id: i64, _epoch: i16) {}
 
-    /// A partition holds what was sent, under the identity of a window that was looked for, after the last one that is known: what is
-    /// known is an older copy.
-    fn is_behind(&self) {}
-
     /// Something about the tracked topics has changed.
     fn topology(&self, topology: Arc<Topology>);
 

@@ -106,8 +106,6 @@ pub(super) struct Record {
     pub(super) file: FileIdentity,
     /// How often an agent was started on it: so that a copying program sees that the file has changed.
     pub(super) openings: u64,
-    /// It was found to be an older copy while it was in use: the next start draws a new incarnation.
-    pub(super) older: bool,
 }
 
 impl Record {
@@ -130,9 +128,6 @@ pub(super) fn judge(found: Option<&Record>, expected: bool, here: &Record) -> Op
     }
     if !is_same_file(found.file, here.file) {
         return Some(Cause::Copied);
-    }
-    if found.older {
-        return Some(Cause::RolledBack);
     }
     let known = found.machine != 0 && here.machine != 0;
     (known && found.machine != here.machine).then_some(Cause::OtherHost)
@@ -175,8 +170,7 @@ impl<F: Fs> Marker<F> {
         };
         let first = Life { incarnation: Incarnation(spool.0), cause: Cause::New, since: host.now().time };
         let file = fs.identity(&path).unwrap_or_default();
-        let machine = machine(host, spool);
-        let here = Record { spool, life: first, machine, file, openings: 0, older: false };
+        let here = Record { spool, life: first, machine: machine(host, spool), file, openings: 0 };
         let found = value.as_deref().and_then(decode);
         let expected = expected || slots.as_ref().is_some_and(Slots::damaged) || value.is_some();
         let cause = judge(found.as_ref(), expected, &here);
@@ -194,21 +188,6 @@ impl<F: Fs> Marker<F> {
     /// Counts an opening, and writes down what is known of the place now.
     pub(super) fn note_opening(&mut self) {
         self.record.openings = self.record.openings.saturating_add(1);
-        self.keep();
-    }
-
-    /// The next opening draws a new incarnation; this one goes on, since what is sent by it is counted under it.
-    pub(super) fn note_older_copy(&mut self, dir: &Path) {
-        if std::mem::replace(&mut self.record.older, true) {
-            return;
-        }
-        tracing::error!(
-            data_dir = %dir.display(),
-            "the next start goes on under a new incarnation, for Kafka holds what this data directory sent and does not know of: {}",
-            Cause::RolledBack.advice().unwrap_or_default()
-        );
-        // Twice, as when it is drawn.
-        self.keep();
         self.keep();
     }
 
@@ -308,8 +287,8 @@ fn machine(host: &dyn Host, spool: SpoolId) -> u64 {
 }
 
 fn encode(record: &Record) -> Vec<u8> {
-    let Record { spool, life, machine, file, openings, older } = record;
-    let mut out = vec![VERSION, life.cause.code(), u8::from(*older), 0, 0, 0, 0, 0];
+    let Record { spool, life, machine, file, openings } = record;
+    let mut out = vec![VERSION, life.cause.code(), 0, 0, 0, 0, 0, 0];
     let since = life.since.cast_unsigned();
     let fields =
         [spool.0, life.incarnation.0, since, *machine, file.inode, file.born.cast_unsigned(), *openings];
@@ -320,7 +299,7 @@ fn encode(record: &Record) -> Vec<u8> {
 /// Reads the value of the file.
 pub(super) fn decode(value: &[u8]) -> Option<Record> {
     let (head, mut rest) = value.split_first_chunk::<8>()?;
-    let [VERSION, cause, older, ..] = *head else { return None };
+    let [VERSION, cause, ..] = *head else { return None };
     let mut field = || {
         let (first, more) = rest.split_first_chunk::<8>()?;
         rest = more;
@@ -330,14 +309,7 @@ pub(super) fn decode(value: &[u8]) -> Option<Record> {
     let (incarnation, since) = (Incarnation(field()?), field()?.cast_signed());
     let (machine, inode, born) = (field()?, field()?, field()?.cast_signed());
     let life = Life { incarnation, cause: Cause::of(cause)?, since };
-    Some(Record {
-        spool,
-        life,
-        machine,
-        file: FileIdentity { inode, born },
-        openings: field()?,
-        older: older == 1,
-    })
+    Some(Record { spool, life, machine, file: FileIdentity { inode, born }, openings: field()? })
 }
 
 #[cfg(test)]
@@ -346,14 +318,7 @@ mod tests {
 
     fn record(machine: u64, inode: u64, born: i64) -> Record {
         let life = Life { incarnation: Incarnation(7), cause: Cause::Copied, since: 1_700_000_000_123 };
-        Record {
-            spool: SpoolId(5),
-            life,
-            machine,
-            file: FileIdentity { inode, born },
-            openings: 9,
-            older: false,
-        }
+        Record { spool: SpoolId(5), life, machine, file: FileIdentity { inode, born }, openings: 9 }
     }
 
     #[test]
@@ -361,8 +326,6 @@ mod tests {
         let bytes = encode(&record(1, 2, -3));
         assert_eq!((bytes.len(), decode(&bytes)), (LEN, Some(record(1, 2, -3))));
         (0..LEN).for_each(|len| assert_eq!(decode(&bytes[..len]), None));
-        let older = Record { older: true, ..record(1, 2, -3) };
-        assert_eq!(decode(&encode(&older)), Some(older));
         for at in [0, 1] {
             let mut other = bytes.clone();
             other[at] = 77;
@@ -427,29 +390,6 @@ mod tests {
         drop(second);
         let third = opened("b");
         assert_eq!((third.is_renewed(), third.record.openings), (false, 3));
-    }
-
-    #[test]
-    fn one_that_was_found_to_be_an_older_copy_begins_a_new_incarnation_with_its_next_opening_and_no_other() {
-        let dir = tempfile::tempdir().unwrap();
-        let opened =
-            || Marker::open(&crate::disk::RealFs, dir.path(), SpoolId(5), false, &Machine("a")).unwrap();
-        let mut first = opened();
-        let before = first.life();
-        for lines in [1, 0] {
-            assert_eq!(crate::logs::testing::said(|| first.note_older_copy(dir.path())).1.len(), lines);
-        }
-        first.note_opening();
-        assert_eq!(
-            (first.life(), first.is_renewed()),
-            (before, false),
-            "what is sent now is counted under it"
-        );
-        drop(first);
-        let second = opened();
-        assert_eq!((second.life().cause, second.is_renewed()), (Cause::RolledBack, true));
-        drop(second);
-        assert!(!opened().is_renewed());
     }
 
     #[test]

@@ -7,11 +7,14 @@ use super::super::log::Log;
 use super::{Engine, Sink, splitmix};
 use crate::event::UnixMillis;
 use crate::ids::TopicName;
-use crate::kafka::batch::{Identity, sequence_after};
+use crate::kafka::batch::Identity;
 use crate::kafka::{Batch, Journaled, Stamp, Window};
 use crate::sabotage::{self, Bug};
 use crate::state::journal::{Before, Intent};
 use crate::state::positions::Counter;
+
+/// Sequence numbers are 31 bits: after 2^31 - 1 comes 0.
+const SEQUENCE_MASK: u32 = 0x7fff_ffff;
 
 /// A window that may go as soon as its intent is durable.
 #[derive(Debug)]
@@ -113,6 +116,11 @@ fn own_epoch_after(epoch: i16) -> Option<i16> {
 fn others_epoch_after(epoch: i16, random: u64) -> Option<i16> {
     let further = i16::try_from(random % 1000).ok()? * 2;
     Some(epoch.checked_add(1)?.checked_add(further)? | 1)
+}
+
+/// Sequence numbers come round to 0 (`DefaultRecordBatch.incrementSequence`).
+fn sequence_after(base: i32, count: u32) -> i32 {
+    (base.cast_unsigned().wrapping_add(count) & SEQUENCE_MASK).cast_signed()
 }
 
 /// What a producer has to know of an intent.

@@ -145,8 +145,6 @@ impl Site {
             letters: Arc::new(letters),
             park: Arc::new(Park::open(&fs, dir.path(), whose).unwrap().bounded(1 << 20, 0)),
             parking: None,
-            rolled_back: Box::new(|| ()),
-            is_rolled_back: false,
             crossing: None,
             ledger: Arc::new(Nobody),
             settled: watch::channel(Seq(1)).0,
@@ -513,23 +511,4 @@ fn positions_that_only_name_a_topic_that_waits_are_saved_so_that_it_can_be_parke
     assert!(site.rounds.dirty, "though nothing is settled");
     site.worker.keep(&mut site.rounds);
     assert_eq!(site.rounds.saved.unwrap().sides.len(), 1);
-}
-
-#[test]
-fn that_the_cluster_holds_what_was_sent_later_is_passed_on_once_and_noted() {
-    let mut site = Site::new();
-    let told = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&told);
-    site.worker.rolled_back = Box::new(move || {
-        count.fetch_add(1, Ordering::Relaxed);
-    });
-    for _ in 0..2 {
-        crate::kafka::Observer::is_behind(&*site.worker.inbox);
-        let mail = site.worker.inbox.wait(Duration::from_secs(60));
-        site.worker.read(mail, &mut site.rounds);
-    }
-    site.rounds.round_after = Instant::now();
-    site.worker.keep(&mut site.rounds);
-    let notes = site.worker.board.destination_row(Seq(9), 0).notes;
-    assert_eq!((told.load(Ordering::Relaxed), notes), (1, vec![ROLLED_BACK.to_owned()]));
 }

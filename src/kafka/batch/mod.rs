@@ -33,7 +33,7 @@ mod varint;
 pub use builder::RecordsBuilder;
 pub use reader::{BatchError, BatchHeader, BatchReader, RecordBatch};
 pub use record::{HeadersRef, RecordRef, Records};
-pub use sealed::{Batch, Identity, Stamp, sequence_after};
+pub use sealed::{Batch, Identity, Stamp};
 
 /// Length of the header of a batch.
 pub const HEADER_LEN: usize = 61;

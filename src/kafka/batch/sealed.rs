@@ -37,23 +37,11 @@ impl Identity {
         if producer_id < 0 { Self::NONE } else { Self { producer_id, epoch, base_sequence: 0 } }
     }
 
-    /// That of the next batch in its partition, if this one has `count` records.
-    #[must_use]
-    pub const fn after(self, count: u32) -> Self {
-        Self { base_sequence: sequence_after(self.base_sequence, count), ..self }
-    }
-
     /// Whether the broker can't tell it from any other.
     #[must_use]
     pub const fn is_none(&self) -> bool {
         self.producer_id < 0
     }
-}
-
-/// Sequence numbers are 31 bits: after 2^31 - 1 comes 0 (`DefaultRecordBatch.incrementSequence`).
-#[must_use]
-pub const fn sequence_after(base: i32, count: u32) -> i32 {
-    (base.cast_unsigned().wrapping_add(count) & 0x7fff_ffff).cast_signed()
 }
 
 /// Records compressed and closed, ready to be sent any number of times.

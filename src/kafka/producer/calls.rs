@@ -31,8 +31,8 @@ pub(super) enum Event {
     Times(Vec<TopicName>, Result<ConfigsAnswer, TimesError>),
     /// A producer id.
     ProducerId(Result<ProducerIdAnswer, String>),
-    /// A window was looked for, and something was seen that was sent after it, or not.
-    Looked { slot: SlotId, looked: Looked, followed: bool },
+    /// A window was looked for.
+    Looked { slot: SlotId, looked: Looked },
     /// A Produce request's answer.
     Produced { flight: Flight, slots: Vec<SlotId>, result: Result<ProduceAnswer, CallError> },
 }
@@ -57,8 +57,7 @@ pub(super) struct Cargo {
 }
 
 pub(super) async fn look_for(slot: SlotId, search: Search) -> Event {
-    let (looked, followed) = look(search).await;
-    Event::Looked { slot, looked, followed }
+    Event::Looked { slot, looked: look(search).await }
 }
 
 pub(super) async fn open_control(address: HostPort, options: Options) -> Event {

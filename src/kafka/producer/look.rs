@@ -4,13 +4,8 @@
 //! and it was restarted, when the topic was made anew. So before a window of an earlier process is sent again, and
 //! before one gets a new identity, the partition is read for a batch with its identity. One without an identity is known by its
 //! records' headers `spoolway`, which name each event.
-//!
-//! Of a window of an earlier process, which is the last that its journal knows of in that partition, there can be none behind it under the
-//! same producer id: nothing is sent before it is written down. One that is there shows that the journal, and with it most likely the
-//! whole data directory, is an older copy that was put back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::event::UnixMillis;
@@ -79,18 +74,15 @@ pub(super) enum Looked {
     Failed(String),
 }
 
-/// Looks for a window; says, too, whether one was seen that was sent after it.
-pub(super) async fn look(search: Search) -> (Looked, bool) {
-    let followed = Arc::new(AtomicBool::new(false));
-    let looked = match search.run(&followed).await {
+pub(super) async fn look(search: Search) -> Looked {
+    match search.run().await {
         Ok(looked) => looked,
         Err(ConsumeError::Code { code: TOPIC_AUTHORIZATION_FAILED, .. }) => Looked::Unknown(
             "reading the topic is not permitted (allow READ on it to this principal)".to_owned(),
         ),
         Err(error @ (ConsumeError::Batch(_) | ConsumeError::Wire(_))) => Looked::Unknown(error.to_string()),
         Err(error) => Looked::Failed(error.to_string()),
-    };
-    (looked, followed.load(Ordering::Relaxed))
+    }
 }
 
 /// What batches show of a window.
@@ -117,8 +109,6 @@ enum Mark {
 struct Finder {
     mark: Mark,
     count: u32,
-    /// A batch was seen that was sent after it.
-    followed: Arc<AtomicBool>,
 }
 
 impl Mark {
@@ -170,25 +160,6 @@ fn events(batch: &RecordBatch<'_>) -> Option<Vec<Vec<u8>>> {
 }
 
 impl Finder {
-    /// Looks at the header of a batch that may have been sent after the window.
-    fn note(&self, header: &BatchHeader, high_watermark: i64) {
-        let next = match &self.mark {
-            Mark::Identity(identity) => identity.after(self.count),
-            Mark::Events(..) => return,
-        };
-        if header.identity == next && header.base_offset < high_watermark {
-            self.followed.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Looks at the batches that a broker gave behind the window.
-    fn look_behind(&self, fetched: &Fetched, batches: &mut BatchReader<'_>) {
-        // What can't be read there says nothing of the window.
-        while let Ok(Some(header)) = batches.next_header() {
-            self.note(&header, fetched.high_watermark());
-        }
-    }
-
     /// What batches that a broker gave show of the window, and the offset behind those that were looked at.
     fn find(&self, fetched: &Fetched, at: i64) -> Result<(Sight, i64), BatchError> {
         let most = if let Mark::Events(_, most) = &self.mark { *most } else { 0 };
@@ -200,12 +171,9 @@ impl Finder {
             let length = header.next_offset().saturating_sub(header.base_offset);
             let may_be = length == i64::from(self.count) && header.base_offset < fetched.high_watermark();
             match if may_be { self.mark.sees(&header, &mut here)? } else { Sight::Nothing } {
-                Sight::Found(offset) => {
-                    self.look_behind(fetched, &mut batches);
-                    return Ok((Sight::Found(offset), next));
-                }
+                Sight::Found(offset) => return Ok((Sight::Found(offset), next)),
                 Sight::Thinned => seen = Sight::Thinned,
-                Sight::Nothing => self.note(&header, fetched.high_watermark()),
+                Sight::Nothing => {}
             }
             next = next.max(header.next_offset());
             here = batches.clone();
@@ -222,14 +190,14 @@ fn before_by_their_clock(last: UnixMillis, sent_at: UnixMillis, now: UnixMillis)
 }
 
 impl Search {
-    async fn run(&self, followed: &Arc<AtomicBool>) -> Result<Looked, ConsumeError> {
+    async fn run(&self) -> Result<Looked, ConsumeError> {
         let Some(mark) = Mark::of(self) else {
             return Ok(Looked::Unknown(
                 "it was sent without a producer id, and its records have no header `spoolway` to know it by"
                     .to_owned(),
             ));
         };
-        let finder = Arc::new(Finder { mark, count: self.count, followed: Arc::clone(followed) });
+        let finder = Arc::new(Finder { mark, count: self.count });
         let (topic, partition) = (self.topic.as_str(), self.partition);
         let mut consumer = Consumer::new(&self.cluster);
         let end = consumer.latest(topic, partition).await?;
@@ -252,18 +220,12 @@ impl Search {
                 continue;
             }
             let fetched = consumer.fetch(topic, partition, at).await?;
-            let (bytes, at_work) = (fetched.bytes(), Arc::clone(&finder));
+            let (bytes, finder) = (fetched.bytes(), Arc::clone(&finder));
             // It may have to decompress: away from the async threads.
-            let found = tokio::task::spawn_blocking(move || at_work.find(&fetched, at)).await;
+            let found = tokio::task::spawn_blocking(move || finder.find(&fetched, at)).await;
             let Ok(found) = found else { return Ok(Looked::Failed("looking for it failed".to_owned())) };
             let (seen, next) = found?;
             if let Sight::Found(offset) = seen {
-                let behind = offset.saturating_add(i64::from(self.count));
-                if behind < end && !followed.load(Ordering::Relaxed) {
-                    // It may have been the last of what was given. This costs one request, and decides nothing of the window.
-                    let further = consumer.fetch(topic, partition, behind).await;
-                    drop(further.map(|further| finder.look_behind(&further, &mut further.batches())));
-                }
                 return Ok(Looked::Found(offset));
             }
             thinned |= seen == Sight::Thinned;
@@ -367,11 +329,6 @@ mod tests {
 
     /// What is found of a window of the events 1 to 4 that was sent under `identity`.
     fn find(stored: Vec<u8>, identity: Identity) -> (Sight, i64) {
-        find_and_follow(stored, identity).0
-    }
-
-    /// The same, and whether something is seen that was sent after it.
-    fn find_and_follow(stored: Vec<u8>, identity: Identity) -> ((Sight, i64), bool) {
         let search = Search {
             cluster: ConsumerOptions::new(Vec::new()),
             topic: TopicName::new("t").unwrap(),
@@ -383,10 +340,8 @@ mod tests {
             time: 0,
             sent_at: 0,
         };
-        let followed = Arc::new(AtomicBool::new(false));
-        let finder = Finder { mark: Mark::of(&search).unwrap(), count: 4, followed: Arc::clone(&followed) };
-        let found = finder.find(&Fetched::of(stored.into(), 100, 1000), 100).unwrap();
-        (found, followed.load(Ordering::Relaxed))
+        let finder = Finder { mark: Mark::of(&search).unwrap(), count: 4 };
+        finder.find(&Fetched::of(stored.into(), 100, 1000), 100).unwrap()
     }
 
     #[test]
@@ -415,21 +370,6 @@ mod tests {
             let next = if elsewhere == stored(&[1, 2, 3, 4], 4, other) { 104 } else { 103 };
             assert_eq!(find(elsewhere, ID), (Sight::Nothing, next));
         }
-    }
-
-    #[test]
-    fn what_was_sent_after_the_last_window_that_is_known_is_seen_whether_that_one_is_there_or_not() {
-        let (next, none) = (ID.after(4), Identity::NONE);
-        assert_eq!(next.base_sequence, 44);
-        let sent = |identity| stored(&[1, 2, 3, 4], 4, identity);
-        let seen = |parts: &[Vec<u8>], of| find_and_follow(parts.concat(), of).1;
-        assert!(seen(&[sent(ID), sent(next)], ID) && seen(&[sent(next)], ID));
-        assert!(seen(&[sent(ID), sent(none), stored(&[1], 1, next)], ID), "of any size, behind others");
-        let before = Identity { base_sequence: 36, ..ID };
-        for other in [before, Identity { epoch: 3, ..next }, Identity { producer_id: 8, ..next }, none, ID] {
-            assert!(!seen(&[sent(before), sent(ID), sent(other)], ID), "{other:?}");
-        }
-        assert!(!seen(&[sent(none), sent(next)], none), "nothing comes after what has no identity");
     }
 
     #[test]

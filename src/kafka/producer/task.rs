@@ -307,11 +307,8 @@ impl Task {
             Ok(Event::Opinion(_, None)) => {}
             Ok(Event::Times(topics, result)) => self.times(topics, result, now),
             Ok(Event::ProducerId(result)) => self.producer_id(result, now),
-            Ok(Event::Looked { slot, looked, followed }) => {
+            Ok(Event::Looked { slot, looked }) => {
                 self.looking = self.looking.saturating_sub(1);
-                if followed {
-                    self.reporter.observer.is_behind();
-                }
                 self.looked(slot, looked, now);
             }
             Ok(Event::Produced { flight, slots, result }) => self.produced(&flight, slots, result, now),

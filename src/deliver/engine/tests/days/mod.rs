@@ -77,9 +77,6 @@ impl Observer for Bell {
     fn link(&self, state: LinkState) {
         self.ring(|inbox| inbox.link(state));
     }
-    fn is_behind(&self) {
-        self.ring(Observer::is_behind);
-    }
 }
 
 /// What was told of delivered windows.
@@ -249,10 +246,6 @@ impl Site {
     fn hear(&mut self) {
         let life = self.life.as_mut().unwrap();
         let mail = life.bell.inbox.take();
-        assert!(
-            !mail.behind,
-            "no disk is put back in these stories: nothing was sent that a process does not know of"
-        );
         for (window, outcome) in mail.outcomes {
             if let Some(delivered) = life.engine.settled(window, outcome, now()) {
                 self.told.delivered += u64::from(delivered.count);
