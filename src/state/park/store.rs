@@ -269,7 +269,11 @@ impl<F: Fs> Park<F> {
                     Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                         return Err(DiskError::io("delete", path)(e));
                     }
-                    _ => *bytes = bytes.saturating_sub(piece.remove().bytes),
+                    _ => {
+                        // What was deleted, or was not there, was this file only then.
+                        self.at_home()?;
+                        *bytes = bytes.saturating_sub(piece.remove().bytes);
+                    }
                 }
             }
         }

@@ -6,7 +6,7 @@ mod looked;
 mod read;
 
 use super::*;
-use crate::disk::faulty::Syncs;
+use crate::disk::faulty::{Faulty, Op, Syncs};
 use crate::disk::sim::{Fault, Lasting, SimFs};
 use crate::disk::{Fs, RealFs};
 use crate::ids::{
@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 const SPOOL: SpoolId = SpoolId(9);
 
@@ -53,7 +54,9 @@ fn noise(seed: u64, length: usize) -> bytes::Bytes {
 fn try_open<F: Fs>(fs: &F, dir: &Path) -> Result<Park<F>, crate::disk::DiskError> {
     let (lane, destination) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
     let whose = Whose { spool: SPOOL, lane: &lane, destination: &destination };
-    Ok(Park::open(fs, dir, whose)?.bounded(1 << 20, 0))
+    let mut park = Park::open(fs, dir, whose)?.bounded(1 << 20, 0);
+    park.reach.look_every = Duration::ZERO;
+    Ok(park)
 }
 
 fn open<F: Fs>(fs: &F, dir: &Path) -> Arc<Park<F>> {

@@ -208,3 +208,68 @@ fn the_only_file_waits_for_its_disk_as_long_as_nothing_of_it_can_be_read_and_a_p
     fs.tamper(|world| world.lose(&file)).unwrap();
     assert_eq!(park.reader().first_in(range(1, 100)).unwrap(), None);
 }
+
+#[test]
+fn a_file_that_alone_can_not_be_opened_is_waited_for_for_a_while_and_without_limit_where_no_other_can_be() {
+    for others in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let park = open(&RealFs, dir.path());
+        park.keep(&topic("a"), range(1, 10), &[block(1, 3)]).unwrap();
+        if others {
+            park.keep(&topic("b"), range(11, 20), &[block(11, 13)]).unwrap();
+        }
+        // A socket answers ENXIO to whoever opens it, root too: that says nothing of bytes, as EACCES does not.
+        let bad = dir.path().join("parked/main/home/a/00000000000000000001-00000000000000000010.parked");
+        std::fs::remove_file(&bad).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        std::fs::rename(dir.path().join("socket"), &bad).unwrap();
+        let mut reader = park.reader();
+        let found = (0..3 * LONG).map(|_| reader.first_in(range(1, 100)).ok()).position(|f| f.is_some());
+        assert_eq!(found, others.then_some(LONG));
+        assert_eq!(park.look().is_some(), !others);
+    }
+}
+
+#[test]
+fn of_what_is_needed_no_more_it_is_not_said_that_it_waits() {
+    let fs = SimFs::default();
+    let park = filled(&fs);
+    fs.rename(Path::new(OF_TOPIC), &Path::new(OF_TOPIC).with_file_name("elsewhere")).unwrap();
+    park.reader().first_in(range(1, 100)).unwrap_err();
+    assert!(park.look().is_some());
+    park.forget(|of| if *of == topic("a") { Seq(31) } else { Seq(1) }).unwrap();
+    assert_eq!((park.look(), park.first()), (None, Some(Seq(40))));
+}
+
+#[test]
+fn what_waits_is_looked_at_now_and_then_and_noted_all_the_time() {
+    let (fs, dir) = (Faulty::new(), tempfile::tempdir().unwrap());
+    let mut park = try_open(&fs, dir.path()).unwrap();
+    park.reach.look_every = Duration::from_secs(3600);
+    park.keep(&topic("a"), range(1, 10), &[block(1, 3)]).unwrap();
+    let park = Arc::new(park);
+    fs.fail_next(Op::Read, u64::MAX);
+    park.reader().first_in(range(1, 100)).unwrap_err();
+    let asked = || (fs.count(Op::Open), fs.count(Op::Read));
+    let before = asked();
+    assert!((0..9).all(|_| park.look().is_some()));
+    assert_eq!(asked(), before);
+    // That its directory is elsewhere is seen at once.
+    std::fs::rename(dir.path().join("parked"), dir.path().join("elsewhere")).unwrap();
+    assert!(park.look().unwrap().contains("no longer the directory"));
+}
+
+#[test]
+fn a_file_is_not_forgotten_when_the_directory_goes_while_it_is_deleted() {
+    let (fs, dir) = (Faulty::new(), tempfile::tempdir().unwrap());
+    let park = open(&fs, dir.path());
+    park.keep(&topic("a"), range(1, 10), &[block(1, 3)]).unwrap();
+    let (held, here, elsewhere) = (park.bytes(), dir.path().join("parked"), dir.path().join("elsewhere"));
+    let ways = (here.clone(), elsewhere.clone());
+    fs.meanwhile(Op::Remove, move || std::fs::rename(ways.0, ways.1).unwrap());
+    park.forget(|_| Seq(10)).unwrap_err();
+    assert_eq!(park.bytes(), held);
+    std::fs::rename(&elsewhere, &here).unwrap();
+    park.forget(|_| Seq(10)).unwrap();
+    assert_eq!((park.bytes(), firsts(&open(&RealFs, dir.path()))), (0, vec![]));
+}
