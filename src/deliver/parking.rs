@@ -128,11 +128,12 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
     }
 
-    /// The segment before which everything is settled by the saved positions; a parked block keeps the number of its own.
+    /// The segment before which everything is settled by the saved positions; a parked block keeps the number of its own. `None`
+    /// while what is parked can't be read, too.
     pub(super) fn settled_segment(&self, saved: &Positions) -> Option<SegmentId> {
         let (settled, needed) = (saved.needed_from(), needed(&self.park, saved));
         let parked =
-            (settled < needed).then(|| self.park.segment_in(SeqRange::new(settled, needed))).flatten();
+            if settled < needed { self.park.segment_in(SeqRange::new(settled, needed)).ok()? } else { None };
         // With everything settled, what is needed next is in no segment yet.
         let of = |seq| self.retention.segment_of(seq);
         parked.or_else(|| of(needed)).or_else(|| of(needed.prev()))

@@ -294,13 +294,15 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let position = self.engine.main_position();
         rounds.dirty |= rounds.saved.as_ref().is_some_and(|s| s.position != position);
         self.board.post_parked(self.park.bytes());
-        let view = self.engine.view();
+        let mut view = self.engine.view();
         self.tell_waiting(&view, rounds);
         for note in &view.notes {
             if rounds.notes.pass(note.as_str()).is_some() {
                 tracing::warn!(lane = %self.names.lane, destination = %self.names.destination, "{note}");
             }
         }
+        // Of this the log has heard.
+        view.notes.extend(self.park.look());
         self.counts.possibly_doubled.inc_by(self.engine.take_possibly_doubled());
         self.board.post_view(view, self.counts.posted(), unix_now());
         if let Some(message) = self.engine.take_error() {

@@ -16,6 +16,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod fs;
+mod home;
 mod insist;
 mod real;
 #[cfg(any(test, feature = "simulation"))]
@@ -29,6 +30,7 @@ pub use aside::{
 pub use ballast::Ballast;
 pub use error::{DiskError, is_for_want_of_room};
 pub use fs::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space, Version};
+pub use home::Home;
 #[cfg(test)]
 pub(crate) use insist::TRIES;
 pub use insist::{Patient, insist};

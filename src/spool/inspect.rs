@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{EntryKind, Fs, look_at_slots};
+use crate::disk::{EntryKind, Fs, Home, look_at_slots};
 use crate::ids::{Incarnation, LaneName, SegmentId, Seq, SeqRange, SpoolId, StreamName};
 
 use super::block::{Hole, HoleCause, Item};
@@ -16,7 +16,6 @@ use super::candidates::spool_id_in_segments;
 use super::data_dir::{FoundRoot, lane_names, read_root};
 use super::error::{OpenError, ReadError};
 use super::format::Verdict;
-use super::home::Home;
 use super::host::Stamp;
 use super::incarnation;
 use super::names;
@@ -157,7 +156,7 @@ impl Findings {
 impl<F: Fs> LaneSnapshot<F> {
     fn take(fs: &F, path: &Path, spool: SpoolId, lane: LaneName, at_least: Seq) -> Result<Self, OpenError> {
         let dir = path.join(names::LANES).join(lane.as_str());
-        let home = Home::hold(fs, &dir).map_err(OpenError::io("open", &dir))?;
+        let home = Home::hold(fs, &dir, names::LANE_HOME).map_err(OpenError::io("open", &dir))?;
         let found = recover(fs, &dir, spool, &lane, at_least, Access::Visitor)?;
         let mut table = found.table;
         // After the files: of what was deleted in between, it says so.
@@ -228,7 +227,7 @@ impl<F: Fs> LaneSnapshot<F> {
                 table,
                 end,
                 left_alone: Vec::new(),
-                home: Home::hold(fs, dir)?,
+                home: Home::hold(fs, dir, names::LANE_HOME)?,
             }),
         })
     }

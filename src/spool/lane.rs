@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::config::model::Spool;
-use crate::disk::{Fs, RealFs, clear_way};
+use crate::disk::{Fs, Home, RealFs, clear_way};
 use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange, SpoolId};
 use crate::metrics::Metrics;
 use crate::sabotage::{self, Bug};
@@ -21,7 +21,6 @@ use super::data_dir::DataDir;
 use super::error::OpenError;
 use super::floor::Floor;
 use super::gate::Gate;
-use super::home::Home;
 use super::host::Stamp;
 use super::janitor::{Chores, Janitor};
 use super::kept::Kept;
@@ -98,7 +97,7 @@ impl<F: Fs> Lane<F> {
         let fs = data.fs();
         let dir = data.path().join(names::LANES).join(name.as_str());
         make_lane_dir(fs, data.path(), &dir)?;
-        let home = Home::hold(fs, &dir).map_err(OpenError::io("open", &dir))?;
+        let home = Home::hold(fs, &dir, names::LANE_HOME).map_err(OpenError::io("open", &dir))?;
         let floor = Floor::open(fs, &dir)?;
         let kept = Kept::find(fs, &dir).map_err(OpenError::io("list", &dir))?;
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;

@@ -26,7 +26,6 @@ mod error;
 mod floor;
 pub mod format;
 mod gate;
-mod home;
 mod host;
 mod incarnation;
 pub mod inspect;

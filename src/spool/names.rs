@@ -12,6 +12,9 @@ pub(super) const BALLAST: &str = "ballast";
 pub(super) const INCARNATION: &str = "incarnation";
 /// The directory of lanes.
 pub(super) const LANES: &str = "lanes";
+/// What a lane's directory is called to a person, and what holds while it is not where it was.
+pub(super) const LANE_HOME: (&str, &str) =
+    ("the lane's directory", "nothing is given up for lost, nothing deleted and no new segment begun");
 /// The file, in a lane, that says what was deleted and why.
 pub(super) const FLOOR: &str = "floor";
 /// The file, in a lane of many segments, that says what their headers say.

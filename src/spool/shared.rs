@@ -12,14 +12,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::model::Spool;
-use crate::disk::Fs;
+use crate::disk::{Fs, Home};
 use crate::ids::{LaneName, RunId, SegmentId, Seq, SeqRange};
 use crate::metrics::{Lane as LaneLabel, Metrics};
 
 use super::active::{Prepared, prepare};
 use super::data_dir::DataDir;
 use super::gate::Gate;
-use super::home::Home;
 use super::kept::Kept;
 use super::quarantine::Quarantine;
 use super::queue::{Queue, Request};

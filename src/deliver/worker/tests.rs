@@ -404,16 +404,52 @@ fn positions_are_synced_now_and_then_and_at_the_end() {
     assert_eq!(site.syncs(), syncs + 2);
 }
 
-#[test]
-fn what_was_parked_goes_once_the_positions_that_need_it_no_more_are_synced() {
-    let mut site = Site::new();
+/// Parks an event of topic `t`, of segment 1.
+fn park(site: &Site, range: SeqRange) {
     let mut batch = EventBatch::new();
     batch.push(&Event::of_value(b"v"));
-    let range = SeqRange::new(Seq(2), Seq(3));
     let stream = StreamName::new("s").unwrap();
     let payload = batch.as_bytes().to_vec().into();
     let block = Parked { range, stream, time: 0, run: RunId(2), segment: SegmentId(1), payload };
     site.worker.park.keep(&TopicName::new("t").unwrap(), range, &[block]).unwrap();
+}
+
+#[test]
+fn while_parked_events_can_not_be_reached_that_is_told_and_no_segment_counts_as_finished() {
+    let mut site = Site::new();
+    park(&site, SeqRange::new(Seq(2), Seq(3)));
+    let side = Side {
+        topic: TopicName::new("t").unwrap(),
+        from: Seq(2),
+        position: Seq(2),
+        end: None,
+        waiting: 1,
+        since: 0,
+        dropped: false,
+        missing_for: 0,
+        streams: Vec::new(),
+        apart: Vec::new(),
+    };
+    let saved = Positions { sides: vec![side], ..Positions::fresh(SPOOL, Seq(5)) };
+    let (here, elsewhere) = (site._dir.path().join("parked"), site._dir.path().join("elsewhere"));
+    let mut seen = |there: bool| {
+        site.rounds.round_after = Instant::now();
+        site.worker.keep(&mut site.rounds);
+        let notes = site.worker.board.destination_row(Seq(9), 0).notes;
+        assert_eq!(notes.len(), usize::from(!there), "{notes:?}");
+        assert_eq!(site.worker.settled_segment(&saved), there.then_some(SegmentId(1)));
+    };
+    seen(true);
+    std::fs::rename(&here, &elsewhere).unwrap();
+    seen(false);
+    std::fs::rename(&elsewhere, &here).unwrap();
+    seen(true);
+}
+
+#[test]
+fn what_was_parked_goes_once_the_positions_that_need_it_no_more_are_synced() {
+    let mut site = Site::new();
+    park(&site, SeqRange::new(Seq(2), Seq(3)));
     site.worker.save(&mut site.rounds);
     let round = |site: &mut Site| {
         (site.rounds.round_after, site.rounds.sync_after) = (Instant::now(), Instant::now());

@@ -17,11 +17,13 @@
 //!
 //! # On failure
 //! These files are log, not something beside it: once the lane has forgotten what they cover, they are the only copy. Damage
-//! costs the blocks it touches and no other; they are told, and counted as lost.
+//! costs the blocks it touches and no other; they are told, and counted as lost. While their directory is elsewhere, or its disk
+//! gives nothing, all of them wait, without limit: see [`reach`].
 
 mod carry;
 mod codec;
 mod look;
+mod reach;
 mod reader;
 mod store;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::codec::{self, Head, MAX_HEAD, Parked};
+use super::reach::Fault;
 use super::store::{Park, Piece};
 use crate::disk::{DiskError, File, Fs, insist};
 use crate::ids::{RunId, SegmentId, Seq, SeqRange, SpoolId, StreamName, TopicName};
@@ -33,7 +34,10 @@ const WHOLE_PATIENCE: u32 = 15 * PATIENCE;
 pub struct ParkReader<F: Fs> {
     park: Arc<Park<F>>,
     places: BTreeMap<TopicName, Place<F>>,
+    /// Errors in a row in looking for what comes next.
     failures: u32,
+    /// The block whose payload could not be read the last time, and errors in a row at it: it is found before every try.
+    unread: Option<(Seq, u32)>,
 }
 
 /// Where it stands among the files of a topic.
@@ -51,7 +55,7 @@ struct Place<F: Fs> {
 
 impl<F: Fs> ParkReader<F> {
     pub(super) fn new(park: Arc<Park<F>>) -> Self {
-        Self { park, places: BTreeMap::new(), failures: 0 }
+        Self { park, places: BTreeMap::new(), failures: 0, unread: None }
     }
 
     /// Number of the first event that is parked with a number in `range`.
@@ -59,21 +63,14 @@ impl<F: Fs> ParkReader<F> {
     /// # Errors
     /// When the disk can't be read for now.
     pub fn first_in(&mut self, range: SeqRange) -> Result<Option<Seq>, DiskError> {
-        let topic = self.seek(range);
-        let topic = self.noted(topic)?;
+        let topic = self.seek(range)?;
         Ok(topic.and_then(|topic| self.places.get(&topic)?.next.as_ref().map(|head| head.range.first)))
     }
 
-    /// The segment that the first block in `range` was in, if one is parked and can be read.
-    pub(super) fn segment_in(&mut self, range: SeqRange) -> Option<SegmentId> {
-        let topic = self.seek(range).ok()??;
-        self.places.get(&topic)?.next.as_ref().map(|head| head.segment)
-    }
-
-    /// Counts errors at one place.
-    fn noted<T>(&mut self, result: Result<T, DiskError>) -> Result<T, DiskError> {
-        self.failures = if result.is_err() { self.failures.saturating_add(1) } else { 0 };
-        result
+    /// The segment that the first block in `range` was in, if one is parked.
+    pub(super) fn segment_in(&mut self, range: SeqRange) -> Result<Option<SegmentId>, DiskError> {
+        let topic = self.seek(range)?;
+        Ok(topic.and_then(|topic| self.places.get(&topic)?.next.as_ref().map(|head| head.segment)))
     }
 
     /// The block that begins at `first`, if one is parked.
@@ -85,29 +82,16 @@ impl<F: Fs> ParkReader<F> {
         first: Seq,
         want: &mut dyn FnMut(&StreamName, SeqRange) -> bool,
     ) -> Result<Option<Found>, DiskError> {
-        let found = self.found(first, want);
-        self.noted(found)
-    }
-
-    fn found(
-        &mut self,
-        first: Seq,
-        want: &mut dyn FnMut(&StreamName, SeqRange) -> bool,
-    ) -> Result<Option<Found>, DiskError> {
         let Some(topic) = self.seek(SeqRange::new(first, first.next()))? else { return Ok(None) };
-        let tolerant = self.failures >= PATIENCE;
         let Some(place) = self.places.get_mut(&topic) else { return Ok(None) };
         let Some(head) = place.next.clone() else { return Ok(None) };
         if !want(&head.stream, head.range) {
             return Ok(Some(Found::Skipped(head.range, head.stream, head.segment, head.run)));
         }
         let at = place.offset.saturating_add(head.len as u64);
-        let stored = match place.read_at(at, head.stored) {
-            Err(error) if !tolerant => return Err(error),
-            stored => stored.unwrap_or_default(),
-        };
-        let Some(payload) = head.payload(stored) else {
-            let path = place.piece.path.display();
+        let (stored, path) = (place.read_at(at, head.stored), place.piece.path.clone());
+        let Some(payload) = head.payload(self.tolerated(&topic, first, stored)?) else {
+            let path = path.display();
             tracing::error!(%path, events = %head.range, %topic, "parked events are damaged: they are lost");
             return Ok(Some(Found::Lost(head.range)));
         };
@@ -115,19 +99,65 @@ impl<F: Fs> ParkReader<F> {
         Ok(Some(Found::Block(Parked { range, stream, time, run, segment, payload })))
     }
 
+    /// A payload, or nothing in its place after long enough.
+    fn tolerated(
+        &mut self,
+        topic: &TopicName,
+        first: Seq,
+        stored: Result<Vec<u8>, DiskError>,
+    ) -> Result<Vec<u8>, DiskError> {
+        let unread = self.unread.take();
+        let Err(error) = stored else { return stored };
+        // It may be the handle: what stands at the path by now is asked the next time.
+        self.places.remove(topic);
+        let Some(patience) = self.patience(&error, PATIENCE) else { return Err(error) };
+        let failures = unread.filter(|(at, _)| *at == first).map_or(0, |(_, failures)| failures);
+        if failures >= patience {
+            return Ok(Vec::new());
+        }
+        self.unread = Some((first, failures.saturating_add(1)));
+        Err(error)
+    }
+
+    /// How many errors like this one a file is given, of which damage gets `damaged`. `None`: it is not of the file, and waits.
+    fn patience(&self, error: &DiskError, damaged: u32) -> Option<u32> {
+        match self.park.fault(error) {
+            Fault::Damage => Some(damaged),
+            Fault::Alone => Some(WHOLE_PATIENCE),
+            Fault::Away => {
+                self.park.note_wait(error);
+                None
+            }
+        }
+    }
+
+    /// Counts an error of a file of which nothing can be found. Whether there have been enough.
+    fn is_enough(&mut self, error: &DiskError) -> bool {
+        let Some(patience) = self.patience(error, WHOLE_PATIENCE) else {
+            self.failures = 0;
+            return false;
+        };
+        let enough = self.failures >= patience;
+        self.failures = self.failures.saturating_add(u32::from(!enough));
+        enough
+    }
+
     /// Moves on to the first record of each topic with numbers in `range`; the topic that has the lowest.
     fn seek(&mut self, range: SeqRange) -> Result<Option<TopicName>, DiskError> {
         let mut best: Option<(Seq, TopicName)> = None;
-        for (topic, piece) in self.park.from(range.first) {
-            if piece.covers.first >= range.end {
-                continue;
+        let mut pieces = self.park.from(range.first);
+        pieces.sort_by_key(|(_, piece)| piece.covers.first);
+        for (topic, piece) in pieces {
+            let below = best.as_ref().map_or(range.end, |(least, _)| *least);
+            if piece.covers.first.max(range.first) >= below {
+                // Whether it can be read does not matter yet.
+                break;
             }
-            if let Some(first) = self.seek_topic(&topic, piece, range)?
-                && best.as_ref().is_none_or(|(least, _)| first < *least)
-            {
+            if let Some(first) = self.seek_topic(&topic, piece, SeqRange::new(range.first, below))? {
                 best = Some((first, topic));
             }
         }
+        self.failures = 0;
         Ok(best.map(|(_, topic)| topic))
     }
 
@@ -142,7 +172,7 @@ impl<F: Fs> ParkReader<F> {
             match self.seek_piece(topic, &one, range.first) {
                 Ok(Some(first)) => return Ok(Some(first).filter(|first| *first < range.end)),
                 Ok(None) => {}
-                Err(error) if self.failures < WHOLE_PATIENCE => return Err(error),
+                Err(error) if !self.is_enough(&error) => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, %topic, "parked events can't be read: what can't is lost");
                     self.places.remove(topic);
@@ -174,12 +204,15 @@ impl<F: Fs> ParkReader<F> {
 impl<F: Fs> Place<F> {
     fn open(park: &Park<F>, piece: &Piece, since: Seq) -> Result<Self, DiskError> {
         let path = &piece.path;
-        let file = match insist(|| park.fs.open_read(path)) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
-                tracing::error!(path = %path.display(), error = %e, "parked events are gone: they are lost");
+        let opened = insist(|| park.fs.open_read(path)).map_err(DiskError::io("open", path));
+        // Afterwards, so that a file of what has taken the directory's place is not believed either.
+        park.at_home()?;
+        let file = match opened {
+            Err(error) if is_gone(&error) && park.fault(&error) == Fault::Damage => {
+                tracing::error!(%error, "parked events are gone: they are lost");
                 None
             }
-            file => Some(file.map_err(DiskError::io("open", path))?),
+            file => Some(file?),
         };
         let mut place = Self { piece: piece.clone(), file, since, offset: 0, next: None };
         if place.file.is_some() {
@@ -247,4 +280,9 @@ impl<F: Fs> Place<F> {
         bytes.truncate(read.map_err(DiskError::io("read", &self.piece.path))?);
         Ok(bytes)
     }
+}
+
+/// Whether no file stands there.
+fn is_gone(error: &DiskError) -> bool {
+    matches!(error, DiskError::Io { source, .. } if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput))
 }

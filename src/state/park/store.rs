@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::codec::{self, About, Parked};
+use super::reach::Reach;
 use super::reader::ParkReader;
 use crate::disk::{
     DiskError, EntryKind, File, Fs, clear_way, insist, is_no_directory, make_dir, make_way, sync_way,
@@ -57,7 +58,8 @@ pub struct Park<F: Fs> {
     pub(super) fs: F,
     pub(super) spool: SpoolId,
     data_dir: PathBuf,
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
+    pub(super) reach: Reach,
     lane: LaneName,
     destination: DestinationName,
     limit: u64,
@@ -77,8 +79,8 @@ pub struct Whose<'a> {
 }
 
 #[derive(Debug, Default)]
-struct Files {
-    topics: BTreeMap<TopicName, BTreeMap<Seq, Piece>>,
+pub(super) struct Files {
+    pub(super) topics: BTreeMap<TopicName, BTreeMap<Seq, Piece>>,
     bytes: u64,
 }
 
@@ -102,6 +104,7 @@ impl<F: Fs> Park<F> {
         if let Err(error) = clear_way(fs, data_dir, &directory) {
             tracing::error!(%error, "what stands in the place of parked events' directory could not be set aside");
         }
+        let reach = Reach::open(fs, data_dir, &directory)?;
         let mut files = Files::default();
         for (name, kind) in listed(fs, &directory)? {
             let topic = TopicName::new(&name).ok().filter(|_| kind == EntryKind::Directory);
@@ -115,7 +118,7 @@ impl<F: Fs> Park<F> {
         let (lane, destination) = (lane.clone(), destination.clone());
         let (fs, files) = (fs.clone(), Mutex::new(files));
         let data_dir = data_dir.to_owned();
-        Ok(Self { fs, spool, data_dir, directory, lane, destination, limit: 0, reserve: 0, files })
+        Ok(Self { fs, spool, data_dir, directory, reach, lane, destination, limit: 0, reserve: 0, files })
     }
 
     /// With at most `limit` bytes, and `reserve` left free on the file system; without this, nothing is parked.
@@ -124,7 +127,7 @@ impl<F: Fs> Park<F> {
         Self { limit, reserve, ..self }
     }
 
-    fn files(&self) -> MutexGuard<'_, Files> {
+    pub(super) fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -191,7 +194,13 @@ impl<F: Fs> Park<F> {
         let more = bytes.len() as u64;
         self.room(more)?;
         let directory = self.directory.join(topic.as_str());
+        self.at_home()?;
+        if self.files().topics.contains_key(topic) {
+            // One that was moved away is not made anew.
+            insist(|| self.fs.list(&directory)).map_err(DiskError::io("list", &directory))?;
+        }
         let path = self.write(&directory, covers, &bytes)?;
+        self.settle_in()?;
         let mut files = self.files();
         files.bytes = files.bytes.saturating_add(more);
         let replaced = files
@@ -249,6 +258,7 @@ impl<F: Fs> Park<F> {
     /// # Errors
     /// The first refusal of the disk.
     pub fn forget(&self, below: impl Fn(&TopicName) -> Seq) -> Result<(), DiskError> {
+        self.at_home()?;
         let mut files = self.files();
         let Files { topics, bytes } = &mut *files;
         for (topic, pieces) in &mut *topics {
@@ -259,7 +269,11 @@ impl<F: Fs> Park<F> {
                     Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                         return Err(DiskError::io("delete", path)(e));
                     }
-                    _ => *bytes = bytes.saturating_sub(piece.remove().bytes),
+                    _ => {
+                        // What was deleted, or was not there, was this file only then.
+                        self.at_home()?;
+                        *bytes = bytes.saturating_sub(piece.remove().bytes);
+                    }
                 }
             }
         }
@@ -289,9 +303,11 @@ impl<F: Fs> Park<F> {
         covered.map_or_else(|| (false, next.min().unwrap_or(Seq(u64::MAX))), |end| (true, end))
     }
 
-    /// The segment that the first block with numbers in `range` was in, if one is parked and can be read.
-    #[must_use]
-    pub fn segment_in(self: &Arc<Self>, range: SeqRange) -> Option<SegmentId> {
+    /// The segment that the first block with numbers in `range` was in, if one is parked.
+    ///
+    /// # Errors
+    /// When the disk can't be read for now.
+    pub fn segment_in(self: &Arc<Self>, range: SeqRange) -> Result<Option<SegmentId>, DiskError> {
         self.reader().segment_in(range)
     }
 
