@@ -73,13 +73,13 @@ impl Grave {
     }
 }
 
-#[cfg(test)]
 impl Grave {
     /// Its topic, if that has to wait for it.
     pub(super) fn topic(&self) -> Option<&TopicName> {
         (!self.again).then_some(&self.verdict.topic)
     }
 
+    #[cfg(test)]
     pub(super) fn seq(&self) -> Seq {
         self.block.plus(u64::from(self.index))
     }
@@ -298,8 +298,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
 
     /// The letters can't be kept for now: their topics wait until they are tried again, and the others go on.
     pub fn letters_refused(&mut self, why: &str, retry_at: Instant) {
-        let own = self.graves.iter().filter(|g| !g.again).map(|g| &g.verdict.topic);
-        let names: BTreeSet<TopicName> = own.cloned().collect();
+        let names: BTreeSet<TopicName> = self.graves.iter().filter_map(Grave::topic).cloned().collect();
         for name in names {
             // One that is missing waits already, and for that.
             let waits = |t: &Topic| matches!(t.standing, Standing::Waiting { retry_at: None, .. });
