@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::state::PartitionInfo;
 
-/// For so long it is said on end, by two brokers that can know or the only one there is.
+/// For so long it is said on end: by brokers that can know, of whom the second need not have said it all the time, or by the only one
+/// there is.
 const STAYS: Duration = Duration::from_secs(60);
 /// For so long by others.
 const STAYS_ALONE: Duration = Duration::from_secs(600);
