@@ -170,6 +170,8 @@ impl RoutesSet {
         }
         (self.keep)(&new).map_err(|e| CommandError::Failed(format!("nothing is changed: {e}")))?;
         *self.lock() = new;
+        // Who is told next finds nothing being written down, or another one.
+        drop(has_left);
         self.bell.notify_one();
         Ok(true)
     }
