@@ -90,8 +90,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
     #[must_use]
     pub fn wants_one_reader(&self, now: Instant) -> bool {
         let is_settled = self.routes_before.is_none() && !self.routes_unsaved && !self.closing;
-        let of_all = || self.has_other_keys() && self.graves.is_empty();
-        is_settled && (of_all() || self.lost(now).any(|name| self.may_rejoin(name)))
+        // Where keys are to choose by another partitioner, all readers become one, and what is refused of any topic goes before.
+        let may = || match self.has_other_keys() {
+            true => self.graves.is_empty(),
+            false => self.lost(now).any(|name| self.may_rejoin(name)),
+        };
+        is_settled && may()
     }
 
     /// See the module. Returns whether anything was done: where what comes of it would leave too little room in the positions' file, it is

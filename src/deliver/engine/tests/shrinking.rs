@@ -355,6 +355,41 @@ fn a_topic_that_is_missing_meanwhile_has_been_missing_all_the_time() {
     }
 }
 
+/// Found by a review: where a topic had lost partitions, all readers became one though what another had refused waited to be kept, and
+/// that was refused once more.
+#[test]
+fn before_keys_choose_by_another_partitioner_what_is_refused_is_kept_also_where_a_topic_has_lost_partitions()
+{
+    let mut world = one_is_apart(5);
+    let keys: Vec<_> = (0..9).map(Some).collect();
+    (0..2).for_each(|p| assert!(world.cluster.frozen.insert((topic("a"), p))));
+    world.log.append("a", &keys);
+    world.log.append("b", &[Some(1)]);
+    world.pump();
+    // Of what is on its way nothing arrives; what is sent again of it is refused.
+    world.sink.sent.lock().unwrap().clear();
+    world.cluster.refusing.insert(topic("b"));
+    world.letters.full = true;
+    another_partitioner(&mut world);
+    // The journal can't be begun anew for now.
+    for _ in 0..20 {
+        let _ = world.engine.pump(world.now());
+        world.depart();
+        world.answer(false);
+    }
+    assert!(!world.engine.graves.is_empty() && world.engine.has_other_keys(), "nothing is tested");
+    world.cluster.make_anew(&topic("a"), 2);
+    world.go_on(300);
+    assert_eq!((world.rejoined, world.engine.has_other_keys(), world.engine.graves.len()), (0, true, 1));
+    assert!(world.engine.topics[&topic("a")].lost_since.is_some(), "nothing is tested");
+    world.letters.full = false;
+    world.go_on(300);
+    assert_eq!((world.rejoined, world.letters.there().count()), (1, 1));
+    world.cluster.refusing.clear();
+    world.drain();
+    world.check(true);
+}
+
 #[test]
 fn in_the_stories_all_readers_become_one_while_their_process_lives() {
     let rejoined: Vec<u64> = (0..40).map(|seed| tell(seed, true, true).rejoined).collect();
