@@ -30,6 +30,7 @@ mod drained;
 mod error;
 mod facts;
 mod forgotten;
+mod found;
 mod lanes;
 mod manager;
 mod opened;

@@ -7,7 +7,7 @@ use crate::disk::{Fs, RealFs};
 use crate::ids::{DestinationName, LaneName, Seq};
 use crate::sabotage::{self, Bug};
 use crate::spool::{DataDir, Lane};
-use crate::state::journal::{self, Found, Intent, Journal, JournalError};
+use crate::state::journal::{self, Found, Intent, Journal, JournalError, Share};
 use crate::state::park::{Park, Whose};
 use crate::state::positions::{Footing, Partial, Positions, Restored, Store, StoreError, Unusable};
 
@@ -113,6 +113,36 @@ impl<F: Fs> Opened<F> {
         }
     }
 
+    /// Whether the journal alone speaks of another past: the last event that it names, other than dead letters that are sent again, has its
+    /// number here from another run. Whoever wrote (run, number) went on from the log as it was then, as with a [`Footing`].
+    fn has_journal_of_another_past(&self, lane: &Lane<F>) -> bool {
+        let is_letter = |share: &Share| match &self.restored {
+            Restored::Positions(positions) => {
+                positions.replaying.iter().any(|letter| (letter.seq, letter.run) == (share.block, share.run))
+            }
+            _ => false,
+        };
+        let shares = self.intents.iter().flat_map(|intent| &intent.shares).filter(|share| !is_letter(share));
+        let last = shares.max_by_key(|share| share.end());
+        last.is_some_and(|last| lane.has_under_another_run(last.block, last.run))
+    }
+
+    /// A journal of another past, beside positions of this one, says nothing: neither now nor, once what it names is gone, later.
+    fn forget_foreign_journal(&mut self, lane: &Lane<F>) {
+        if self.is_of_another_past(lane) || !self.has_journal_of_another_past(lane) {
+            return;
+        }
+        tracing::error!(
+            lane = %lane.name(),
+            "a journal speaks of another past of this log, which has other events under its numbers: what was in flight may arrive twice"
+        );
+        if let Err(error) = self.forget_intents() {
+            self.still_says_so = true;
+            tracing::error!(%error, "the journal of another past of the log can't be written over yet; it is begun anew before anything is sent");
+        }
+        self.intents.clear();
+    }
+
     fn replace_positions(&mut self, positions: &Positions) -> Result<(), GoOnError> {
         Ok(self.store.replace(positions)?)
     }
@@ -143,6 +173,7 @@ impl<F: Fs> Opened<F> {
         lane: &Lane<F>,
         destination: &Destination,
     ) -> Result<(Positions, Vec<Intent>), StoreError> {
+        self.forget_foreign_journal(lane);
         let mut positions = self.restored_positions(data, lane, destination);
         if self.restored == Restored::Nothing && destination.from == Begin::Now {
             self.store.save(&positions)?;
@@ -220,6 +251,7 @@ impl<F: Fs> Opened<F> {
 
     /// What is known of it though it is not configured any more: where it stood, and what it has not settled yet.
     pub(super) fn as_stranger(&mut self, data: &DataDir<F>, lane: &Lane<F>) -> (Positions, Vec<Intent>) {
+        self.forget_foreign_journal(lane);
         let fresh = Positions::fresh(data.spool_id(), self.first_in(lane));
         match &self.restored {
             // Whatever its positions say, and if they say nothing: its journal must not be asked later, either.

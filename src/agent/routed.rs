@@ -1,8 +1,8 @@
 //! What a change of routes does to those who deliver: before they begin.
 
 use super::error::AgentError;
+use super::found::Readied;
 use super::opened::{GoOnError, Opened};
-use super::stand::Readied;
 use crate::config::model::Config;
 use crate::deliver::{Hindrance, Holder, Role, hand_over};
 use crate::disk::RealFs;

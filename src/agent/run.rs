@@ -152,24 +152,32 @@ async fn until_end(
     let mut look = tokio::time::interval(process.manager.pace(LOOK_AFTER));
     let (mut forgotten, mut files) = (Forgotten::default(), Files::default());
     loop {
-        // While a disk hangs under a lane, the agent would stop for other routes or another configuration, and could not start with them.
-        let may_end = !facts.has_hung();
+        // While a disk hangs under a lane, the agent would stop for other routes or another configuration, and could not start with them. While
+        // a route is written down it would start without it.
+        let hangs = facts.has_hung();
+        let may_end = !hangs && !facts.table.is_changing();
         tokio::select! {
             name = process.signals.next() => match reread.filter(|_| name == HANGUP) {
                 None => return Ok(End::Told(name)),
                 Some(_) => {
                     process.manager.reloading();
                     process.wish = Wish::Wanted;
-                    if !may_end {
+                    if hangs {
                         tracing::error!("a disk does not answer: the configuration is looked at once it does");
+                    } else if !may_end {
+                        tracing::warn!("a route is being written down: the configuration is taken over once it is");
                     }
                 }
             },
-            overrides = facts.table.changed(), if may_end => {
-                process.manager.reloading();
-                process.overrides_before = process.overrides.replace(overrides);
-                return Ok(End::Routes(Box::new(configured.clone())));
-            }
+            () = facts.table.changed(), if may_end => match facts.table.leave() {
+                Some(overrides) => {
+                    process.manager.reloading();
+                    process.overrides_before = process.overrides.replace(overrides);
+                    return Ok(End::Routes(Box::new(configured.clone())));
+                }
+                // The next is being written down already.
+                None => facts.table.remind(),
+            },
             ended = sources.finished() => {
                 ended?;
                 return Ok(End::Input);
@@ -216,8 +224,12 @@ fn look_again(
     configured: &Configured,
     found: Reread,
 ) -> Option<Box<Configured>> {
-    let mut overrides = facts.table.overrides();
-    let new = configured.look_again((&process.metrics, &overrides), found)?;
+    let new = configured.look_again((&process.metrics, &facts.table.overrides()), found)?;
+    let Some(mut overrides) = facts.table.leave() else {
+        // A route has begun to be written down meanwhile: they are looked at once more.
+        process.wish = Wish::Wanted;
+        return None;
+    };
     process.overrides_before = Some(overrides.clone());
     overrides.rebase(&new.effective);
     process.overrides = Some(overrides);

@@ -1,8 +1,9 @@
 //! Streams that were moved from one lane to another: what is left of them in the old one goes first.
 //!
 //! Each delivery of a destination answers for its own lane, when another asks: up to where everything of a topic is settled,
-//! as its saved positions say. INVARIANT: an answer is never more than a later process would find, so that what was held back
-//! before a kill is let through after it only for the same reason.
+//! as its saved positions say. INVARIANT: an answer is never more than what had been saved as settled when it was given. A later process may
+//! find less, where readers have become one since and begin further back: what it asks about is settled all the same, so it only waits for
+//! that once more. It never finds more, but for what has been settled meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -125,7 +125,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         })
     }
 
-    /// Makes one reader of all, where keys choose anew. DURABILITY: what comes of it knows less of what has arrived, so the journal
+    /// Makes one reader of several, where keys choose anew. DURABILITY: what comes of it knows less of what has arrived, so the journal
     /// must not ask it.
     pub(super) fn rejoin(&mut self, rounds: &mut Rounds) {
         let now = Instant::now();
@@ -139,7 +139,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         match self.begin_anew(rounds) {
             Ok(()) => {
                 self.engine.note_written();
-                if self.engine.make_one_reader() {
+                if self.engine.make_one_reader(now) {
                     (self.parking, rounds.dirty) = (None, true);
                 }
             }

@@ -42,6 +42,7 @@ mod parked;
 mod parking;
 mod parts;
 pub mod replay;
+mod saves;
 mod scribe;
 mod spool_log;
 mod squeeze;

@@ -146,14 +146,8 @@ impl Topic {
         self.apart.is_empty() && is_known && (self.count != named || self.awaits_other_than(named, may_stray))
     }
 
-    /// Whether something is on its way, or waits to be, that was not cut by the number of partitions among which keys choose.
-    #[must_use]
-    pub fn awaits_others(&self, may_stray: bool) -> bool {
-        self.awaits_other_than(self.count, may_stray)
-    }
-
-    /// The same of any number. What is on its way to a partition beyond it may come back, and go where later events of its keys do; so
-    /// may what an earlier process has sent (`may_stray`) by another number.
+    /// Whether something is on its way, or waits to be, that was not cut by so many partitions. What is on its way to a partition beyond them
+    /// may come back, and go where later events of its keys do; so may what an earlier process has sent (`may_stray`) by another number.
     fn awaits_other_than(&self, count: u32, may_stray: bool) -> bool {
         let beyond = i32::try_from(count).unwrap_or(i32::MAX);
         let strays = || self.lines.values().flat_map(Line::strides).any(|strides| !strides.fit(count));
@@ -200,10 +194,10 @@ impl Topic {
         self.named() > self.count
     }
 
-    /// Whether all that is on its way was sent where keys lead as long as nothing is counted anew.
+    /// Whether all that is on its way, or waits to be, goes where keys lead as long as nothing is counted anew, whoever has cut it.
     #[must_use]
-    pub fn is_sent_by_count(&self) -> bool {
-        self.lines.values().flat_map(Line::strides).all(|strides| strides.fit(self.count))
+    pub fn is_cut_by_count(&self) -> bool {
+        !self.awaits_other_than(self.count, true)
     }
 
     /// From now on keys choose among the partitions that the cluster named last. INVARIANT: nothing is on its way, or waits to be:

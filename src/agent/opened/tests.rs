@@ -6,7 +6,7 @@ use crate::disk::faulty::{Faulty, Op, Syncs};
 use crate::ids::{RunId, SpoolId, TopicName};
 use crate::metrics::Metrics;
 use crate::state::journal::{Before, Share};
-use crate::state::positions::{Bits, Counter};
+use crate::state::positions::{Bits, Counter, Replaying};
 use std::path::Path;
 
 fn wants_what_is_new(dir: &Path) -> config::Config {
@@ -218,6 +218,57 @@ fn positions_of_another_past_are_written_over_before_anything_new_comes_and_so_i
             assert_eq!(then.restored, Restored::Positions(Box::new(stands)), "stranger: {is_stranger}");
             assert_eq!(then.intents.len(), usize::from(is_believed));
             assert!(!then.is_of_another_past(&lane));
+        }
+        lane.close();
+    }
+}
+
+/// Found by an audit: put back alone, it was believed, and what it said of numbers that the log has from another run counted as delivered.
+#[test]
+fn a_journal_of_another_past_beside_positions_of_this_one_is_written_over_and_says_nothing() {
+    for is_stranger in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut config, fs) = (wants_what_is_new(dir.path()), Faulty::new());
+        config.destinations[0].from = Begin::Oldest;
+        let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+        let data = DataDir::open(fs.clone(), dir.path()).unwrap();
+        let open_lane = || Lane::open(&data, name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+        let before = open_lane();
+        accept_one(&before);
+        let (own, other) = (before.run(), RunId(77));
+        before.close();
+        let lane = open_lane();
+        let letter = |run| Replaying { id: 3, seq: Seq(1), run };
+        for (run, replaying, is_believed) in [
+            (own, vec![], true),
+            (other, vec![], false),
+            (other, vec![letter(other)], true),
+            (other, vec![letter(own)], false),
+        ] {
+            let saved = Positions { replaying, ..Positions::fresh(data.spool_id(), Seq(1)) };
+            let share = |events| vec![Share { block: Seq(1), run, events }];
+            let open = || Opened::open(&data, &name, &home.name).unwrap();
+            let mut opened = open();
+            opened.store.save(&saved).unwrap();
+            // The first has arrived, as the second says.
+            let first = Intent { shares: share(Bits::full(1)), ..intent() };
+            let second = Intent { before: Before::Appended, base_sequence: 1, ..first.clone() };
+            opened.journal.begin([&first, &second]).unwrap();
+            let mut opened = open();
+            let (positions, in_doubt) = if is_stranger {
+                opened.as_stranger(&data, &lane)
+            } else {
+                opened.positions(&data, &lane, home).unwrap()
+            };
+            let says = positions != saved || !in_doubt.is_empty();
+            assert_eq!(
+                (says, opened.still_says_so()),
+                (is_believed, false),
+                "{run}, stranger: {is_stranger}"
+            );
+            let then = open();
+            assert_eq!(then.restored, Restored::Positions(Box::new(saved)));
+            assert_eq!(then.intents.len(), if is_believed { 2 } else { 0 });
         }
         lane.close();
     }

@@ -27,6 +27,7 @@ mod fill;
 mod gate;
 mod journal;
 mod letters;
+mod missing;
 mod notes;
 mod park;
 mod positions;

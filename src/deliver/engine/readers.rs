@@ -75,4 +75,10 @@ impl<R> SideReader<R> {
     pub(super) fn owns(&self, seq: Seq) -> bool {
         self.from <= seq && self.end.is_none_or(|end| seq < end)
     }
+
+    /// Nobody has settled everything of the topic, or of one of its partitions, beyond this.
+    pub(super) fn furthest(&self) -> Seq {
+        let apart = self.apart.values().map(|apart| apart.cursor.tracker.position());
+        apart.fold(self.cursor.tracker.position(), Seq::max)
+    }
 }

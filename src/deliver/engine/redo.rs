@@ -207,7 +207,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             if self.topics.get(&name).is_some_and(|topic| self.is_silent(topic, now)) {
                 continue;
             }
-            let Self { topics, redo, settings, random, spare, sendable, .. } = self;
+            let Self { topics, sides, redo, settings, random, spare, sendable, .. } = self;
             let Some(topic) = topics.get_mut(&name) else { continue };
             let Some(redo) = redo.get_mut(&seq) else { continue };
             if topic.standing != Standing::Ready
@@ -221,8 +221,15 @@ impl<L: Log, S: Sink> Engine<L, S> {
             let key = event.as_ref().and_then(|event| event.as_ref().ok()?.key);
             let leads_to = keyed_partition(settings.partitioner, key, topic.count);
             // As the partition's own reader does: it would come back, and be sent again at once.
-            if leads_to.is_some_and(|partition| topic.apart.contains(&partition) && !topic.is_led(partition))
-            {
+            let waits = match leads_to {
+                Some(partition) => {
+                    let apart = sides.get(&name).and_then(|side| side.apart.get(&partition));
+                    apart.is_some_and(|apart| !topic.is_led(partition) || apart.pauses(now.instant))
+                }
+                // As the topic's reader.
+                None => topic.has_none_left(),
+            };
+            if waits {
                 continue;
             }
             if let Some(Ok(event)) = event {

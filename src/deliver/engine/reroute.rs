@@ -44,19 +44,9 @@ pub fn make_one(positions: &mut Positions) {
             (older.waiting, older.inexact) = (0, older.inexact.or(Some(0)));
         }
     }
-    let streams = sides.iter().flat_map(|side| {
-        let below = side.position.max(side.end.unwrap_or_default());
-        let apart: Arc<[PassedApart]> = side.apart.iter().map(passed_apart).collect();
-        side.streams.iter().map(move |(stream, from)| PassedStream {
-            stream: stream.clone(),
-            from: *from,
-            below,
-            apart: Arc::clone(&apart),
-        })
-    });
     let passed = Passed {
         below: positions.position,
-        streams: streams.collect(),
+        streams: sides.iter().flat_map(streams).collect(),
         waiting: sides.iter().map(|s| s.waiting_in_all().max(0)).sum(),
         dropped: sides.iter().any(|s| s.dropped || s.apart.iter().any(|a| a.dropped)),
         older: false,
@@ -67,6 +57,41 @@ pub fn make_one(positions: &mut Positions) {
     let hindmost = sides.iter().filter(|s| s.end.is_none()).map(Side::needed_from);
     positions.position = hindmost.fold(positions.position, Seq::min);
     positions.passed.push(passed);
+}
+
+/// Makes one reader of those of a topic and of its partitions; `known` is what the topic's reader knows of single blocks. All others stay
+/// where they are, and the main reader counts nothing of it: it must be past the end of what is returned.
+pub(super) fn make_one_of(side: &mut Side, known: &mut Vec<Partial>, change: u64) -> Passed {
+    let streams = streams(side).collect();
+    (side.position, side.waiting) = (side.needed_from(), side.waiting_in_all());
+    for apart in std::mem::take(&mut side.apart) {
+        side.dropped |= apart.dropped;
+        side.since =
+            [side.since, apart.since].into_iter().filter(|since| *since > 0).min().unwrap_or_default();
+        apart.partial.into_iter().for_each(|partial| take_over(known, partial));
+    }
+    Passed {
+        below: Seq::NONE,
+        streams,
+        waiting: 0,
+        dropped: false,
+        older: false,
+        ahead: 0,
+        change,
+        inexact: None,
+    }
+}
+
+/// What the readers of a topic have settled of its streams.
+fn streams(side: &Side) -> impl Iterator<Item = PassedStream> {
+    let below = side.position.max(side.end.unwrap_or_default());
+    let apart: Arc<[PassedApart]> = side.apart.iter().map(passed_apart).collect();
+    side.streams.iter().map(move |(stream, from)| PassedStream {
+        stream: stream.clone(),
+        from: *from,
+        below,
+        apart: Arc::clone(&apart),
+    })
 }
 
 fn passed_apart(apart: &crate::state::positions::Apart) -> PassedApart {

@@ -7,7 +7,7 @@ use super::super::line::{Discarded, Line};
 use super::super::log::Log;
 use super::super::topic::{Standing, Topic};
 use super::super::tracker::Fate;
-use super::letters::{MISSING, UNKNOWN_TOPIC_OR_PARTITION};
+use super::missing::{MISSING, UNKNOWN_TOPIC_OR_PARTITION};
 use super::{Cursor, Engine, Now, SideReader, Sink};
 use crate::ids::TopicName;
 use crate::kafka::{Times, TopicState, Topology};

@@ -13,14 +13,14 @@ use super::super::ways::Ways;
 use super::*;
 use crate::disk::faulty::{Faulty, Op};
 use crate::event::{Event, EventBatch};
-use crate::ids::{StreamName, TopicName};
+use crate::ids::{RunId, StreamName, TopicName};
 use crate::kafka::{TopicState, Topology, Window};
 use crate::state::journal::Journal;
-use crate::state::ledger::{LedgerError, Page, Query};
+use crate::state::ledger::{LedgerError, Page, Query, Row};
 use crate::state::letters;
 use crate::state::letters::testing::letter;
 use crate::state::park::{Parked, Whose};
-use crate::state::positions::{Apart, Keys, Side};
+use crate::state::positions::{Apart, Keys, Side, Totals};
 
 const SPOOL: SpoolId = SpoolId(7);
 

@@ -3,8 +3,8 @@
 //! A leader's epoch only ever grows, and a broker that lags behind, or hears nothing of its controllers any more, tells of earlier ones, for
 //! as long as that lasts. But controllers that were restored from a backup begin again with what they knew then, and the leader that
 //! was known before them may lead nothing now. So what is older is believed when it stays, and the leader that is known takes nothing
-//! meanwhile: two brokers say so on end of which one has gone back itself, since it told the later epoch before, and one is the leader
-//! that is named; or else all that is heard for long. Brokers that merely lag behind have never known better, however many they
+//! meanwhile: two brokers say one thing on end of which one has gone back itself, since it told the later epoch before, and one is the leader
+//! that is named; or else all that is heard for long is older, whatever of that came last. Brokers that merely lag behind have never known better, however many they
 //! are. What it was before is then believed as slowly.
 
 use std::time::Duration;
@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::state::PartitionInfo;
 
-/// For so long it is said on end, by two brokers that can know or the only one there is.
+/// For so long it is said on end: by brokers that can know, of whom the second need not have said it all the time, or by the only one
+/// there is.
 const STAYS: Duration = Duration::from_secs(60);
 /// For so long by others.
 const STAYS_ALONE: Duration = Duration::from_secs(600);
@@ -40,7 +41,9 @@ pub(super) struct Teller {
 #[derive(Debug, Clone, Copy)]
 struct Dispute {
     told: Told,
+    /// Since when on end something else is told than is known, and since when this.
     since: Instant,
+    same_since: Instant,
     by: Option<i32>,
     seconded: bool,
     /// The leader that is named says so too, or none is named.
@@ -84,7 +87,15 @@ impl Leader {
         let first_hand = told.leader.is_none() || told.leader == by.broker;
         // Epochs that have gone back grow from there; others tell of two that lag behind.
         let before = self.dispute.filter(|dispute| dispute.told.epoch <= told.epoch);
-        let first = Dispute { told, since: now, by: by.broker, seconded: false, first_hand, went_back };
+        let first = Dispute {
+            told,
+            since: now,
+            same_since: now,
+            by: by.broker,
+            seconded: false,
+            first_hand,
+            went_back,
+        };
         let dispute = before.map_or(first, |dispute| {
             let is_other = by.broker.is_some() && dispute.by.is_some() && by.broker != dispute.by;
             // Whoever names yet another seconds nobody, and is to be seconded by somebody else.
@@ -97,11 +108,13 @@ impl Leader {
                 went_back: went_back || (same && dispute.went_back),
                 by,
                 since: dispute.since,
+                same_since: if same { dispute.same_since } else { now },
             }
         });
         let is_known = dispute.seconded && dispute.first_hand && dispute.went_back;
-        let least = if is_known || by.alone { STAYS } else { STAYS_ALONE };
-        if now.saturating_duration_since(dispute.since) >= least {
+        let stays = |since| now.saturating_duration_since(since);
+        let least = if by.alone { STAYS } else { STAYS_ALONE };
+        if stays(dispute.since) >= least || (is_known && stays(dispute.same_since) >= STAYS) {
             let left = self.known;
             self.believe(told, by.broker);
             self.left = Some(left);
@@ -222,6 +235,21 @@ mod tests {
         assert_eq!((leader.known, leader.lone_voice(at(590))), (KNOWN, Some(Some(1))));
         leader.hear(itself, broker(3), at(595));
         assert_eq!(leader.known, itself);
+    }
+
+    /// It had stayed for as long as what another broker had said before it, and was believed with the second word.
+    #[test]
+    fn what_two_brokers_say_has_to_stay_for_a_minute_itself_whatever_one_had_said_before() {
+        let (mut leader, now) = known();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        (0..300).step_by(10).for_each(|second| {
+            leader.hear(Told { leader: Some(3), epoch: 4 }, broker(3), at(second));
+        });
+        let both = [broker(1), broker(3)];
+        let said = Told { leader: Some(1), epoch: 5 };
+        assert_eq!(believed_after(&mut leader.clone(), said, &both, at(300), 1000), Some(60));
+        // By others nothing is believed any later for it.
+        assert_eq!(believed_after(&mut leader, said, &[broker(3)], at(300), 1000), Some(300));
     }
 
     /// What was believed of it is forgotten with the next leader.

@@ -205,6 +205,13 @@ pub(super) fn least(positions: &Positions) -> usize {
     encode(positions, 0).len()
 }
 
+/// Bytes that what is settled of single blocks takes.
+pub(super) fn blocks(positions: &Positions) -> usize {
+    let mut out = Vec::new();
+    positions.partial.iter().for_each(|partial| put_partial(&mut out, partial));
+    out.len()
+}
+
 /// Bytes that positions take before what is settled of single blocks, and what is only good to know.
 pub(super) fn needs(positions: &Positions) -> usize {
     let of =

@@ -16,6 +16,7 @@ mod read;
 mod split;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::{Cursor, Engine, Sink};
 use crate::deliver::log::Log;
@@ -79,6 +80,11 @@ impl<R> ApartReader<R> {
     /// Whether events of a block may be its business.
     pub(super) fn has(&self, block: Seq) -> bool {
         self.from <= block && self.end.is_none_or(|end| block < end)
+    }
+
+    /// Whether nothing is to be sent for a while: its partition has just refused to take anything.
+    pub(super) fn pauses(&self, now: Instant) -> bool {
+        self.cursor.retry_at.is_some_and(|at| now < at)
     }
 
     /// What is known of the events of a window of an earlier process that have arrived, if their block has not been read yet.

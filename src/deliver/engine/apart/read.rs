@@ -55,7 +55,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             topic.standing == Standing::Ready && !topic.recounting && topic.is_led(partition) && !late;
         let room = || bytes < limits.side_buffer && (bytes == 0 || all() < limits.apart);
         let cursor = &apart.cursor;
-        let open = apart.end.is_none() && cursor.retry_at.is_none_or(|at| now.instant >= at);
+        let open = apart.end.is_none() && !apart.pauses(now.instant);
         takes
             && open
             && room()

@@ -38,8 +38,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
         for name in names {
             let Some(topic) = self.topics.get_mut(&name) else { continue };
             let late = topic.in_flight_since().is_some_and(|since| now.instant >= since + after);
-            let cut_so = topic.is_sent_by_count() && !topic.awaits_others(may_stray);
-            let goes_on = late && topic.has_grown() && cut_so;
+            let goes_on = late && topic.has_grown() && topic.is_cut_by_count();
             if !topic.is_miscounted(may_stray) || goes_on {
                 topic.recounting = false;
                 continue;

@@ -102,18 +102,27 @@ fn windows_grow_again_once_a_topic_takes_larger_ones() {
     assert!(world.cluster.largest > settings().batch_size / 2, "{}", world.cluster.largest);
 }
 
-/// It was sent, came back, and was sent at once, as long as there was no leader.
-#[test]
-fn a_letter_that_is_sent_again_waits_until_its_partition_has_a_leader() {
+fn topic() -> TopicName {
+    TopicName::new("a").unwrap()
+}
+
+/// An event of topic "a" was refused, and would be taken by now.
+fn with_a_letter(key: Option<u8>) -> World {
     let mut world = World::exact(5, None);
-    world.log.append("a", &[Some(7)]);
+    world.log.append("a", &[key]);
     world.cluster.poison = 1;
     go_on(&mut world, 20);
     assert_eq!(world.letters.there().count(), 1);
     world.cluster.poison = 0;
-    let topic = TopicName::new("a").unwrap();
+    world
+}
+
+/// It was sent, came back, and was sent at once, as long as there was no leader.
+#[test]
+fn a_letter_that_is_sent_again_waits_until_its_partition_has_a_leader() {
+    let mut world = with_a_letter(Some(7));
     let leads_to = i32::try_from(partition_for_key(&[7], 3)).unwrap();
-    world.cluster.leaderless.insert((topic, leads_to));
+    world.cluster.leaderless.insert((topic(), leads_to));
     world.tell_topology();
     (0..20).for_each(|_| world.replay());
     go_on(&mut world, 20);
@@ -125,4 +134,52 @@ fn a_letter_that_is_sent_again_waits_until_its_partition_has_a_leader() {
     world.check(true);
     let arrived: usize = world.cluster.logs.values().map(Vec::len).sum();
     assert_eq!((arrived, world.letters.there().count()), (1, 0));
+}
+
+/// It went again as soon as it had come back, each time under another epoch, until these were spent.
+#[test]
+fn a_letter_that_is_sent_again_to_a_partition_with_too_few_replicas_goes_no_more_often_than_what_is_read_for_it()
+ {
+    let mut world = with_a_letter(Some(7));
+    let leads_to = i32::try_from(partition_for_key(&[7], 3)).unwrap();
+    world.cluster.thin.insert((topic(), leads_to));
+    (0..20).for_each(|_| world.replay());
+    go_on(&mut world, 20);
+    let before = world.engine.next_window;
+    let rounds = 200u32;
+    go_on(&mut world, rounds as usize);
+    let (passed, patience) = (rounds * Duration::from_millis(300), settings().limits.stuck_after);
+    let (sent, most) =
+        (u128::from(world.engine.next_window - before), passed.as_millis() / patience.as_millis());
+    assert!(sent > 0 && sent <= most + 1, "{sent} times in {passed:?}");
+    world.drain();
+    world.check(true);
+    assert_eq!((world.engine.redo_len(), world.letters.there().count()), (0, 0));
+}
+
+/// It went into the line of partition 0 behind the back of that one's reader, and came back without an end.
+#[test]
+fn a_letter_without_a_key_that_is_sent_again_waits_where_every_partition_is_apart() {
+    let mut world = with_a_letter(None);
+    let keys: Vec<_> = (0..9).map(Some).collect();
+    for i in 0..600 {
+        world.log.append(if i % 4 == 0 { "b" } else { "a" }, &keys);
+    }
+    world.cluster.leaderless.insert((topic(), 0));
+    go_on(&mut world, 1000);
+    assert!(world.engine.topics[&topic()].apart.contains(&0));
+    // Of the topic made anew it is the only one.
+    world.cluster.make_anew(&topic(), 1);
+    world.cluster.leaderless.insert((topic(), 0));
+    go_on(&mut world, 10);
+    assert!(world.engine.topics[&topic()].has_none_left());
+    (0..20).for_each(|_| world.replay());
+    world.cluster.leaderless.clear();
+    go_on(&mut world, 1);
+    assert_eq!(world.engine.redo_len(), 1);
+    let line = world.engine.topics[&topic()].lines.get(&0);
+    let again = line.and_then(|line| line.in_flight.as_ref()).is_some_and(|window| window.again);
+    assert!(!again && world.cluster.logs.get(&(topic(), 0)).is_none_or(Vec::is_empty), "{line:?}");
+    world.drain();
+    world.check(true);
 }

@@ -186,6 +186,21 @@ proptest! {
     }
 }
 
+/// It never drained: nobody gave another, so nothing that came after was judged.
+#[test]
+fn a_story_whose_producer_id_is_forgotten_is_told_to_its_end() {
+    let mut world = World::exact(7, None);
+    for id in ["one", "another"] {
+        world.log.append("a", &[Some(1); 5]);
+        world.cluster.cluster_id = Some(id.to_owned());
+        world.pump();
+        world.tell_topology();
+    }
+    assert!(world.engine.producer.is_none());
+    world.drain();
+    world.check(true);
+}
+
 #[test]
 fn a_missing_topic_holds_back_only_itself() {
     let mut world = World::new(7);

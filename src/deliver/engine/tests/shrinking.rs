@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::world::{SPOOL, World};
+use crate::config::model::Partitioner;
 use crate::ids::{Seq, StreamName, TopicName};
 
 fn topic(name: &str) -> TopicName {
@@ -244,13 +245,72 @@ fn partitions_are_lost_when_that_is_said_of_one_topic_for_half_a_minute_while_th
     world.check(true);
 }
 
+/// All readers of the destination became one: what waited for others was read once more, and so were those whose half minute had only
+/// begun.
+#[test]
+fn only_the_readers_of_the_topic_that_has_lost_partitions_become_one() {
+    let mut world = World::exact(5, None);
+    (world.abandoned, world.book.as_mut().unwrap().flips) = (Some(0), true);
+    let keys: Vec<_> = (0..9).map(Some).collect();
+    for i in 0..600 {
+        world.log.append(if i % 2 == 0 { "b" } else { "a" }, &keys);
+    }
+    world.cluster.leaderless.extend(["a", "b"].map(|name| (topic(name), 2)));
+    world.log.append("late", &keys);
+    world.go_on(3000);
+    let is_apart = |world: &World, name| world.engine.topics[&topic(name)].apart.contains(&2);
+    assert!(is_apart(&world, "a") && is_apart(&world, "b"));
+    let others = |world: &World| {
+        let positions = world.engine.positions(SPOOL);
+        let sides: Vec<_> = positions.sides.into_iter().filter(|side| side.topic != topic("a")).collect();
+        let told = |side: &crate::state::positions::Side| (side.position, side.waiting, side.apart.clone());
+        (positions.position, sides.iter().map(told).collect::<Vec<_>>())
+    };
+    let before = others(&world);
+    world.cluster.make_anew(&topic("a"), 2);
+    world.go_on(85);
+    // Of this one it has only been said for a moment.
+    world.cluster.make_anew(&topic("b"), 2);
+    world.go_on(20);
+    assert_eq!((world.rejoined, is_apart(&world, "a"), is_apart(&world, "b")), (1, false, true));
+    assert_eq!(others(&world), before);
+    world.go_on(300);
+    assert_eq!((world.rejoined, arrived(&world, "a"), arrived(&world, "b")), (2, 300 * 9, 300 * 9));
+    world.drain();
+    world.check(true);
+}
+
+/// What is remembered of it is its own: beyond the main reader's place a later process would have counted it as not routed.
+#[test]
+fn a_topic_whose_windows_the_main_reader_waits_for_is_given_a_reader_before_another_has_one_again() {
+    for seed in 0..6 {
+        let mut world = one_is_apart(seed);
+        let keys: Vec<_> = (0..9).map(Some).collect();
+        world.log.append("b", &keys);
+        world.pump();
+        world.cluster.frozen.extend((0..3).map(|partition| (topic("b"), partition)));
+        (0..4).for_each(|_| _ = world.log.append("a", &keys));
+        world.go_on(30);
+        let (main, of_a) = (world.engine.main_position(), world.engine.sides[&topic("a")].furthest());
+        assert!(main < of_a, "the main reader does not wait, so nothing is tested: {main:?}, {of_a:?}");
+        world.cluster.make_anew(&topic("a"), 2);
+        world.go_on(300);
+        // Once more, where the process dies before that is durable.
+        assert!(world.rejoined > 0 && world.engine.sides.contains_key(&topic("b")), "seed {seed}");
+        world.kill();
+        world.cluster.frozen.clear();
+        world.drain();
+        world.check(true);
+    }
+}
+
 /// It had been missing for as long as before, and its next event was a dead letter the sooner.
 #[test]
 fn a_topic_that_has_come_meanwhile_and_goes_again_is_missing_anew() {
     let mut world = one_is_apart(5);
     world.log.append("late", &[Some(1)]);
     world.go_on(100);
-    world.cluster.make_anew(&topic("a"), 2);
+    another_partitioner(&mut world);
     world.go_on(150);
     let before = |world: &World| world.engine.topics[&topic("late")].missing_before;
     assert_eq!((world.rejoined, before(&world) > Duration::from_secs(20)), (1, true), "{:?}", before(&world));
@@ -264,19 +324,68 @@ fn a_topic_that_has_come_meanwhile_and_goes_again_is_missing_anew() {
     world.check(true);
 }
 
-/// Its time began anew with every topic that lost partitions.
+/// The next process is to choose by another partitioner; what this one knows is durable.
+fn another_partitioner(world: &mut World) {
+    let (positions, in_doubt) = (world.engine.positions(SPOOL), world.engine.in_doubt().cloned().collect());
+    let book = world.book.as_mut().unwrap();
+    (book.positions, book.intents, book.begun) = (positions, in_doubt, true);
+    world.partitioner = Partitioner::ConsistentRandom;
+    world.kill();
+}
+
+/// Its time began anew where all readers became one, of a topic that had nothing on its way always.
 #[test]
 fn a_topic_that_is_missing_meanwhile_has_been_missing_all_the_time() {
+    for all in [true, false] {
+        let mut world = one_is_apart(5);
+        world.log.append("late", &[Some(1)]);
+        world.go_on(100);
+        let missing_for = |world: &World| world.engine.sides[&topic("late")].missing_for;
+        let before = missing_for(&world);
+        assert!(before > Duration::from_secs(20), "{before:?}");
+        match all {
+            true => another_partitioner(&mut world),
+            false => world.cluster.make_anew(&topic("a"), 2),
+        }
+        world.go_on(300);
+        assert_eq!(world.rejoined, 1);
+        assert!(missing_for(&world) >= before + Duration::from_secs(60), "{:?}", missing_for(&world));
+        world.drain();
+        world.check(true);
+    }
+}
+
+/// Found by a review: where a topic had lost partitions, all readers became one though what another had refused waited to be kept, and
+/// that was refused once more.
+#[test]
+fn before_keys_choose_by_another_partitioner_what_is_refused_is_kept_also_where_a_topic_has_lost_partitions()
+{
     let mut world = one_is_apart(5);
-    world.log.append("late", &[Some(1)]);
-    world.go_on(100);
-    let missing_for = |world: &World| world.engine.sides[&topic("late")].missing_for;
-    let before = missing_for(&world);
-    assert!(before > std::time::Duration::from_secs(20), "{before:?}");
+    let keys: Vec<_> = (0..9).map(Some).collect();
+    (0..2).for_each(|p| assert!(world.cluster.frozen.insert((topic("a"), p))));
+    world.log.append("a", &keys);
+    world.log.append("b", &[Some(1)]);
+    world.pump();
+    // Of what is on its way nothing arrives; what is sent again of it is refused.
+    world.sink.sent.lock().unwrap().clear();
+    world.cluster.refusing.insert(topic("b"));
+    world.letters.full = true;
+    another_partitioner(&mut world);
+    // The journal can't be begun anew for now.
+    for _ in 0..20 {
+        let _ = world.engine.pump(world.now());
+        world.depart();
+        world.answer(false);
+    }
+    assert!(!world.engine.graves.is_empty() && world.engine.has_other_keys(), "nothing is tested");
     world.cluster.make_anew(&topic("a"), 2);
     world.go_on(300);
-    assert_eq!(world.rejoined, 1);
-    assert!(missing_for(&world) >= before + std::time::Duration::from_secs(60), "{:?}", missing_for(&world));
+    assert_eq!((world.rejoined, world.engine.has_other_keys(), world.engine.graves.len()), (0, true, 1));
+    assert!(world.engine.topics[&topic("a")].lost_since.is_some(), "nothing is tested");
+    world.letters.full = false;
+    world.go_on(300);
+    assert_eq!((world.rejoined, world.letters.there().count()), (1, 1));
+    world.cluster.refusing.clear();
     world.drain();
     world.check(true);
 }

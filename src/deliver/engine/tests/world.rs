@@ -538,7 +538,7 @@ impl World {
         if self.book.is_some() && self.random(8) == 0 {
             return self.kill();
         }
-        self.rejoined += u64::from(self.engine.make_one_reader());
+        self.rejoined += u64::from(self.engine.make_one_reader(self.now().instant));
         if self.book.is_some() && self.random(8) == 0 {
             self.kill();
         }
@@ -723,6 +723,11 @@ impl World {
         self.cluster.thin.clear();
         for round in 0.. {
             self.tell_topology();
+            if self.engine.producer.is_none() {
+                // Its epochs had run out, or another cluster had come.
+                let producer = self.cluster.producer();
+                self.engine.producer_id(producer, 0);
+            }
             self.elapsed += Duration::from_secs(130);
             self.pump();
             let mut answers = 0;

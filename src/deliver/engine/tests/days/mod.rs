@@ -275,7 +275,7 @@ impl Site {
                 self.positions = self.engine().positions(SPOOL);
                 self.intents = self.engine().in_doubt().cloned().collect();
                 self.life.as_mut().unwrap().begun = true;
-                again |= self.engine().make_one_reader();
+                again |= self.engine().make_one_reader(now().instant);
             }
             if self.engine().wants_durable_positions() {
                 self.positions = self.engine().positions(SPOOL);
