@@ -32,6 +32,8 @@ enum Event {
         lasting: bool,
     },
     Repair,
+    /// It is killed and started, and from so many calls on the disk gives and takes nothing, until that start is over.
+    Outage(u64),
     /// Bytes that stay free.
     Fill(u64),
     Empty,
@@ -94,6 +96,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (0u64..40, 0u8..3, any::<bool>())
             .prop_map(|(after, errno, lasting)| Event::Break { after, errno, lasting }),
         3 => Just(Event::Repair),
+        2 => (0u64..60).prop_map(Event::Outage),
         2 => (0u64..30_000).prop_map(Event::Fill),
         2 => Just(Event::Empty),
         2 => settings().prop_map(Event::Configure),
@@ -123,8 +126,6 @@ struct Run {
     metrics: Arc<Metrics>,
     settings: Spool,
     restarts: u64,
-    /// See [`Site::blind`]; of an earlier one.
-    blind: bool,
 }
 
 impl Run {
@@ -139,9 +140,7 @@ impl Run {
         if refusals(&fs) > before {
             self.witness.forfeit();
         }
-        self.blind |= self.site.blind;
-        // What it was told before is void: see [`Site::blind`].
-        if self.blind { Ok(()) } else { happened }
+        happened
     }
 
     fn let_happen(&mut self, event: Event) -> Result<(), String> {
@@ -170,13 +169,19 @@ impl Run {
             }
             Event::Break { after, errno, lasting } => {
                 let errno = [Errno::IO, Errno::NOSPC, Errno::INTR][usize::from(errno)];
-                let lasting =
-                    if lasting && errno != Errno::IO { Lasting::UntilRepaired } else { Lasting::Once };
+                let lasting = if lasting { Lasting::UntilRepaired } else { Lasting::Once };
                 let at = self.site.fs.calls() + after;
                 self.site.fs.break_at(Fault { at, errno, lasting });
             }
             Event::Repair => {
                 self.site.fs.repair();
+            }
+            Event::Outage(after) => {
+                let at = self.site.fs.calls() + after;
+                self.site.fs.break_at(Fault { at, errno: Errno::IO, lasting: Lasting::UntilRepaired });
+                let told = self.site.step(Step::Kill, &mut self.witness);
+                self.site.fs.repair();
+                return told;
             }
             Event::Fill(left) => self.site.fs.tamper(|world| world.fill_up_to(left)),
             Event::Empty => self.site.fs.tamper(|world| world.set_capacity(u64::MAX)),
@@ -193,15 +198,11 @@ impl Run {
 
     fn restart_on_same(&mut self, fs: SimFs) {
         self.restarts += 1;
-        self.blind |= self.site.blind;
         self.site = Site::new(fs, 1 + self.restarts, &self.settings, &self.metrics);
     }
 
     /// The faults stop.
     fn end(mut self) -> Result<(), String> {
-        if self.blind || self.site.blind {
-            self.witness = self.witness.without_acknowledgements();
-        }
         self.site.fs.repair();
         self.site.fs.tamper(|world| world.set_capacity(u64::MAX));
         self.settings.max_size = Some(1 << 30);
@@ -227,7 +228,7 @@ impl StateMachineTest for Long {
     fn init_test((): &()) -> Run {
         let (metrics, settings) = (Metrics::new(), small());
         let site = Site::new(SimFs::default(), 1, &settings, &metrics);
-        Run { site, witness: Witness::of_many(), metrics, settings, restarts: 0, blind: false }
+        Run { site, witness: Witness::of_many(), metrics, settings, restarts: 0 }
     }
 
     fn apply(mut run: Run, (): &(), event: Event) -> Run {
@@ -293,9 +294,10 @@ fn control_random_stories_notice_bugs_of_every_kind() {
         Bug::RetryAfterFailedSync,
         Bug::AcceptedUnwritten,
         Bug::IntervalForgotten,
+        Bug::BlindStart,
     ] {
         let _wrong = Sabotage::begin(bug);
-        let told = ends_badly(20_261_126, 40);
+        let told = ends_badly(20_261_126, 150);
         println!("{}: {told:?}", bug.name());
         assert!(told.is_some(), "{} is not noticed", bug.name());
     }
