@@ -55,6 +55,8 @@ pub enum Bug {
     JournalUnsynced,
     /// A dead letter counts as kept before it is synced.
     LetterUnsynced,
+    /// A start goes on from where the log can be read to, though the disk does not give what stands behind.
+    BlindStart,
     /// It panics over the text of the configuration, with all of it in the message.
     PanicOverConfiguration,
     /// It panics over a file with a secret, in the same way.
@@ -67,7 +69,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 27] = [
+    pub const ALL: [Bug; 28] = [
         Bug::AnswerBeforeSync,
         Bug::NoDirectorySync,
         Bug::PositionBeforeAcknowledgement,
@@ -91,6 +93,7 @@ impl Bug {
         Bug::MovedWithoutWaiting,
         Bug::JournalUnsynced,
         Bug::LetterUnsynced,
+        Bug::BlindStart,
         Bug::PanicOverConfiguration,
         Bug::PanicOverSecret,
         Bug::PanicOverProof,
@@ -124,6 +127,7 @@ impl Bug {
             Bug::MovedWithoutWaiting => "moved-without-waiting",
             Bug::JournalUnsynced => "journal-unsynced",
             Bug::LetterUnsynced => "letter-unsynced",
+            Bug::BlindStart => "blind-start",
             Bug::PanicOverConfiguration => "panic-over-configuration",
             Bug::PanicOverSecret => "panic-over-secret",
             Bug::PanicOverProof => "panic-over-proof",

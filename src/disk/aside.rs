@@ -69,7 +69,7 @@ const ROT: [Errno; 6] =
     [Errno::IO, Errno::NODATA, Errno::REMOTEIO, Errno::ILSEQ, Errno::UCLEAN, Errno::BADMSG];
 
 /// Whether an error says that the disk has lost the bytes.
-pub(super) fn is_rot(e: &io::Error) -> bool {
+pub(crate) fn is_rot(e: &io::Error) -> bool {
     ROT.into_iter().any(|errno| e.raw_os_error() == Some(errno.raw_os_error()))
 }
 

@@ -42,7 +42,7 @@ impl Patience {
 pub struct Patient(());
 
 impl Patient {
-    /// For a start: what it can't read counts as damaged for good, and a disk that is slow to come back, or a link to it, may need
+    /// For a start: what it can't read counts as damaged for good, or ends the start, and a disk that is slow to come back, or a link to it, may need
     /// longer than three tries take.
     pub fn at_most(time: Duration) -> Self {
         PATIENCE.set(Some(Instant::now() + time));

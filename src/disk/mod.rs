@@ -23,6 +23,7 @@ mod real;
 pub mod sim;
 mod slots;
 
+pub(crate) use aside::is_rot;
 pub use aside::{
     clear, clear_way, copy_aside, is_damage, is_in_the_way, is_no_directory, make_dir, make_way, set_aside,
     sync_way,

@@ -63,8 +63,9 @@ pub struct Slots<F: Fs> {
 
 impl<F: Fs> Slots<F> {
     /// Opens the file at `path`, making it with room for values of `capacity` bytes, and returns the newest
-    /// value it holds. A file with less room is replaced by a larger one. What is there but is no file of slots, or
-    /// can't be read in part, is renamed to `<name>.aside-<n>`; see [`Slots::damaged`]. A file that may be read and
+    /// value it holds. A file with less room is replaced by a larger one. What is no file, has too little room and no value that is
+    /// whole, or can't be read in part, is renamed to `<name>.aside-<n>`; one with the room, and without a value that is whole, is used
+    /// as it is: see [`Slots::damaged`]. A file that may be read and
     /// not written is taken all the same: each save then tries again to open it. So is one that can't be made, since the disk is full
     /// or may only be read: each save then tries again to make it. For want of room one with less than is wanted stays as it is.
     ///
@@ -228,15 +229,17 @@ impl<F: Fs> Slots<F> {
         Ok(slots)
     }
 
-    /// Replaces the value, and the file by one with room for values of `capacity` bytes. As durable as a save.
+    /// Replaces the value, and the file by one with room for values of `capacity` bytes. As durable as a save. Where the file could
+    /// do as it is (`can_wait`), as much room again has to be left on the disk.
     ///
     /// # Errors
-    /// When the disk refuses, or has not twice the room that it takes; then file and value stand as they were.
-    pub fn grow(&mut self, capacity: usize, value: &[u8]) -> Result<(), DiskError> {
+    /// When the disk refuses, or has not that room; then file and value stand as they were.
+    pub fn grow(&mut self, capacity: usize, value: &[u8], can_wait: bool) -> Result<(), DiskError> {
         let (damaged, size) = (self.damaged, slot_size(capacity));
         // What can't tell is asked by writing.
         let space = self.path.parent().and_then(|parent| self.fs.space(parent).ok());
-        if space.is_some_and(|space| space.available < 2 * COUNT * size) {
+        let wanted = if can_wait { 2 * COUNT * size } else { COUNT * size };
+        if space.is_some_and(|space| space.available < wanted) {
             return Err(DiskError::io("enlarge", &self.path)(io::ErrorKind::StorageFull.into()));
         }
         *self = Self { damaged, ..Self::larger(&self.fs, &self.path, size, value)? };

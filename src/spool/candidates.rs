@@ -3,11 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{EntryKind, File, Fs, insist};
+use crate::disk::{EntryKind, File, Fs, insist, is_rot};
 use crate::ids::{SegmentId, Seq, SpoolId};
+use crate::sabotage::{self, Bug};
 
 use super::catalogue::{self, Catalogue, Known, WORTH};
-use super::error::{OpenError, is_damage};
+use super::error::{OpenError, WHOSE, is_damage};
 use super::format::{BlockHeader, DATA_START, MAX_HEADER, SEGMENT_COPY, SegmentHeader};
 use super::names;
 use super::passed_over::{PassedOver, Why};
@@ -17,6 +18,9 @@ use super::walk::Identity;
 /// Where the second copy of a segment's header begins.
 const PAGE: usize = 4096;
 const _: () = assert!(PAGE as u64 == SEGMENT_COPY);
+/// Copies of a segment's header, each in a page of its own.
+const COPIES: usize = 2;
+const _: () = assert!((COPIES * PAGE) as u64 == DATA_START);
 
 /// A file that may be a segment.
 #[derive(Debug, Clone)]
@@ -39,6 +43,16 @@ pub(super) struct Listed {
     pub(super) highest: SegmentId,
     /// What has a segment's name, and is left alone.
     pub(super) left_alone: Vec<PassedOver>,
+    /// Of which the disk gives neither copy of the header.
+    pub(super) withheld: Vec<Withheld>,
+}
+
+/// A file that may be a segment, of which the disk does not give what says so.
+#[derive(Debug)]
+pub(super) struct Withheld {
+    pub(super) id: SegmentId,
+    pub(super) path: PathBuf,
+    pub(super) source: io::Error,
 }
 
 /// Every file that may be a segment of this lane, in order of segment numbers, each number once.
@@ -78,11 +92,19 @@ pub(super) fn candidates<F: Fs>(
         }
     }
     for (looked, named) in looked_at(fs, &named, identity, access)?.into_iter().zip(named) {
-        match looked {
-            Looked::Candidate(candidate) => found.push(*candidate),
-            Looked::Other(why) => listed.left_alone.push(PassedOver { file: named.path, why }),
-            Looked::Gone => {}
-        }
+        let (id, refusal) = match looked {
+            Looked::Candidate(candidate, refusal) => {
+                let id = candidate.id;
+                found.push(*candidate);
+                (id, refusal)
+            }
+            Looked::Other(why, refusal) => {
+                listed.left_alone.push(PassedOver { file: named.path.clone(), why });
+                (named.id, refusal)
+            }
+            Looked::Gone => continue,
+        };
+        listed.withheld.extend(refusal.map(|source| Withheld { id, path: named.path, source }));
     }
     found.iter().for_each(|c| listed.highest = listed.highest.max(c.id));
     in_order(&mut found);
@@ -101,11 +123,11 @@ struct Named {
     path: PathBuf,
 }
 
-/// What a file with a segment's name is.
+/// What a file with a segment's name is, and why its header can't be read where the disk does not give it.
 enum Looked {
-    Candidate(Box<Candidate>),
+    Candidate(Box<Candidate>, Option<io::Error>),
     /// It is left alone.
-    Other(Why),
+    Other(Why, Option<io::Error>),
     /// It was deleted since it was listed.
     Gone,
 }
@@ -153,7 +175,9 @@ fn looked_at_one<F: Fs>(
         Err(e) if !is_damage(&e) => Err(OpenError::io("open", path)(e)),
         Err(e) => {
             tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened: left alone");
-            Ok(Looked::Other(Why::CannotBeRead))
+            // No number above is given to a file by us: under such a name stands a copy.
+            let may_be_the_last = is_rot(&e) && named.id <= names::LAST_BY_NAME;
+            Ok(Looked::Other(Why::CannotBeRead, may_be_the_last.then_some(e)))
         }
     }
 }
@@ -162,21 +186,21 @@ fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Lo
     let Named { id: name, path } = named;
     let file = insist(|| fs.open_read(path))?;
     let len = insist(|| file.size())?;
-    let Start { header, owner, begins, blank } = start_of(&file);
+    let Start { header, owner, begins, blank, refusal } = start_of(&file);
     let id = match owner {
         Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
             tracing::error!(path = %path.display(), "a segment of another spool or lane: left alone");
-            return Ok(Looked::Other(Why::Foreign));
+            return Ok(Looked::Other(Why::Foreign, None));
         }
         Some((_, _, id)) => id,
         None if *name > names::LAST_BY_NAME => {
             tracing::error!(path = %path.display(), "not a segment, though it has the name of one: left alone");
-            return Ok(Looked::Other(Why::Unrecognised));
+            return Ok(Looked::Other(Why::Unrecognised, None));
         }
         None => *name,
     };
     let candidate = Candidate { id, name_fits: id == *name, path: path.clone(), len, header, begins, blank };
-    Ok(Looked::Candidate(Box::new(candidate)))
+    Ok(Looked::Candidate(Box::new(candidate), refusal))
 }
 
 /// Whether there is nothing but zeros in a file, from its first byte to its last. What can't be read may be anything.
@@ -203,6 +227,9 @@ pub(super) struct Start {
     /// Number of its first event, in the same way.
     pub(super) begins: Option<Seq>,
     pub(super) blank: bool,
+    /// The disk gives neither copy of the header. Of one of which it gives a copy that is not whole, the first write was never
+    /// durable: both are written at once.
+    pub(super) refusal: Option<io::Error>,
 }
 
 pub(super) fn start_of<T: File>(file: &T) -> Start {
@@ -212,24 +239,27 @@ pub(super) fn start_of<T: File>(file: &T) -> Start {
     let read = insist(|| file.read_full_at(&mut first, 0)).unwrap_or(0);
     if let Some(header) = SegmentHeader::decode_area(first.get(..read).unwrap_or_default()) {
         let owner = Some((header.spool, header.lane.clone(), header.segment));
-        return Start { owner, begins: Some(header.base), header: Some(header), blank: false };
+        return Start { owner, begins: Some(header.base), header: Some(header), blank: false, refusal: None };
     }
-    let (area, readable) = start_by_page(file);
-    let blank = readable && area.iter().all(|b| *b == 0);
+    let (area, refusals) = start_by_page(file);
+    let blank = refusals.is_empty() && area.iter().all(|b| *b == 0);
     let header = SegmentHeader::decode_area(&area);
     let owner = header.as_ref().map(|h| (h.spool, h.lane.clone(), h.segment));
     let block = area.get(usize::try_from(DATA_START).unwrap_or(0)..).and_then(BlockHeader::decode);
     let owner = owner.or(block.map(|b| (b.spool, b.lane.to_owned(), b.segment)));
     let begins = header.as_ref().map(|h| h.base).or(block.map(|b| b.first));
-    Start { header, owner, begins, blank }
+    let both = |(page, _): &(usize, io::Error)| *page < COPIES;
+    let refused = refusals.iter().filter(|refusal| both(refusal)).count() == COPIES;
+    let refusal = refusals.into_iter().next().filter(|_| refused && header.is_none()).map(|(_, e)| e);
+    Start { header, owner, begins, blank, refusal }
 }
 
-/// The bytes up to the end of the first block's header, and whether all of them could be read. Page after page: one that
+/// The bytes up to the end of the first block's header, and the pages of them that could not be read. Page after page: one that
 /// can't be read is a damaged one, and must not hide the others.
-fn start_by_page<T: File>(file: &T) -> (Vec<u8>, bool) {
+fn start_by_page<T: File>(file: &T) -> (Vec<u8>, Vec<(usize, io::Error)>) {
     let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
-    let (mut len, mut readable) = (0, true);
-    for page in area.chunks_mut(PAGE) {
+    let (mut len, mut refusals) = (0, Vec::new());
+    for (number, page) in area.chunks_mut(PAGE).enumerate() {
         match insist(|| file.read_full_at(page, len as u64)) {
             Ok(read) => {
                 len += read;
@@ -237,33 +267,54 @@ fn start_by_page<T: File>(file: &T) -> (Vec<u8>, bool) {
                     break;
                 }
             }
-            Err(_) => {
+            Err(e) => {
                 page.fill(0);
-                (len, readable) = (len + page.len(), false);
+                len += page.len();
+                refusals.push((number, e));
             }
         }
     }
     area.truncate(len);
-    (area, readable)
+    (area, refusals)
 }
 
 /// The identity that most segments of a data directory carry, of as many the first, for when `FORMAT` is lost: one that was
 /// put there by hand must not make all others another spool's.
-pub(super) fn spool_id_in_segments<F: Fs>(fs: &F, data_dir: &Path) -> Result<Option<SpoolId>, OpenError> {
+///
+/// # Errors
+/// When a directory can't be listed. For the agent, who would give it another one, also when none says it and the disk does not give
+/// one that may.
+pub(super) fn spool_id_in_segments<F: Fs>(
+    fs: &F,
+    data_dir: &Path,
+    access: Access,
+) -> Result<Option<SpoolId>, OpenError> {
     let mut votes: Vec<(SpoolId, u64)> = Vec::new();
+    let mut withheld = None;
     for lane in super::data_dir::lane_names(fs, data_dir)? {
         let dir = data_dir.join(names::LANES).join(lane.as_str());
         for entry in insist(|| fs.list(&dir)).map_err(OpenError::io("list", &dir))? {
             if entry.kind != EntryKind::File || names::parse_segment(&entry.name).is_none() {
                 continue;
             }
-            let Ok(file) = insist(|| fs.open_read(&dir.join(&entry.name))) else { continue };
-            let Some((spool, _, _)) = start_of(&file).owner else { continue };
+            let path = dir.join(&entry.name);
+            let start = insist(|| fs.open_read(&path)).map(|file| start_of(&file));
+            let (owner, refusal) = match start {
+                Ok(start) => (start.owner, start.refusal),
+                Err(e) => (None, (!is_damage(&e) || is_rot(&e)).then_some(e)),
+            };
+            withheld = withheld.or(refusal.map(|source| (path, source)));
+            let Some((spool, _, _)) = owner else { continue };
             match votes.iter_mut().find(|(id, _)| *id == spool) {
                 Some((_, count)) => *count += 1,
                 None => votes.push((spool, 1)),
             }
         }
+    }
+    if let (true, Access::Owner, Some((path, source))) = (votes.is_empty(), access, withheld)
+        && !sabotage::commits(Bug::BlindStart)
+    {
+        return Err(OpenError::Withheld { path, unknown: WHOSE, source });
     }
     // Of equal ones the last is the greatest.
     Ok(votes.iter().rev().max_by_key(|(_, count)| *count).map(|(spool, _)| *spool))

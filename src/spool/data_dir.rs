@@ -14,15 +14,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::disk::{
-    Ballast, EntryKind, File, Fs, RealFs, clear_way, insist, is_in_the_way, make_way, set_aside,
+    Ballast, EntryKind, File, Fs, RealFs, clear_way, insist, is_in_the_way, is_rot, make_way, set_aside,
 };
 use crate::ids::{LaneName, SpoolId};
 
-use super::error::{OpenError, is_damage};
+use super::candidates::spool_id_in_segments;
+use super::error::{OpenError, WHOSE, is_damage};
 use super::format::{HAS_INCARNATION, Root};
 use super::host::{Host, SystemHost};
 use super::incarnation::{Cause, Life, Marker};
 use super::names;
+use super::recover::{Access, ends_are_given};
 
 /// An open data directory. While it lives, no other process can open it.
 #[derive(Debug, Clone)]
@@ -75,7 +77,7 @@ impl<F: Fs> DataDir<F> {
     /// Opens the directory at `path`, making it if there is none, and locks it.
     ///
     /// # Errors
-    /// [`OpenError::Locked`], [`OpenError::Newer`], or [`OpenError::Io`]. Damage is no error: a broken `FORMAT`
+    /// [`OpenError::Locked`], [`OpenError::Newer`], [`OpenError::Withheld`], or [`OpenError::Io`]. Damage is no error: a broken `FORMAT`
     /// is set aside and made anew with the identity found in the segments.
     pub fn open(fs: F, path: &Path) -> Result<Self, OpenError> {
         Self::open_on(fs, path, Arc::new(SystemHost::new()))
@@ -187,7 +189,8 @@ pub(super) fn lane_names<F: Fs>(fs: &F, path: &Path) -> Result<Vec<LaneName>, Op
 /// What is known of the directory before anything is written.
 pub(super) enum FoundRoot {
     Whole(Root),
-    Damaged,
+    /// Why it can't be read, if it is the disk that does not give it.
+    Damaged(Option<io::Error>),
     Absent,
 }
 
@@ -197,12 +200,18 @@ pub(super) fn read_root<F: Fs>(fs: &F, path: &Path) -> Result<FoundRoot, OpenErr
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(FoundRoot::Absent),
         // A directory, FIFO or link has that name, or its inode is unreadable.
-        Err(e) if is_in_the_way(&e) || is_damage(&e) => return Ok(FoundRoot::Damaged),
+        Err(e) if is_in_the_way(&e) || is_damage(&e) => {
+            return Ok(FoundRoot::Damaged(Some(e).filter(is_rot)));
+        }
         Err(e) => return Err(OpenError::io("open", &format)(e)),
     };
     let mut bytes = vec![0; 4096];
-    let Ok(len) = insist(|| file.read_full_at(&mut bytes, 0)) else { return Ok(FoundRoot::Damaged) };
-    Ok(Root::decode(bytes.get(..len).unwrap_or_default()).map_or(FoundRoot::Damaged, FoundRoot::Whole))
+    let len = match insist(|| file.read_full_at(&mut bytes, 0)) {
+        Ok(len) => len,
+        Err(e) => return Ok(FoundRoot::Damaged(Some(e))),
+    };
+    let root = Root::decode(bytes.get(..len).unwrap_or_default());
+    Ok(root.map_or(FoundRoot::Damaged(None), FoundRoot::Whole))
 }
 
 fn lock<F: Fs>(fs: &F, dir: &Path) -> Result<Locked<F>, OpenError> {
@@ -225,21 +234,28 @@ fn lock<F: Fs>(fs: &F, dir: &Path) -> Result<Locked<F>, OpenError> {
 /// Who the directory is, and which life of it this is.
 fn open_identity<F: Fs>(fs: &F, path: &Path, host: &dyn Host) -> Result<(Root, Marker<F>), OpenError> {
     let found = read_root(fs, path)?;
+    let (before, is_damaged) = match &found {
+        FoundRoot::Whole(root) => (Some(*root), false),
+        FoundRoot::Damaged(_) => (None, true),
+        FoundRoot::Absent => (None, false),
+    };
     let mut root = match found {
         FoundRoot::Whole(root) => root,
-        FoundRoot::Damaged | FoundRoot::Absent => lost_root(fs, path, host)?,
+        FoundRoot::Damaged(refusal) => lost_root(fs, path, host, refusal)?,
+        FoundRoot::Absent => lost_root(fs, path, host, None)?,
     };
     if root.unwritable() != 0 {
         return Err(OpenError::Newer { path: path.to_owned(), bits: root.unwritable() });
     }
+    // Before anything is written, made anew or set aside.
+    ends_are_given(fs, path, root.spool)?;
     let expected = root.compat & HAS_INCARNATION != 0;
     let marker = Marker::open(fs, path, root.spool, expected, host)?;
-    let before = matches!(found, FoundRoot::Whole(_)).then_some(root);
     if marker.stands() {
         root.compat |= HAS_INCARNATION;
     }
     if before != Some(root)
-        && let Err(error) = replace_root(fs, path, &root, matches!(found, FoundRoot::Damaged))
+        && let Err(error) = replace_root(fs, path, &root, is_damaged)
     {
         // Segments carry the identity: the next start finds it there.
         tracing::error!(%error, "FORMAT can't be written; going on without it: see to the disk");
@@ -247,9 +263,15 @@ fn open_identity<F: Fs>(fs: &F, path: &Path, host: &dyn Host) -> Result<(Root, M
     Ok((root, marker))
 }
 
-/// The root of a directory without a whole `FORMAT`: a new one, or one whose segments say who it is.
-fn lost_root<F: Fs>(fs: &F, path: &Path, host: &dyn Host) -> Result<Root, OpenError> {
-    if let Some(spool) = super::candidates::spool_id_in_segments(fs, path)? {
+/// The root of a directory without a whole `FORMAT`: a new one, or one whose segments say who it is. `refusal`: why the disk does
+/// not give it, if it is that. By another identity everything there is would be another spool's, so none is drawn then.
+fn lost_root<F: Fs>(
+    fs: &F,
+    path: &Path,
+    host: &dyn Host,
+    refusal: Option<io::Error>,
+) -> Result<Root, OpenError> {
+    if let Some(spool) = spool_id_in_segments(fs, path, Access::Owner)? {
         tracing::error!(data_dir = %path.display(), %spool,
             "FORMAT is damaged or missing: it is written anew, with the identity found in the segments");
         return Ok(Root { compat: HAS_INCARNATION, ..Root::new(spool) });
@@ -257,6 +279,9 @@ fn lost_root<F: Fs>(fs: &F, path: &Path, host: &dyn Host) -> Result<Root, OpenEr
     // A start that was cut off before FORMAT, or everything else is gone.
     if let Some(spool) = super::incarnation::spool_in_file(fs, path) {
         return Ok(Root { compat: HAS_INCARNATION, ..Root::new(spool) });
+    }
+    if let Some(source) = refusal {
+        return Err(OpenError::Withheld { path: path.join(names::FORMAT), unknown: WHOSE, source });
     }
     let spool = SpoolId(host.random().map_err(OpenError::io("draw an identity for", path))?);
     Ok(Root::new(spool))

@@ -7,6 +7,11 @@ pub(super) use crate::disk::is_damage;
 
 use crate::disk::DiskError;
 
+/// What the last segment of a lane says, see [`OpenError::Withheld`].
+pub(super) const NEXT: &str = "which number comes next";
+/// What `FORMAT`, or else the segments, say.
+pub(super) const WHOSE: &str = "whose data directory this is";
+
 /// A data directory or lane could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,6 +47,20 @@ pub enum OpenError {
         /// The file or directory.
         path: PathBuf,
         /// Why not.
+        source: io::Error,
+    },
+    /// The disk does not give what says how the log goes on. Nothing was begun.
+    #[error(
+        "the disk does not give {}: {source}; without it nobody can tell {unknown}, so nothing was begun or changed: see to the \
+         disk and start again; if that file is lost for good, move it away, with what was in it",
+        path.display()
+    )]
+    Withheld {
+        /// The file.
+        path: PathBuf,
+        /// What only that file says.
+        unknown: &'static str,
+        /// What the disk said.
         source: io::Error,
     },
     /// A state file of the lane could not be opened.

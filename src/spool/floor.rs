@@ -25,20 +25,31 @@ impl<F: Fs> Floor<F> {
     /// Opens it. A lost or damaged one means that what is missing counts as lost: never as delivered.
     pub(super) fn open(fs: &F, lane_dir: &Path) -> Result<Self, DiskError> {
         let path = lane_dir.join(names::FLOOR);
-        let (mut slots, value) = Slots::open(fs, &path, LEN)?;
+        let (slots, value) = Slots::open(fs, &path, LEN)?;
         let mark = value.as_deref().and_then(decode);
         if slots.damaged() || (mark.is_none() && value.is_some()) {
             tracing::error!(path = %path.display(),
                 "the floor is damaged and begun anew: to a destination whose position is below the first segment, \
                  what was deleted on purpose there now counts as lost; see to the disk");
         }
-        let synced = if mark.is_some() { slots.sync() } else { Ok(()) };
-        if let Err(e) = &synced {
+        let mut floor = Self { slots, mark: mark.unwrap_or_default(), durable: true, owed: mark.is_some() };
+        if let Err(e) = floor.make_sure() {
+            floor.durable = false;
             tracing::error!(path = %path.display(), error = %e,
                 "what was deleted on purpose can't be made sure of: until the next start no segment that came back \
                  is deleted for its sake; see to the disk");
         }
-        Ok(Self { slots, mark: mark.unwrap_or_default(), durable: synced.is_ok(), owed: false })
+        Ok(floor)
+    }
+
+    /// DURABILITY: writes what was found afresh. Its sync may have failed under the process before: then only the page cache has it,
+    /// takes it for written, and no later sync covers it. Where nothing can be written for now it is synced as it stands, so
+    /// that what makes room can go, and the next mark is written whatever it says.
+    fn make_sure(&mut self) -> Result<(), DiskError> {
+        match self.raise(FloorMark::default()) {
+            Err(e) if e.is_no_making() => self.slots.sync(),
+            raised => raised,
+        }
     }
 
     /// DURABILITY: whether the mark it was opened with survives a power cut. It may have been written by a process
@@ -99,8 +110,11 @@ pub(super) fn decode(bytes: &[u8]) -> Option<FloorMark> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
     use crate::disk::faulty::{Faulty, Op};
+    use crate::disk::sim::{Fault, Lasting, SimFs};
 
     fn mark(dropped: u64, released: u64) -> FloorMark {
         FloorMark { dropped: Seq(dropped), released: Seq(released) }
@@ -118,6 +132,42 @@ mod tests {
         for durable in [false, true] {
             let floor = Floor::open(&fs, dir.path()).unwrap();
             assert_eq!((floor.mark(), floor.is_durable()), (mark(3, 5), durable));
+        }
+    }
+
+    /// After a failed sync the kernel takes the bytes for written, and a later sync of the same bytes says "done".
+    #[test]
+    fn a_mark_whose_sync_failed_under_the_process_before_is_durable_once_it_is_said_to_be() {
+        let (fs, dir) = (SimFs::default(), Path::new("/"));
+        let mut floor = Floor::open(&fs, dir).unwrap();
+        floor.raise(mark(3, 5)).unwrap();
+        // After the write.
+        fs.break_at(Fault { at: fs.calls() + 1, errno: Errno::IO, lasting: Lasting::Once });
+        floor.raise(mark(9, 9)).unwrap_err();
+        assert_eq!(fs.hits().len(), 1);
+        drop(floor);
+        let floor = Floor::open(&fs, dir).unwrap();
+        assert_eq!((floor.mark(), floor.is_durable()), (mark(9, 9), true));
+        let world = fs.world();
+        for cut in world.cuts(u64::MAX) {
+            let after = SimFs::of(world.after_power_cut(&cut));
+            assert_eq!(Floor::open(&after, dir).unwrap().mark(), mark(9, 9));
+        }
+    }
+
+    #[test]
+    fn on_a_full_disk_a_mark_that_can_not_be_written_afresh_is_made_sure_of_as_it_stands_and_is_owed() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = Faulty::new();
+        Floor::open(&fs, dir.path()).unwrap().raise(mark(3, 5)).unwrap();
+        for (errno, durable) in [(Errno::NOSPC, true), (Errno::IO, false)] {
+            fs.error(errno);
+            fs.fail_next(Op::Write, 1);
+            let mut floor = Floor::open(&fs, dir.path()).unwrap();
+            assert_eq!((floor.mark(), floor.is_durable()), (mark(3, 5), durable), "{errno}");
+            let written = fs.count(Op::Write);
+            floor.raise(mark(1, 1)).unwrap();
+            assert_eq!(fs.count(Op::Write), written + 1, "{errno}: it is written down with the next");
         }
     }
 

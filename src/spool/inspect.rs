@@ -116,7 +116,7 @@ impl<F: Fs> Snapshot<F> {
                 return Err(OpenError::Newer { path: path.to_owned(), bits: root.unreadable() });
             }
             FoundRoot::Whole(root) => Some(root.spool),
-            FoundRoot::Damaged | FoundRoot::Absent => spool_id_in_segments(fs, path)?,
+            FoundRoot::Damaged(_) | FoundRoot::Absent => spool_id_in_segments(fs, path, Access::Visitor)?,
         };
         let spool = spool.ok_or_else(|| OpenError::NotASpool { path: path.to_owned() })?;
         let mut lanes = Vec::new();

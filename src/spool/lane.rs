@@ -64,8 +64,8 @@ impl<F: Fs> Lane<F> {
     /// what is missing below it is reported as lost.
     ///
     /// # Errors
-    /// When the lane's directory or its files can't be made or listed, or a thread can't be started. Damage is
-    /// no error, and neither is a disk that can't be written: the lane then opens, is read, and refuses events
+    /// When the lane's directory or its files can't be made or listed, a thread can't be started, or the disk does not give what says
+    /// which number comes next ([`OpenError::Withheld`]). Damage is no error, and neither is a disk that can't be written: the lane then opens, is read, and refuses events
     /// until it can.
     #[expect(clippy::needless_pass_by_value, reason = "the handle every room is given")]
     pub fn open(

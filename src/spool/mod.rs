@@ -3,7 +3,8 @@
 //! **Promises.**
 //! - An append is answered after the sync that covers it (`sync = "always"`), never before.
 //! - Readers see what is durable and nothing else, without a silent gap: what is lost is given as a [`Hole`].
-//! - Whatever happened to its files, a lane opens; damaged bytes are counted, and stay: see [`kept`].
+//! - Whatever happened to its files, a lane opens; damaged bytes are counted, and stay: see [`kept`]. It waits for a disk that does not
+//!   give, for now, what says which number comes next: a start fails until it does.
 //! - (run, number) names one event, for ever.
 //! - A failed write or sync is believed; a full disk is waited for; both end by themselves.
 //!

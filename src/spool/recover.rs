@@ -5,16 +5,19 @@
 //!
 //! Every segment but the last has its end recorded by its successor, so only headers are read, and the last
 //! segment whole. Damage costs more reading, never the start.
+//!
+//! What costs the start is a disk that does not give, for now, what says which number comes next: see [`withheld`].
 
 use std::path::Path;
 
-use crate::disk::{File, Fs, insist};
+use crate::disk::{Entry, File, Fs, insist};
 use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
 use crate::sabotage::{self, Bug};
 
-use super::candidates::{Candidate, Listed, candidates, is_blank, start_of};
-use super::error::{OpenError, ReadError, is_damage};
+use super::candidates::{Candidate, Listed, Withheld, candidates, is_blank, start_of};
+use super::error::{NEXT, OpenError, ReadError, is_damage};
 use super::format::{DATA_START, Predecessor, SegmentHeader, Verdict};
+use super::names;
 use super::passed_over::{PassedOver, Why};
 use super::scan::scan;
 use super::seek::Seeker;
@@ -64,7 +67,50 @@ pub(super) fn recover<F: Fs>(
         Access::Visitor => judge_live(fs, &mut found, &identity, known),
     }?;
     recovered.left_alone.append(&mut listed.left_alone);
-    Ok(recovered)
+    match withheld(listed.withheld, &recovered) {
+        Some(Withheld { path, source, .. }) if access == Access::Owner => {
+            Err(OpenError::Withheld { path, unknown: NEXT, source })
+        }
+        _ => Ok(recovered),
+    }
+}
+
+/// A file behind the log's end, as it was found, of which the disk gives neither header nor a whole block: it may hold more of the log.
+/// Whoever took that end for the end would give the numbers of those events again, and once the disk gives them as well, new events
+/// and old ones have the same numbers.
+fn withheld(withheld: Vec<Withheld>, recovered: &Recovered) -> Option<Withheld> {
+    let mut behind = withheld.into_iter().filter(|file| file.id > recovered.predecessor.segment);
+    behind.find(|_| !sabotage::commits(Bug::BlindStart))
+}
+
+/// Fails where [`recover`] would, for any lane of a data directory: before anything in it is changed.
+pub(super) fn ends_are_given<F: Fs>(fs: &F, data_dir: &Path, spool: SpoolId) -> Result<(), OpenError> {
+    for lane in super::data_dir::lane_names(fs, data_dir)? {
+        let dir = data_dir.join(names::LANES).join(lane.as_str());
+        if !gives_its_end(fs, &dir, spool)? {
+            recover(fs, &dir, spool, &lane, Seq::NONE, Access::Owner)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the last file of a lane, but for blank ones, has a header. Nearly always it has, and nothing else need be read.
+fn gives_its_end<F: Fs>(fs: &F, dir: &Path, spool: SpoolId) -> Result<bool, OpenError> {
+    let entries = insist(|| fs.list(dir)).map_err(OpenError::io("list", dir))?;
+    let named = |entry: &Entry| names::parse_segment(&entry.name).filter(|id| *id <= names::LAST_BY_NAME);
+    let mut files: Vec<_> = entries.iter().filter_map(|entry| Some((named(entry)?, entry))).collect();
+    files.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+    for (id, entry) in files {
+        let start = insist(|| fs.open_read(&dir.join(&entry.name))).map(|file| start_of(&file));
+        match start {
+            Ok(start) if start.blank => {}
+            start => {
+                let header = start.ok().and_then(|start| start.header);
+                return Ok(header.is_some_and(|header| header.segment == id && header.spool == spool));
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// [`judge`], beside an agent that goes on: the log as it was at one moment. A file that was without a header when
@@ -204,9 +250,10 @@ fn end_of(later: &[Candidate], candidate: &Candidate, at_least: Seq) -> End {
     }
     // The one between is missing, or its header is damaged: whatever came before a successor's first number was
     // durable, and whatever stands here from that number on is left over from a failed write.
-    match later.first().and_then(|next| next.begins) {
+    let next = later.iter().find(|next| !next.blank);
+    match next.and_then(|next| next.begins) {
         Some(begins) => End::Unknown { proof: begins.prev(), cap: Some(begins) },
-        None => End::Unknown { proof: at_least.prev(), cap: header.map(|h| h.base) },
+        None => End::Unknown { proof: at_least.prev(), cap: later.iter().find_map(|later| later.begins) },
     }
 }
 

@@ -537,7 +537,7 @@ fn nothing_is_left_of_a_larger_file_that_could_not_take_over() {
         let (mut slots, _) = Slots::open(&fs, &path, 100).unwrap();
         slots.save(b"old").unwrap();
         fs.fail_later(op, spared, 1);
-        assert!(slots.grow(10_000, b"new").is_err(), "{op:?} {spared}");
+        assert!(slots.grow(10_000, b"new", true).is_err(), "{op:?} {spared}");
         let names: Vec<_> = RealFs.list(dir.path()).unwrap().into_iter().map(|e| e.name).collect();
         assert_eq!(names, ["slots"], "{op:?} {spared}");
         assert_eq!(reopen(&path).1.as_deref(), Some(&b"old"[..]), "{op:?} {spared}");
@@ -554,11 +554,33 @@ fn where_a_larger_file_would_take_most_of_the_room_nothing_of_it_is_written() {
     let needed = 3 * slot_size(10_000);
     fs.set_space(Some(Space { available: 2 * needed - 1, total: u64::MAX }));
     let before = fs.count(Op::Create);
-    assert!(slots.grow(10_000, b"new").unwrap_err().is_for_want_of_room());
+    assert!(slots.grow(10_000, b"new", true).unwrap_err().is_for_want_of_room());
     assert_eq!(fs.count(Op::Create), before);
     fs.set_space(Some(Space { available: 2 * needed, total: u64::MAX }));
-    slots.grow(10_000, b"new").unwrap();
+    slots.grow(10_000, b"new", true).unwrap();
     assert_eq!(reopen(&path).1.as_deref(), Some(&b"new"[..]));
+    // Nothing can be kept in the one that there is: it is given what there is.
+    let needed = 3 * slot_size(20_000);
+    fs.set_space(Some(Space { available: needed - 1, total: u64::MAX }));
+    assert!(slots.grow(20_000, b"more", false).unwrap_err().is_for_want_of_room());
+    fs.set_space(Some(Space { available: needed, total: u64::MAX }));
+    slots.grow(20_000, b"more", false).unwrap();
+    assert_eq!(reopen(&path).1.as_deref(), Some(&b"more"[..]));
+}
+
+#[test]
+fn a_file_with_the_room_that_is_wanted_and_no_whole_value_is_damaged_and_used_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slots");
+    let size = usize::try_from(3 * slot_size(100)).unwrap();
+    for (harmed, is_aside) in [(vec![0xa5; size], false), (vec![0xa5; size / 3], true)] {
+        std::fs::write(&path, harmed).unwrap();
+        let (mut slots, value) = reopen(&path);
+        assert_eq!((value, slots.damaged()), (None, true));
+        assert_eq!(dir.path().join("slots.aside-1").exists(), is_aside);
+        slots.save(b"new").unwrap();
+        assert_eq!(reopen(&path).1.as_deref(), Some(&b"new"[..]));
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::super::data_dir::{FoundRoot, read_root};
 use super::super::error::{OpenError, is_damage};
 use super::super::format::{BLOCK_ALIGN, BLOCK_MAGIC, BlockHeader, DATA_START, MAX_HEADER};
 use super::super::names;
+use super::super::recover::Access;
 
 /// Bytes searched at once.
 const CHUNK: usize = 256 << 10;
@@ -46,7 +47,7 @@ impl<F: Fs> Old<F> {
                 return Err(OpenError::Newer { path: path.to_owned(), bits: root.unreadable() });
             }
             FoundRoot::Whole(root) => Some(root.spool),
-            FoundRoot::Damaged | FoundRoot::Absent => spool_id_in_segments(fs, path)?,
+            FoundRoot::Damaged(_) | FoundRoot::Absent => spool_id_in_segments(fs, path, Access::Visitor)?,
         };
         spool.ok_or_else(|| OpenError::NotASpool { path: path.to_owned() })
     }
@@ -118,7 +119,7 @@ impl<F: Fs> Old<F> {
     ) -> io::Result<Option<(LaneName, Candidate)>> {
         let file = self.fs.open_read(path)?;
         let len = file.size()?;
-        let Start { header, owner, begins, blank } = start_of(&file);
+        let Start { header, owner, begins, blank, .. } = start_of(&file);
         let owner = owner.or_else(|| first_block(&file, len, self.spool));
         let (lane, id) = match (owner, home, name) {
             (Some((spool, _, _)), _, _) if spool != self.spool => {

@@ -210,7 +210,7 @@ fn what_is_damaged_or_no_file_at_the_name_of_format_is_a_damaged_root_and_what_m
     let dir = tempfile::tempdir().unwrap();
     let (fs, format) = (Faulty::new(), dir.path().join(names::FORMAT));
     let damaged =
-        || data_dir::read_root(&fs, dir.path()).map(|found| matches!(found, data_dir::FoundRoot::Damaged));
+        || data_dir::read_root(&fs, dir.path()).map(|found| matches!(found, data_dir::FoundRoot::Damaged(_)));
     assert!(!damaged().unwrap(), "absent");
     std::fs::write(&format, "").unwrap();
     for (errno, expected) in [(Errno::IO, Some(true)), (Errno::NXIO, Some(true)), (Errno::ACCESS, None)] {

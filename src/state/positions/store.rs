@@ -142,15 +142,17 @@ impl<F: Fs> Store<F> {
         }
         let bytes = codec::encode(positions, self.slots.capacity());
         // Nearly always there is room for as much again.
-        if bytes.len() + LEFT > self.slots.capacity() && self.has_grown_for(positions) {
+        let fits = bytes.len() <= self.slots.capacity();
+        if bytes.len() + LEFT > self.slots.capacity() && self.has_grown_for(positions, fits) {
             return Ok(());
         }
         Ok(self.slots.save(&bytes)?)
     }
 
     /// Whether the positions stand in a larger file by now, since this one has too little room left for what changes by itself. Where
-    /// the disk has no room for one, what fits in this one is kept.
-    fn has_grown_for(&mut self, positions: &Positions) -> bool {
+    /// the disk has no room for one, what fits in this one is kept. Where that is nothing (`fits`), a larger one may take all the room that
+    /// there is: without one no segment goes any more.
+    fn has_grown_for(&mut self, positions: &Positions, fits: bool) -> bool {
         let wanted = codec::needs(positions) + LEFT;
         let capacity = self.slots.capacity();
         if wanted <= capacity || self.grows_after.is_some_and(|at| Instant::now() < at) {
@@ -160,7 +162,7 @@ impl<F: Fs> Store<F> {
         if larger <= capacity {
             return false;
         }
-        match self.slots.grow(larger, &codec::encode(positions, larger)) {
+        match self.slots.grow(larger, &codec::encode(positions, larger), fits) {
             Ok(()) => {
                 self.grows_after = None;
                 true
@@ -330,6 +332,25 @@ mod tests {
         store.grows_after = None;
         store.save(&positions).unwrap();
         assert!(on(&fs).1 == Restored::Positions(Box::new(positions)));
+    }
+
+    /// Found by reading: the lane filled up on a disk with room for the larger file, since it had not room for two.
+    #[test]
+    fn a_larger_file_takes_most_of_the_room_only_where_nothing_can_be_kept_in_the_one_that_there_is() {
+        let fs = disk();
+        let (mut store, _) = on(&fs);
+        store.save(&stuck(1)).unwrap();
+        store.sync().unwrap();
+        let room = |positions| 3 * ((codec::needs(positions) + LEFT).next_power_of_two() as u64 + 8192);
+        let [fits, does_not] = [stuck(800), stuck(3000)];
+        fs.tamper(|world| world.fill_up_to(room(&fits)));
+        store.save(&fits).unwrap();
+        let Restored::Positions(kept) = on(&fs).1 else { panic!("nothing is kept") };
+        assert!(kept.sides == fits.sides && kept.partial.len() < fits.partial.len());
+        store.grows_after = None;
+        fs.tamper(|world| world.fill_up_to(room(&does_not)));
+        store.save(&does_not).unwrap();
+        assert!(on(&fs).1 == Restored::Positions(Box::new(does_not)));
     }
 
     #[test]

@@ -157,6 +157,13 @@ fn leftovers_that_are_taken_for_durable_are_noticed_by_a_crash_in_the_recovery_a
 }
 
 #[test]
+fn a_start_that_goes_on_where_the_disk_does_not_give_the_end_is_noticed() {
+    is_caught(Bug::BlindStart, || {
+        power_cut_then_fault(&[Step::Large, Step::Large, Step::Large], &small(), (9, 1)).map(|_| ())
+    });
+}
+
+#[test]
 fn an_interval_after_which_nothing_is_synced_is_noticed() {
     let settings = Spool { sync: Sync::Interval(Duration::from_millis(100)), ..small() };
     is_caught(Bug::IntervalForgotten, || tell(&[Step::Small, Step::Idle], &settings, DEPTH).map(|_| ()));

@@ -53,16 +53,9 @@ fn tell(story: &[Step], fault: Fault, settings: &Spool, depth: Depth) -> Result<
     let (fs, mut witness) = (SimFs::default(), Witness::default());
     let mut site = Site::new(fs.clone(), 1, settings, &metrics);
     fs.break_at(fault);
-    site.try_start()?;
+    site.try_start(&mut witness)?;
     for step in story {
         site.step(*step, &mut witness)?;
-    }
-    if site.blind {
-        // What cannot be read is damaged. The agent starts all the same, and goes on.
-        fs.repair();
-        site.damaged = true;
-        site.lives_on(&mut witness.without_acknowledgements())?;
-        return Ok(Tried::default());
     }
     let mut verifier = Verifier::new(settings, &metrics, depth);
     // A crash while it is broken.
@@ -142,14 +135,8 @@ fn every_fault_after(
         let (fs, mut witness) = (SimFs::of(world.clone()), promised.clone());
         fs.break_at(fault);
         let mut site = start(&fs);
-        site.try_start().map_err(told)?;
+        site.try_start(&mut witness).map_err(told)?;
         faults += 1;
-        if site.blind {
-            fs.repair();
-            site.damaged = true;
-            site.lives_on(&mut witness.without_acknowledgements()).map_err(told)?;
-            continue;
-        }
         verifier.crash(&fs.world(), &witness, fs.calls(), 0).map_err(told)?;
         fs.repair();
         site.lives_on(&mut witness).map_err(told)?;

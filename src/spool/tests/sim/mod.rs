@@ -15,6 +15,7 @@ mod rot;
 mod site;
 mod stop;
 mod verify;
+mod withheld;
 mod witness;
 mod worn;
 

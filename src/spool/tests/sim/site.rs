@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::super::{lane_name, settings, stream};
 use super::witness::{Mark, Witness};
 use crate::config::model::{Spool, SpoolCompression, Sync};
-use crate::disk::Slots;
-use crate::disk::sim::SimFs;
+use crate::disk::sim::{SimFs, World};
+use crate::disk::{Slots, TRIES};
 use crate::event::{Event, EventBatch};
-use crate::ids::Seq;
+use crate::ids::{Seq, SeqRange};
 use crate::intake::AcceptError;
 use crate::metrics::Metrics;
 use crate::sabotage::{self, Bug};
@@ -82,8 +82,6 @@ pub(crate) struct Site {
     seed: u64,
     /// Something was damaged: to say that events are lost is right.
     pub(crate) damaged: bool,
-    /// It was started while the disk refused, again and again, to be read: what it could not read it has given up.
-    pub(crate) blind: bool,
     /// Its data directory is complete: no room is needed to start on it.
     made: bool,
 }
@@ -107,7 +105,6 @@ impl Site {
             open: None,
             seed,
             damaged: false,
-            blind: false,
             made: false,
         }
     }
@@ -128,11 +125,17 @@ impl Site {
     }
 
     /// Starts the agent, if the disk lets it.
-    pub(crate) fn try_start(&mut self) -> Result<(), String> {
-        let before = self.fs.hits().len();
+    pub(crate) fn try_start(&mut self, witness: &mut Witness) -> Result<(), String> {
+        let (before, world, refused) = (self.fs.hits().len(), self.fs.world(), refusals(&self.fs));
         let started = self.start();
+        if refusals(&self.fs) > refused {
+            // What only the page cache held of the killed process may be gone.
+            witness.forfeit();
+        }
         let unread = self.fs.hits().iter().skip(before).filter(|(_, call)| !call.changes()).count();
-        self.blind |= started.is_ok() && unread >= 3;
+        if started.is_ok() && unread >= TRIES as usize {
+            witness.give_up(self.unread_of_the_end(world)?);
+        }
         match started {
             Err(_) if self.fs.is_broken() || (!self.made && self.fs.is_bounded()) => Ok(()),
             started => {
@@ -140,6 +143,17 @@ impl Site {
                 started
             }
         }
+    }
+
+    /// What a start would have found on that disk in the last segment, beyond the end that this one has found: the disk did not give it
+    /// all of that, and what it did not give is given up.
+    fn unread_of_the_end(&mut self, world: World) -> Result<SeqRange, String> {
+        let mut whole =
+            Self { place: self.place, ..Self::new(SimFs::of(world), 1, &self.settings, &Metrics::new()) };
+        whole.start()?;
+        let last = |site: &mut Self| Ok::<_, String>(site.lane()?.lane().found_last());
+        let (base, end) = last(&mut whole)?;
+        Ok(SeqRange::new(last(self)?.1.max(base), end))
     }
 
     /// The fault is over: it accepts, without a restart if it runs, and everything arrives.
@@ -191,8 +205,10 @@ impl Site {
     /// An orderly stop, after which everything is durable.
     pub(crate) fn close_before(&mut self, witness: &mut Witness) {
         let refusals = refusals(&self.fs);
+        // One that was killed, and could not be started since, has nobody who makes anything durable.
+        let was_open = self.is_open();
         self.close();
-        if self::refusals(&self.fs) == refusals {
+        if was_open && self::refusals(&self.fs) == refusals {
             witness.firm(self.fs.calls());
         }
     }
@@ -220,7 +236,7 @@ impl Site {
     pub(crate) fn step(&mut self, step: Step, witness: &mut Witness) -> Result<(), String> {
         if self.open.is_none() {
             // An earlier step could not start it. Whoever supervises it tries again.
-            self.try_start()?;
+            self.try_start(witness)?;
             if self.open.is_none() {
                 return Ok(());
             }
@@ -238,11 +254,11 @@ impl Site {
             Step::Peek => self.consume(false, witness),
             Step::Reopen => {
                 self.close_before(witness);
-                self.try_start()
+                self.try_start(witness)
             }
             Step::Kill => {
                 self.kill();
-                self.try_start()
+                self.try_start(witness)
             }
         }
     }

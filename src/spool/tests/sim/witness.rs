@@ -27,7 +27,8 @@ pub(crate) struct Witness {
     firm: Option<BTreeMap<Mark, At>>,
     /// Where intervals come and go: what is acknowledged now is durable already.
     at_once: bool,
-    /// Accepted at an interval, and the disk refused something before that was over: they may be there, or be counted as lost.
+    /// Accepted at an interval, and the disk refused something before that was over; or a start could not read them: they may be
+    /// there, or be counted as lost.
     forfeited: BTreeSet<Seq>,
 }
 
@@ -53,6 +54,17 @@ impl Witness {
         let Some(firm) = &self.firm else { return };
         let gone = self.acknowledged.extract_if(.., |mark, _| !firm.contains_key(mark));
         self.forfeited.extend(gone.map(|(_, (seq, _))| seq));
+    }
+
+    /// A start could not read these, of the last segment, however often it asked.
+    pub(crate) fn give_up(&mut self, range: SeqRange) {
+        self.drop_numbers(range);
+        self.forfeited.extend((range.first.0..range.end.0).map(Seq));
+    }
+
+    /// How many numbers may be said to be lost.
+    pub(crate) fn most_lost(&self) -> u64 {
+        self.forfeited.len() as u64
     }
 
     /// Whether all of these may be said to be lost.
