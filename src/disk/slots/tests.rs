@@ -77,11 +77,11 @@ fn one_that_was_damaged_has_been_so_though_it_has_grown_since() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("slots");
     let (mut slots, _) = reopen(&path);
-    slots.grow(9000, b"whole").unwrap();
+    slots.grow(9000, b"whole", false).unwrap();
     assert!(!slots.damaged());
     std::fs::write(&path, vec![7; 3 * 4096]).unwrap();
     let (mut slots, _) = reopen(&path);
-    slots.grow(9000, b"again").unwrap();
+    slots.grow(9000, b"again", false).unwrap();
     assert!(slots.damaged() && slots.capacity() >= 9000);
 }
 
