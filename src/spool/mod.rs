@@ -27,6 +27,7 @@ mod error;
 mod floor;
 pub mod format;
 mod gate;
+mod given;
 mod home;
 mod host;
 mod incarnation;
