@@ -227,8 +227,8 @@ pub(super) struct Start {
     /// Number of its first event, in the same way.
     pub(super) begins: Option<Seq>,
     pub(super) blank: bool,
-    /// The disk gives neither copy of the header. Of one of which it gives a copy that is not whole, the first write was never
-    /// durable: both are written at once.
+    /// The disk gives neither copy of the header. Where it gives one that is not whole, that is damage: nearly always the first write was
+    /// never durable, since both are written at once. (Or one has rotted, and the other is refused: then what it held is lost.)
     pub(super) refusal: Option<io::Error>,
 }
 

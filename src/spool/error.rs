@@ -49,9 +49,9 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
-    /// The disk does not give what says how the log goes on. Nothing was begun.
+    /// The disk does not give what says how the log goes on. Nothing of the log was changed.
     #[error(
-        "the disk does not give {}: {source}; without it nobody can tell {unknown}, so nothing was begun or changed: see to the \
+        "the disk does not give {}: {source}; without it nobody can tell {unknown}, so nothing of the log was changed, and no event is taken: see to the \
          disk and start again; if that file is lost for good, move it away, with what was in it",
         path.display()
     )]

@@ -27,6 +27,7 @@ mod error;
 mod floor;
 pub mod format;
 mod gate;
+mod given;
 mod host;
 mod incarnation;
 pub mod inspect;

@@ -17,6 +17,7 @@ use crate::sabotage::{self, Bug};
 use super::candidates::{Candidate, Listed, Withheld, candidates, is_blank, start_of};
 use super::error::{NEXT, OpenError, ReadError, is_damage};
 use super::format::{DATA_START, Predecessor, SegmentHeader, Verdict};
+use super::given::{Doubts, Given, answers, withheld};
 use super::names;
 use super::passed_over::{PassedOver, Why};
 use super::scan::scan;
@@ -38,6 +39,8 @@ pub(super) struct Recovered {
     pub(super) void: Vec<Segment>,
     /// Files that are left alone, or of which not all could be read.
     pub(super) left_alone: Vec<PassedOver>,
+    /// What the end stands on that may not be as it looks.
+    pub(super) doubts: Doubts,
 }
 
 /// Who asks.
@@ -67,27 +70,21 @@ pub(super) fn recover<F: Fs>(
         Access::Visitor => judge_live(fs, &mut found, &identity, known),
     }?;
     recovered.left_alone.append(&mut listed.left_alone);
-    match withheld(listed.withheld, &recovered) {
-        Some(Withheld { path, source, .. }) if access == Access::Owner => {
-            Err(OpenError::Withheld { path, unknown: NEXT, source })
-        }
-        _ => Ok(recovered),
+    if access == Access::Owner
+        && let Some(Withheld { path, source, .. }) =
+            withheld(fs, listed.withheld, &found, &identity, &mut recovered)
+    {
+        return Err(OpenError::Withheld { path, unknown: NEXT, source });
     }
+    Ok(recovered)
 }
 
-/// A file behind the log's end, as it was found, of which the disk gives neither header nor a whole block: it may hold more of the log.
-/// Whoever took that end for the end would give the numbers of those events again, and once the disk gives them as well, new events
-/// and old ones have the same numbers.
-fn withheld(withheld: Vec<Withheld>, recovered: &Recovered) -> Option<Withheld> {
-    let mut behind = withheld.into_iter().filter(|file| file.id > recovered.predecessor.segment);
-    behind.find(|_| !sabotage::commits(Bug::BlindStart))
-}
-
-/// Fails where [`recover`] would, for any lane of a data directory: before anything in it is changed.
+/// Fails where [`recover`] would for what the last file of any lane does not say, before anything in the data directory is changed. What
+/// shows only when a segment is read, or further ahead, costs the start later, when a lane is opened: nothing of the log is changed then either.
 pub(super) fn ends_are_given<F: Fs>(fs: &F, data_dir: &Path, spool: SpoolId) -> Result<(), OpenError> {
     for lane in super::data_dir::lane_names(fs, data_dir)? {
         let dir = data_dir.join(names::LANES).join(lane.as_str());
-        if !gives_its_end(fs, &dir, spool)? {
+        if !gives_its_end(fs, &dir, spool, &lane)? {
             recover(fs, &dir, spool, &lane, Seq::NONE, Access::Owner)?;
         }
     }
@@ -95,7 +92,7 @@ pub(super) fn ends_are_given<F: Fs>(fs: &F, data_dir: &Path, spool: SpoolId) -> 
 }
 
 /// Whether the last file of a lane, but for blank ones, has a header. Nearly always it has, and nothing else need be read.
-fn gives_its_end<F: Fs>(fs: &F, dir: &Path, spool: SpoolId) -> Result<bool, OpenError> {
+fn gives_its_end<F: Fs>(fs: &F, dir: &Path, spool: SpoolId, lane: &LaneName) -> Result<bool, OpenError> {
     let entries = insist(|| fs.list(dir)).map_err(OpenError::io("list", dir))?;
     let named = |entry: &Entry| names::parse_segment(&entry.name).filter(|id| *id <= names::LAST_BY_NAME);
     let mut files: Vec<_> = entries.iter().filter_map(|entry| Some((named(entry)?, entry))).collect();
@@ -106,7 +103,10 @@ fn gives_its_end<F: Fs>(fs: &F, dir: &Path, spool: SpoolId) -> Result<bool, Open
             Ok(start) if start.blank => {}
             start => {
                 let header = start.ok().and_then(|start| start.header);
-                return Ok(header.is_some_and(|header| header.segment == id && header.spool == spool));
+                let is_ours = |header: &SegmentHeader| {
+                    header.segment == id && header.spool == spool && header.lane == lane.as_str()
+                };
+                return Ok(header.as_ref().is_some_and(is_ours));
             }
         }
     }
@@ -152,6 +152,7 @@ pub(super) fn judge<F: Fs>(
         holes: Vec::new(),
         void: Vec::new(),
         left_alone: Vec::new(),
+        doubts: Doubts::default(),
     };
     for (index, candidate) in found.iter().enumerate() {
         let end = end_of(found.get(index + 1..).unwrap_or_default(), candidate, at_least);
@@ -172,11 +173,12 @@ pub(super) fn judge<F: Fs>(
                 recovered.take(recorded_segment(candidate, recorded, previous), Vec::new());
             }
             End::Unknown { proof, cap } => {
-                let (segment, holes, whole) =
+                let (segment, holes, given) =
                     scanned(fs, candidate, identity, (proof, cap, access), previous)?;
-                if !whole {
+                if !given.whole {
                     recovered.leave(candidate, Why::CannotBeRead);
                 }
+                recovered.doubt(candidate, given);
                 if !is_empty(candidate, &segment) {
                     recovered.take(segment, holes);
                 } else if is_blank(fs, &candidate.path) {
@@ -208,6 +210,12 @@ impl Recovered {
 
     fn leave(&mut self, candidate: &Candidate, why: Why) {
         self.left_alone.push(PassedOver { file: candidate.path.clone(), why });
+    }
+
+    fn doubt(&mut self, candidate: &Candidate, given: Given) {
+        let (id, path) = (candidate.id, candidate.path.clone());
+        self.doubts.silent.extend(given.refusal.map(|source| Withheld { id, path, source }));
+        self.doubts.unsealed.extend((!given.sealed).then_some(id));
     }
 
     fn take(&mut self, segment: Segment, mut holes: Vec<SeqRange>) {
@@ -250,8 +258,9 @@ fn end_of(later: &[Candidate], candidate: &Candidate, at_least: Seq) -> End {
     }
     // The one between is missing, or its header is damaged: whatever came before a successor's first number was
     // durable, and whatever stands here from that number on is left over from a failed write.
-    let next = later.iter().find(|next| !next.blank);
-    match next.and_then(|next| next.begins) {
+    // Across a blank one only the latter holds: this segment's process ended in it, so the numbers behind its end may have been given again
+    // in one that is missing by now.
+    match later.first().and_then(|next| next.begins) {
         Some(begins) => End::Unknown { proof: begins.prev(), cap: Some(begins) },
         None => End::Unknown { proof: at_least.prev(), cap: later.iter().find_map(|later| later.begins) },
     }
@@ -290,25 +299,25 @@ fn recorded_segment(candidate: &Candidate, recorded: Predecessor, previous: Seq)
     }
 }
 
-/// Reads a whole segment: where it ends, what is missing in it, and whether the disk gave all of it. One that cannot be opened or read is kept in the table, empty, so that its file stays.
+/// Reads a whole segment: where it ends, what is missing in it, and what the disk gave of it. One that cannot be opened or read is kept in the table, empty, so that its file stays.
 pub(super) fn scanned<F: Fs>(
     fs: &F,
     candidate: &Candidate,
     identity: &Identity,
     (proof, cap, access): (Seq, Option<Seq>, Access),
     previous: Seq,
-) -> Result<(Segment, Vec<SeqRange>, bool), OpenError> {
+) -> Result<(Segment, Vec<SeqRange>, Given), OpenError> {
     let base = candidate.header.as_ref().map(|h| h.base);
     let readable = candidate.header.as_ref().is_none_or(SegmentHeader::is_readable);
     let mut segment = Segment { readable, ..void(candidate, base.unwrap_or(previous)) };
     if !readable {
         tracing::error!(path = %segment.path.display(), "a segment of a newer version is set aside unread");
         segment.verdict = Verdict::Rotten;
-        return Ok((segment, Vec::new(), true));
+        return Ok((segment, Vec::new(), Given { whole: true, sealed: true, refusal: None }));
     }
     let identity = Identity { segment: candidate.id, ..identity.clone() };
     match scan_file(fs, &mut segment, identity, base, (proof, cap, access)) {
-        Ok((holes, whole)) => Ok((segment, holes, whole)),
+        Ok((holes, given)) => Ok((segment, holes, given)),
         // As with opening: an error that says nothing of the bytes must not give them up.
         Err(e) if access == Access::Owner && !is_damage(&e.source) => {
             Err(OpenError::io("read", &segment.path)(e.source))
@@ -316,7 +325,7 @@ pub(super) fn scanned<F: Fs>(
         Err(e) => {
             tracing::error!(error = %e, "a segment cannot be read and is set aside");
             segment.verdict = Verdict::Rotten;
-            Ok((segment, Vec::new(), false))
+            Ok((segment, Vec::new(), Given::nothing(e.source)))
         }
     }
 }
@@ -327,7 +336,7 @@ fn scan_file<F: Fs>(
     identity: Identity,
     base: Option<Seq>,
     (proof, cap, access): (Seq, Option<Seq>, Access),
-) -> Result<(Vec<SeqRange>, bool), ReadError> {
+) -> Result<(Vec<SeqRange>, Given), ReadError> {
     let path = segment.path.clone();
     let read_error = |source| ReadError { path: path.clone(), offset: 0, source };
     let file = insist(|| fs.open_read(&path)).map_err(read_error)?;
@@ -350,7 +359,13 @@ fn scan_file<F: Fs>(
     segment.end = found.end;
     segment.end_offset = found.end_offset;
     segment.verdict = found.verdict;
-    Ok((found.holes, walker.unreadable == 0))
+    let whole = walker.unreadable == 0;
+    // A header that was read before may have come from the page cache, or the disk may have gone away since.
+    let refusal = match access {
+        Access::Owner if !whole => answers(walker.file(), found.end_offset).err(),
+        _ => None,
+    };
+    Ok((found.holes, Given { whole, sealed: found.sealed, refusal }))
 }
 
 /// DURABILITY: what is read of a segment that nobody closed may stand in the page cache alone. Its process may have

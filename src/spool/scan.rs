@@ -27,6 +27,8 @@ pub(super) struct Scan {
     pub(super) verdict: Verdict,
     /// What is damaged inside of it.
     pub(super) holes: Vec<SeqRange>,
+    /// It ends with a seal.
+    pub(super) sealed: bool,
 }
 
 /// What a bad block means.
@@ -50,8 +52,8 @@ pub(super) fn scan<T: File>(
     (proof, cap): (Seq, Option<Seq>),
     limit: u64,
 ) -> Result<Scan, ReadError> {
-    let mut scan =
-        Scan { end_offset: DATA_START.min(limit), end: base, verdict: Verdict::Torn, holes: Vec::new() };
+    let end_offset = DATA_START.min(limit);
+    let mut scan = Scan { end_offset, end: base, verdict: Verdict::Torn, holes: Vec::new(), sealed: false };
     let bounds = (limit, cap);
     let (mut at, mut proof, mut said) = (scan.end_offset, proof, Seq::NONE);
     let (mut seeker, mut read_again) = (None::<Seeker>, None);
@@ -62,7 +64,7 @@ pub(super) fn scan<T: File>(
             at = block.next;
             scan.end_offset = scan.end_offset.max(at);
             if block.header.kind == Kind::Seal {
-                scan.verdict = Verdict::Closed;
+                (scan.verdict, scan.sealed) = (Verdict::Closed, true);
                 break;
             }
             continue;

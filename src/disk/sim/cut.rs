@@ -196,6 +196,7 @@ impl World {
             next_file: self.next_file,
             capacity: self.capacity,
             unreadable: self.unreadable.clone(),
+            cached: self.cached.clone(),
             ..World::default()
         };
         self.keep_directory(&PathBuf::from("/"), &names, &mut after);

@@ -69,6 +69,8 @@ pub struct World {
     pub(super) copies: bool,
     /// Sectors of files that can't be read.
     pub(super) unreadable: BTreeMap<FileId, BTreeSet<usize>>,
+    /// Such as are read from memory until it is asked to forget them.
+    pub(super) cached: BTreeMap<FileId, BTreeSet<usize>>,
 }
 
 impl Default for World {
@@ -81,6 +83,7 @@ impl Default for World {
             capacity: u64::MAX,
             copies: false,
             unreadable: BTreeMap::new(),
+            cached: BTreeMap::new(),
         }
     }
 }
@@ -256,6 +259,8 @@ impl World {
 
     /// Clean pages are dropped: what reads back is what the disk has, and what is still to be written.
     pub(super) fn forget_cached(&mut self, id: FileId) {
+        let worn = self.cached.remove(&id).unwrap_or_default();
+        self.unreadable.entry(id).or_default().extend(worn);
         if let Some(file) = self.files.get_mut(&id) {
             file.live = Arc::clone(&file.durable);
             for change in &file.pending {
@@ -337,6 +342,16 @@ impl World {
         Ok(())
     }
 
+    /// The same, but what a page cache holds of them is read from there until it is told to forget it.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn wear_below_cache(&mut self, path: &Path, bytes: Range<usize>) -> io::Result<()> {
+        let id = self.file_at(path)?;
+        self.cached.entry(id).or_default().extend(sectors_of(&bytes));
+        Ok(())
+    }
+
     /// Whether the disk refuses to read these bytes of a file.
     pub(super) fn is_worn(&self, id: FileId, bytes: Range<usize>) -> bool {
         let sectors = sectors_of(&bytes);
@@ -346,6 +361,7 @@ impl World {
     /// Every sector can be read again.
     pub fn mend(&mut self) {
         self.unreadable.clear();
+        self.cached.clear();
     }
 
     /// Deletes a name, durably.

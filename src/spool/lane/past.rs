@@ -33,12 +33,12 @@ impl<F: Fs> Lane<F> {
         self.handle.found.end.is_some_and(|end| position > end)
     }
 
-    /// The first number of the last segment that was found, and the number after its last one.
+    /// The last segment that was found, its first number, and the number after its last one.
     #[cfg(test)]
-    pub(in crate::spool) fn found_last(&self) -> (Seq, Seq) {
+    pub(in crate::spool) fn found_last(&self) -> (SegmentId, Seq, Seq) {
         let table = self.handle.shared.table();
         let last = table.segments.values().next_back();
-        last.map_or((Seq::FIRST, Seq::FIRST), |last| (last.base, last.end))
+        last.map_or((SegmentId(0), Seq::FIRST, Seq::FIRST), |last| (last.id, last.base, last.end))
     }
 
     /// Whether what was deleted on purpose lies beyond that end: see [`Lane::was_behind`].

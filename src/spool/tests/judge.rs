@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::faulty::{Faulty, Op};
+use crate::disk::sim::{SimFs, World};
 use crate::ids::{RunId, SegmentId, SeqRange, SpoolId};
 use crate::spool::candidates::Candidate;
 use crate::spool::format::{Predecessor, SegmentHeader, Verdict};
@@ -142,47 +143,115 @@ fn what_nobody_closed_is_made_durable_and_then_read_from_the_disk() {
     assert_eq!((syncs(Access::Visitor), syncs(Access::Owner)), (0, 1));
 }
 
+fn segment_at(id: u64) -> PathBuf {
+    Path::new("/data/lanes/main").join(names::segment(SegmentId(id)))
+}
+
+/// Nothing is synced, but what a start finds.
+fn hourly() -> Spool {
+    Spool { sync: Sync::Interval(Duration::from_hours(1)), ..settings() }
+}
+
+/// What a process leaves that has accepted these, one by one, and is killed.
+fn killed(fs: &SimFs, values: &[u8], at_least: Seq) -> SimFs {
+    let lane = open(fs, Path::new("/data"), &hourly(), at_least);
+    values.iter().for_each(|value| drop(append(&lane, "a", &[vec![*value; 100]]).unwrap()));
+    let left = SimFs::of(fs.world());
+    lane.close();
+    left
+}
+
+/// Of the first segment's blocks the second one never came to the disk.
+fn tear_the_second(fs: &SimFs) {
+    let mut bytes = fs.world().read(&segment_at(1)).unwrap();
+    let blocks = (usize::try_from(format::DATA_START).unwrap()..bytes.len()).step_by(8);
+    let blocks: Vec<_> = blocks.filter(|at| format::BlockHeader::decode(&bytes[*at..]).is_some()).collect();
+    let [_, second, third] = blocks[..] else { panic!("{blocks:?}") };
+    bytes[second..third].fill(0);
+    fs.tamper(|world| world.rot(&segment_at(1), bytes)).unwrap();
+}
+
 /// Found by the random stories: the power went under events that were accepted at an interval. The last of them but one was torn; the
 /// number of the torn one was given again, in a segment whose header was torn as well when the power went once more; and between them
 /// stood a file that was made ready. A position proved that number, so the last one was read, and came in the way of new ones.
 #[test]
 fn numbers_that_a_later_segment_gave_again_do_not_come_back_though_its_header_is_torn_and_a_blank_file_lies_between()
  {
-    use crate::disk::sim::SimFs;
     let (fs, data) = (SimFs::default(), Path::new("/data"));
-    let path = |id| data.join("lanes/main").join(names::segment(SegmentId(id)));
-    let rot = |fs: &SimFs, id, bytes| fs.tamper(|world| world.rot(&path(id), bytes)).unwrap();
-    let settings = Spool { sync: Sync::Interval(Duration::from_hours(1)), ..settings() };
-    let killed = |fs: &SimFs, values: &[u8], at_least| {
-        let lane = open(fs, data, &settings, at_least);
-        values.iter().for_each(|value| drop(append(&lane, "a", &[vec![*value; 100]]).unwrap()));
-        let left = SimFs::of(fs.world());
-        lane.close();
-        left
-    };
+    let blank = |fs: &SimFs| fs.tamper(|world| world.rot(&segment_at(5), vec![0; 5000])).unwrap();
     let fs = killed(&fs, &[1, 2, 3], Seq::NONE);
-    let mut bytes = fs.world().read(&path(1)).unwrap();
-    let start = usize::try_from(format::DATA_START).unwrap();
-    let blocks = |bytes: &[u8]| -> Vec<usize> {
-        (start..bytes.len())
-            .step_by(8)
-            .filter(|at| format::BlockHeader::decode(&bytes[*at..]).is_some())
-            .collect()
-    };
-    let [_, second, third] = blocks(&bytes)[..] else { panic!("{:?}", blocks(&bytes)) };
-    bytes[second..third].fill(0);
-    rot(&fs, 1, bytes);
-    rot(&fs, 5, vec![0; 5000]);
+    tear_the_second(&fs);
+    blank(&fs);
     let fs = killed(&fs, &[9], Seq::NONE);
-    let mut bytes = fs.world().read(&path(6)).unwrap();
-    bytes[..start].fill(0);
-    rot(&fs, 6, bytes);
-    rot(&fs, 5, vec![0; 5000]);
-    let lane = open(&fs, data, &settings, Seq(3));
+    let mut bytes = fs.world().read(&segment_at(6)).unwrap();
+    bytes[..usize::try_from(format::DATA_START).unwrap()].fill(0);
+    fs.tamper(|world| world.rot(&segment_at(6), bytes)).unwrap();
+    blank(&fs);
+    let lane = open(&fs, data, &hourly(), Seq(3));
     let (events, holes) = read_all(&lane, 1);
     let values: Vec<_> = events.into_iter().map(|(number, (_, value))| (number, value[0])).collect();
     assert_eq!((values, holes), (vec![(1, 1), (2, 9)], Vec::new()));
     lane.close();
+}
+
+/// Found by reading: as above, and the segment that had given these numbers again is missing.
+#[test]
+fn numbers_that_a_missing_segment_gave_again_do_not_come_back_from_before_a_blank_file() {
+    let (fs, data) = (SimFs::default(), Path::new("/data"));
+    let fs = killed(&fs, &[1, 2, 3], Seq::NONE);
+    tear_the_second(&fs);
+    fs.tamper(|world| world.rot(&segment_at(5), vec![0; 5000])).unwrap();
+    let fs = killed(&killed(&fs, &[8, 9], Seq::NONE), &[7], Seq::NONE);
+    fs.tamper(|world| world.lose(&segment_at(6))).unwrap();
+    fs.tamper(|world| world.rot(&segment_at(5), vec![0; 5000])).unwrap();
+    let lane = open(&fs, data, &hourly(), Seq::NONE);
+    let (events, holes) = read_all(&lane, 1);
+    let values: Vec<_> = events.into_iter().map(|(number, (_, value))| (number, value[0])).collect();
+    let lost: Vec<_> = holes.into_iter().map(|hole| hole.range).collect();
+    assert_eq!((values, lost), (vec![(1, 1), (4, 7)], vec![SeqRange::new(Seq(2), Seq(4))]));
+    lane.close();
+}
+
+/// Found by reading: what was left over behind a torn block took the numbers of the segment behind, while the disk gave nothing of that.
+#[test]
+fn what_is_left_over_takes_no_numbers_of_a_segment_that_the_disk_does_not_give() {
+    let data = Path::new("/data");
+    let tried = |fs: &SimFs, at_least| {
+        let dir = DataDir::open(fs.clone(), data)?;
+        Lane::open(&dir, lane_name(), &hourly(), at_least, Metrics::new())
+    };
+    for (torn, starts) in [(true, false), (false, true)] {
+        let fs = killed(&SimFs::default(), &[1, 2, 3], Seq::NONE);
+        if torn {
+            tear_the_second(&fs);
+        }
+        let fs = killed(&killed(&fs, &[8, 9], Seq::NONE), &[7], Seq::NONE);
+        let begun =
+            |path: &PathBuf| fs.world().read(path).is_some_and(|bytes| bytes.starts_with(b"SPOOLWY1"));
+        let third = fs
+            .world()
+            .paths()
+            .into_iter()
+            .rfind(|path| path.starts_with("/data/lanes") && begun(path))
+            .unwrap();
+        let header = format::SegmentHeader::decode_area(&fs.world().read(&third).unwrap()).unwrap();
+        let second = segment_at(header.predecessor.segment.0);
+        let len = fs.world().read(&second).unwrap().len();
+        fs.tamper(|world| world.wear(&second, 0..len)).unwrap();
+        match tried(&fs, Seq(3)) {
+            Ok(lane) => {
+                assert!(starts);
+                lane.close();
+            }
+            Err(OpenError::Withheld { path, .. }) => assert!(!starts && path == second, "{}", path.display()),
+            Err(other) => panic!("{other}"),
+        }
+        fs.tamper(World::mend);
+        let lane = tried(&fs, Seq(3)).unwrap();
+        let values: Vec<_> = read_all(&lane, 1).0.into_values().map(|(_, value)| value[0]).collect();
+        assert_eq!(values, if torn { vec![1, 8, 9, 7] } else { vec![1, 2, 3, 8, 9, 7] });
+        lane.close();
+    }
 }
 
 #[test]

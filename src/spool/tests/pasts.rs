@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use super::stepped::Site;
 use crate::disk::RealFs;
-use crate::disk::faulty::Op;
-use crate::disk::sim::SimFs;
+use crate::disk::sim::{SimFs, World};
 use crate::ids::RunId;
 use crate::spool::stepped::{Heard, SteppedHost, SteppedLane};
 
@@ -137,20 +135,20 @@ fn that_numbers_go_on_above_the_logs_end_is_durable_though_nothing_is_accepted_a
 
 #[test]
 fn nothing_is_written_for_that_where_the_disk_did_not_give_all_of_the_log() {
-    let site = Site::new();
-    let mut lane = site.lane(&settings());
-    (0..5).for_each(|_| assert_eq!(super::stepped::send(&mut lane, &[("a", 10)]), 1));
+    let fs = SimFs::default();
+    let mut lane = stepped(&fs, 1, Seq::NONE);
+    (1..6).for_each(|n| assert_eq!(send(&mut lane), Seq(n)));
     lane.close();
-    let open = || SteppedLane::open(&site.data, lane_name(), &settings(), Seq(6), &site.metrics).unwrap();
-    // Read are the slots of the floor and the header.
-    site.fs.fail_later(Op::Read, 4, 1000);
-    let mut lane = open();
-    site.fs.fail_next(Op::Read, 0);
+    let path = Path::new("/data/lanes/main").join(names::segment(crate::ids::SegmentId(1)));
+    let (start, len) = (usize::try_from(format::DATA_START).unwrap(), fs.world().read(&path).unwrap().len());
+    fs.tamper(|world| world.wear(&path, start..len)).unwrap();
+    let mut lane = stepped(&fs, 2, Seq(6));
+    fs.tamper(World::mend);
     assert!(lane.lane().was_behind(Seq(6)), "none of the blocks could be read");
     lane.lane().go_on_above();
     lane.turn();
     drop(lane);
-    let lane = open();
+    let lane = stepped(&fs, 3, Seq(6));
     assert!(!lane.lane().was_behind(Seq(6)));
     assert_eq!((lane.lane().durable(), read_all(lane.lane(), 1).0.len()), (Seq(5), 5), "it is there again");
 }

@@ -217,6 +217,7 @@ fn what_ended_where_the_log_was_deleted_to_on_purpose_is_not_lost() {
             holes: vec![lost(2, 4), lost(8, 10), lost(9, 11), lost(20, 22)],
             void: Vec::new(),
             left_alone: Vec::new(),
+            doubts: crate::spool::given::Doubts::default(),
         };
         assert_eq!(start_above(&mut found, &floor, Seq(at_least)), Seq(next));
         assert_eq!(found.holes, holes, "{at_least}");

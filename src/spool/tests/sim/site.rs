@@ -145,15 +145,21 @@ impl Site {
         }
     }
 
-    /// What a start would have found on that disk in the last segment, beyond the end that this one has found: the disk did not give it
-    /// all of that, and what it did not give is given up.
+    /// What a start would have found on that disk in the last segment, beyond the end that this one has found there: the disk did not give
+    /// it all of that, and what it did not give is given up. One that does not find the segment at all has to fail.
     fn unread_of_the_end(&mut self, world: World) -> Result<SeqRange, String> {
         let mut whole =
             Self { place: self.place, ..Self::new(SimFs::of(world), 1, &self.settings, &Metrics::new()) };
         whole.start()?;
         let last = |site: &mut Self| Ok::<_, String>(site.lane()?.lane().found_last());
-        let (base, end) = last(&mut whole)?;
-        Ok(SeqRange::new(last(self)?.1.max(base), end))
+        let (id, base, end) = last(&mut whole)?;
+        let (found, _, upto) = last(self)?;
+        if found != id {
+            return Err(format!(
+                "it starts without segment {id:?}, the last one; {found:?} is taken for that"
+            ));
+        }
+        Ok(SeqRange::new(upto.max(base), end))
     }
 
     /// The fault is over: it accepts, without a restart if it runs, and everything arrives.

@@ -11,7 +11,7 @@ use super::site::{Site, Step, small};
 use super::witness::Witness;
 use crate::config::model::Spool;
 use crate::disk::faulty::{Faulty, Op};
-use crate::disk::sim::{SimFs, World};
+use crate::disk::sim::{Fault, Lasting, SimFs, World};
 use crate::ids::{SegmentId, Seq};
 use crate::metrics::Metrics;
 use crate::spool::inspect::Snapshot;
@@ -90,6 +90,67 @@ fn a_start_to_which_the_disk_gives_nothing_of_the_last_segments_fails_and_change
             fails_and_changes_nothing(&world, &witness, &metrics, told);
         }
     }
+}
+
+/// Found by reading: the header of the last segment came from the page cache, and nothing else came from anywhere. It counted as read, and
+/// the first event that was accepted cut all of its events off for good.
+#[test]
+fn a_header_that_the_page_cache_alone_gives_does_not_say_that_the_disk_gives_the_segment() {
+    let metrics = Metrics::new();
+    let (world, witness) = left(&metrics);
+    let last = segments_with_bytes(&world).into_iter().next_back().unwrap();
+    let (data, len) = (usize::try_from(format::DATA_START).unwrap(), world.read(&last).unwrap().len());
+    for in_memory in [data, len] {
+        let mut world = world.clone();
+        world.wear(&last, in_memory..len).unwrap();
+        world.wear_below_cache(&last, 0..in_memory).unwrap();
+        fails_and_changes_nothing(&world, &witness, &metrics, [NEXT, &last.display().to_string()]);
+    }
+}
+
+#[test]
+fn a_disk_that_goes_away_in_the_middle_of_a_start_costs_the_start_and_no_event() {
+    let metrics = Metrics::new();
+    let (world, witness) = left(&metrics);
+    let calls = |fs: &SimFs| {
+        Site::new(fs.clone(), 9, &roomy(), &metrics).start().unwrap();
+        fs.calls()
+    };
+    let all = calls(&SimFs::of(world.clone()));
+    let mut failed = 0;
+    for at in 0..all {
+        let (fs, mut witness) = (SimFs::of(world.clone()), witness.clone());
+        fs.break_at(Fault { at, errno: Errno::IO, lasting: Lasting::UntilRepaired });
+        let mut site = Site::new(fs.clone(), 9, &roomy(), &metrics);
+        let started = site.start();
+        fs.repair();
+        if started.is_err() {
+            failed += 1;
+            site.kill();
+            site.start().unwrap();
+        }
+        let (found, _) = site.read_with_holes(&mut witness).unwrap();
+        assert!(witness.missing(&found).is_empty(), "from call {at} of {all} on: {started:?}");
+    }
+    assert!(failed > 0 && failed < all, "{failed} of {all}");
+}
+
+/// Under the highest name stands a copy of another lane's segment, which says nothing of this lane's end.
+#[test]
+fn a_segment_of_another_lane_does_not_let_a_start_begin_that_can_only_fail() {
+    let metrics = Metrics::new();
+    let (mut world, _) = left(&metrics);
+    let last = segments_with_bytes(&world).into_iter().next_back().unwrap();
+    let header = format::SegmentHeader::decode_area(&world.read(&last).unwrap()).unwrap();
+    let header = format::SegmentHeader { lane: "other".to_owned(), segment: SegmentId(90), ..header };
+    world.rot(&last.with_file_name(names::segment(SegmentId(90))), header.encode_area()).unwrap();
+    assert!(DataDir::open(SimFs::of(world.clone()), Path::new("/data")).is_ok());
+    withhold(&mut world, &last);
+    let refused = DataDir::open(SimFs::of(world), Path::new("/data")).unwrap_err();
+    assert!(
+        matches!(&refused, OpenError::Withheld { path, unknown: NEXT, .. } if *path == last),
+        "{refused}"
+    );
 }
 
 #[test]
