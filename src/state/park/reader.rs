@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::codec::{self, Head, MAX_HEAD, Parked};
@@ -36,6 +37,9 @@ pub struct ParkReader<F: Fs> {
     places: BTreeMap<TopicName, Place<F>>,
     /// Errors in a row in looking for what comes next.
     failures: u32,
+    /// Files of which nothing can be read, given up after long enough, with the number from which on nothing of them is looked for any more:
+    /// others are found before and after them, which must not begin their time anew.
+    given_up: BTreeMap<PathBuf, Seq>,
     /// The block whose payload could not be read the last time, and errors in a row at it: it is found before every try.
     unread: Option<(Seq, u32)>,
 }
@@ -55,7 +59,7 @@ struct Place<F: Fs> {
 
 impl<F: Fs> ParkReader<F> {
     pub(super) fn new(park: Arc<Park<F>>) -> Self {
-        Self { park, places: BTreeMap::new(), failures: 0, unread: None }
+        Self { park, places: BTreeMap::new(), failures: 0, given_up: BTreeMap::new(), unread: None }
     }
 
     /// Number of the first event that is parked with a number in `range`.
@@ -176,6 +180,9 @@ impl<F: Fs> ParkReader<F> {
                 Err(error) => {
                     tracing::error!(%error, %topic, "parked events can't be read: what can't is lost");
                     self.places.remove(topic);
+                    self.given_up.insert(one.path.clone(), range.first);
+                    // The next has a time of its own.
+                    self.failures = 0;
                 }
             }
             let end = one.covers.end;
@@ -187,6 +194,9 @@ impl<F: Fs> ParkReader<F> {
 
 impl<F: Fs> ParkReader<F> {
     fn seek_piece(&mut self, topic: &TopicName, piece: &Piece, from: Seq) -> Result<Option<Seq>, DiskError> {
+        if self.given_up.get(&piece.path).is_some_and(|since| *since <= from) {
+            return Ok(None);
+        }
         let stays = self.places.get(topic).is_some_and(|p| p.piece == *piece && p.since <= from);
         if !stays {
             self.places.insert(topic.clone(), Place::open(&self.park, piece, from)?);

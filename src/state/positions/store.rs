@@ -159,17 +159,20 @@ impl<F: Fs> Store<F> {
             return false;
         }
         let larger = wanted.next_power_of_two().min(MOST);
-        if larger <= capacity {
+        let bytes = codec::encode(positions, larger);
+        if larger <= capacity || bytes.len() > larger {
             return false;
         }
-        match self.slots.grow(larger, &codec::encode(positions, larger), fits) {
+        match self.slots.grow(larger, &bytes, fits) {
             Ok(()) => {
                 self.grows_after = None;
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "a larger positions file can't be made: what this one has no room for may be sent again after a kill");
-                self.grows_after = Some(Instant::now() + ASK_AGAIN);
+                if self.grows_after.is_none_or(|at| Instant::now() >= at) {
+                    tracing::warn!(%error, "a larger positions file can't be made: what this one has no room for may be sent again after a kill");
+                    self.grows_after = Some(Instant::now() + ASK_AGAIN);
+                }
                 false
             }
         }
