@@ -3,7 +3,7 @@
 //! `cargo bench --bench recover [-- GIB SEGMENT_MIB DIR]` (default: 10 GiB in segments of 64 MiB, then the same in
 //! segments of 1 MiB, in the build directory). Beside it, in the same run, the bare cost of opening each of the files
 //! and reading the pages that hold its header. With the page cache as the writing left it, and, where the kernel lets us
-//! (root), with an empty one.
+//! (root), with an empty one; each with the lane's catalogue, which a lane of many segments has, and without it.
 
 #![allow(
     clippy::unwrap_used,
@@ -112,7 +112,12 @@ fn main() {
         std::fs::rename(dir.join("filled/lanes/main"), copy.join("lanes/main")).unwrap();
         std::fs::copy(dir.join("filled/FORMAT"), copy.join("FORMAT")).unwrap();
         let count = segments(&copy).len();
-        for cold in [false, true] {
+        let catalogue = copy.join("lanes/main/catalogue");
+        for (cold, kept) in [(false, true), (true, true), (false, false), (true, false)] {
+            // Each start writes the catalogue afresh, if the lane is one that has it.
+            if !kept && std::fs::remove_file(&catalogue).is_err() {
+                continue;
+            }
             if cold && !forget_pages() {
                 println!(
                     "{gib} GiB in {count} segments of {mib} MiB, empty page cache: not run, only root can empty it"
@@ -125,7 +130,8 @@ fn main() {
             }
             let bare = bare(&copy);
             println!(
-                "{gib} GiB in {count} segments of {mib} MiB, {} page cache: {:.1} ms to the first event accepted, {:.1} ms bare, ratio {:.2}",
+                "{gib} GiB in {count} segments of {mib} MiB{}, {} page cache: {:.1} ms to the first event accepted, {:.1} ms bare, ratio {:.2}",
+                if kept { "" } else { " without a catalogue" },
                 if cold { "empty" } else { "warm" },
                 started.as_secs_f64() * 1e3,
                 bare.as_secs_f64() * 1e3,
