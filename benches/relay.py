@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures a release build of the agent against a real Kafka, in one run on one machine, and prints ratios.
 
-    python3 benches/relay.py [drain] [journal] [latency] [cost] [two] [link] [memory] [four]    see --help; all without
+    python3 benches/relay.py [drain] [journal] [latency] [cost] [two] [link] [memory] [four] [partition]    see --help; all without
 
 Needs Java and Maven for Kafka (tests/kafka/pom.xml, resolved into target/kafka-libs as the tests do) and a
 release build (`cargo build --release`). librdkafka is measured when PyPI's confluent-kafka can be had.
@@ -71,24 +71,27 @@ def java(name, heap, *arguments):
 class Broker:
     """One KRaft node with the settings of the tests."""
 
-    def __init__(self):
-        self.port, controller = free_port(), free_port()
-        self.dir = SCRATCH / "kafka"
+    def __init__(self, first=None):
+        """`first`: the node whose cluster this one joins, as a broker alone."""
+        self.port, self.controller = free_port(), first.controller if first else free_port()
+        self.cluster = first.cluster if first else f"bench-{self.port}".ljust(21, "A") + "A"
+        self.dir = SCRATCH / ("kafka-2" if first else "kafka")
         shutil.rmtree(self.dir, ignore_errors=True)
         self.dir.mkdir(parents=True)
         self.properties = self.dir / "server.properties"
+        listeners = f"PLAINTEXT://127.0.0.1:{self.port}"
+        own = f",CONTROLLER://127.0.0.1:{self.controller}"
         self.properties.write_text(
-            f"process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n"
-            f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}\n"
-            f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}\ncontroller.listener.names=CONTROLLER\n"
+            f"process.roles={'broker' if first else 'broker,controller'}\nnode.id={2 if first else 1}\n"
+            f"controller.quorum.voters=1@127.0.0.1:{self.controller}\nlisteners={listeners}{'' if first else own}\n"
+            f"advertised.listeners={listeners}\ncontroller.listener.names=CONTROLLER\n"
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
             f"log.dirs={self.dir / 'data'}\nauto.create.topics.enable=false\nlog.cleaner.enable=false\n"
             "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"
             "transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n"
             "share.coordinator.state.topic.min.isr=1\n"
         )
-        cluster = f"bench-{self.port}".ljust(21, "A") + "A"
-        self.tool("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.properties))
+        self.tool("kafka.tools.StorageTool", "format", "-t", self.cluster, "-c", str(self.properties))
         self.process = None
 
     @property
@@ -105,9 +108,10 @@ class Broker:
                 raise SystemExit(f"Kafka does not start; see {self.dir / 'log'}")
             time.sleep(0.2)
 
-    def topic(self, name, partitions=1):
-        self.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.address, "--create", "--topic",
-                  name, "--partitions", str(partitions), "--replication-factor", "1")
+    def topic(self, name, partitions=1, brokers=""):
+        """`brokers`: the broker of each partition, such as `1,1,2`, instead of their number."""
+        where = ["--replica-assignment", brokers] if brokers else ["--partitions", str(partitions), "--replication-factor", "1"]
+        self.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.address, "--create", "--topic", name, *where)
 
     def tool(self, name, *arguments):
         return subprocess.run(java(name, "512M", *arguments), check=True, capture_output=True, text=True,
@@ -704,25 +708,38 @@ def many_senders(broker, path):
 
 def four(options):
     """Four destinations, one dead, one topic that is missing and goes to the park lane, while senders go on."""
-    say("\n== four: resident memory (MiB) with four destinations, one dead, and one topic parked")
+    four_of("four", "one topic parked", "waiting.{stream}", options)
+
+
+def partition(options):
+    """The same with a single partition of three that has lost its broker, and goes to the park lane."""
+    four_of("partition", "one partition parked", "apart", options)
+
+
+def four_of(name, stuck, stuck_topic, options):
+    say(f"\n== {name}: resident memory (MiB) with four destinations, one dead, and {stuck}")
     path, broker = payload(), Broker()
+    other = Broker(broker)
     more = "".join(
         f'[[destination]]\nname = "{name}"\nbootstrap = ["127.0.0.1:{port}"]\nrequired = {required}\n'
         f'[[route]]\nstreams = ["*"]\nto = "{name}"\ntopic = "{topic}"\n'
         for name, port, topic, required in (
             ("second", broker.port, "second", "true"),
-            ("waiting", broker.port, "waiting.{stream}", "true"),
+            ("waiting", broker.port, stuck_topic, "true"),
             ("dead", free_port(), "any", "false"),
         )
     )
     spool = 'max_size = "256MiB"\nsegment_size = "16MiB"\npark_size = "2GiB"\nwhen_full = "block"\ncompression = "none"'
-    agent = Agent("four", broker.port, topic="four", spool=spool, more=more)
+    agent = Agent(name, broker.port, topic="four", spool=spool, more=more)
     count, senders = options.events // 4 // 1000 * 1000, 4
     try:
         broker.start()
+        other.start()
         broker.topic("four", 12)
         broker.topic("second", 3)
         broker.topic("waiting.other")
+        broker.topic("apart", brokers="1,1,2")
+        other.stop()
         agent.start()
         time.sleep(3)
         say(f"  idle                                {agent.memory()[0]:8.1f}")
@@ -743,20 +760,23 @@ def four(options):
         for name, account in agent.accounts().items():
             say(f"   {name:8} delivered {account['delivered']:10,}  dropped {account['dropped']:10,}  waiting {account['pending']:10,}")
         parked = sum(f.stat().st_size for f in agent.data.rglob("*") if f.is_file() and "parked" in f.parts)
+        if not parked:
+            raise SystemExit("nothing was parked: that is what is measured")
         say(f"   parked: {parked / MIB:.0f} MiB on disk")
         say(f"  {senders} senders flat out               {agent.memory()[1]:8.1f}   at most (target: 48)")
         time.sleep(5)
         say(f"  idle afterwards                     {agent.memory()[0]:8.1f}")
     finally:
         agent.remove()
+        other.stop()
         broker.stop()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", nargs="*", help="drain, journal, latency, cost, two, link, memory, four, dead; all without")
+    parser.add_argument("what", nargs="*", help="drain, journal, latency, cost, two, link, memory, four, partition, dead; all without")
     parser.add_argument("--events", type=int, default=2_000_000, help="to drain")
-    parser.add_argument("--rounds", type=int, default=3, help="of each but memory and four")
+    parser.add_argument("--rounds", type=int, default=3, help="of each but memory, four and partition")
     parser.add_argument("--rate", type=int, default=10_000, help="requests a second, for latency")
     parser.add_argument("--seconds", type=int, default=10, help="of latency, each round")
     parser.add_argument("--connections", type=int, default=100, help="of latency")
@@ -764,7 +784,7 @@ def main():
     parser.add_argument("--backlog", type=int, default=2, help="gigabytes of events, for memory")
     options = parser.parse_args()
     chosen = {"drain": drain, "journal": journal, "latency": latency, "cost": cost, "two": two, "link": link,
-              "memory": memory, "four": four, "dead": dead}
+              "memory": memory, "four": four, "partition": partition, "dead": dead}
     unknown = set(options.what) - set(chosen)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
