@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::catalogue::WORTH;
 use super::*;
 use crate::disk::faulty::Op;
 use crate::ids::LaneName;
