@@ -215,6 +215,42 @@ fn numbers_that_a_missing_segment_gave_again_do_not_come_back_from_before_a_blan
     }
 }
 
+/// Found by the random stories (`SPOOLWAY_SEED=83117`): without a header to say where it begins, the segment behind one that was dropped
+/// seemed to begin with the first number that ever was, and what had been dropped on purpose counted as lost.
+#[test]
+fn what_was_dropped_is_not_lost_though_the_segment_behind_it_does_not_say_where_it_begins() {
+    use crate::spool::floor::Floor;
+    use crate::spool::table::FloorMark;
+    let fs = killed(&killed(&SimFs::default(), &[1], Seq::NONE), &[2, 3], Seq::NONE);
+    let begun = |fs: &SimFs| {
+        let world = fs.world();
+        let headed = |path: &PathBuf| world.read(path).is_some_and(|bytes| bytes.starts_with(b"SPOOLWY1"));
+        world.paths().into_iter().filter(headed).collect::<Vec<_>>()
+    };
+    let [first, second] = &begun(&fs)[..] else { panic!("{:?}", begun(&fs)) };
+    let fs = killed(&fs, &[4], Seq::NONE);
+    for worn in [false, true] {
+        let fs = SimFs::of(fs.world());
+        let mut bytes = fs.world().read(second).unwrap();
+        let header = 0..usize::try_from(format::DATA_START).unwrap();
+        if worn {
+            fs.tamper(|world| world.wear(second, header)).unwrap();
+        } else {
+            bytes[header].fill(0xa5);
+            fs.tamper(|world| world.rot(second, bytes)).unwrap();
+        }
+        let mut floor = Floor::open(&fs, Path::new("/data/lanes/main")).unwrap();
+        floor.raise(FloorMark { dropped: Seq(2), released: Seq::NONE }).unwrap();
+        fs.tamper(|world| world.lose(first)).unwrap();
+        let lane = open(&fs, Path::new("/data"), &hourly(), Seq::NONE);
+        let (events, holes) = read_all(&lane, 1);
+        let dropped = Hole { range: SeqRange::new(Seq(1), Seq(2)), cause: HoleCause::Dropped };
+        assert_eq!((events.into_keys().collect::<Vec<_>>(), holes), (vec![2, 3, 4], vec![dropped]));
+        assert_eq!(lane.status().quarantined_events, 0);
+        lane.close();
+    }
+}
+
 /// Found by reading: what was left over behind a torn block took the numbers of the segment behind, while the disk gave nothing of that.
 #[test]
 fn what_is_left_over_takes_no_numbers_of_a_segment_that_the_disk_does_not_give() {
