@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use super::is_rot;
+
 /// What stands at a name in a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
@@ -207,6 +209,15 @@ pub trait File: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// What the file system says.
     fn forget_cached(&self) -> io::Result<()>;
+
+    /// [`File::forget_cached`] for who asks whether the disk is there. A kernel that takes no such advice says nothing of the disk: what
+    /// it gives is what there is.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn forget_if_possible(&self) -> io::Result<()> {
+        self.forget_cached().or_else(|e| if is_rot(&e) { Err(e) } else { Ok(()) })
+    }
 
     /// Says that little of the file will be read, here and there, so that nothing needs to be read ahead.
     fn expect_little(&self) {}

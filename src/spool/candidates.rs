@@ -36,6 +36,22 @@ pub(super) struct Candidate {
     pub(super) blank: bool,
 }
 
+impl Candidate {
+    /// One that can't be opened. The next one may say where it ends.
+    fn unknown(named: &Named) -> Self {
+        let Named { id, path } = named;
+        Self {
+            id: *id,
+            name_fits: true,
+            path: path.clone(),
+            len: 0,
+            header: None,
+            begins: None,
+            blank: false,
+        }
+    }
+}
+
 /// What a look over a lane's directory finds beside the files that may be segments.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
@@ -43,7 +59,7 @@ pub(super) struct Listed {
     pub(super) highest: SegmentId,
     /// What has a segment's name, and is left alone.
     pub(super) left_alone: Vec<PassedOver>,
-    /// Of which the disk gives neither copy of the header.
+    /// Of which the disk gives neither copy of the header, or that it does not let be opened.
     pub(super) withheld: Vec<Withheld>,
 }
 
@@ -98,9 +114,9 @@ pub(super) fn candidates<F: Fs>(
                 found.push(*candidate);
                 (id, refusal)
             }
-            Looked::Other(why, refusal) => {
-                listed.left_alone.push(PassedOver { file: named.path.clone(), why });
-                (named.id, refusal)
+            Looked::Other(why) => {
+                listed.left_alone.push(PassedOver { file: named.path, why });
+                continue;
             }
             Looked::Gone => continue,
         };
@@ -127,7 +143,7 @@ struct Named {
 enum Looked {
     Candidate(Box<Candidate>, Option<io::Error>),
     /// It is left alone.
-    Other(Why, Option<io::Error>),
+    Other(Why),
     /// It was deleted since it was listed.
     Gone,
 }
@@ -174,10 +190,11 @@ fn looked_at_one<F: Fs>(
         }
         Err(e) if !is_damage(&e) => Err(OpenError::io("open", path)(e)),
         Err(e) => {
-            tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened: left alone");
+            tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened");
             // No number above is given to a file by us: under such a name stands a copy.
-            let may_be_the_last = is_rot(&e) && named.id <= names::LAST_BY_NAME;
-            Ok(Looked::Other(Why::CannotBeRead, may_be_the_last.then_some(e)))
+            let may_be_ours = is_rot(&e) && named.id <= names::LAST_BY_NAME;
+            let unknown = || Looked::Candidate(Box::new(Candidate::unknown(named)), Some(e));
+            Ok(if may_be_ours { unknown() } else { Looked::Other(Why::CannotBeRead) })
         }
     }
 }
@@ -190,12 +207,12 @@ fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Lo
     let id = match owner {
         Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
             tracing::error!(path = %path.display(), "a segment of another spool or lane: left alone");
-            return Ok(Looked::Other(Why::Foreign, None));
+            return Ok(Looked::Other(Why::Foreign));
         }
         Some((_, _, id)) => id,
         None if *name > names::LAST_BY_NAME => {
             tracing::error!(path = %path.display(), "not a segment, though it has the name of one: left alone");
-            return Ok(Looked::Other(Why::Unrecognised, None));
+            return Ok(Looked::Other(Why::Unrecognised));
         }
         None => *name,
     };

@@ -21,10 +21,11 @@ use crate::ids::{LaneName, SpoolId};
 use super::candidates::spool_id_in_segments;
 use super::error::{OpenError, WHOSE, is_damage};
 use super::format::{HAS_INCARNATION, Root};
+use super::given::ends_are_given;
 use super::host::{Host, SystemHost};
 use super::incarnation::{Cause, Life, Marker};
 use super::names;
-use super::recover::{Access, ends_are_given};
+use super::recover::Access;
 
 /// An open data directory. While it lives, no other process can open it.
 #[derive(Debug, Clone)]

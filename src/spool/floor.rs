@@ -33,23 +33,15 @@ impl<F: Fs> Floor<F> {
                  what was deleted on purpose there now counts as lost; see to the disk");
         }
         let mut floor = Self { slots, mark: mark.unwrap_or_default(), durable: true, owed: mark.is_some() };
-        if let Err(e) = floor.make_sure() {
+        // DURABILITY: what was found is written afresh. Its sync may have failed under the process before: then only the page cache
+        // has it, takes it for written, and no later sync covers it. Where nothing can be written, nobody can tell.
+        if let Err(e) = floor.raise(FloorMark::default()) {
             floor.durable = false;
             tracing::error!(path = %path.display(), error = %e,
                 "what was deleted on purpose can't be made sure of: until the next start no segment that came back \
                  is deleted for its sake; see to the disk");
         }
         Ok(floor)
-    }
-
-    /// DURABILITY: writes what was found afresh. Its sync may have failed under the process before: then only the page cache has it,
-    /// takes it for written, and no later sync covers it. Where nothing can be written for now it is synced as it stands, so
-    /// that what makes room can go, and the next mark is written whatever it says.
-    fn make_sure(&mut self) -> Result<(), DiskError> {
-        match self.raise(FloorMark::default()) {
-            Err(e) if e.is_no_making() => self.slots.sync(),
-            raised => raised,
-        }
     }
 
     /// DURABILITY: whether the mark it was opened with survives a power cut. It may have been written by a process
@@ -155,20 +147,40 @@ mod tests {
         }
     }
 
+    /// Found by reading: it was synced as it stood, and after a sync that had failed the next one says "done" of anything.
     #[test]
-    fn on_a_full_disk_a_mark_that_can_not_be_written_afresh_is_made_sure_of_as_it_stands_and_is_owed() {
+    fn a_mark_that_can_not_be_written_afresh_counts_and_is_owed_and_is_not_relied_on() {
         let dir = tempfile::tempdir().unwrap();
         let fs = Faulty::new();
         Floor::open(&fs, dir.path()).unwrap().raise(mark(3, 5)).unwrap();
-        for (errno, durable) in [(Errno::NOSPC, true), (Errno::IO, false)] {
+        for (errno, op) in [(Errno::NOSPC, Op::Write), (Errno::NOSPC, Op::SyncData), (Errno::IO, Op::Write)] {
             fs.error(errno);
-            fs.fail_next(Op::Write, 1);
+            fs.fail_next(op, 1);
             let mut floor = Floor::open(&fs, dir.path()).unwrap();
-            assert_eq!((floor.mark(), floor.is_durable()), (mark(3, 5), durable), "{errno}");
+            assert_eq!((floor.mark(), floor.is_durable()), (mark(3, 5), false), "{op:?} {errno}");
             let written = fs.count(Op::Write);
             floor.raise(mark(1, 1)).unwrap();
-            assert_eq!(fs.count(Op::Write), written + 1, "{errno}: it is written down with the next");
+            assert_eq!(fs.count(Op::Write), written + 1, "{op:?} {errno}: it is written down with the next");
         }
+    }
+
+    #[test]
+    fn on_a_full_disk_that_writes_nothing_over_in_place_a_mark_of_a_failed_sync_is_not_said_to_be_durable() {
+        let (fs, dir) = (SimFs::default(), Path::new("/"));
+        let mut floor = Floor::open(&fs, dir).unwrap();
+        floor.raise(mark(3, 5)).unwrap();
+        fs.break_at(Fault { at: fs.calls() + 1, errno: Errno::IO, lasting: Lasting::Once });
+        floor.raise(mark(9, 9)).unwrap_err();
+        drop(floor);
+        fs.tamper(|world| {
+            world.copy_on_write(true);
+            world.fill_up_to(0);
+        });
+        let floor = Floor::open(&fs, dir).unwrap();
+        let after = SimFs::of(fs.world().after_power_cut(&[]));
+        after.tamper(|world| world.set_capacity(u64::MAX));
+        assert_eq!((floor.mark(), Floor::open(&after, dir).unwrap().mark()), (mark(9, 9), mark(3, 5)));
+        assert!(!floor.is_durable());
     }
 
     #[test]

@@ -1,26 +1,50 @@
 //! Whether the disk gave what was read, where a start stands on it: else it has to fail, see [`withheld`]. It reads only.
 
 use std::io;
+use std::ops::AddAssign;
 use std::path::Path;
 
-use crate::disk::{File, Fs, insist, is_rot};
-use crate::ids::{SegmentId, Seq};
+use crate::disk::{Entry, File, Fs, insist, is_rot};
+use crate::ids::{LaneName, SegmentId, Seq, SpoolId};
 use crate::sabotage::{self, Bug};
 
-use super::candidates::{Candidate, Withheld};
-use super::format::{DATA_START, SEGMENT_COPY};
-use super::recover::Recovered;
+use super::candidates::{Candidate, Withheld, start_of};
+use super::error::OpenError;
+use super::format::{DATA_START, SEGMENT_COPY, SegmentHeader};
+use super::names;
+use super::recover::{Access, Recovered, recover};
 use super::seek::Seeker;
 use super::table::Segment;
 use super::walk::{Identity, Walker};
 
 const PAGE: u64 = 4096;
 
+/// What the disk did not give, though it was asked again and again. Less is better: of a file that it gives at all some pages may be missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Missing {
+    /// Files of which it gave nothing, or neither copy of the header.
+    pub(super) files: usize,
+    pub(super) pages: u64,
+}
+
+impl Missing {
+    pub(super) fn is_some(self) -> bool {
+        self != Self::default()
+    }
+}
+
+impl AddAssign for Missing {
+    fn add_assign(&mut self, other: Self) {
+        self.files += other.files;
+        self.pages += other.pages;
+    }
+}
+
 /// What a scan says beside a segment's end.
 #[derive(Debug, Default)]
 pub(super) struct Given {
-    /// The disk gave all of it.
-    pub(super) whole: bool,
+    /// What the disk did not give of it.
+    pub(super) missing: Missing,
     /// It ends with a seal: nothing of it stands behind.
     pub(super) sealed: bool,
     /// Some was missing, and then the disk gave nothing of the file any more.
@@ -30,21 +54,59 @@ pub(super) struct Given {
 impl Given {
     /// Of a segment that could not be opened, or not be read at all.
     pub(super) fn nothing(source: io::Error) -> Self {
-        Self { refusal: Some(source).filter(is_rot), ..Self::default() }
+        let missing = Missing { files: 1, pages: 0 };
+        Self { missing, refusal: Some(source).filter(is_rot), ..Self::default() }
     }
 }
 
 /// What is not certain of a log.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
+    pub(super) missing: Missing,
     /// Segments of which the disk gives nothing by now.
     pub(super) silent: Vec<Withheld>,
     /// Segments that no successor and no seal says the end of.
     pub(super) unsealed: Vec<SegmentId>,
 }
 
+/// Fails where [`recover`] would for what the last file of any lane does not say, before anything in the data directory is changed. What
+/// shows only when a segment is read, or further ahead, costs the start later, when a lane is opened: nothing of the log is changed then either.
+pub(super) fn ends_are_given<F: Fs>(fs: &F, data_dir: &Path, spool: SpoolId) -> Result<(), OpenError> {
+    for lane in super::data_dir::lane_names(fs, data_dir)? {
+        let dir = data_dir.join(names::LANES).join(lane.as_str());
+        if !gives_its_end(fs, &dir, spool, &lane)? {
+            // Where readers have been may prove more of it, and is not known yet.
+            recover(fs, &dir, spool, &lane, Seq(u64::MAX), Access::Owner)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the last file of a lane, but for blank ones, has a header. Nearly always it has, and nothing else need be read.
+fn gives_its_end<F: Fs>(fs: &F, dir: &Path, spool: SpoolId, lane: &LaneName) -> Result<bool, OpenError> {
+    let entries = insist(|| fs.list(dir)).map_err(OpenError::io("list", dir))?;
+    let named = |entry: &Entry| names::parse_segment(&entry.name).filter(|id| *id <= names::LAST_BY_NAME);
+    let mut files: Vec<_> = entries.iter().filter_map(|entry| Some((named(entry)?, entry))).collect();
+    files.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+    for (id, entry) in files {
+        let start = insist(|| fs.open_read(&dir.join(&entry.name))).map(|file| start_of(&file));
+        match start {
+            Ok(start) if start.blank => {}
+            start => {
+                let header = start.ok().and_then(|start| start.header);
+                let is_ours = |header: &SegmentHeader| {
+                    header.segment == id && header.spool == spool && header.lane == lane.as_str()
+                };
+                return Ok(header.as_ref().is_some_and(is_ours));
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// Whether the disk gives, now and not from memory, something that was written to a segment: a copy of its header, or the end of its last
-/// whole block. Zeros would prove nothing: where nothing was written yet, a file system makes them up itself.
+/// whole block. (Or a page of the header that reads as zeros: then it was never durable, and nothing of that segment was promised to anybody, for
+/// both copies come to the disk with the first block, under one sync.)
 pub(super) fn answers<T: File>(file: &T, end_offset: u64) -> io::Result<()> {
     let block = Some((end_offset.saturating_sub(1)) / PAGE * PAGE).filter(|_| end_offset > DATA_START);
     if let Err(error) = insist(|| file.forget_cached()) {
@@ -66,8 +128,8 @@ pub(super) fn answers<T: File>(file: &T, end_offset: u64) -> io::Result<()> {
 /// last segment, whose header was read, from memory perhaps, before the disk gave nothing any more. Whoever took that end for the end
 /// would give the numbers of those events again, and once the disk gives them as well, new events and old ones have the same numbers.
 ///
-/// Or one further ahead, whose first number nobody knows then, behind a segment with whole blocks beyond a damaged place: whether these are
-/// its own, or are left over and have that file's numbers, is not known.
+/// Or one further ahead, whose first number nobody knows then, behind a segment with whole blocks beyond its end or a damaged place: whether
+/// these are its own, or are left over and have that file's numbers, is not known.
 pub(super) fn withheld<F: Fs>(
     fs: &F,
     listed: Vec<Withheld>,
@@ -88,22 +150,20 @@ pub(super) fn withheld<F: Fs>(
 fn follows_doubt<F: Fs>(fs: &F, id: SegmentId, identity: &Identity, recovered: &Recovered) -> bool {
     let before = recovered.table.segments.range(..id).next_back();
     before.is_some_and(|(id, before)| {
-        let holes = recovered.holes.iter().map(|hole| hole.first);
-        let first = holes.filter(|first| (before.base..before.end).contains(first)).min();
-        recovered.doubts.unsealed.contains(id)
-            && goes_on(fs, before, first.unwrap_or(before.end), identity).unwrap_or(true)
+        recovered.doubts.unsealed.contains(id) && goes_on(fs, before, identity).unwrap_or(true)
     })
 }
 
-/// Whether there is a whole block from `due` on in a segment, or may be.
-fn goes_on<F: Fs>(fs: &F, segment: &Segment, due: Seq, identity: &Identity) -> io::Result<bool> {
+/// Whether there is a whole block behind a segment's end, which is where its own bytes do not prove any further. If some can't be read there,
+/// there may be, unless these are bad sectors: the disk gives other parts of that file.
+fn goes_on<F: Fs>(fs: &F, segment: &Segment, identity: &Identity) -> io::Result<bool> {
     let path: &Path = &segment.path;
     let file = insist(|| fs.open_read(path))?;
     let limit = insist(|| file.size())?;
     let identity = Identity { segment: segment.id, ..identity.clone() };
     let mut walker = Walker::new(file, path.to_owned(), identity);
     walker.tolerant = true;
-    let mut seeker = Seeker::new(DATA_START, segment.base);
-    let holds = seeker.holds(&mut walker, due, (limit, None)).map_err(|e| e.source)?;
-    Ok(holds || walker.unreadable > 0)
+    let mut seeker = Seeker::new(segment.end_offset.max(DATA_START), segment.end);
+    let holds = seeker.holds(&mut walker, segment.end, (limit, None)).map_err(|e| e.source)?;
+    Ok(holds || (walker.unreadable > 0 && answers(walker.file(), segment.end_offset).is_err()))
 }

@@ -28,6 +28,7 @@ use super::names;
 use super::reader::Reader;
 use super::recover::{Access, Recovered, recover};
 use super::shared::{LaneMetrics, Parts, Shared};
+use super::table::Segment;
 use super::writer::{Start, Writer};
 
 /// Bytes that may wait for the writer.
@@ -347,6 +348,13 @@ pub(super) fn start_above<F: Fs>(found: &mut Recovered, floor: &Floor<F>, at_lea
         found.table.segments.values().filter(|s| s.end <= gone && Some(s.id) != last).map(|s| s.id).collect();
     let back = back.iter().filter_map(|id| found.table.segments.remove(id));
     found.void.extend(back.filter(|_| floor.is_durable()));
+    // Without a header the first one does not say where it begins: not before what is gone.
+    let first =
+        found.table.segments.values().next().filter(|s| s.created.is_none() && s.base < gone).cloned();
+    if let Some(first) = first {
+        let base = gone.min(first.end);
+        found.table.segments.insert(first.id, Segment { base, ..first });
+    }
     found.holes.retain(|hole| hole.end > gone);
     if !found.table.segments.is_empty() && at_least > end {
         found.holes.push(SeqRange::new(end, at_least));

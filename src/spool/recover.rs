@@ -10,15 +10,14 @@
 
 use std::path::Path;
 
-use crate::disk::{Entry, File, Fs, insist};
+use crate::disk::{File, Fs, insist};
 use crate::ids::{LaneName, SegmentId, Seq, SeqRange, SpoolId};
 use crate::sabotage::{self, Bug};
 
 use super::candidates::{Candidate, Listed, Withheld, candidates, is_blank, start_of};
 use super::error::{NEXT, OpenError, ReadError, is_damage};
 use super::format::{DATA_START, Predecessor, SegmentHeader, Verdict};
-use super::given::{Doubts, Given, answers, withheld};
-use super::names;
+use super::given::{Doubts, Given, Missing, answers, withheld};
 use super::passed_over::{PassedOver, Why};
 use super::scan::scan;
 use super::seek::Seeker;
@@ -53,6 +52,9 @@ pub(super) enum Access {
 }
 
 /// Reads a lane's directory. `at_least`: every number below is known to have been durable.
+///
+/// INVARIANT: for the owner nothing counts as damaged that the disk does not give for a moment. A disk that came back in the midst of it
+/// gives by now what it did not give at first, so it is asked for all of it again until it gives no more than before.
 pub(super) fn recover<F: Fs>(
     fs: &F,
     dir: &Path,
@@ -62,55 +64,44 @@ pub(super) fn recover<F: Fs>(
     access: Access,
 ) -> Result<Recovered, OpenError> {
     let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
+    let look = || looked_over(fs, dir, &identity, at_least, access);
+    let mut found = look()?;
+    let blind = [Bug::ErrorIsDamage, Bug::BlindStart].into_iter().any(sabotage::commits);
+    while access == Access::Owner && found.doubts.missing.is_some() && !blind {
+        let again = look()?;
+        if again.doubts.missing >= found.doubts.missing {
+            break;
+        }
+        found = again;
+    }
+    Ok(found)
+}
+
+fn looked_over<F: Fs>(
+    fs: &F,
+    dir: &Path,
+    identity: &Identity,
+    at_least: Seq,
+    access: Access,
+) -> Result<Recovered, OpenError> {
     let mut listed = Listed::default();
-    let mut found = candidates(fs, dir, &identity, access, &mut listed)?;
+    let mut found = candidates(fs, dir, identity, access, &mut listed)?;
     let known = (at_least, listed.highest);
     let mut recovered = match access {
-        Access::Owner => judge(fs, &found, &identity, known, access),
-        Access::Visitor => judge_live(fs, &mut found, &identity, known),
+        Access::Owner => judge(fs, &found, identity, known, access),
+        Access::Visitor => judge_live(fs, &mut found, identity, known),
     }?;
     recovered.left_alone.append(&mut listed.left_alone);
+    let not_given = listed.withheld.iter().map(|file| file.path.clone());
+    recovered.left_alone.extend(not_given.map(|file| PassedOver { file, why: Why::CannotBeRead }));
+    recovered.doubts.missing.files += listed.withheld.len();
     if access == Access::Owner
         && let Some(Withheld { path, source, .. }) =
-            withheld(fs, listed.withheld, &found, &identity, &mut recovered)
+            withheld(fs, listed.withheld, &found, identity, &mut recovered)
     {
         return Err(OpenError::Withheld { path, unknown: NEXT, source });
     }
     Ok(recovered)
-}
-
-/// Fails where [`recover`] would for what the last file of any lane does not say, before anything in the data directory is changed. What
-/// shows only when a segment is read, or further ahead, costs the start later, when a lane is opened: nothing of the log is changed then either.
-pub(super) fn ends_are_given<F: Fs>(fs: &F, data_dir: &Path, spool: SpoolId) -> Result<(), OpenError> {
-    for lane in super::data_dir::lane_names(fs, data_dir)? {
-        let dir = data_dir.join(names::LANES).join(lane.as_str());
-        if !gives_its_end(fs, &dir, spool, &lane)? {
-            recover(fs, &dir, spool, &lane, Seq::NONE, Access::Owner)?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether the last file of a lane, but for blank ones, has a header. Nearly always it has, and nothing else need be read.
-fn gives_its_end<F: Fs>(fs: &F, dir: &Path, spool: SpoolId, lane: &LaneName) -> Result<bool, OpenError> {
-    let entries = insist(|| fs.list(dir)).map_err(OpenError::io("list", dir))?;
-    let named = |entry: &Entry| names::parse_segment(&entry.name).filter(|id| *id <= names::LAST_BY_NAME);
-    let mut files: Vec<_> = entries.iter().filter_map(|entry| Some((named(entry)?, entry))).collect();
-    files.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
-    for (id, entry) in files {
-        let start = insist(|| fs.open_read(&dir.join(&entry.name))).map(|file| start_of(&file));
-        match start {
-            Ok(start) if start.blank => {}
-            start => {
-                let header = start.ok().and_then(|start| start.header);
-                let is_ours = |header: &SegmentHeader| {
-                    header.segment == id && header.spool == spool && header.lane == lane.as_str()
-                };
-                return Ok(header.as_ref().is_some_and(is_ours));
-            }
-        }
-    }
-    Ok(true)
 }
 
 /// [`judge`], beside an agent that goes on: the log as it was at one moment. A file that was without a header when
@@ -175,7 +166,7 @@ pub(super) fn judge<F: Fs>(
             End::Unknown { proof, cap } => {
                 let (segment, holes, given) =
                     scanned(fs, candidate, identity, (proof, cap, access), previous)?;
-                if !given.whole {
+                if given.missing.is_some() {
                     recovered.leave(candidate, Why::CannotBeRead);
                 }
                 recovered.doubt(candidate, given);
@@ -214,6 +205,7 @@ impl Recovered {
 
     fn doubt(&mut self, candidate: &Candidate, given: Given) {
         let (id, path) = (candidate.id, candidate.path.clone());
+        self.doubts.missing += given.missing;
         self.doubts.silent.extend(given.refusal.map(|source| Withheld { id, path, source }));
         self.doubts.unsealed.extend((!given.sealed).then_some(id));
     }
@@ -262,7 +254,11 @@ fn end_of(later: &[Candidate], candidate: &Candidate, at_least: Seq) -> End {
     // in one that is missing by now.
     match later.first().and_then(|next| next.begins) {
         Some(begins) => End::Unknown { proof: begins.prev(), cap: Some(begins) },
-        None => End::Unknown { proof: at_least.prev(), cap: later.iter().find_map(|later| later.begins) },
+        None => {
+            // A position proves a number, and not whose: one behind that is not blank may have given it again.
+            let proof = if later.iter().all(|later| later.blank) { at_least.prev() } else { Seq::NONE };
+            End::Unknown { proof, cap: later.iter().find_map(|later| later.begins) }
+        }
     }
 }
 
@@ -313,7 +309,7 @@ pub(super) fn scanned<F: Fs>(
     if !readable {
         tracing::error!(path = %segment.path.display(), "a segment of a newer version is set aside unread");
         segment.verdict = Verdict::Rotten;
-        return Ok((segment, Vec::new(), Given { whole: true, sealed: true, refusal: None }));
+        return Ok((segment, Vec::new(), Given { sealed: true, ..Given::default() }));
     }
     let identity = Identity { segment: candidate.id, ..identity.clone() };
     match scan_file(fs, &mut segment, identity, base, (proof, cap, access)) {
@@ -359,13 +355,13 @@ fn scan_file<F: Fs>(
     segment.end = found.end;
     segment.end_offset = found.end_offset;
     segment.verdict = found.verdict;
-    let whole = walker.unreadable == 0;
+    let missing = Missing { files: 0, pages: walker.unreadable };
     // A header that was read before may have come from the page cache, or the disk may have gone away since.
     let refusal = match access {
-        Access::Owner if !whole => answers(walker.file(), found.end_offset).err(),
+        Access::Owner if missing.is_some() => answers(walker.file(), found.end_offset).err(),
         _ => None,
     };
-    Ok((found.holes, Given { whole, sealed: found.sealed, refusal }))
+    Ok((found.holes, Given { missing, sealed: found.sealed, refusal }))
 }
 
 /// DURABILITY: what is read of a segment that nobody closed may stand in the page cache alone. Its process may have

@@ -247,7 +247,7 @@ impl<T: File> Walker<T> {
     fn answers(&self) -> bool {
         let mut page = [0; 4096];
         let mut reads = |at| self.file.read_full_at(&mut page, at).is_ok();
-        self.file.forget_cached().is_ok() && (reads(0) || reads(PAGE))
+        self.file.forget_if_possible().is_ok() && (reads(0) || reads(PAGE))
     }
 }
 

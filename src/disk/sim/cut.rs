@@ -195,8 +195,8 @@ impl World {
         let mut after = World {
             next_file: self.next_file,
             capacity: self.capacity,
-            unreadable: self.unreadable.clone(),
-            cached: self.cached.clone(),
+            unreadable: self.without_cache(),
+            shut: self.shut.clone(),
             ..World::default()
         };
         self.keep_directory(&PathBuf::from("/"), &names, &mut after);
@@ -206,6 +206,15 @@ impl World {
             after.files.insert(id, after_cut(file, data.get(&id)));
         }
         after
+    }
+
+    /// What can't be read once nothing is in memory any more.
+    fn without_cache(&self) -> BTreeMap<FileId, BTreeSet<usize>> {
+        let mut unreadable = self.unreadable.clone();
+        for (id, sectors) in &self.cached {
+            unreadable.entry(*id).or_default().extend(sectors);
+        }
+        unreadable
     }
 
     fn keep_directory(&self, path: &PathBuf, names: &BTreeMap<PathBuf, BTreeSet<usize>>, after: &mut World) {

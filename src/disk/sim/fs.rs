@@ -76,6 +76,8 @@ pub enum Lasting {
     Once,
     /// Every call from there on that this error can come from, until [`SimFs::repair`].
     UntilRepaired,
+    /// The same, up to the call with this number, which succeeds again.
+    Before(u64),
 }
 
 /// What fails.
@@ -94,11 +96,14 @@ impl Fault {
         let can = match self.errno {
             Errno::NOSPC | Errno::DQUOT => call.takes_room(),
             Errno::ROFS => call.changes(),
+            // Advice, which a kernel need not take.
+            Errno::NOSYS => call == Call::Forget,
             _ => true,
         };
         match self.lasting {
             Lasting::Once => number == self.at && can,
             Lasting::UntilRepaired => number >= self.at && can,
+            Lasting::Before(end) => (self.at..end).contains(&number) && can,
         }
     }
 }
@@ -261,6 +266,9 @@ impl SimFs {
             io::ErrorKind::IsADirectory if !writable => io::ErrorKind::InvalidInput.into(),
             _ => e,
         })?;
+        if self.with(|world| world.shut.contains(&id)) {
+            return Err(errno(Errno::IO));
+        }
         Ok(SimFile { fs: self.clone(), id, writable })
     }
 }

@@ -122,3 +122,20 @@ fn a_moment_is_kept_before_each_call_that_changes_something() {
         [(0, Call::Create, None), (1, Call::Write, Some(vec![])), (3, Call::SyncData, Some(b"abc".to_vec()))];
     assert_eq!(moments, seen);
 }
+
+#[test]
+fn what_only_the_page_cache_gave_of_a_bad_sector_is_gone_with_the_power() {
+    let (fs, file) = with_durable_name();
+    file.write_at(&[7; 1024], 0).unwrap();
+    file.sync_data().unwrap();
+    fs.tamper(|world| world.wear_below_cache(Path::new(FILE), 512..513)).unwrap();
+    let reads = |fs: &SimFs| {
+        let file = fs.open_read(Path::new(FILE)).unwrap();
+        [0, 512].map(|at| file.read_at(&mut [0; 512], at).is_ok())
+    };
+    assert_eq!(reads(&fs), [true, true]);
+    let world = fs.world();
+    for cut in world.cuts(10) {
+        assert_eq!(reads(&SimFs::of(world.after_power_cut(&cut))), [true, false]);
+    }
+}

@@ -71,6 +71,8 @@ pub struct World {
     pub(super) unreadable: BTreeMap<FileId, BTreeSet<usize>>,
     /// Such as are read from memory until it is asked to forget them.
     pub(super) cached: BTreeMap<FileId, BTreeSet<usize>>,
+    /// Files that can't be opened.
+    pub(super) shut: BTreeSet<FileId>,
 }
 
 impl Default for World {
@@ -84,6 +86,7 @@ impl Default for World {
             copies: false,
             unreadable: BTreeMap::new(),
             cached: BTreeMap::new(),
+            shut: BTreeSet::new(),
         }
     }
 }
@@ -358,10 +361,21 @@ impl World {
         !bytes.is_empty() && self.unreadable.get(&id).is_some_and(|worn| worn.range(sectors).next().is_some())
     }
 
-    /// Every sector can be read again.
+    /// What says where the bytes of a file lie can't be read: it is there, and can't be opened.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn shut(&mut self, path: &Path) -> io::Result<()> {
+        let id = self.file_at(path)?;
+        self.shut.insert(id);
+        Ok(())
+    }
+
+    /// Every sector can be read again, and every file opened.
     pub fn mend(&mut self) {
         self.unreadable.clear();
         self.cached.clear();
+        self.shut.clear();
     }
 
     /// Deletes a name, durably.

@@ -55,10 +55,12 @@ fn a_directory_that_is_not_there_has_no_segments_and_one_that_can_not_be_listed_
 }
 
 #[test]
-fn a_segment_that_can_not_be_opened_is_left_alone_only_where_its_bytes_are_gone() {
+fn a_segment_that_can_not_be_opened_is_one_of_which_nothing_is_known_only_where_its_bytes_are_gone() {
     for (access, errno, left) in [
-        (Access::Owner, Errno::IO, Some(0)),
-        (Access::Visitor, Errno::IO, Some(0)),
+        (Access::Owner, Errno::IO, Some(1)),
+        (Access::Visitor, Errno::IO, Some(1)),
+        // A link in its place.
+        (Access::Owner, Errno::LOOP, Some(0)),
         (Access::Owner, Errno::ACCESS, None),
         (Access::Visitor, Errno::ACCESS, None),
         // Deleted by the agent while somebody looked on; from the agent itself nobody takes them.

@@ -157,7 +157,7 @@ impl<F: Fs> Park<F> {
     /// Reads a little of a file: of the disk, not of what the kernel holds of it.
     fn read_some(&self, path: &Path, from: fn(u64) -> u64) -> io::Result<usize> {
         let file = self.fs.open_read(path)?;
-        file.forget_cached()?;
+        file.forget_if_possible()?;
         let mut bytes = [0; codec::MAX_HEADER];
         file.read_full_at(&mut bytes, from(file.size()?))
     }

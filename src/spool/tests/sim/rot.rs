@@ -12,6 +12,7 @@ use super::site::{Site, Step, small};
 use super::soaking;
 use super::verify::Tried;
 use super::witness::{Mark, Witness};
+use crate::config::model::Spool;
 use crate::disk::sim::{SimFs, World};
 use crate::ids::{Seq, SeqRange};
 use crate::metrics::Metrics;
@@ -64,25 +65,39 @@ impl Specimen {
     /// About 64 KiB: delivered and deleted segments below, a floor and a position, four segments that nobody has read,
     /// and two openings.
     pub(super) fn new() -> Self {
-        let (settings, metrics) = (small(), Metrics::new());
-        let (fs, mut witness) = (SimFs::default(), Witness::default());
-        let mut site = Site::new(fs.clone(), 1, &settings, &metrics);
+        Self::of(
+            &small(),
+            |site, witness| {
+                let steps = "LLLCTGLSIL".chars().chain("RGSSLGSL".chars()).chain("RGSIR".chars());
+                for letter in steps {
+                    let step = match letter {
+                        'L' => Step::Large,
+                        'S' => Step::Small,
+                        'G' => Step::Group,
+                        'C' => Step::Consume,
+                        'T' => Step::Tidy,
+                        'I' => Step::Idle,
+                        _ => Step::Reopen,
+                    };
+                    site.step(step, witness).unwrap();
+                }
+            },
+            Site::close,
+        )
+    }
+
+    /// What a story has left, and how its last process ends.
+    pub(super) fn of(
+        settings: &Spool,
+        story: impl FnOnce(&mut Site, &mut Witness),
+        end: fn(&mut Site),
+    ) -> Self {
+        let (fs, metrics, mut witness) = (SimFs::default(), Metrics::new(), Witness::default());
+        let mut site = Site::new(fs.clone(), 1, settings, &metrics);
         site.start().unwrap();
-        let steps = "LLLCTGLSIL".chars().chain("RGSSLGSL".chars()).chain("RGSIR".chars());
-        for letter in steps {
-            let step = match letter {
-                'L' => Step::Large,
-                'S' => Step::Small,
-                'G' => Step::Group,
-                'C' => Step::Consume,
-                'T' => Step::Tidy,
-                'I' => Step::Idle,
-                _ => Step::Reopen,
-            };
-            site.step(step, &mut witness).unwrap();
-        }
+        story(&mut site, &mut witness);
         let (events, _) = site.read(&mut witness).unwrap();
-        site.close();
+        end(&mut site);
         let world = fs.world();
         let files: Vec<_> = world.paths().into_iter().map(|p| (p.clone(), world.read(&p).unwrap())).collect();
         Self { world, witness, events, files, metrics }
@@ -188,7 +203,7 @@ impl Specimen {
         self.files.iter().filter(|(p, _)| is_segment(p)).collect()
     }
 
-    fn all_of(&self, path: &Path) -> BTreeSet<u64> {
+    pub(super) fn all_of(&self, path: &Path) -> BTreeSet<u64> {
         self.touched(path, 0, usize::MAX)
     }
 }

@@ -340,11 +340,14 @@ impl Site {
     fn go_over(&mut self, from: Seq, witness: &mut Witness) -> Result<Read, String> {
         let mut reader = self.open()?.lane.lane().reader(from);
         let (mut found, mut holes) = (BTreeMap::new(), Vec::new());
-        // What can't be read counts as damaged when it has been asked for often enough.
+        // What can't be read counts as damaged when it has been asked for often enough, and for long enough.
         let mut patience = if self.damaged { 1000 } else { 0 };
         loop {
             match reader.next() {
-                Err(_) if patience > 0 => patience -= 1,
+                Err(_) if patience > 0 => {
+                    patience -= 1;
+                    self.host.advance(Duration::from_secs(60));
+                }
                 // The disk does not answer for now.
                 Err(_) | Ok(None) => return Ok((found, holes, reader.position())),
                 Ok(Some(Item::Block(block))) => {

@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::parallel;
 use super::rot::segments_with_bytes;
 use super::site::{Site, Step, small};
+use super::verify::Tried;
 use super::witness::Witness;
 use crate::config::model::Spool;
+use crate::disk::Fs as _;
 use crate::disk::faulty::{Faulty, Op};
 use crate::disk::sim::{Fault, Lasting, SimFs, World};
-use crate::ids::{SegmentId, Seq};
+use crate::ids::{RunId, SegmentId, Seq};
 use crate::metrics::Metrics;
 use crate::spool::inspect::Snapshot;
-use crate::spool::salvage::Old;
+use crate::spool::salvage::{Old, Wishes, finish};
 use crate::spool::{DataDir, Lane, OpenError, format, names};
 
 const NEXT: &str = "which number comes next";
@@ -135,6 +138,90 @@ fn a_disk_that_goes_away_in_the_middle_of_a_start_costs_the_start_and_no_event()
     assert!(failed > 0 && failed < all, "{failed} of {all}");
 }
 
+/// Found by reading: a disk that came back just before it was asked whether it was there counted as one that was there all the time, and
+/// what it had not given until then as damage.
+#[test]
+fn a_disk_that_comes_back_at_any_call_of_a_start_costs_the_start_or_nothing() {
+    let metrics = Metrics::new();
+    let (world, witness) = left(&metrics);
+    let fs = SimFs::of(world.clone());
+    Site::new(fs.clone(), 9, &roomy(), &metrics).start().unwrap();
+    // A start that reads again what was not given at first makes more calls.
+    let all = fs.calls() + 40;
+    let pairs: Vec<_> = (0..all).flat_map(|from| (from + 3..=all).map(move |upto| (from, upto))).collect();
+    let (failed, _) = parallel(pairs.len(), |n| {
+        let (from, upto) = pairs[n];
+        let (fs, mut witness) = (SimFs::of(world.clone()), witness.clone());
+        fs.break_at(Fault { at: from, errno: Errno::IO, lasting: Lasting::Before(upto) });
+        let mut site = Site::new(fs.clone(), 9, &roomy(), &metrics);
+        let started = site.start();
+        fs.repair();
+        if started.is_err() {
+            site.kill();
+            site.start()?;
+        }
+        let (found, _) = site.read_with_holes(&mut witness)?;
+        match &witness.missing(&found)[..] {
+            [] => Ok((u64::from(started.is_err()), Tried::default())),
+            missing => Err(format!(
+                "away for the calls {from} to {upto} of {all}: {started:?}, missing: {missing:?}"
+            )),
+        }
+    })
+    .unwrap();
+    println!("{failed} of {} starts failed while the disk was away for some calls", pairs.len());
+    assert!(failed > 0 && failed < pairs.len() as u64);
+}
+
+/// Found by reading: its events counted as lost at once, and were passed over though the disk gave them later.
+#[test]
+fn a_segment_in_the_middle_that_can_not_be_opened_is_waited_for_by_its_readers() {
+    let metrics = Metrics::new();
+    let (world, witness) = left(&metrics);
+    let segments: Vec<_> = segments_with_bytes(&world).into_iter().collect();
+    let [middle @ .., last] = &segments[..] else { panic!("{segments:?}") };
+    for path in middle {
+        let (fs, mut witness) = (SimFs::of(world.clone()), witness.clone());
+        fs.tamper(|world| world.shut(path)).unwrap();
+        let mut site = Site::new(fs.clone(), 9, &roomy(), &metrics);
+        site.start().unwrap();
+        let (found, holes) = site.read_with_holes(&mut witness).unwrap();
+        assert!(holes.is_empty() && !witness.missing(&found).is_empty(), "{}: {holes:?}", path.display());
+        assert_eq!(site.lane().unwrap().lane().status().quarantined_events, 0);
+        let seen = Snapshot::take(&fs, Path::new("/data")).unwrap().lanes.remove(0).passed_over();
+        assert!(seen.iter().any(|passed| passed.file == *path), "who looks on hears of it: {seen:?}");
+        fs.tamper(World::mend);
+        let (found, holes) = site.read_with_holes(&mut witness).unwrap();
+        assert_eq!((witness.missing(&found), holes), (Vec::new(), Vec::new()), "{}", path.display());
+    }
+    let mut world = world;
+    world.shut(last).unwrap();
+    fails_and_changes_nothing(&world, &witness, &metrics, [NEXT, &last.display().to_string()]);
+}
+
+/// Two blocks of one commit, of which the disk gives only the second: by itself that does not prove the first, and a position does.
+#[test]
+fn a_last_segment_without_its_beginning_is_given_if_a_position_says_that_its_numbers_were_durable() {
+    let (metrics, fs, mut witness) = (Metrics::new(), SimFs::default(), Witness::default());
+    let mut site = Site::new(fs.clone(), 1, &roomy(), &metrics);
+    site.start().unwrap();
+    [Step::Large, Step::Reopen].into_iter().for_each(|step| site.step(step, &mut witness).unwrap());
+    site.append(&[("a", &[6000]), ("b", &[100])], &mut witness).unwrap();
+    let mut worlds = vec![fs.world()];
+    site.step(Step::Consume, &mut witness).unwrap();
+    worlds.push(fs.world());
+    site.kill();
+    let last = segments_with_bytes(&fs.world()).into_iter().next_back().unwrap();
+    for (mut world, starts) in worlds.into_iter().zip([false, true]) {
+        world.wear(&last, 0..usize::try_from(format::DATA_START).unwrap() + 1).unwrap();
+        let mut site = Site::new(SimFs::of(world), 9, &roomy(), &metrics);
+        match site.start() {
+            Ok(()) => assert!(starts),
+            Err(told) => assert!(!starts && told.contains(NEXT), "{told}"),
+        }
+    }
+}
+
 /// Under the highest name stands a copy of another lane's segment, which says nothing of this lane's end.
 #[test]
 fn a_segment_of_another_lane_does_not_let_a_start_begin_that_can_only_fail() {
@@ -227,6 +314,29 @@ fn a_file_that_was_made_ready_holds_nothing_only_if_the_disk_says_so() {
     }
     world.wear(&ready, 0..8192).unwrap();
     fails_and_changes_nothing(&world, &witness, &metrics, [NEXT, &ready.display().to_string()]);
+}
+
+/// The other way out than to move that file away.
+#[test]
+fn a_log_with_which_no_start_goes_on_is_salvaged_but_for_the_file_that_the_disk_does_not_give() {
+    let metrics = Metrics::new();
+    let (mut world, witness) = left(&metrics);
+    let last = segments_with_bytes(&world).into_iter().next_back().unwrap();
+    withhold(&mut world, &last);
+    let (fs, data, new) = (SimFs::of(world), Path::new("/data"), Path::new("/new"));
+    Site::new(fs.clone(), 9, &roomy(), &metrics).start().unwrap_err();
+    let spool = Old::identify(&fs, data).unwrap();
+    let wishes = Wishes { at_least: Seq::NONE, unproven: false, may_keep: &|_| true, run: RunId(9) };
+    fs.create_dir(new).unwrap();
+    let old = Old::find(&fs, data, spool).unwrap();
+    old.copy(&super::super::lane_name(), new, &wishes, &mut |_| {}).unwrap();
+    finish(&fs, new, spool).unwrap();
+    let (mut site, mut witness) = (Site::new(fs, 9, &roomy(), &metrics), witness.without_acknowledgements());
+    site.place = new;
+    site.start().unwrap();
+    let (found, holes) = site.read_with_holes(&mut witness).unwrap();
+    assert_eq!((found.len(), holes), (4, Vec::new()));
+    site.lives_on(&mut witness).unwrap();
 }
 
 #[test]

@@ -170,6 +170,21 @@ fn a_file_of_which_nothing_can_be_read_beside_others_that_can_be_is_waited_for_f
     assert_eq!(park.look(), None, "the others are read: there is nothing to be told of all");
 }
 
+/// Found by a review: where the kernel takes no such advice, a bad file waited for ever, as if its disk were away.
+#[test]
+fn a_kernel_that_forgets_nothing_is_no_disk_that_is_away() {
+    let fs = SimFs::default();
+    let park = filled(&fs);
+    fs.break_at(Fault { at: fs.calls(), errno: Errno::NOSYS, lasting: Lasting::UntilRepaired });
+    let bad = parked(&fs, "00011-");
+    fs.tamper(|world| world.wear(&bad, 0..1 << 20)).unwrap();
+    let mut reader = park.reader();
+    let mut found = (0..2 * LONG).map(|_| reader.first_in(range(11, 100)).ok()).enumerate();
+    assert_eq!(found.find_map(|(tries, found)| Some((tries, found??))), Some((LONG, Seq(21))));
+    assert_eq!(park.look(), None);
+    assert!(!fs.hits().is_empty());
+}
+
 /// Found by a review: the other topic was found in between, which began the bad file's time anew, so that both waited for ever.
 #[test]
 fn a_file_of_which_nothing_can_be_read_is_given_up_too_where_another_topic_s_numbers_lie_among_its_own() {
