@@ -1,6 +1,7 @@
 //! The engine against a log and a cluster that are models, with everything at random: order of answers,
 //! refusals, missing topics, kills, power cuts, brokers that forget.
 
+mod behind;
 mod cluster;
 mod controls;
 mod copies;
