@@ -115,16 +115,27 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// later process would take what is sent now for something sent by the routes before.
     pub(super) fn waits_for_old_routes(&mut self) -> bool {
         if let Some(before) = self.routes_before {
-            if before != self.settings.routes && !self.resumed.is_empty() {
+            if before == self.settings.routes {
+                self.routes_before = None;
+            } else if !self.resumed.is_empty() {
                 return true;
+            } else {
+                self.routes_unsaved = true;
             }
-            self.routes_before = None;
-            self.routes_unsaved |= before != self.settings.routes;
         }
         self.routes_unsaved
     }
 
-    /// Whether positions have to be made durable before anything is read.
+    /// Whether positions go by the routes as they were. Also where what was sent by them is in doubt no more since it will not arrive, as
+    /// long as the journal does not say so: a later process would have it in doubt again, and go on by these routes meanwhile.
+    pub(super) fn goes_by_old_routes(&self) -> bool {
+        let is_written = self.withdrawals.is_empty() && self.leaving.is_empty();
+        self.routes_before.is_some_and(|before| before != self.settings.routes)
+            && !(self.resumed.is_empty() && is_written)
+    }
+
+    /// Whether positions have to be made durable before anything is read; and before them what the journal does not know yet
+    /// ([`Engine::has_news`]).
     #[must_use]
     pub fn wants_durable_positions(&self) -> bool {
         self.routes_unsaved
@@ -133,6 +144,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// They are.
     pub fn note_durable_positions(&mut self) {
         self.routes_unsaved = false;
+        if !self.goes_by_old_routes() {
+            self.routes_before = None;
+        }
     }
 
     /// Where the main reader is past it, what was not found again is lost. Side readers go by it until they are past it too.

@@ -14,6 +14,7 @@ mod moves;
 mod parking;
 mod partitioners;
 mod partitions;
+mod rerouting;
 mod shrinking;
 mod silent;
 mod strays;
