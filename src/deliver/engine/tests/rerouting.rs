@@ -9,9 +9,33 @@ use crate::ids::TopicName;
 use crate::kafka::Outcome;
 use crate::state::journal::fold;
 
-fn tell(seed: u64, parks: bool) -> World {
+/// What may happen besides.
+#[derive(Clone, Copy, Debug)]
+enum Also {
+    Nothing,
+    Parking,
+    /// Keys choose by another partitioner from one process to the next.
+    Partitioner,
+    /// Some events are refused, and letters sent again.
+    Poison,
+    Growth,
+}
+
+const ALL: [Also; 5] = [Also::Nothing, Also::Parking, Also::Partitioner, Also::Poison, Also::Growth];
+
+fn tell(seed: u64, also: Also) -> World {
     let mut world = shrinking(seed);
-    (world.partitions, world.parks) = (true, parks);
+    world.partitions = true;
+    match also {
+        Also::Nothing => {}
+        Also::Growth => world.grows = true,
+        Also::Parking => world.parks = true,
+        Also::Partitioner => world.repartitions = true,
+        Also::Poison => {
+            world.cluster.poison = 7;
+            world.missing_topic_after = std::time::Duration::from_secs(12);
+        }
+    }
     world.begin_rerouting();
     (0..300).for_each(|_| world.step(true, false));
     world.drain();
@@ -26,12 +50,27 @@ proptest! {
     fn routes_that_change_while_topics_are_made_anew_and_partitions_come_and_go_lose_double_and_reorder_nothing(
         seed: u64,
     ) {
-        tell(seed, false);
+        tell(seed, Also::Nothing);
     }
 
     #[test]
     fn the_same_with_events_that_are_parked(seed: u64) {
-        tell(seed, true);
+        tell(seed, Also::Parking);
+    }
+
+    #[test]
+    fn the_same_with_another_partitioner_from_one_process_to_the_next(seed: u64) {
+        tell(seed, Also::Partitioner);
+    }
+
+    #[test]
+    fn the_same_with_events_that_are_refused_and_letters_that_are_sent_again(seed: u64) {
+        tell(seed, Also::Poison);
+    }
+
+    #[test]
+    fn the_same_with_topics_that_grow(seed: u64) {
+        tell(seed, Also::Growth);
     }
 }
 
@@ -76,7 +115,7 @@ fn what_is_given_up_is_not_in_doubt_again_for_a_process_that_goes_by_the_new_rou
 
 #[test]
 fn a_story_that_once_failed_is_told_well() {
-    tell(100, false);
+    tell(100, Also::Nothing);
 }
 
 #[test]
@@ -84,10 +123,10 @@ fn a_story_that_once_failed_is_told_well() {
 fn stories_at_length() {
     let mut failed = Vec::new();
     for seed in super::partitions::asked_for() {
-        for parks in [false, true] {
-            if std::panic::catch_unwind(|| tell(seed, parks)).is_err() {
-                eprintln!("story {seed} fails, parks: {parks}");
-                failed.push((seed, parks));
+        for also in ALL {
+            if std::panic::catch_unwind(|| tell(seed, also)).is_err() {
+                eprintln!("story {seed} with {also:?} fails");
+                failed.push((seed, also));
             }
         }
     }
