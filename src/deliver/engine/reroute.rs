@@ -159,6 +159,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let moved = claims.have_moved();
         for one in claims.passed.iter_mut().filter(|p| p.end() <= main && p.inexact.is_none()) {
             let (waiting, dropped) = (std::mem::take(&mut one.waiting), std::mem::take(&mut one.dropped));
+            // What a reader that was ahead had counted, and nobody has met since, was found gone, and counted as that, too.
+            let twice = i64::try_from(std::mem::take(&mut one.ahead)).unwrap_or(i64::MAX);
+            totals.even_out(-twice, false);
             // What is gone was counted when it was met. Where streams have moved, what is left over went with them.
             if moved && waiting > 0 && !dropped {
                 totals.filter_left_over(waiting);
