@@ -41,10 +41,10 @@ soak-spool:
     SPOOLWAY_SOAK=1 cargo test --release --lib -- --nocapture --test-threads 1 spool::tests::sim agent::beside state::ledger engine::tests::days
     SPOOLWAY_SOAK=1 SPOOLWAY_DISK_TESTS=required cargo test --release --test disk -- --nocapture
 
-# The model of delivery at length: the stories numbered so of copies and of partitions that come and go (of one kind with
-# SPOOLWAY_ALSO=growth), and so many of each of the others, drawn
+# The model of delivery at length: the stories numbered so of copies, of partitions that come and go (of one kind with
+# SPOOLWAY_ALSO=growth), of topics made anew, and of routes that change meanwhile; and so many of each of the others, drawn
 soak-model stories="0..1000" cases="1000":
-    SPOOLWAY_STORIES={{stories}} cargo test --release --lib -- --nocapture --ignored engine::tests::partitions engine::tests::copies
+    SPOOLWAY_STORIES={{stories}} cargo test --release --lib -- --nocapture --ignored engine::tests::partitions engine::tests::copies engine::tests::shrinking engine::tests::rerouting
     SPOOLWAY_CASES={{cases}} cargo test --release --lib -- engine::tests --skip engine::tests::days
 
 # The real disks alone, for so many seconds each

@@ -96,6 +96,17 @@ impl<F: Fs> Opened<F> {
         !sabotage::commits(Bug::PositionBeyondTheLog) && *self.of_another_past.get_or_init(judge)
     }
 
+    /// What shows that positions are of another past, or their journal.
+    fn why_not(&self, positions: &Positions, lane: &Lane<F>) -> &'static str {
+        if lane.was_behind(positions.highest()) {
+            "the positions file is ahead of the log"
+        } else if self.is_ahead_of(lane) {
+            "the journal names events beyond the log's end, so the positions file beside it is not believed either"
+        } else {
+            "the positions file speaks of another past of this log, which has other events under its numbers"
+        }
+    }
+
     /// Nothing that its files say is to be believed at a later start either.
     ///
     /// DURABILITY: before anything new comes, for by what is accepted then nothing may tell any more that they are of another past. What
@@ -114,7 +125,8 @@ impl<F: Fs> Opened<F> {
     }
 
     /// Whether the journal alone speaks of another past: the last event that it names, other than dead letters that are sent again, has its
-    /// number here from another run. Whoever wrote (run, number) went on from the log as it was then, as with a [`Footing`].
+    /// number here from another run. Whoever wrote (run, number) went on from the log as it was then, as with a [`Footing`]. What the log
+    /// has no more may be parked: then the last that is.
     fn has_journal_of_another_past(&self, lane: &Lane<F>) -> bool {
         let is_letter = |share: &Share| match &self.restored {
             Restored::Positions(positions) => {
@@ -122,9 +134,13 @@ impl<F: Fs> Opened<F> {
             }
             _ => false,
         };
-        let shares = self.intents.iter().flat_map(|intent| &intent.shares).filter(|share| !is_letter(share));
-        let last = shares.max_by_key(|share| share.end());
+        let shares =
+            || self.intents.iter().flat_map(|intent| &intent.shares).filter(|share| !is_letter(share));
+        let last = shares().max_by_key(|share| share.end());
+        let parked =
+            || shares().filter(|share| self.park.reach(share.block).0).max_by_key(|share| share.end());
         last.is_some_and(|last| lane.has_under_another_run(last.block, last.run))
+            || parked().is_some_and(|last| self.park.has_under_another_run(last.block, last.run))
     }
 
     /// A journal of another past, beside positions of this one, says nothing: neither now nor, once what it names is gone, later.
@@ -200,16 +216,12 @@ impl<F: Fs> Opened<F> {
             // INVARIANT: the log is the only truth. A position that does not fit it belongs to another past of it,
             // so it proves of no event that is there that it was delivered.
             Restored::Positions(positions) if self.is_of_another_past(lane) => {
-                let why = if self.is_ahead_of(lane) {
-                    "the positions file is ahead of the log"
-                } else {
-                    "the positions file speaks of another past of this log, which has other events under its numbers"
-                };
                 tracing::error!(
                     lane = %lane.name(),
                     destination = name,
                     position = positions.position.0,
-                    "{why}: everything on disk is sent again, and its counts start anew"
+                    "{}: everything on disk is sent again, and its counts start anew",
+                    self.why_not(positions, lane)
                 );
                 Positions::fresh(data.spool_id(), self.first_in(lane))
             }

@@ -110,6 +110,32 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         self.begin_anew(rounds)
     }
 
+    /// Writes down what became of windows. Returns whether the journal knows all of it.
+    pub(super) fn settle_journal(&mut self, rounds: &mut Rounds) -> bool {
+        self.depart_and_wait(rounds);
+        if !self.engine.has_news() {
+            return true;
+        }
+        if self.engine.has_departures() {
+            return false;
+        }
+        match self.write_down(rounds) {
+            Ok(()) => self.engine.note_written(),
+            Err(message) => self.journal_fails(&message, rounds),
+        }
+        !self.engine.has_news()
+    }
+
+    /// The same for what has to be known before anything is read. A journal that has failed for long is not waited for.
+    pub(super) fn settle_journal_or_go_on(&mut self, rounds: &mut Rounds) -> bool {
+        let is_settled = self.settle_journal(rounds);
+        let is_late = rounds.journal_failing.is_some_and(|since| since.elapsed() >= PATIENCE);
+        if !is_settled && is_late {
+            self.engine.note_written();
+        }
+        is_settled || !self.engine.has_news()
+    }
+
     /// Makes durable where all stand, and has the journal say nothing but what is in doubt by that.
     fn begin_anew(&mut self, rounds: &mut Rounds) -> Result<(), String> {
         rounds.dirty = true;

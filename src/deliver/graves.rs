@@ -56,6 +56,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             return false;
         }
         if !self.settle_journal(rounds) {
+            rounds.letters_after = Instant::now() + ROUND;
             return false;
         }
         let further = self.engine.condemn_more(at);
@@ -87,20 +88,6 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             }
         }
         self.engine.has_letters(at.instant)
-    }
-
-    /// Writes down what became of windows. Returns whether the journal knows all of it.
-    fn settle_journal(&mut self, rounds: &mut Rounds) -> bool {
-        self.depart_and_wait(rounds);
-        if self.engine.has_news() {
-            let written = !self.engine.has_departures() && self.write_down(rounds).is_ok();
-            if !written {
-                rounds.letters_after = Instant::now() + ROUND;
-                return false;
-            }
-            self.engine.note_written();
-        }
-        true
     }
 
     fn tell(&self, letters: &[Letter], last: u64, rounds: &mut Rounds) {

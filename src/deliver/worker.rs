@@ -316,9 +316,13 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         self.crossing.iter().filter(|_| !rounds.dirty).for_each(|c| c.answer(&news));
     }
 
-    /// Makes durable by which routes this process sends, before it sends anything.
+    /// Makes durable by which routes this process sends, before it sends anything; and before that, what is in doubt no more.
     fn keep_routes(&mut self, rounds: &mut Rounds) {
-        if !self.engine.wants_durable_positions() || Instant::now() < rounds.save_after {
+        let not_before = rounds.save_after.max(rounds.journal_after);
+        if !self.engine.wants_durable_positions() || Instant::now() < not_before {
+            return;
+        }
+        if !self.settle_journal_or_go_on(rounds) {
             return;
         }
         rounds.dirty = true;

@@ -3,9 +3,10 @@
 use super::*;
 use crate::config::{Environment, load_text};
 use crate::disk::faulty::{Faulty, Op, Syncs};
-use crate::ids::{RunId, SpoolId, TopicName};
+use crate::ids::{RunId, SegmentId, SeqRange, SpoolId, TopicName};
 use crate::metrics::Metrics;
 use crate::state::journal::{Before, Share};
+use crate::state::park::Parked;
 use crate::state::positions::{Bits, Counter, Replaying};
 use std::path::Path;
 
@@ -274,6 +275,60 @@ fn a_journal_of_another_past_beside_positions_of_this_one_is_written_over_and_sa
     }
 }
 
+/// Found by an audit: where the log has none of its events any more it could not be judged, and what it said of parked ones counted as
+/// delivered. Nothing was sent of them.
+#[test]
+fn a_journal_is_judged_by_what_is_parked_where_the_log_has_nothing_of_it_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut config, fs) = (wants_what_is_new(dir.path()), Faulty::new());
+    config.destinations[0].from = Begin::Oldest;
+    let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+    let data = DataDir::open(fs.clone(), dir.path()).unwrap();
+    let lane = |at_least| Lane::open(&data, name.clone(), &config.spool, at_least, Metrics::new()).unwrap();
+    let before = lane(Seq(100));
+    accept_one(&before);
+    before.close();
+    let (lane, whose) =
+        (lane(Seq(100)), Whose { spool: data.spool_id(), lane: &name, destination: &home.name });
+    assert_eq!(lane.first(), Seq(100));
+    let mut events = crate::event::EventBatch::new();
+    events.push(&crate::event::Event::of_value(b"one"));
+    let parked = |first| Parked {
+        range: SeqRange::new(Seq(first), Seq(first + 1)),
+        stream: crate::ids::StreamName::new("s").unwrap(),
+        time: 1,
+        run: RunId(7),
+        segment: SegmentId(1),
+        payload: events.as_bytes().to_vec().into(),
+    };
+    let park = Park::open(&fs, dir.path(), whose).unwrap().bounded(1 << 20, 0);
+    let covers = SeqRange::new(Seq(5), Seq(20));
+    park.keep(&TopicName::new("t").unwrap(), covers, &[parked(5), parked(9)]).unwrap();
+    let share = |first, run| Share { block: Seq(first), run: RunId(run), events: Bits::full(1) };
+    for (shares, is_believed) in [
+        (vec![share(5, 7), share(9, 7)], true),
+        (vec![share(5, 8), share(9, 8)], false),
+        // One that has arrived, and is nowhere any more, lies behind.
+        (vec![share(9, 8), share(30, 8)], false),
+        (vec![share(9, 7), share(30, 8)], true),
+        // That it covers some number says nothing of one that it does not hold.
+        (vec![share(11, 8)], true),
+    ] {
+        let positions = Positions::fresh(data.spool_id(), Seq(1));
+        let open = || Opened::open(&data, &name, &home.name).unwrap();
+        let mut opened = open();
+        opened.store.save(&positions).unwrap();
+        opened.journal.begin([&Intent { shares: shares.clone(), ..intent() }]).unwrap();
+        let (_, in_doubt) = open().positions(&data, &lane, home).unwrap();
+        assert_eq!(
+            (in_doubt.len(), open().intents.len()),
+            if is_believed { (1, 1) } else { (0, 0) },
+            "{shares:?}"
+        );
+    }
+    lane.close();
+}
+
 /// A directory whose log holds one event, and what its destination `home` said when it held eight: beyond the log's end.
 struct Short {
     dir: tempfile::TempDir,
@@ -359,6 +414,21 @@ fn positions_beyond_the_logs_end_are_written_over_before_anything_new_comes_and_
         assert_eq!(short.begin(&mut then, &lane, is_stranger).0, Seq(1), "stranger: {is_stranger}");
         lane.close();
     }
+}
+
+/// Where the journal alone was, it was said of the positions.
+#[test]
+fn it_is_said_which_file_is_ahead_of_the_log() {
+    let short = Short::new();
+    let lane = short.lane(Seq(10));
+    let opened = short.open();
+    let at =
+        |position| Positions { position: Seq(position), ..Positions::fresh(short.data.spool_id(), Seq(1)) };
+    for (position, file) in [(9, "the positions file is ahead"), (2, "the journal names events beyond")] {
+        let why = opened.why_not(&at(position), &lane);
+        assert!(why.starts_with(file), "{why}");
+    }
+    lane.close();
 }
 
 /// Found by an audit: where nothing could be written, no file was left. One that is not configured counted as forgotten by that, within

@@ -42,6 +42,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             streams: side.streams.iter().map(|(stream, from)| (stream.clone(), *from)).collect(),
             apart: side.apart.values().map(|apart| apart.saved(self.held_of(topic, apart))).collect(),
         });
+        let by_old_routes = self.goes_by_old_routes();
         let mut positions = Positions {
             spool,
             since: self.since,
@@ -57,9 +58,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 .collect(),
             partial,
             letters: self.counted_letters(),
-            routes: self.routes_before.unwrap_or(self.settings.routes),
+            routes: self.routes_before.filter(|_| by_old_routes).unwrap_or(self.settings.routes),
             passed: self.claims.passed.clone(),
-            known: if self.routes_before.is_some() { self.known_before } else { self.settings.last_change },
+            known: if by_old_routes { self.known_before } else { self.settings.last_change },
             change: self.change,
             taken: self.claims.taken.clone(),
             kept: self.claims.kept.iter().copied().collect(),

@@ -63,7 +63,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
         };
         while self.main.tracker.position() < end {
             let before = self.main.tracker.position();
-            let Some(topic) = self.main.tracker.front().and_then(front) else { return };
+            let topic = self.main.tracker.front().and_then(front);
+            // What lies before the events of a topic's own reader stays the main reader's.
+            let has_none = |topic: &TopicName| self.sides.get(topic).is_none_or(|side| side.end.is_some());
+            let Some(topic) = topic.filter(has_none) else { return };
             self.set_apart(&topic);
             self.pop_finished();
             if self.main.tracker.position() == before {

@@ -115,16 +115,27 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// later process would take what is sent now for something sent by the routes before.
     pub(super) fn waits_for_old_routes(&mut self) -> bool {
         if let Some(before) = self.routes_before {
-            if before != self.settings.routes && !self.resumed.is_empty() {
+            if before == self.settings.routes {
+                self.routes_before = None;
+            } else if !self.resumed.is_empty() {
                 return true;
+            } else {
+                self.routes_unsaved = true;
             }
-            self.routes_before = None;
-            self.routes_unsaved |= before != self.settings.routes;
         }
         self.routes_unsaved
     }
 
-    /// Whether positions have to be made durable before anything is read.
+    /// Whether positions go by the routes as they were. Also where what was sent by them is in doubt no more since it will not arrive, as
+    /// long as the journal does not say so: a later process would have it in doubt again, and go on by these routes meanwhile.
+    pub(super) fn goes_by_old_routes(&self) -> bool {
+        let is_written = self.withdrawals.is_empty() && self.leaving.is_empty();
+        self.routes_before.is_some_and(|before| before != self.settings.routes)
+            && !(self.resumed.is_empty() && is_written)
+    }
+
+    /// Whether positions have to be made durable before anything is read; and before them what the journal does not know yet
+    /// ([`Engine::has_news`]).
     #[must_use]
     pub fn wants_durable_positions(&self) -> bool {
         self.routes_unsaved
@@ -133,6 +144,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
     /// They are.
     pub fn note_durable_positions(&mut self) {
         self.routes_unsaved = false;
+        if !self.goes_by_old_routes() {
+            self.routes_before = None;
+        }
     }
 
     /// Where the main reader is past it, what was not found again is lost. Side readers go by it until they are past it too.
@@ -145,6 +159,9 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let moved = claims.have_moved();
         for one in claims.passed.iter_mut().filter(|p| p.end() <= main && p.inexact.is_none()) {
             let (waiting, dropped) = (std::mem::take(&mut one.waiting), std::mem::take(&mut one.dropped));
+            // What a reader that was ahead had counted, and nobody has met since, was found gone, and counted as that, too.
+            let twice = i64::try_from(std::mem::take(&mut one.ahead)).unwrap_or(i64::MAX);
+            totals.even_out(-twice, false);
             // What is gone was counted when it was met. Where streams have moved, what is left over went with them.
             if moved && waiting > 0 && !dropped {
                 totals.filter_left_over(waiting);

@@ -97,6 +97,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
             side.cursor.tracker.skip_to(read);
         }
         self.move_sides_back(name);
+        // Of what lies before a side reader's first event some may have been in those windows.
+        self.rewind_main();
     }
 
     /// Frees the events of every window of the topic that was not sent.

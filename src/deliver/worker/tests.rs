@@ -14,13 +14,13 @@ use super::*;
 use crate::disk::faulty::{Faulty, Op};
 use crate::event::{Event, EventBatch};
 use crate::ids::{RunId, StreamName, TopicName};
-use crate::kafka::{TopicState, Topology, Window};
-use crate::state::journal::Journal;
+use crate::kafka::{Outcome, TopicState, Topology, Window};
+use crate::state::journal::{Intent, Journal, Share};
 use crate::state::ledger::{LedgerError, Page, Query, Row};
 use crate::state::letters;
 use crate::state::letters::testing::letter;
 use crate::state::park::{Parked, Whose};
-use crate::state::positions::{Apart, Keys, Side, Totals};
+use crate::state::positions::{Apart, Bits, Keys, Side, Totals};
 
 const SPOOL: SpoolId = SpoolId(7);
 
@@ -341,6 +341,41 @@ fn by_which_routes_is_sent_is_synced_before_anything_is() {
     site.rounds.save_after = Instant::now();
     site.worker.keep_routes(&mut site.rounds);
     assert!(!site.worker.engine.wants_durable_positions());
+}
+
+/// It was in doubt again for the next process, which took it for something sent by the new routes.
+#[test]
+fn what_is_in_doubt_no_more_is_in_the_journal_before_it_is_durable_that_other_routes_hold() {
+    for fails in [false, true] {
+        let mut site = Site::new();
+        let share = Share { block: Seq(5), run: RunId(2), events: Bits::full(1) };
+        let intent =
+            Intent { shares: vec![share], ..Intent::clone(engine::tests::due().intents().next().unwrap()) };
+        site.worker.engine.resume(vec![intent], Instant::now());
+        let _ = site.worker.engine.settled(1, Outcome::Returned { in_doubt: true }, now());
+        site.worker.engine.pump(now());
+        let by_the_new = |site: &Site| site.worker.engine.positions(SPOOL).routes == settings().routes;
+        assert!(
+            site.worker.engine.wants_durable_positions()
+                && site.worker.engine.has_news()
+                && !by_the_new(&site)
+        );
+        (site.rounds.save_after, site.rounds.journal_after) = (Instant::now(), Instant::now());
+        if fails {
+            site.fs.fail_next(Op::Create, 1);
+            site.worker.keep_routes(&mut site.rounds);
+            assert!(site.worker.engine.wants_durable_positions() && !by_the_new(&site));
+            // What has failed for so long is not waited for.
+            site.rounds.journal_failing = Some(Instant::now().checked_sub(Duration::from_secs(4)).unwrap());
+            (site.rounds.save_after, site.rounds.journal_after) = (Instant::now(), Instant::now());
+            site.fs.fail_next(Op::Create, 1);
+        }
+        site.worker.keep_routes(&mut site.rounds);
+        assert!(!site.worker.engine.wants_durable_positions() && by_the_new(&site), "fails: {fails}");
+        let rounds = &mut site.rounds;
+        assert_eq!(site.worker.scribe.journal().is_some_and(|journal| journal.takes_more()), !fails);
+        assert!(!rounds.dirty && !rounds.unsynced);
+    }
 }
 
 #[test]

@@ -292,6 +292,17 @@ impl<F: Fs> Place<F> {
     }
 }
 
+/// The run under which the block that begins at `first` has its numbers, if one is parked.
+pub(super) fn run_of<F: Fs>(park: &Park<F>, first: Seq) -> Result<Option<RunId>, DiskError> {
+    for (_, piece) in park.from(first).into_iter().filter(|(_, piece)| piece.covers.contains(first)) {
+        let mut place = Place::open(park, &piece, first)?;
+        if place.seek(park.spool, first)? == Some(first) {
+            return Ok(place.next.map(|head| head.run));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether no file stands there.
 fn is_gone(error: &DiskError) -> bool {
     matches!(error, DiskError::Io { source, .. } if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput))

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::codec::{self, About, Parked};
 use super::reach::Reach;
-use super::reader::ParkReader;
+use super::reader::{self, ParkReader};
 use crate::disk::{
     DiskError, EntryKind, File, Fs, clear_way, insist, is_no_directory, make_dir, make_way, sync_way,
 };
-use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SeqRange, SpoolId, TopicName};
+use crate::ids::{DestinationName, LaneName, RunId, SegmentId, Seq, SeqRange, SpoolId, TopicName};
 use crate::sabotage::{self, Bug};
 
 const SUFFIX: &str = ".parked";
@@ -309,6 +309,18 @@ impl<F: Fs> Park<F> {
     /// When the disk can't be read for now.
     pub fn segment_in(self: &Arc<Self>, range: SeqRange) -> Result<Option<SegmentId>, DiskError> {
         self.reader().segment_in(range)
+    }
+
+    /// Whether a block is parked that begins at `first`, and has its numbers under another run than `run`. Where none is there, or it
+    /// can't be read, nothing is said against it. Blocking I/O.
+    #[must_use]
+    pub fn has_under_another_run(&self, first: Seq, run: RunId) -> bool {
+        let found = reader::run_of(self, first).unwrap_or_else(|error| {
+            tracing::warn!(lane = %self.lane, destination = %self.destination, seq = first.0, %error,
+                "a parked event that the journal names can't be read; the journal is taken as it is");
+            None
+        });
+        found.is_some_and(|found| found != run)
     }
 
     /// Reads what is parked.

@@ -121,6 +121,9 @@ impl TestLog {
     }
 
     pub(super) fn lose(&self, index: usize, dropped: bool) -> Option<SeqRange> {
+        // Some of it may have arrived.
+        let mut known = self.streams();
+        self.1.lock().unwrap().append(&mut known);
         let mut log = self.0.lock().unwrap();
         let read = log.get_mut(index).filter(|read| !is_settled(read))?;
         let range = range_of(read);
@@ -141,7 +144,7 @@ impl TestLog {
         count > 1
     }
 
-    /// The stream of every event that can be read, or could before it was deleted.
+    /// The stream of every event that can be read, or could before it was deleted or lost.
     pub(super) fn streams(&self) -> BTreeMap<Seq, StreamName> {
         let deleted = self.1.lock().unwrap().clone();
         let log = self.0.lock().unwrap();

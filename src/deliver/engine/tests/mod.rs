@@ -1,6 +1,7 @@
 //! The engine against a log and a cluster that are models, with everything at random: order of answers,
 //! refusals, missing topics, kills, power cuts, brokers that forget.
 
+mod behind;
 mod cluster;
 mod controls;
 mod copies;
@@ -13,6 +14,7 @@ mod moves;
 mod parking;
 mod partitioners;
 mod partitions;
+mod rerouting;
 mod shrinking;
 mod silent;
 mod strays;

@@ -285,28 +285,38 @@ impl Two {
             let now = self.now();
             let mut wake = self.sites[index].engine.pump(now);
             if self.sites[index].engine.wants_durable_positions() {
+                if self.sites[index].engine.has_news() {
+                    self.write_down(index);
+                    self.sites[index].engine.depart();
+                    self.sites[index].engine.note_written();
+                }
                 self.save(index);
                 self.sites[index].engine.note_durable_positions();
                 wake = Wake::Again;
             }
-            let anew = self.random(8) == 0;
-            let site = &mut self.sites[index];
-            if site.engine.has_news() {
-                if anew || !site.begun {
-                    site.positions = site.engine.positions(SPOOL);
-                    self.log.assert_stands(&site.positions);
-                    site.intents = site.engine.in_doubt().cloned().collect();
-                    site.begun = true;
-                } else {
-                    site.intents.extend(site.engine.departing().cloned());
-                }
-            }
-            site.engine.depart();
+            self.write_down(index);
+            self.sites[index].engine.depart();
             if wake != Wake::Again {
                 return;
             }
         }
         panic!("the engine never comes to rest");
+    }
+
+    fn write_down(&mut self, index: usize) {
+        let anew = self.random(8) == 0;
+        let site = &mut self.sites[index];
+        if !site.engine.has_news() {
+            return;
+        }
+        if anew || !site.begun {
+            site.positions = site.engine.positions(SPOOL);
+            self.log.assert_stands(&site.positions);
+            site.intents = site.engine.in_doubt().cloned().collect();
+            site.begun = true;
+        } else {
+            site.intents.extend(site.engine.departing().cloned());
+        }
     }
 
     fn note_late(&mut self, window: &Window) {

@@ -30,7 +30,7 @@ impl World {
 }
 
 /// One whose topics are made anew now and then: they count anew, and what was in doubt in a partition that is gone is given up.
-fn shrinking(seed: u64) -> World {
+pub(super) fn shrinking(seed: u64) -> World {
     let mut world = World::exact(seed, None);
     world.book.as_mut().unwrap().flips = true;
     (world.abandoned, world.shrinks) = (Some(0), true);

@@ -195,10 +195,7 @@ impl World {
         if !self.engine.has_letters(self.now().instant) {
             return false;
         }
-        self.land();
-        self.write_down();
-        self.engine.depart();
-        self.engine.note_written();
+        self.settle_journal();
         let (lane, home) = (LaneName::new("main").unwrap(), DestinationName::new("home").unwrap());
         let further = self.engine.condemn_more(self.now());
         let letters = self.engine.letters(&lane, &home, self.now());
@@ -506,6 +503,9 @@ impl World {
                 wake = Wake::Again;
             }
             if self.engine.wants_durable_positions() {
+                if self.engine.has_news() {
+                    self.settle_journal();
+                }
                 let positions = self.engine.positions(SPOOL);
                 if let Some(book) = &mut self.book {
                     book.positions = positions;
@@ -521,6 +521,14 @@ impl World {
             }
         }
         panic!("the engine never comes to rest");
+    }
+
+    /// What became of windows is written down; what is due leaves.
+    fn settle_journal(&mut self) {
+        self.land();
+        self.write_down();
+        self.engine.depart();
+        self.engine.note_written();
     }
 
     /// What a worker does where keys choose anew; it may die on the way.

@@ -278,6 +278,7 @@ impl Site {
                 again |= self.engine().make_one_reader(now().instant);
             }
             if self.engine().wants_durable_positions() {
+                self.settle_journal();
                 self.positions = self.engine().positions(SPOOL);
                 self.engine().note_durable_positions();
                 again = true;
@@ -306,15 +307,19 @@ impl Site {
         }
     }
 
-    fn bury(&mut self) -> bool {
-        if !self.engine().has_letters(now().instant) {
-            return false;
-        }
+    fn settle_journal(&mut self) {
         if self.engine().has_news() {
             self.write_down();
         }
         self.engine().depart();
         self.engine().note_written();
+    }
+
+    fn bury(&mut self) -> bool {
+        if !self.engine().has_letters(now().instant) {
+            return false;
+        }
+        self.settle_journal();
         let further = self.engine().condemn_more(now());
         let (lane, home) = (LaneName::new("main").unwrap(), self.destination.name.clone());
         let letters = self.engine().letters(&lane, &home, now());
