@@ -155,7 +155,7 @@ fn lane_problem(open: &OpenLane) -> Option<String> {
     let status::Lane { name, failing, full_reason, .. } = open.status();
     let full = |why| {
         format!(
-            "the spool is full: lane {name}: {why}; see why delivery is behind, free disk space, or raise the limit that is named"
+            "the spool is full: lane {name}: {why}; see why delivery is behind, free disk space, or change the setting that is named"
         )
     };
     let failing = failing.map(|why| format!("the spool can't write: lane {name}: {why}"));

@@ -182,7 +182,7 @@ impl<F: Fs> Opened<F> {
     /// Where it goes on, and what it has to settle first.
     ///
     /// DURABILITY: that a destination which wants what is new was seen is on disk before anything new comes: begun again after
-    /// a kill, it would begin later.
+    /// a kill, it would begin later. Of any other it is written down, too, so that one with a journal and without positions has lost them.
     pub(super) fn positions(
         &mut self,
         data: &DataDir<F>,
@@ -191,9 +191,12 @@ impl<F: Fs> Opened<F> {
     ) -> Result<(Positions, Vec<Intent>), StoreError> {
         self.forget_foreign_journal(lane);
         let mut positions = self.restored_positions(data, lane, destination);
-        if self.restored == Restored::Nothing && destination.from == Begin::Now {
-            self.store.save(&positions)?;
-            self.store.sync()?;
+        if self.restored == Restored::Nothing {
+            let kept = self.store.save(&positions).and_then(|()| self.store.sync());
+            // One that wants all there is can begin again.
+            if destination.from == Begin::Now {
+                kept?;
+            }
         }
         if self.is_of_another_past(lane) {
             positions.partial.extend(self.given(lane));
@@ -227,7 +230,7 @@ impl<F: Fs> Opened<F> {
             }
             Restored::Positions(positions) => (**positions).clone(),
             // Its positions are on disk before it has a journal.
-            Restored::Nothing if self.was_here && destination.from == Begin::Now => {
+            Restored::Nothing if self.was_here => {
                 tracing::error!(
                     lane = %lane.name(),
                     destination = name,

@@ -139,6 +139,11 @@ async fn live(configured: Configured, reread: Option<&Rereading>) -> Result<(), 
         match ended {
             Ok(Ended::Stopped) => return Ok(()),
             Ok(Ended::Reload(new)) => {
+                let (old, next) = (&current.config.relay.data_dir, &new.config.relay.data_dir);
+                if old != next {
+                    tracing::warn!(before = %old.display(), now = %next.display(),
+                        "the data directory is another one now: what waits in the one before stays there until an agent runs on it again");
+                }
                 before = Some(std::mem::replace(&mut current, new));
             }
             Err(AgentError::Spool(OpenError::Locked { .. })) if Instant::now() < patience => {

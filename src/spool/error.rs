@@ -34,7 +34,7 @@ pub enum OpenError {
         bits: u64,
     },
     /// It is not a data directory.
-    #[error("{} is not a spoolway data directory: it has no FORMAT file", path.display())]
+    #[error("{} is not a spoolway data directory: it has no whole FORMAT file, and no segment that names its spool", path.display())]
     NotASpool {
         /// What was looked at.
         path: PathBuf,

@@ -91,6 +91,23 @@ impl<F: Fs> Log<F> for Frozen<F> {
     fn lost(&self, _range: SeqRange, _segment: SegmentId) {}
 }
 
+/// The identity of the spool at `path`, for whoever takes no lock and writes nothing.
+pub(super) fn identify<F: Fs>(fs: &F, path: &Path) -> Result<SpoolId, OpenError> {
+    let withheld = match read_root(fs, path)? {
+        FoundRoot::Whole(root) if root.unreadable() != 0 => {
+            return Err(OpenError::Newer { path: path.to_owned(), bits: root.unreadable() });
+        }
+        FoundRoot::Whole(root) => return Ok(root.spool),
+        FoundRoot::Damaged(why) => why,
+        FoundRoot::Absent => None,
+    };
+    let stranger = || match withheld {
+        Some(why) => OpenError::io("read", &path.join(names::FORMAT))(why),
+        None => OpenError::NotASpool { path: path.to_owned() },
+    };
+    spool_id_in_segments(fs, path, Access::Visitor)?.ok_or_else(stranger)
+}
+
 impl<F: Fs> Snapshot<F> {
     /// Reads what the files of the data directory at `path` say.
     ///
@@ -111,14 +128,7 @@ impl<F: Fs> Snapshot<F> {
         path: &Path,
         mut at_least: impl FnMut(SpoolId, &LaneName) -> Result<Seq, OpenError>,
     ) -> Result<Self, OpenError> {
-        let spool = match read_root(fs, path)? {
-            FoundRoot::Whole(root) if root.unreadable() != 0 => {
-                return Err(OpenError::Newer { path: path.to_owned(), bits: root.unreadable() });
-            }
-            FoundRoot::Whole(root) => Some(root.spool),
-            FoundRoot::Damaged(_) | FoundRoot::Absent => spool_id_in_segments(fs, path, Access::Visitor)?,
-        };
-        let spool = spool.ok_or_else(|| OpenError::NotASpool { path: path.to_owned() })?;
+        let spool = identify(fs, path)?;
         let mut lanes = Vec::new();
         for name in lane_names(fs, path)? {
             let at_least = at_least(spool, &name)?;

@@ -125,6 +125,31 @@ fn one_that_wants_what_is_new_gets_what_it_had_not_received_when_its_positions_a
     }
 }
 
+#[test]
+fn that_positions_are_lost_is_said_of_any_destination_and_of_none_that_is_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut config, fs) = (wants_what_is_new(dir.path()), Faulty::new());
+    config.destinations[0].from = Begin::Oldest;
+    let (name, home) = (LaneName::new("main").unwrap(), &config.destinations[0]);
+    let data = DataDir::open(fs, dir.path()).unwrap();
+    let lane = Lane::open(&data, name.clone(), &config.spool, Seq::NONE, Metrics::new()).unwrap();
+    let start = || {
+        let (at, said) = crate::logs::testing::said(|| {
+            let mut opened = Opened::open(&data, &name, &home.name).unwrap();
+            let (positions, _) = opened.positions(&data, &lane, home).unwrap();
+            drop(opened.into_parts(home));
+            positions.position
+        });
+        assert_eq!(at, Seq(1));
+        said.iter().filter(|line| line.contains("the positions file is lost")).count()
+    };
+    // The second one goes on from what the first has written down, though nothing has been delivered.
+    assert_eq!((start(), start()), (0, 0));
+    std::fs::remove_file(positions_file(&data, &name, home)).unwrap();
+    assert_eq!((start(), start()), (1, 0));
+    lane.close();
+}
+
 fn accept_one(lane: &Lane<Faulty>) {
     let (stream, mut batch) = (crate::ids::StreamName::new("s").unwrap(), crate::event::EventBatch::new());
     batch.push(&crate::event::Event::of_value(b"one"));

@@ -148,7 +148,9 @@ fn troubles(destination: &Destination, now: UnixMillis) -> Vec<String> {
         lines.push(format!("held back by quotas of the cluster, for {time} since the start"));
     }
     if let Some(error) = &destination.last_error {
-        let code = error.code.map(|code| format!(" (code {code})")).unwrap_or_default();
+        let code = error.code.map(|code| format!("code {code}"));
+        let code = code.filter(|code| !error.message.contains(code));
+        let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
         let when = ago(error.at, now);
         lines.push(format!("last error, {when}, {} in a row: {}{code}", number(error.count), error.message));
         if !error.hint.is_empty() {

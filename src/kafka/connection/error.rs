@@ -45,6 +45,9 @@ pub enum ConnectError {
     /// Something answered, but not ApiVersions.
     #[error("it does not answer like a Kafka broker: {0}")]
     Handshake(String),
+    /// It takes the connection and what it is asked, and says nothing.
+    #[error("it takes connections, and answers nothing in time")]
+    Silent,
     /// It answers ApiVersions, but not what it was asked next.
     #[error("it does not say which cluster it belongs to: {0}")]
     Mute(String),
@@ -68,7 +71,9 @@ impl ConnectError {
             Self::Handshake(_) => {
                 (None, "check that this listener of the broker speaks TLS if `tls` is set, and only then")
             }
-            Self::Mute(_) => (None, "check whether the broker is overloaded or stopped, and the network"),
+            Self::Mute(_) | Self::Silent => {
+                (None, "check whether the broker hangs, is overloaded or stopped, and the network")
+            }
             Self::Protocol(error) => {
                 let code = if let WireError::Code(code) = error { Some(*code) } else { None };
                 (code, "use a broker of Kafka 2.8 or later, or compatible")

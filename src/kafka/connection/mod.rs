@@ -40,7 +40,7 @@ pub(crate) use connect::simulated;
 pub(crate) use dial::{Deadline, dial};
 pub use error::ConnectError;
 use pending::Pending;
-use tasks::{Order, Outgoing};
+use tasks::{LATE, Order, Outgoing};
 
 use super::access::{Access, SaslError};
 use super::wire::{ApiVersions, Request, Versions, WireError, api_versions_request};
@@ -196,7 +196,7 @@ async fn call(writer: &mpsc::Sender<Order>, request: Request) -> Result<Bytes, C
 async fn handshake(writer: &mpsc::Sender<Order>, options: &Options) -> Result<ApiVersions, ConnectError> {
     for version in [2, 0] {
         let answer = call(writer, api_versions_request(&options.client_id, version)).await;
-        let answer = answer.map_err(|e| ConnectError::Handshake(e.to_string()))?;
+        let answer = answer.map_err(|e| no_broker(&e, ""))?;
         if let Some(offered) = ApiVersions::decode(&answer).map_err(ConnectError::Protocol)? {
             return Ok(offered);
         }
@@ -212,11 +212,17 @@ async fn authenticate(writer: &mpsc::Sender<Order>, versions: &Versions) -> Resu
     match known.await {
         Ok(Ok(())) => Ok(()),
         // A broker that says nothing more is no matter of credentials.
-        Ok(Err(SaslError::Call(error))) => {
-            Err(ConnectError::Handshake(format!("during authentication: {error}")))
-        }
+        Ok(Err(SaslError::Call(error))) => Err(no_broker(&error, "during authentication: ")),
         Ok(Err(error)) => Err(ConnectError::Sasl(error)),
         Err(_) => Err(ended()),
+    }
+}
+
+/// Silence is what a broker that hangs answers; one that is spoken to in the wrong way ends the connection.
+fn no_broker(error: &CallError, when: &str) -> ConnectError {
+    match error {
+        CallError::Unanswered(reason) if **reason == *LATE => ConnectError::Silent,
+        error => ConnectError::Handshake(format!("{when}{error}")),
     }
 }
 

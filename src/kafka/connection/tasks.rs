@@ -15,6 +15,9 @@ use crate::kafka::access::SaslError;
 use crate::kafka::access::sasl::Wire;
 use crate::kafka::wire::Request;
 
+/// Why a connection has ended on which nothing came.
+pub(super) const LATE: &str = "the broker has not answered in time";
+
 /// A request on its way to the writer.
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -229,9 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Reader<S> {
     /// The deadline may have moved while we slept (a throttle).
     fn expired(&self) -> Result<(), String> {
         match self.pending.deadline() {
-            Some(at) if at <= tokio::time::Instant::now() => {
-                Err("the broker has not answered in time".to_owned())
-            }
+            Some(at) if at <= tokio::time::Instant::now() => Err(LATE.to_owned()),
             _ => Ok(()),
         }
     }

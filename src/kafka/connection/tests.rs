@@ -118,9 +118,15 @@ async fn a_hung_broker_is_noticed_and_the_request_is_in_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hung_handshake_ends() {
-    let (near, _far) = tokio::io::duplex(4096);
-    assert!(matches!(Connection::start(near, &options()).await, Err(ConnectError::Handshake(_))));
+async fn a_hung_handshake_ends_and_is_not_taken_for_another_protocol() {
+    let (near, far) = tokio::io::duplex(4096);
+    let error = Connection::start(near, &options()).await.unwrap_err();
+    assert!(error.link_error("b").hint.contains("hangs"), "{error}");
+    drop(far);
+    let (near, far) = tokio::io::duplex(4096);
+    drop(far);
+    let error = Connection::start(near, &options()).await.unwrap_err();
+    assert!(error.link_error("b").hint.contains("speaks TLS"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::disk::{EntryKind, File, Fs};
 use crate::ids::{LaneName, SegmentId, SpoolId};
 
-use super::super::candidates::{Candidate, Start, spool_id_in_segments, start_of};
-use super::super::data_dir::{FoundRoot, read_root};
+use super::super::candidates::{Candidate, Start, start_of};
 use super::super::error::{OpenError, is_damage};
 use super::super::format::{BLOCK_ALIGN, BLOCK_MAGIC, BlockHeader, DATA_START, MAX_HEADER};
+use super::super::inspect::identify;
 use super::super::names;
-use super::super::recover::Access;
 
 /// Bytes searched at once.
 const CHUNK: usize = 256 << 10;
@@ -42,14 +41,7 @@ impl<F: Fs> Old<F> {
     /// # Errors
     /// [`OpenError::NotASpool`], [`OpenError::Newer`], or when a directory can't be listed.
     pub fn identify(fs: &F, path: &Path) -> Result<SpoolId, OpenError> {
-        let spool = match read_root(fs, path)? {
-            FoundRoot::Whole(root) if root.unreadable() != 0 => {
-                return Err(OpenError::Newer { path: path.to_owned(), bits: root.unreadable() });
-            }
-            FoundRoot::Whole(root) => Some(root.spool),
-            FoundRoot::Damaged(_) | FoundRoot::Absent => spool_id_in_segments(fs, path, Access::Visitor)?,
-        };
-        spool.ok_or_else(|| OpenError::NotASpool { path: path.to_owned() })
+        identify(fs, path)
     }
 
     /// Finds the files of the spool at `path`.
