@@ -127,7 +127,8 @@ impl Facts {
         for delivery in mine {
             let lane = delivery.board().lane();
             let events = delivery.abandon().ok_or_else(|| {
-                CommandError::Failed(format!("the delivery to {name} in lane {lane} does not answer"))
+                CommandError::Failed(format!("the delivery to {name} in lane {lane} does not answer: it may be stopping, or about to take over another \
+                     configuration; ask again"))
             })?;
             if events > 0 {
                 tracing::warn!(%lane, destination = %name, events, "what was in doubt is given up: it is sent anew, and may be there twice");

@@ -1,7 +1,7 @@
 //! The delivery of one lane to one destination, as the agent sees it.
 
 use std::io;
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -37,6 +37,7 @@ use crate::state::routes::RouteHistory;
 
 /// The producer's task and the delivery's thread come round within this.
 const ABANDONING: Duration = Duration::from_secs(3);
+const LOOK_FOR_CLOSE: Duration = Duration::from_millis(20);
 
 /// When this program was written, or before: the first of January 2026.
 const WRITTEN: UnixMillis = 1_767_225_600_000;
@@ -232,7 +233,8 @@ impl Delivery {
     #[must_use]
     pub fn abandon(&self) -> Option<u64> {
         let (sent, unread) = (self.producer.recall(true), self.inbox.abandon());
-        Some(sent.recv_timeout(ABANDONING).ok()? + unread.recv_timeout(ABANDONING).ok()?)
+        let is_closed = || self.thread.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        Some(answer(&sent, is_closed)? + answer(&unread, is_closed)?)
     }
 
     /// Whether its thread or its producer has ended though nobody closed it.
@@ -255,6 +257,18 @@ impl Delivery {
     /// Ends its connections.
     pub async fn disconnect(&self) {
         self.producer.close().await;
+    }
+}
+
+/// A delivery that is closed meanwhile may never answer, and whoever closes it must not wait for whoever asks it.
+fn answer(told: &Receiver<u64>, is_closed: impl Fn() -> bool) -> Option<u64> {
+    let until = Instant::now() + ABANDONING;
+    loop {
+        match told.recv_timeout(LOOK_FOR_CLOSE) {
+            Ok(events) => return Some(events),
+            Err(RecvTimeoutError::Timeout) if !is_closed() && Instant::now() < until => {}
+            Err(_) => return None,
+        }
     }
 }
 
@@ -371,5 +385,14 @@ mod tests {
         let (mut same, mut file) = (apart, store(&Faulty::new(), dir.path()).0);
         follow_routes(&name, (&mut same, 1), &mut file, (None, &[])).unwrap();
         assert_eq!((same.sides.len(), store(&Faulty::new(), dir.path()).1), (1, Restored::Nothing));
+    }
+    #[test]
+    fn whoever_asks_a_delivery_that_is_closed_meanwhile_does_not_wait_for_it() {
+        let (asked, told) = mpsc::sync_channel(1);
+        let began = Instant::now();
+        assert_eq!(answer(&told, || true), None);
+        assert!(began.elapsed() < ABANDONING, "{:?}", began.elapsed());
+        asked.send(7).unwrap();
+        assert_eq!(answer(&told, || true), Some(7), "what has been answered counts");
     }
 }
