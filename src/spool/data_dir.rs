@@ -125,6 +125,11 @@ impl<F: Fs> DataDir<F> {
         self.marker().renew(Cause::RolledBack, path, host.as_ref())
     }
 
+    /// What Kafka holds shows that an older state of the directory was put back: the next start begins a new incarnation.
+    pub fn note_older_copy(&self) {
+        self.marker().note_older_copy(&self.inner.path);
+    }
+
     /// An agent begins its work on the directory. What can't be written then keeps it from nothing.
     pub fn note_opening(&self) {
         self.marker().note_opening();

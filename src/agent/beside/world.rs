@@ -148,6 +148,20 @@ impl Agent<'_> {
         assert!(settled.is_ok(), "not drained: {:?}", self.account());
     }
 
+    /// What its delivery says is worth knowing.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.delivery().board().destination_row(self.lane().durable(), 0).notes
+    }
+
+    /// Waits until there are so many notes.
+    pub(super) fn await_notes(&self, many: usize) {
+        let deadline = Instant::now() + LIMIT;
+        while self.notes().len() != many {
+            assert!(Instant::now() < deadline, "{:?}", self.notes());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits until everything is settled and counted; checks that the account adds up.
     pub(super) fn drain(&self) -> Account {
         self.settle();

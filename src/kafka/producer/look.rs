@@ -4,6 +4,9 @@
 //! and it was restarted, when the topic was made anew. So before a window of an earlier process is sent again, and
 //! before one gets a new identity, the partition is read for a batch with its identity. One without an identity is known by its
 //! records' headers `spoolway`, which name each event.
+//!
+//! What else its producer has sent there is looked at in passing, for whoever knows the log: an event that the log has never had shows
+//! that the data directory is an older copy. It costs one request where the window is found and is not the last of its partition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +17,12 @@ use crate::kafka::batch::{Batch, BatchError, BatchHeader, BatchReader, Identity,
 use crate::kafka::clock;
 use crate::kafka::codec::CodecError;
 use crate::kafka::consume::{ConsumeError, Consumer, ConsumerOptions, Fetched};
-use crate::kafka::header;
+use crate::kafka::header::{self, RecordHeader};
 
 /// Bytes read at most; fewer in tests.
 const BUDGET: usize = if cfg!(test) { 8 << 20 } else { 256 << 20 };
+/// Of what else its producer has sent, a batch is looked into that has no more than this.
+const MOST_UNPACKED: usize = 16 << 20;
 /// Kafka's error code for a topic that may not be read.
 const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 
@@ -74,15 +79,19 @@ pub(super) enum Looked {
     Failed(String),
 }
 
-pub(super) async fn look(search: Search) -> Looked {
-    match search.run().await {
+/// Looks for a window. Of what was seen that its producer has sent besides, and behind it if it is there, says which event has the
+/// highest number.
+pub(super) async fn look(search: Search) -> (Looked, Option<RecordHeader>) {
+    let mut beside = None;
+    let looked = match search.run(&mut beside).await {
         Ok(looked) => looked,
         Err(ConsumeError::Code { code: TOPIC_AUTHORIZATION_FAILED, .. }) => Looked::Unknown(
             "reading the topic is not permitted (allow READ on it to this principal)".to_owned(),
         ),
         Err(error @ (ConsumeError::Batch(_) | ConsumeError::Wire(_))) => Looked::Unknown(error.to_string()),
         Err(error) => Looked::Failed(error.to_string()),
-    }
+    };
+    (looked, beside)
 }
 
 /// What batches show of a window.
@@ -180,6 +189,53 @@ impl Finder {
         }
         Ok((seen, next))
     }
+
+    /// The same, and what is [beside](Self::beside) it, behind it if it is there.
+    fn look_at(
+        &self,
+        fetched: &Fetched,
+        at: i64,
+    ) -> Result<((Sight, i64), Option<RecordHeader>), BatchError> {
+        let (seen, next) = self.find(fetched, at)?;
+        let from = if let Sight::Found(offset) = seen { offset } else { 0 };
+        Ok(((seen, next), self.beside(fetched, from)))
+    }
+
+    /// The event with the highest number of the last batch, from `from` on, that the window's producer has sent besides it. What can't be
+    /// read says nothing.
+    fn beside(&self, fetched: &Fetched, from: i64) -> Option<RecordHeader> {
+        let mut batches = fetched.batches_within(MOST_UNPACKED);
+        let (mut here, mut last) = (batches.clone(), None);
+        while let Ok(Some(header)) = batches.next_header() {
+            let is_there = (from..fetched.high_watermark()).contains(&header.base_offset);
+            if is_there && self.is_of_its_producer(&header) {
+                last = Some(here);
+            }
+            here = batches.clone();
+        }
+        last_event(last?)
+    }
+
+    /// Whether the window's producer, which is one process's for one lane, has sent a batch that is not the window.
+    fn is_of_its_producer(&self, header: &BatchHeader) -> bool {
+        let Mark::Identity(window) = &self.mark else { return false };
+        header.identity.producer_id == window.producer_id
+            && header.identity != *window
+            && !header.is_control()
+    }
+}
+
+/// The event with the highest number of the next batch.
+fn last_event(mut batches: BatchReader<'_>) -> Option<RecordHeader> {
+    let batch = batches.next()?.ok()?;
+    let ours = |record: Result<RecordRef<'_>, BatchError>| {
+        RecordHeader::decode(record.ok()?.headers.last(header::NAME).flatten()?)
+    };
+    batch.records().filter_map(ours).max_by_key(|event| event.seq)
+}
+
+fn note(event: &mut Option<RecordHeader>, other: Option<RecordHeader>) {
+    *event = [*event, other].into_iter().flatten().max_by_key(|event| event.seq);
 }
 
 /// A moment before which a broker can't have stamped a window, by its own clock, of which is known that it has come to `last`. `None`:
@@ -190,7 +246,7 @@ fn before_by_their_clock(last: UnixMillis, sent_at: UnixMillis, now: UnixMillis)
 }
 
 impl Search {
-    async fn run(&self) -> Result<Looked, ConsumeError> {
+    async fn run(&self, beside: &mut Option<RecordHeader>) -> Result<Looked, ConsumeError> {
         let Some(mark) = Mark::of(self) else {
             return Ok(Looked::Unknown(
                 "it was sent without a producer id, and its records have no header `spoolway` to know it by"
@@ -209,7 +265,7 @@ impl Search {
         } else {
             self.reach_by_time(&mut consumer, (earliest, end)).await?
         };
-        let (mut at, mut end) = (reach.from.max(earliest), end);
+        let (mut at, mut end, last) = (reach.from.max(earliest), end, end);
         let mut before = reach.else_from.map(|from| (from.max(earliest), at));
         let mut left = BUDGET;
         let (mut idle, mut thinned) = (0, false);
@@ -220,12 +276,16 @@ impl Search {
                 continue;
             }
             let fetched = consumer.fetch(topic, partition, at).await?;
-            let (bytes, finder) = (fetched.bytes(), Arc::clone(&finder));
+            let (bytes, finder, at_work) = (fetched.bytes(), Arc::clone(&finder), Arc::clone(&finder));
             // It may have to decompress: away from the async threads.
-            let found = tokio::task::spawn_blocking(move || finder.find(&fetched, at)).await;
+            let found = tokio::task::spawn_blocking(move || finder.look_at(&fetched, at)).await;
             let Ok(found) = found else { return Ok(Looked::Failed("looking for it failed".to_owned())) };
-            let (seen, next) = found?;
+            let ((seen, next), others) = found?;
+            note(beside, others);
             if let Sight::Found(offset) = seen {
+                if offset.saturating_add(i64::from(self.count)) < last {
+                    note(beside, self.newest(&mut consumer, last, at_work).await);
+                }
                 return Ok(Looked::Found(offset));
             }
             thinned |= seen == Sight::Thinned;
@@ -253,6 +313,16 @@ impl Search {
         } else {
             Looked::Absent
         })
+    }
+
+    /// The same of the last batch of all: what waited when a copy was made may be more than one answer holds. It says nothing of the
+    /// window.
+    async fn newest(&self, consumer: &mut Consumer, end: i64, finder: Arc<Finder>) -> Option<RecordHeader> {
+        if matches!(finder.mark, Mark::Events(..)) {
+            return None;
+        }
+        let fetched = consumer.fetch(self.topic.as_str(), self.partition, end - 1).await.ok()?;
+        tokio::task::spawn_blocking(move || finder.beside(&fetched, 0)).await.ok()?
     }
 
     /// Where it can be by the time it was sent. Where the broker stamps records that is a time by our clock, and they go by another:
@@ -287,107 +357,4 @@ impl Search {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::model::KafkaCompression;
-    use crate::kafka::batch::{RecordsBuilder, Stamp};
-
-    const ID: Identity = Identity { producer_id: 7, epoch: 2, base_sequence: 40 };
-
-    /// A window of the events that these bytes name.
-    fn window(events: &[u8]) -> Batch {
-        let mut builder = RecordsBuilder::new(Stamp::Event);
-        for event in events {
-            let header = [*event];
-            builder.push(None, Some(b"v"), [(header::NAME, Some(&header[..]))], 5);
-        }
-        builder.seal(KafkaCompression::None)
-    }
-
-    /// A batch at offset 100 that held `sent` records when it was appended.
-    fn stored(events: &[u8], sent: i32, identity: Identity) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        window(events).encode(identity, 0, &mut bytes);
-        bytes[..8].copy_from_slice(&100i64.to_be_bytes());
-        bytes[23..27].copy_from_slice(&(sent - 1).to_be_bytes());
-        let crc = crc_fast::crc32_iscsi(&bytes[21..]);
-        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-        bytes
-    }
-
-    /// One of which compaction has left nothing but what is to be remembered of its producer
-    /// (`DefaultRecordBatch.writeEmptyHeader`).
-    fn emptied(sent: i32, identity: Identity) -> Vec<u8> {
-        let mut bytes = stored(&[1], sent, identity);
-        bytes.truncate(61);
-        bytes[8..12].copy_from_slice(&(61i32 - 12).to_be_bytes());
-        bytes[57..61].copy_from_slice(&0i32.to_be_bytes());
-        let crc = crc_fast::crc32_iscsi(&bytes[21..]);
-        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-        bytes
-    }
-
-    /// What is found of a window of the events 1 to 4 that was sent under `identity`.
-    fn find(stored: Vec<u8>, identity: Identity) -> (Sight, i64) {
-        let search = Search {
-            cluster: ConsumerOptions::new(Vec::new()),
-            topic: TopicName::new("t").unwrap(),
-            partition: 0,
-            identity,
-            count: 4,
-            batch: Some(window(&[1, 2, 3, 4])).filter(|_| identity.is_none()),
-            acked_offset: -1,
-            time: 0,
-            sent_at: 0,
-        };
-        let finder = Finder { mark: Mark::of(&search).unwrap(), count: 4 };
-        finder.find(&Fetched::of(stored.into(), 100, 1000), 100).unwrap()
-    }
-
-    #[test]
-    fn where_a_broker_stamps_records_a_window_is_looked_for_from_before_it_can_have_come_by_its_clock() {
-        let (minute, hour) = (60_000, 3_600_000);
-        // Ten minutes after it was sent our clock says the same as the broker's, five hours more, five less.
-        for ours in [0, 5 * hour, -5 * hour] {
-            let now = 100 * hour;
-            let before = before_by_their_clock(now - minute, now + ours - 10 * minute, now + ours).unwrap();
-            assert_eq!(before, now - 11 * minute - hour);
-        }
-        // It was set right meanwhile: a little, and by more than that.
-        assert_eq!(before_by_their_clock(0, minute, 0), Some(-hour));
-        assert_eq!(before_by_their_clock(0, minute + 1, 0), None);
-        assert!(before_by_their_clock(i64::MIN, 0, i64::MAX).is_some());
-    }
-
-    #[test]
-    fn a_window_is_known_by_its_identity_however_many_of_its_records_compaction_has_taken() {
-        for events in [&[1, 2, 3, 4][..], &[1, 3], &[4]] {
-            assert_eq!(find(stored(events, 4, ID), ID), (Sight::Found(100), 100));
-        }
-        assert_eq!(find(emptied(4, ID), ID), (Sight::Found(100), 100));
-        let other = Identity { base_sequence: 36, ..ID };
-        for elsewhere in [stored(&[1, 2, 3, 4], 4, other), stored(&[1, 2, 3], 3, ID), emptied(3, ID)] {
-            let next = if elsewhere == stored(&[1, 2, 3, 4], 4, other) { 104 } else { 103 };
-            assert_eq!(find(elsewhere, ID), (Sight::Nothing, next));
-        }
-    }
-
-    #[test]
-    fn of_a_window_without_an_identity_that_compaction_has_thinned_it_is_not_said_that_it_is_absent() {
-        let none = Identity::NONE;
-        assert_eq!(find(stored(&[1, 2, 3, 4], 4, none), none), (Sight::Found(100), 100));
-        for left in [&[1, 2, 4][..], &[3]] {
-            assert_eq!(find(stored(left, 4, none), none), (Sight::Thinned, 104));
-        }
-        // Other events, in another order, another number, somebody else's.
-        for other in [
-            stored(&[1, 5], 4, none),
-            stored(&[2, 1], 4, none),
-            stored(&[1, 2], 2, none),
-            stored(&[1, 2, 3], 4, ID),
-            emptied(4, none),
-        ] {
-            assert!(matches!(find(other, none), (Sight::Nothing, 102 | 104)));
-        }
-    }
-}
+mod tests;

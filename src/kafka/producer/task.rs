@@ -307,8 +307,11 @@ impl Task {
             Ok(Event::Opinion(_, None)) => {}
             Ok(Event::Times(topics, result)) => self.times(topics, result, now),
             Ok(Event::ProducerId(result)) => self.producer_id(result, now),
-            Ok(Event::Looked { slot, looked }) => {
+            Ok(Event::Looked { slot, looked, beside }) => {
                 self.looking = self.looking.saturating_sub(1);
+                if let Some(event) = beside {
+                    self.reporter.observer.saw(event);
+                }
                 self.looked(slot, looked, now);
             }
             Ok(Event::Produced { flight, slots, result }) => self.produced(&flight, slots, result, now),
