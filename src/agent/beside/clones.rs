@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::world::{Agent, Base, Record, World, copy};
+use super::world::{Agent, Base, Record, World, config, copy};
+use crate::agent::older::OlderCopy;
 use crate::disk::RealFs;
-use crate::ids::Seq;
+use crate::ids::{Incarnation, RunId, Seq};
+use crate::kafka::{Counter, RecordHeader};
+use crate::metrics::Metrics;
 use crate::sabotage::{Bug, Sabotage};
 use crate::spool::{Cause, DataDir, Host, Life, Stamp, SystemHost};
 
@@ -282,6 +285,34 @@ fn a_journal_that_could_not_be_written_while_events_were_sent_is_not_taken_for_a
         }
     };
     assert_eq!(left_in_doubt(true, journal_only), Cause::New);
+}
+
+#[test]
+fn an_event_of_another_incarnation_or_under_a_header_that_is_not_ours_shows_nothing() {
+    let world = World::new();
+    let (dir, topic) = (world.place(), world.topic());
+    let agent = world.start(&dir, &topic).unwrap();
+    works(&agent, 0..10);
+    let lane = &agent.stand.lanes.iter().next().unwrap().lane;
+    let (life, own) = (agent.stand.data.life().incarnation, lane.run());
+    let says = |header: bool, life, run, seq| {
+        let (older, metrics) = (OlderCopy::default(), Metrics::new());
+        let mut destination = config(&dir, &topic, "").destinations.remove(0);
+        destination.header = header;
+        let judge = older.judge(&agent.stand.data, lane, &destination, &metrics);
+        let is_later = judge(&RecordHeader::new(life, run, Seq(seq), 0, Counter::default()));
+        assert_eq!((older.note().is_some(), metrics.incarnation_changed.get() > 0), (is_later, is_later));
+        is_later
+    };
+    let (other, foreign) = (Incarnation(!life.0), RunId(!own.0));
+    assert!(
+        says(true, life, foreign, 11) && says(true, life, foreign, 10),
+        "the first process on it, which ended with none"
+    );
+    assert!(!says(true, life, own, 10), "its own");
+    assert!(!says(true, other, foreign, 11));
+    assert!(!says(false, life, foreign, 11));
+    agent.stop();
 }
 
 /// What the topic holds, by identity, after the directory went back to an earlier state unseen.

@@ -161,6 +161,7 @@ fn nothing_is_written_for_that_where_the_disk_did_not_give_all_of_the_log() {
     let mut lane = stepped(&fs, 2, Seq(6));
     fs.tamper(World::mend);
     assert!(lane.lane().was_behind(Seq(6)), "none of the blocks could be read");
+    assert!(!lane.lane().has_not_given(Seq(7), |_| false), "it may be in what was not given");
     lane.lane().go_on_above();
     lane.turn();
     drop(lane);
