@@ -1,8 +1,8 @@
 //! Where the delivery thread hears of everything that happens elsewhere.
 //!
-//! Bounded by nature: outcomes, and what was seen where windows were looked for, are at most as many as windows in flight, letters to
-//! send again as many as there are, people who give up what is in doubt as many as the admin server has connections; of the rest only the
-//! last word is kept.
+//! Bounded by nature: outcomes are at most as many as windows in flight, what was seen where windows were looked for as many as looks that ended since it was
+//! last emptied (four at a time, each again after a pause), letters to send again as many as there are, people who give up what is in doubt
+//! as many as the admin server has connections; of the rest only the last word is kept.
 
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

@@ -3,10 +3,11 @@
 //! A broker tells a duplicate by what it remembers of the producer, and it forgets: after a day, when the log was emptied
 //! and it was restarted, when the topic was made anew. So before a window of an earlier process is sent again, and
 //! before one gets a new identity, the partition is read for a batch with its identity. One without an identity is known by its
-//! records' headers `spoolway`, which name each event.
+//! records' headers `spoolway`, which name each event. So is one whose topic was made anew: with its cluster, perhaps, which then gives
+//! its producer ids out once more.
 //!
 //! What else its producer has sent there is looked at in passing, for whoever knows the log: an event that the log has never had shows
-//! that the data directory is an older copy. It costs one request where the window is found and is not the last of its partition.
+//! that the data directory is an older copy. It costs one request where the window is found and the answer does not reach the partition's end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 pub(super) const AT_A_TIME: usize = 4;
 /// How long one tries.
 pub(super) const LOOK_PATIENCE: Duration = Duration::from_secs(3);
+/// So long, at most, a window that was found is kept back for what else there may be.
+const NEWEST_WITHIN: Duration = Duration::from_secs(1);
 /// Brokers' clocks may differ from ours by this much, in milliseconds.
 pub(super) const MARGIN: UnixMillis = 3_600_000;
 /// By so much a clock that is right may be set back.
@@ -44,7 +47,7 @@ pub(super) struct Search {
     pub(super) identity: Identity,
     /// How many records it has.
     pub(super) count: u32,
-    /// It has no identity, and this is what was sent.
+    /// What was sent, where its identity does not tell it: it has none, or others may have it in a topic made anew.
     pub(super) batch: Option<Batch>,
     /// It can't be before this offset; -1 where none is known.
     pub(super) acked_offset: i64,
@@ -99,8 +102,8 @@ pub(super) async fn look(search: Search) -> (Looked, Option<RecordHeader>) {
 enum Sight {
     /// It is at this offset.
     Found(i64),
-    /// A batch as large as it was when that was appended has some of its events, and no others.
-    Thinned,
+    /// A batch may be it, and nothing tells. Why.
+    Unclear(&'static str),
     /// It is not there.
     Nothing,
 }
@@ -109,8 +112,18 @@ enum Sight {
 #[derive(Debug)]
 enum Mark {
     Identity(Identity),
-    /// The header `spoolway` of each of its records, and their bytes.
-    Events(Vec<Vec<u8>>, usize),
+    Events(Events),
+}
+
+/// A window that others may look like.
+#[derive(Debug)]
+struct Events {
+    /// Under which it was sent, if any.
+    identity: Identity,
+    /// Who its records are; `None` where they say nothing.
+    sent: Option<Vec<RecordHeader>>,
+    /// Their bytes.
+    most: usize,
 }
 
 /// What to look for in what a broker gives.
@@ -123,55 +136,77 @@ struct Finder {
 impl Mark {
     /// Of a window that was sent; `None` where nothing tells it apart.
     fn of(search: &Search) -> Option<Self> {
-        let Some(batch) = &search.batch else { return Some(Self::Identity(search.identity)) };
+        let identity = search.identity;
+        let Some(batch) = &search.batch else { return Some(Self::Identity(identity)) };
         let mut bytes = Vec::with_capacity(batch.encoded_len());
         batch.encode(Identity::NONE, 0, &mut bytes);
         let most = batch.uncompressed().max(1);
-        let sent = BatchReader::new(&bytes, most).next()?.ok()?;
-        events(&sent).map(|events| Self::Events(events, most))
+        let sent = BatchReader::new(&bytes, most).next().and_then(Result::ok);
+        let sent = sent.and_then(|sent| events(&sent)).filter(|events| !events.is_empty());
+        (sent.is_some() || !identity.is_none()).then_some(Self::Events(Events { identity, sent, most }))
     }
 
     /// What the next batch shows of it.
     fn sees(&self, header: &BatchHeader, batches: &mut BatchReader<'_>) -> Result<Sight, BatchError> {
-        let found = Sight::Found(header.base_offset);
         match self {
-            Self::Identity(identity) => Ok(if header.identity == *identity { found } else { Sight::Nothing }),
-            Self::Events(..) if !header.identity.is_none() || header.is_control() => Ok(Sight::Nothing),
-            Self::Events(ours, _) => {
-                let batch = match batches.next().transpose() {
-                    // Ours has no more than was sent.
-                    Err(BatchError::Compression(CodecError::TooLarge { .. })) => None,
-                    batch => batch?,
-                };
-                let events = batch.and_then(|batch| events(&batch)).unwrap_or_default();
-                Ok(match events {
-                    all if all == *ours => found,
-                    some if !some.is_empty() && is_part_of(&some, ours) => Sight::Thinned,
-                    _ => Sight::Nothing,
-                })
-            }
+            Self::Identity(identity) if header.identity == *identity => Ok(Sight::Found(header.base_offset)),
+            Self::Events(ours) if ours.may_be(header) => ours.sees(header.base_offset, batches),
+            _ => Ok(Sight::Nothing),
         }
     }
 }
 
+impl Events {
+    fn may_be(&self, header: &BatchHeader) -> bool {
+        let is_nobodys = self.identity.is_none() && header.identity.is_none();
+        (is_nobodys || header.identity == self.identity) && !header.is_control()
+    }
+
+    /// What the next batch, at `offset`, shows of it.
+    fn sees(&self, offset: i64, batches: &mut BatchReader<'_>) -> Result<Sight, BatchError> {
+        let batch = match batches.next().transpose() {
+            // Ours has no more than was sent.
+            Err(BatchError::Compression(CodecError::TooLarge { .. })) if self.sent.is_some() => {
+                return Ok(Sight::Nothing);
+            }
+            Err(BatchError::Compression(CodecError::TooLarge { .. })) => None,
+            batch => batch?,
+        };
+        let events = batch.and_then(|batch| events(&batch)).unwrap_or_default();
+        Ok(match &self.sent {
+            Some(ours) if *ours == events => Sight::Found(offset),
+            Some(ours) if !events.is_empty() && is_part_of(&events, ours) => Sight::Unclear(
+                "compaction has left some of its events, and nothing that tells whose they are",
+            ),
+            Some(_) if !events.is_empty() => Sight::Nothing,
+            _ if self.identity.is_none() => Sight::Nothing,
+            _ => Sight::Unclear(
+                "its topic was made anew and has a batch under its identity, with nothing that tells whose that is",
+            ),
+        })
+    }
+}
+
 /// Whether all of `some` are among `all`, in the same order.
-fn is_part_of(some: &[Vec<u8>], all: &[Vec<u8>]) -> bool {
+fn is_part_of(some: &[RecordHeader], all: &[RecordHeader]) -> bool {
     let mut all = all.iter();
     some.iter().all(|one| all.any(|other| other == one))
 }
 
-/// The header `spoolway` of each record; `None` where one has none.
-fn events(batch: &RecordBatch<'_>) -> Option<Vec<Vec<u8>>> {
-    let header = |record: Result<RecordRef<'_>, BatchError>| {
-        record.ok()?.headers.last(header::NAME).flatten().map(<[u8]>::to_vec)
-    };
-    batch.records().map(header).collect()
+/// Who each record is; `None` where one does not say. Under which incarnation does not matter: it may be another by now than when they were sent.
+fn events(batch: &RecordBatch<'_>) -> Option<Vec<RecordHeader>> {
+    batch.records().map(|record| Some(RecordHeader { incarnation: 0, ..ours(record)? })).collect()
+}
+
+/// The header `spoolway` of a record.
+fn ours(record: Result<RecordRef<'_>, BatchError>) -> Option<RecordHeader> {
+    RecordHeader::decode(record.ok()?.headers.last(header::NAME).flatten()?)
 }
 
 impl Finder {
     /// What batches that a broker gave show of the window, and the offset behind those that were looked at.
     fn find(&self, fetched: &Fetched, at: i64) -> Result<(Sight, i64), BatchError> {
-        let most = if let Mark::Events(_, most) = &self.mark { *most } else { 0 };
+        let most = if let Mark::Events(ours) = &self.mark { ours.most } else { 0 };
         let (mut batches, mut next, mut seen) = (fetched.batches_within(most), at, Sight::Nothing);
         let mut here = batches.clone();
         while let Some(header) = batches.next_header()? {
@@ -181,7 +216,7 @@ impl Finder {
             let may_be = length == i64::from(self.count) && header.base_offset < fetched.high_watermark();
             match if may_be { self.mark.sees(&header, &mut here)? } else { Sight::Nothing } {
                 Sight::Found(offset) => return Ok((Sight::Found(offset), next)),
-                Sight::Thinned => seen = Sight::Thinned,
+                unclear @ Sight::Unclear(_) => seen = unclear,
                 Sight::Nothing => {}
             }
             next = next.max(header.next_offset());
@@ -191,46 +226,47 @@ impl Finder {
     }
 
     /// The same, and what is [beside](Self::beside) it, behind it if it is there.
-    fn look_at(
-        &self,
-        fetched: &Fetched,
-        at: i64,
-    ) -> Result<((Sight, i64), Option<RecordHeader>), BatchError> {
+    fn look_at(&self, fetched: &Fetched, at: i64) -> Result<((Sight, i64), Beside), BatchError> {
         let (seen, next) = self.find(fetched, at)?;
         let from = if let Sight::Found(offset) = seen { offset } else { 0 };
         Ok(((seen, next), self.beside(fetched, from)))
     }
 
-    /// The event with the highest number of the last batch, from `from` on, that the window's producer has sent besides it. What can't be
-    /// read says nothing.
-    fn beside(&self, fetched: &Fetched, from: i64) -> Option<RecordHeader> {
+    /// What the window's producer has sent besides it, from `from` on: of the last batch. What can't be read says nothing.
+    fn beside(&self, fetched: &Fetched, from: i64) -> Beside {
+        // Nobody is known as its producer, neither here nor further on.
+        let Mark::Identity(window) = &self.mark else { return Beside { event: None, upto: i64::MAX } };
         let mut batches = fetched.batches_within(MOST_UNPACKED);
-        let (mut here, mut last) = (batches.clone(), None);
+        let (mut here, mut last, mut upto) = (batches.clone(), None, from);
         while let Ok(Some(header)) = batches.next_header() {
             let is_there = (from..fetched.high_watermark()).contains(&header.base_offset);
-            if is_there && self.is_of_its_producer(&header) {
+            if is_there && is_of_its_producer(window, &header) {
                 last = Some(here);
             }
+            upto = upto.max(header.next_offset());
             here = batches.clone();
         }
-        last_event(last?)
+        Beside { event: last.and_then(last_event), upto }
     }
+}
 
-    /// Whether the window's producer, which is one process's for one lane, has sent a batch that is not the window.
-    fn is_of_its_producer(&self, header: &BatchHeader) -> bool {
-        let Mark::Identity(window) = &self.mark else { return false };
-        header.identity.producer_id == window.producer_id
-            && header.identity != *window
-            && !header.is_control()
-    }
+/// What was seen besides a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Beside {
+    /// The event with the highest number.
+    event: Option<RecordHeader>,
+    /// Nothing from this offset on was looked at.
+    upto: i64,
+}
+
+/// Whether the window's producer, which is one process's for one lane, has sent a batch that is not the window.
+fn is_of_its_producer(window: &Identity, header: &BatchHeader) -> bool {
+    header.identity.producer_id == window.producer_id && header.identity != *window && !header.is_control()
 }
 
 /// The event with the highest number of the next batch.
 fn last_event(mut batches: BatchReader<'_>) -> Option<RecordHeader> {
     let batch = batches.next()?.ok()?;
-    let ours = |record: Result<RecordRef<'_>, BatchError>| {
-        RecordHeader::decode(record.ok()?.headers.last(header::NAME).flatten()?)
-    };
     batch.records().filter_map(ours).max_by_key(|event| event.seq)
 }
 
@@ -268,7 +304,7 @@ impl Search {
         let (mut at, mut end, last) = (reach.from.max(earliest), end, end);
         let mut before = reach.else_from.map(|from| (from.max(earliest), at));
         let mut left = BUDGET;
-        let (mut idle, mut thinned) = (0, false);
+        let (mut idle, mut unclear) = (0, None);
         loop {
             if at >= end {
                 let Some((from, to)) = before.take() else { break };
@@ -281,14 +317,17 @@ impl Search {
             let found = tokio::task::spawn_blocking(move || finder.look_at(&fetched, at)).await;
             let Ok(found) = found else { return Ok(Looked::Failed("looking for it failed".to_owned())) };
             let ((seen, next), others) = found?;
-            note(beside, others);
-            if let Sight::Found(offset) = seen {
-                if offset.saturating_add(i64::from(self.count)) < last {
-                    note(beside, self.newest(&mut consumer, last, at_work).await);
+            note(beside, others.event);
+            match seen {
+                Sight::Found(offset) => {
+                    if others.upto < last {
+                        note(beside, self.newest(&mut consumer, last, at_work).await);
+                    }
+                    return Ok(Looked::Found(offset));
                 }
-                return Ok(Looked::Found(offset));
+                Sight::Unclear(why) => unclear = Some(why),
+                Sight::Nothing => {}
             }
-            thinned |= seen == Sight::Thinned;
             let Some(rest) = left.checked_sub(bytes) else {
                 // Also where all has been read where it is by our clock, and nothing says that this was wrong: that is likely, and no
                 // proof.
@@ -304,25 +343,16 @@ impl Search {
             }
             at = next;
         }
-        Ok(if reach.may_be_deleted {
-            Looked::Unknown("the part of the log where it would be has been deleted".to_owned())
-        } else if thinned {
-            Looked::Unknown(
-                "compaction has left some of its events, and nothing that tells whose they are".to_owned(),
-            )
-        } else {
-            Looked::Absent
-        })
+        let why = reach.may_be_deleted.then_some("the part of the log where it would be has been deleted");
+        Ok(why.or(unclear).map_or(Looked::Absent, |why| Looked::Unknown(why.to_owned())))
     }
 
     /// The same of the last batch of all: what waited when a copy was made may be more than one answer holds. It says nothing of the
-    /// window.
+    /// window, which is not kept back for it when a broker falls silent.
     async fn newest(&self, consumer: &mut Consumer, end: i64, finder: Arc<Finder>) -> Option<RecordHeader> {
-        if matches!(finder.mark, Mark::Events(..)) {
-            return None;
-        }
-        let fetched = consumer.fetch(self.topic.as_str(), self.partition, end - 1).await.ok()?;
-        tokio::task::spawn_blocking(move || finder.beside(&fetched, 0)).await.ok()?
+        let fetch = consumer.fetch(self.topic.as_str(), self.partition, end - 1);
+        let fetched = tokio::time::timeout(NEWEST_WITHIN, fetch).await.ok()?.ok()?;
+        tokio::task::spawn_blocking(move || finder.beside(&fetched, 0).event).await.ok()?
     }
 
     /// Where it can be by the time it was sent. Where the broker stamps records that is a time by our clock, and they go by another:
