@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::lanes::{Lanes, OpenLane};
+use super::older::OlderCopy;
 use super::routes_set::RoutesSet;
 use crate::admin;
 use crate::admin::{Command, CommandError};
@@ -31,6 +32,7 @@ pub(super) struct Facts {
     pub(super) id: String,
     pub(super) data_dir: PathBuf,
     pub(super) life: Life,
+    pub(super) older: OlderCopy,
     pub(super) started: Instant,
     pub(super) lanes: Lanes,
     pub(super) ledger: Arc<SledLedger>,
@@ -225,7 +227,8 @@ impl admin::Facts for Facts {
         let Life { incarnation, cause, since } = self.life;
         let fresh = unix_now().saturating_sub(since) < SAID_FOR_MS;
         let advice = cause.advice().filter(|_| fresh);
-        advice.map(|why| format!("new incarnation {incarnation}: {why}")).into_iter().collect()
+        let renewed = advice.map(|why| format!("new incarnation {incarnation}: {why}"));
+        renewed.into_iter().chain(self.older.note()).collect()
     }
 
     fn command(&self, command: Command) -> Result<serde_json::Value, CommandError> {

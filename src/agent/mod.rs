@@ -33,6 +33,7 @@ mod forgotten;
 mod found;
 mod lanes;
 mod manager;
+mod older;
 mod opened;
 mod process;
 mod rereads;

@@ -78,6 +78,7 @@ pub(super) async fn serve(
         id: config.relay.id.clone(),
         data_dir: config.relay.data_dir.clone(),
         life: stand.data.life(),
+        older: stand.older.clone(),
         started: process.began,
         lanes: stand.lanes.clone(),
         ledger: Arc::clone(&stand.ledger),

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::error::AgentError;
 use super::found::{Found, Reader, Readied, plans};
 use super::lanes::{Lanes, OpenLane};
+use super::older::OlderCopy;
 use super::opened::Opened;
 use super::routed::follow_routes;
 use crate::config::model::{Config, Destination};
@@ -34,6 +35,7 @@ pub(super) struct Stand {
     pub(super) letters: Arc<Letters<RealFs>>,
     copies: Mutex<Option<Means<RealFs>>>,
     copying: Arc<OnceLock<Copies>>,
+    pub(super) older: OlderCopy,
     destinations: Vec<Destination>,
 }
 
@@ -47,6 +49,7 @@ struct Makings<'a> {
     letters: &'a Arc<Letters<RealFs>>,
     route_history: &'a Arc<RouteHistory>,
     metrics: &'a Arc<Metrics>,
+    older: OlderCopy,
     runtime: &'a Handle,
     paces: BTreeMap<DestinationName, SharedPace>,
     crossings: Crossings,
@@ -93,6 +96,7 @@ impl Stand {
         file.keep_if_it_can_be(&history)?;
         let route_history = Arc::new(follow_routes(&data, config, &mut readied)?);
         let crossings = crossings(&history, &readied, &config.destinations);
+        let older = OlderCopy::default();
         let makings = Makings {
             data: &data,
             routes,
@@ -100,6 +104,7 @@ impl Stand {
             ledger: &ledger,
             letters: &letters,
             metrics,
+            older: older.clone(),
             runtime,
             paces: config
                 .destinations
@@ -111,7 +116,16 @@ impl Stand {
         let lanes = readied.into_iter().map(|readied| makings.start(readied)).collect::<Result<_, _>>()?;
         let copies = Mutex::new(copies(&data, config, &letters, (metrics, runtime)));
         let (copying, destinations) = (Arc::default(), config.destinations.clone());
-        Ok(Self { lanes: Lanes::new(lanes, homes), data, ledger, letters, copies, copying, destinations })
+        Ok(Self {
+            lanes: Lanes::new(lanes, homes),
+            data,
+            ledger,
+            letters,
+            copies,
+            copying,
+            older,
+            destinations,
+        })
     }
 }
 
@@ -276,6 +290,7 @@ impl Makings<'_> {
             journal,
             in_doubt,
             renewed: self.data.is_renewed(),
+            judge: self.older.judge(self.data, lane, destination, self.metrics),
             incarnation: self.data.life().incarnation,
             crossing,
             pace: self

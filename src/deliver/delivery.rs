@@ -19,7 +19,7 @@ use super::needs::Needs;
 use super::parked::ParkedLog;
 use super::scribe::Scribe;
 use super::ways::Ways;
-use super::worker::{Names, Worker};
+use super::worker::{Judge, Names, Worker};
 use crate::config::RouteTable;
 use crate::config::model::{Destination, InDoubt};
 use crate::disk::Fs;
@@ -68,6 +68,8 @@ pub struct Parts<'a, F: Fs> {
     pub in_doubt: Vec<Intent>,
     /// Counters of an earlier process are another life's.
     pub renewed: bool,
+    /// Knows what the log has given out.
+    pub judge: Judge,
     /// Under which incarnation events go out.
     pub incarnation: Incarnation,
     /// Where the destination's other lanes matter: a stream has moved between them.
@@ -177,6 +179,8 @@ impl Delivery {
             letters: parts.letters,
             park: parts.park,
             parking: None,
+            judge: parts.judge,
+            is_older_copy: false,
             inbox: Arc::clone(&inbox),
             board: Arc::clone(&board),
             store: parts.store,

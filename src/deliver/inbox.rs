@@ -1,13 +1,14 @@
 //! Where the delivery thread hears of everything that happens elsewhere.
 //!
-//! Bounded by nature: outcomes are at most as many as windows in flight, letters to send again as many as there are, people
-//! who give up what is in doubt as many as the admin server has connections; of the rest only the last word is kept.
+//! Bounded by nature: outcomes are at most as many as windows in flight, what was seen where windows were looked for as many as looks that ended since it was
+//! last emptied (four at a time, each again after a pause), letters to send again as many as there are, people who give up what is in doubt
+//! as many as the admin server has connections; of the rest only the last word is kept.
 
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::kafka::{LinkState, Observer, Outcome, Topology};
+use crate::kafka::{LinkState, Observer, Outcome, RecordHeader, Topology};
 
 /// What has happened since the last look.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Mail {
     pub durable: bool,
     /// The journal has been written, or could not be.
     pub written: bool,
+    /// What was seen of an earlier process where its windows were looked for.
+    pub seen: Vec<RecordHeader>,
     /// Dead letters to send again, by their numbers.
     pub replay: Vec<u64>,
     /// Give up what can't be read any more, and tell these how many events that were.
@@ -40,6 +43,7 @@ impl Mail {
             && self.link.is_none()
             && !self.durable
             && !self.written
+            && self.seen.is_empty()
             && self.replay.is_empty()
             && self.abandon.is_empty()
             && self.close.is_none()
@@ -104,6 +108,10 @@ impl Inbox {
 impl Observer for Inbox {
     fn settled(&self, window: u64, outcome: Outcome) {
         self.put(|mail| mail.outcomes.push((window, outcome)));
+    }
+
+    fn saw(&self, event: RecordHeader) {
+        self.put(|mail| mail.seen.push(event));
     }
 
     fn topology(&self, topology: Arc<Topology>) {

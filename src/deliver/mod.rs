@@ -61,4 +61,4 @@ pub use crossing::{Crossing, Progress};
 pub use delivery::{Delivery, Parts};
 pub use needs::{Need, Needed, Needs};
 pub use takeover::{Hindrance, Holder, Role, hand_over};
-pub use worker::unix_now;
+pub use worker::{Judge, unix_now};

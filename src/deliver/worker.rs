@@ -17,9 +17,10 @@ use super::scribe::Scribe;
 use crate::disk::Fs;
 use crate::event::UnixMillis;
 use crate::ids::{DestinationName, LaneName, SegmentId, Seq, SeqRange, SpoolId};
-use crate::kafka::{LinkError, LinkState};
+use crate::kafka::{LinkError, LinkState, RecordHeader};
 use crate::logs::Limit;
 use crate::metrics;
+use crate::spool::OLDER_COPY;
 use crate::state::ledger::Ledger;
 use crate::state::letters::{Letter, Letters};
 use crate::state::park::Park;
@@ -33,6 +34,10 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 const LAST_CALL: Duration = Duration::from_millis(500);
 /// The same note is logged this often.
 const NOTES_EVERY: Duration = Duration::from_secs(3600);
+
+/// Says whether an event, which a topic holds from an earlier process of this lane, is of a later past than the log is. May wait for the
+/// disk.
+pub type Judge = Box<dyn Fn(&RecordHeader) -> bool + Send>;
 
 /// What the log is told when nobody needs the oldest part of it any more.
 pub trait Retention: Send {
@@ -70,6 +75,10 @@ pub struct Worker<L: Log, S: Sink, F: Fs> {
     pub park: Arc<Park<F>>,
     /// What is about to.
     pub parking: Option<Parking<L>>,
+    /// Knows what the log has given out.
+    pub judge: Judge,
+    /// It has shown that the data directory is an older copy.
+    pub is_older_copy: bool,
     /// What other lanes may ask about this one.
     pub crossing: Option<Crossing>,
     /// Where finished segments are noted.
@@ -231,6 +240,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             // Positions may say whether a topic has fewer partitions by now.
             rounds.dirty = true;
         }
+        for event in mail.seen {
+            self.is_older_copy = self.is_older_copy || (self.judge)(&event);
+        }
         rounds.replays.extend(mail.replay);
         for told in mail.abandon {
             rounds.dirty = true;
@@ -290,8 +302,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 tracing::warn!(lane = %self.names.lane, destination = %self.names.destination, "{note}");
             }
         }
-        // Of this the log has heard.
+        // Of these the log has heard.
         view.notes.extend(self.park.look());
+        view.notes.extend(self.is_older_copy.then(|| OLDER_COPY.to_owned()));
         self.counts.possibly_doubled.inc_by(self.engine.take_possibly_doubled());
         self.board.post_view(view, self.counts.posted(), unix_now());
         if let Some(message) = self.engine.take_error() {

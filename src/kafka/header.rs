@@ -107,10 +107,16 @@ impl RecordHeader {
         })
     }
 
+    /// Whether this header can be that of an event sent under `life`.
+    #[must_use]
+    pub const fn is_of_life(&self, life: Incarnation) -> bool {
+        self.incarnation == high(life.0)
+    }
+
     /// Whether this header can be that of event (`run`, `seq`) of `life`.
     #[must_use]
     pub const fn is_of(&self, life: Incarnation, run: RunId, seq: Seq) -> bool {
-        self.incarnation == high(life.0) && self.run == high(run.0) && self.seq.0 == seq.0 & SEQ_MASK
+        self.is_of_life(life) && self.run == high(run.0) && self.seq.0 == seq.0 & SEQ_MASK
     }
 }
 

@@ -6,6 +6,7 @@ use super::batch::{Batch, Identity};
 use super::topology::Topology;
 use crate::event::UnixMillis;
 use crate::ids::TopicName;
+use crate::kafka::header::RecordHeader;
 
 /// Events that are sent together, as one batch to one partition. Its set of events never changes while its
 /// outcome is unknown.
@@ -133,6 +134,9 @@ pub trait Observer: Send + Sync + 'static {
     /// The cluster has given this process a producer id and its epoch; every identity it makes up uses the last one. A negative id:
     /// it gives none, and windows have [`Identity::NONE`](super::batch::Identity::NONE) until it does.
     fn producer_id(&self, _producer_id: i64, _epoch: i16) {}
+
+    /// A partition holds this event besides a window that was looked for, from the same producer.
+    fn saw(&self, _event: RecordHeader) {}
 
     /// Something about the tracked topics has changed.
     fn topology(&self, topology: Arc<Topology>);

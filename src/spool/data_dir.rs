@@ -50,16 +50,22 @@ pub struct Held<F: Fs = RealFs> {
     _lock: Locked<F>,
 }
 
-/// Locks a data directory that is there.
+/// Locks a data directory that is there, and leaves it as its next start is to find it.
 ///
 /// # Errors
-/// [`OpenError::Locked`] when an agent runs on it, [`OpenError::NotASpool`] when nothing is there, or [`OpenError::Io`].
+/// [`OpenError::Locked`] when an agent runs on it, [`OpenError::NotASpool`] when nothing is there, [`OpenError::Newer`], or
+/// [`OpenError::Io`].
 pub fn hold<F: Fs>(fs: &F, path: &Path) -> Result<Held<F>, OpenError> {
-    // Locking makes the file that is locked.
-    if matches!(read_root(fs, path)?, FoundRoot::Absent) {
-        return Err(OpenError::NotASpool { path: path.to_owned() });
+    match read_root(fs, path)? {
+        FoundRoot::Whole(root) if root.unwritable() != 0 => {
+            Err(OpenError::Newer { path: path.to_owned(), bits: root.unwritable() })
+        }
+        // Locking makes the file that is locked.
+        FoundRoot::Absent if spool_id_in_segments(fs, path, Access::Visitor)?.is_none() => {
+            Err(OpenError::NotASpool { path: path.to_owned() })
+        }
+        _ => Ok(Held { _lock: lock(fs, path)? }),
     }
-    Ok(Held { _lock: lock(fs, path)? })
 }
 
 struct Locked<F: Fs> {
@@ -124,6 +130,11 @@ impl<F: Fs> DataDir<F> {
     pub fn note_rolled_back(&self) -> Result<(), OpenError> {
         let Inner { path, host, .. } = self.inner.as_ref();
         self.marker().renew(Cause::RolledBack, path, host.as_ref())
+    }
+
+    /// What Kafka holds shows that an older state of the directory was put back: the next start begins a new incarnation.
+    pub fn note_older_copy(&self) {
+        self.marker().note_older_copy(&self.inner.path);
     }
 
     /// An agent begins its work on the directory. What can't be written then keeps it from nothing.

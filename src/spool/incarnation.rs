@@ -24,6 +24,11 @@ use super::names;
 const VERSION: u8 = 1;
 const LEN: usize = 64;
 
+/// That an older state of the directory was found by what Kafka holds, and what to do.
+pub const OLDER_COPY: &str = "Kafka holds events that this data directory sent and its log has never had: an older copy of it was put back (a \
+    snapshot, a rollback), or it is a clone, or the log's end is damaged. Events accepted after the copy was made and not delivered by then \
+    are lost, and others may arrive twice; if the original still runs, stop one of the two. The next start begins a new incarnation";
+
 /// Why an incarnation was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,6 +111,8 @@ pub(super) struct Record {
     pub(super) file: FileIdentity,
     /// How often an agent was started on it: so that a copying program sees that the file has changed.
     pub(super) openings: u64,
+    /// It was found to be an older copy while it was in use: the next start draws a new incarnation.
+    pub(super) older: bool,
 }
 
 impl Record {
@@ -128,6 +135,9 @@ pub(super) fn judge(found: Option<&Record>, expected: bool, here: &Record) -> Op
     }
     if !is_same_file(found.file, here.file) {
         return Some(Cause::Copied);
+    }
+    if found.older {
+        return Some(Cause::RolledBack);
     }
     let known = found.machine != 0 && here.machine != 0;
     (known && found.machine != here.machine).then_some(Cause::OtherHost)
@@ -170,7 +180,8 @@ impl<F: Fs> Marker<F> {
         };
         let first = Life { incarnation: Incarnation(spool.0), cause: Cause::New, since: host.now().time };
         let file = fs.identity(&path).unwrap_or_default();
-        let here = Record { spool, life: first, machine: machine(host, spool), file, openings: 0 };
+        let machine = machine(host, spool);
+        let here = Record { spool, life: first, machine, file, openings: 0, older: false };
         let found = value.as_deref().and_then(decode);
         let expected = expected || slots.as_ref().is_some_and(Slots::damaged) || value.is_some();
         let cause = judge(found.as_ref(), expected, &here);
@@ -188,6 +199,17 @@ impl<F: Fs> Marker<F> {
     /// Counts an opening, and writes down what is known of the place now.
     pub(super) fn note_opening(&mut self) {
         self.record.openings = self.record.openings.saturating_add(1);
+        self.keep();
+    }
+
+    /// The next opening draws a new incarnation; this one goes on, since what is sent by it is counted under it.
+    pub(super) fn note_older_copy(&mut self, dir: &Path) {
+        if std::mem::replace(&mut self.record.older, true) {
+            return;
+        }
+        tracing::error!(data_dir = %dir.display(), "{OLDER_COPY}");
+        // Twice, as when it is drawn.
+        self.keep();
         self.keep();
     }
 
@@ -287,8 +309,8 @@ fn machine(host: &dyn Host, spool: SpoolId) -> u64 {
 }
 
 fn encode(record: &Record) -> Vec<u8> {
-    let Record { spool, life, machine, file, openings } = record;
-    let mut out = vec![VERSION, life.cause.code(), 0, 0, 0, 0, 0, 0];
+    let Record { spool, life, machine, file, openings, older } = record;
+    let mut out = vec![VERSION, life.cause.code(), u8::from(*older), 0, 0, 0, 0, 0];
     let since = life.since.cast_unsigned();
     let fields =
         [spool.0, life.incarnation.0, since, *machine, file.inode, file.born.cast_unsigned(), *openings];
@@ -299,7 +321,7 @@ fn encode(record: &Record) -> Vec<u8> {
 /// Reads the value of the file.
 pub(super) fn decode(value: &[u8]) -> Option<Record> {
     let (head, mut rest) = value.split_first_chunk::<8>()?;
-    let [VERSION, cause, ..] = *head else { return None };
+    let [VERSION, cause, older, ..] = *head else { return None };
     let mut field = || {
         let (first, more) = rest.split_first_chunk::<8>()?;
         rest = more;
@@ -309,92 +331,15 @@ pub(super) fn decode(value: &[u8]) -> Option<Record> {
     let (incarnation, since) = (Incarnation(field()?), field()?.cast_signed());
     let (machine, inode, born) = (field()?, field()?, field()?.cast_signed());
     let life = Life { incarnation, cause: Cause::of(cause)?, since };
-    Some(Record { spool, life, machine, file: FileIdentity { inode, born }, openings: field()? })
+    Some(Record {
+        spool,
+        life,
+        machine,
+        file: FileIdentity { inode, born },
+        openings: field()?,
+        older: older == 1,
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(machine: u64, inode: u64, born: i64) -> Record {
-        let life = Life { incarnation: Incarnation(7), cause: Cause::Copied, since: 1_700_000_000_123 };
-        Record { spool: SpoolId(5), life, machine, file: FileIdentity { inode, born }, openings: 9 }
-    }
-
-    #[test]
-    fn a_record_is_read_back_and_other_versions_and_causes_are_not() {
-        let bytes = encode(&record(1, 2, -3));
-        assert_eq!((bytes.len(), decode(&bytes)), (LEN, Some(record(1, 2, -3))));
-        (0..LEN).for_each(|len| assert_eq!(decode(&bytes[..len]), None));
-        for at in [0, 1] {
-            let mut other = bytes.clone();
-            other[at] = 77;
-            assert_eq!(decode(&other), None);
-        }
-    }
-
-    #[test]
-    fn what_is_found_and_where_decides() {
-        let here = record(1, 2, 3);
-        let judged = |found: Record| judge(Some(&found), true, &here);
-        assert_eq!(judged(here), None, "a restart, a reboot, a renaming");
-        assert_eq!(judged(record(1, 2, 4)), Some(Cause::Copied), "the inode's number was used again");
-        assert_eq!(judged(record(1, 9, 3)), None, "inodes numbered anew by a mount");
-        assert_eq!(judged(record(1, 2, 0)), None, "a file system that did not tell births");
-        assert_eq!(judged(record(1, 9, 0)), Some(Cause::Copied));
-        assert_eq!(judged(record(1, 0, 0)), None, "nothing is known of the file");
-        assert_eq!(judged(record(8, 2, 3)), Some(Cause::OtherHost));
-        assert_eq!(judged(record(0, 2, 3)), None, "a container, or a host without an id");
-        assert_eq!(judged(record(8, 9, 9)), Some(Cause::Copied));
-        assert_eq!(judged(Record { spool: SpoolId(6), ..here }), Some(Cause::Unmarked));
-        assert_eq!(judge(None, false, &here), None, "a version without the file");
-        assert_eq!(judge(None, true, &here), Some(Cause::Unmarked));
-    }
-
-    #[derive(Debug)]
-    struct Machine(&'static str);
-
-    impl Host for Machine {
-        fn now(&self) -> super::super::host::Stamp {
-            super::super::host::Stamp::default()
-        }
-        fn random(&self) -> std::io::Result<u64> {
-            Ok(77)
-        }
-        fn machine(&self) -> Option<String> {
-            (!self.0.is_empty()).then(|| self.0.to_owned())
-        }
-    }
-
-    #[test]
-    fn a_machine_has_a_number_of_its_own_that_another_directory_does_not_know_it_by() {
-        let number = |name, spool| machine(&Machine(name), SpoolId(spool));
-        assert_eq!(number("a", 5), number("a", 5));
-        let all = [number("a", 5), number("b", 5), number("a", 6), number("", 5)];
-        assert!((0..4).all(|i| (0..i).all(|j| all[i] != all[j])), "{all:?}");
-        assert_eq!(all[3], 0, "nothing is known of it");
-    }
-
-    #[test]
-    fn a_directory_on_another_machine_goes_on_counting_its_openings_under_a_new_incarnation() {
-        let dir = tempfile::tempdir().unwrap();
-        let opened = |machine| {
-            Marker::open(&crate::disk::RealFs, dir.path(), SpoolId(5), false, &Machine(machine)).unwrap()
-        };
-        let mut first = opened("a");
-        (0..3).for_each(|_| first.note_opening());
-        drop(first);
-        let second = opened("b");
-        assert_eq!((second.life().cause, second.life().incarnation), (Cause::OtherHost, Incarnation(77)));
-        assert_eq!(second.record.openings, 3);
-        drop(second);
-        let third = opened("b");
-        assert_eq!((third.is_renewed(), third.record.openings), (false, 3));
-    }
-
-    #[test]
-    fn a_start_in_a_container_does_not_forget_the_machine() {
-        assert_eq!(record(1, 2, 3).refined(&record(0, 0, 0)), record(1, 2, 3));
-        assert_eq!(record(0, 2, 0).refined(&record(1, 5, 3)), record(1, 5, 3));
-    }
-}
+mod tests;

@@ -60,7 +60,7 @@ pub use block::{Block, Hole, HoleCause, Item};
 pub use data_dir::{DataDir, Held, hold};
 pub use error::{OpenError, ReadError};
 pub use host::{Host, Stamp, SystemHost};
-pub use incarnation::{Cause, Life};
+pub use incarnation::{Cause, Life, OLDER_COPY};
 pub use lane::{Lane, default_quota};
 pub use reader::Reader;
 pub use table::Segment;

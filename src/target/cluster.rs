@@ -37,6 +37,8 @@ pub struct Counts {
     pub refused: u64,
     /// Produce requests whose answer is held or lost.
     pub unanswered: u64,
+    /// Fetch requests read.
+    pub fetches: u64,
     /// Fetches that began to wait for records.
     pub waiting_fetches: u64,
     /// Brokers listening now.

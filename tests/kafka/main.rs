@@ -44,6 +44,7 @@ mod quickstart;
 mod quota;
 mod secured;
 mod shutdown;
+mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
 mod times;
@@ -125,6 +126,10 @@ fn main() -> ExitCode {
             what_was_in_flight_is_settled_though_the_topic_would_refuse_it_by_now,
             a_window_of_which_a_block_has_rotted_is_looked_for_and_what_it_has_is_there_once,
             a_snapshot_put_back_after_more_was_delivered_takes_no_new_event_for_an_old_one,
+        ],
+        snapshot: [
+            a_snapshot_put_back_in_place_is_recognised_by_what_its_topic_holds,
+            a_journal_that_was_not_written_while_events_were_sent_gives_no_alarm,
         ],
         quota: [
             a_quota_is_obeyed_beyond_the_request_timeout_and_nothing_is_sent_again_also_over_a_kill,

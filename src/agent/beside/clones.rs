@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::world::{Agent, Base, Record, World, copy};
+use super::world::{Agent, Base, Record, World, config, copy};
+use crate::agent::older::OlderCopy;
 use crate::disk::RealFs;
-use crate::ids::Seq;
+use crate::ids::{Incarnation, RunId, Seq};
+use crate::kafka::{Counter, RecordHeader};
+use crate::metrics::Metrics;
 use crate::sabotage::{Bug, Sabotage};
 use crate::spool::{Cause, DataDir, Host, Life, Stamp, SystemHost};
 
@@ -211,6 +214,107 @@ fn control_runs_that_are_not_drawn_anew_are_caught() {
     put_back_unrecognised();
 }
 
+/// Older bytes into the files that are there, as a snapshot's come back: neither births nor machine tell.
+fn roll_back(dir: &Path, backup: &Path) {
+    let segments = |of: &Path| -> BTreeSet<_> {
+        std::fs::read_dir(of.join("lanes/main")).unwrap().map(|e| e.unwrap().file_name()).collect()
+    };
+    for newer in segments(dir).difference(&segments(backup)) {
+        std::fs::remove_file(dir.join("lanes/main").join(newer)).unwrap();
+    }
+    copy(backup, dir);
+}
+
+/// An agent that has written a window down and not saved that it arrived; it goes on or not, ends, and `put_back` is done with the directory and
+/// what it was at that moment. Why the incarnation was drawn, once it was started on that twice.
+fn left_in_doubt(goes_on: bool, put_back: impl Fn(&Path, &Path)) -> Cause {
+    let world = World::new();
+    let (dir, topic) = (world.place(), world.topic());
+    let agent = world.start(&dir, &topic).unwrap();
+    works(&agent, 0..100);
+    let before = world.copy(&dir);
+    works(&agent, 100..110);
+    let snapshot = world.copy(&dir);
+    // Of one moment: positions that were saved and not synced are not in it, what was written down to be sent is.
+    copy(&before.join("readers"), &snapshot.join("readers"));
+    if goes_on {
+        works(&agent, 110..200);
+    }
+    agent.stop();
+    put_back(&dir, &snapshot);
+    let agent = world.start(&dir, &topic).unwrap();
+    let life = agent.stand.data.life();
+    assert_eq!(life.cause, Cause::New, "its files do not tell");
+    // What is in doubt was looked for by then.
+    works(&agent, 1000..1100);
+    let is_said = agent.stand.older.note().is_some();
+    agent.await_notes(usize::from(is_said));
+    assert_eq!(agent.stand.data.life(), life, "what is sent now is counted under it");
+    agent.stop();
+    let agent = world.start(&dir, &topic).unwrap();
+    let cause = agent.stand.data.life().cause;
+    assert_eq!(is_said, cause != Cause::New);
+    works(&agent, 1100..1200);
+    assert_eq!((agent.stand.older.note(), agent.notes()), (None, vec![]), "once");
+    agent.stop();
+    let records = topic.records();
+    identities(records.iter());
+    let copies = topic.copies();
+    let last = if goes_on { 200 } else { 110 };
+    assert!((0..last).chain(1000..1200).all(|n| copies.contains_key(&n)));
+    assert!((100..110).chain(1000..1200).all(|n| copies[&n] == 1), "{copies:?}");
+    cause
+}
+
+#[test]
+fn a_snapshot_of_a_running_agent_that_is_put_back_is_recognised_by_what_its_topic_holds() {
+    assert_eq!(left_in_doubt(true, roll_back), Cause::RolledBack);
+}
+
+#[test]
+fn a_snapshot_after_which_nothing_was_sent_is_what_a_kill_leaves() {
+    assert_eq!(left_in_doubt(false, roll_back), Cause::New);
+}
+
+/// The log has all that was sent: the disk took neither journal nor positions for a while, and windows went without it.
+#[test]
+fn a_journal_that_could_not_be_written_while_events_were_sent_is_not_taken_for_an_older_copy() {
+    let journal_only = |dir: &Path, snapshot: &Path| {
+        for part in ["journal", "readers"] {
+            copy(&snapshot.join(part), &dir.join(part));
+        }
+    };
+    assert_eq!(left_in_doubt(true, journal_only), Cause::New);
+}
+
+#[test]
+fn an_event_of_another_incarnation_or_under_a_header_that_is_not_ours_shows_nothing() {
+    let world = World::new();
+    let (dir, topic) = (world.place(), world.topic());
+    let agent = world.start(&dir, &topic).unwrap();
+    works(&agent, 0..10);
+    let lane = &agent.stand.lanes.iter().next().unwrap().lane;
+    let (life, own) = (agent.stand.data.life().incarnation, lane.run());
+    let says = |header: bool, life, run, seq| {
+        let (older, metrics) = (OlderCopy::default(), Metrics::new());
+        let mut destination = config(&dir, &topic, "").destinations.remove(0);
+        destination.header = header;
+        let judge = older.judge(&agent.stand.data, lane, &destination, &metrics);
+        let is_later = judge(&RecordHeader::new(life, run, Seq(seq), 0, Counter::default()));
+        assert_eq!((older.note().is_some(), metrics.incarnation_changed.get() > 0), (is_later, is_later));
+        is_later
+    };
+    let (other, foreign) = (Incarnation(!life.0), RunId(!own.0));
+    assert!(
+        says(true, life, foreign, 11) && says(true, life, foreign, 10),
+        "the first process on it, which ended with none"
+    );
+    assert!(!says(true, life, own, 10), "its own");
+    assert!(!says(true, other, foreign, 11));
+    assert!(!says(false, life, foreign, 11));
+    agent.stop();
+}
+
 /// What the topic holds, by identity, after the directory went back to an earlier state unseen.
 fn put_back_unrecognised() -> BTreeMap<(u32, Seq), u64> {
     // Older bytes written into the files as they are: neither births nor machine tell, and all of it is of one
@@ -226,16 +330,10 @@ fn put_back_unrecognised() -> BTreeMap<(u32, Seq), u64> {
     let agent = base.world.start(&dir, &topic).unwrap();
     works(&agent, 1000..1100);
     agent.stop();
-    let segments = |of: &Path| -> BTreeSet<_> {
-        std::fs::read_dir(of.join("lanes/main")).unwrap().map(|e| e.unwrap().file_name()).collect()
-    };
-    for newer in segments(&dir).difference(&segments(&backup)) {
-        std::fs::remove_file(dir.join("lanes/main").join(newer)).unwrap();
-    }
-    // Into the files that are there.
-    copy(&backup, &dir);
+    roll_back(&dir, &backup);
     let agent = base.world.start(&dir, &topic).unwrap();
     assert_eq!(agent.stand.data.life().cause, Cause::New, "as said: not recognised");
+    assert_eq!(agent.notes(), Vec::<String>::new(), "nothing was in doubt");
     works(&agent, 2000..2100);
     agent.stop();
     let records = topic.records();

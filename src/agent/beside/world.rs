@@ -148,6 +148,20 @@ impl Agent<'_> {
         assert!(settled.is_ok(), "not drained: {:?}", self.account());
     }
 
+    /// What its delivery says is worth knowing.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.delivery().board().destination_row(self.lane().durable(), 0).notes
+    }
+
+    /// Waits until there are so many notes.
+    pub(super) fn await_notes(&self, many: usize) {
+        let deadline = Instant::now() + LIMIT;
+        while self.notes().len() != many {
+            assert!(Instant::now() < deadline, "{:?}", self.notes());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits until everything is settled and counted; checks that the account adds up.
     pub(super) fn drain(&self) -> Account {
         self.settle();
@@ -329,7 +343,7 @@ impl Base {
     }
 }
 
-/// As `cp -a` does.
+/// As `cp -a` does. Of a running agent's directory a segment that was listed may be gone by then.
 pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -338,7 +352,10 @@ pub(super) fn copy(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &target);
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            match std::fs::copy(entry.path(), target) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
     }
 }

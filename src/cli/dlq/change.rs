@@ -9,7 +9,7 @@ use crate::cli::client::Client;
 use crate::cli::spool::failure;
 use crate::cli::{Exit, Failure, Outcome, output};
 use crate::disk::RealFs;
-use crate::spool::{DataDir, OpenError};
+use crate::spool::{self, OpenError, salvage::Old};
 use crate::state::letters::{Letters, Settings};
 
 /// Numbers sent to the agent at a time.
@@ -170,16 +170,17 @@ pub(super) fn purge(args: &PurgeArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// `None` while an agent runs.
+/// `None` while an agent runs. Opened as by one, the directory could draw an incarnation of which no agent would know that it is new.
 fn purge_here(place: &Place, ids: &[u64]) -> Result<Option<u64>, Failure> {
     let dir = place.dir()?;
-    let data = match DataDir::open(RealFs, &dir) {
+    let _held = match spool::hold(&RealFs, &dir) {
         Err(OpenError::Locked { .. }) => return Ok(None),
-        opened => opened.map_err(|e| failure(&e))?,
+        held => held.map_err(|e| failure(&e))?,
     };
+    let spool = Old::identify(&RealFs, &dir).map_err(|e| failure(&e))?;
     // Nothing is appended, so the bounds do not matter.
     let settings = Settings { max_size: 0, max_event_size: 0 };
-    let letters = Letters::open(&RealFs, &dir, data.spool_id(), settings, 0).map_err(Failure::running)?;
+    let letters = Letters::open(&RealFs, &dir, spool, settings, 0).map_err(Failure::running)?;
     letters.remove(ids).map_err(Failure::running)?;
     Ok(Some(ids.len() as u64))
 }
@@ -191,7 +192,32 @@ fn purge_there(place: &Place, ids: &[u64]) -> Result<u64, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::spool::{Cause, DataDir};
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: PurgeArgs,
+    }
+
+    #[test]
+    fn letters_that_are_purged_while_no_agent_runs_leave_a_new_incarnation_to_its_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(RealFs, dir.path()).unwrap();
+        let before = data.life();
+        data.note_older_copy();
+        let line = ["purge", "--all", "--yes", "--data-dir", dir.path().to_str().unwrap()];
+        let args = Line::parse_from(line).args;
+        assert_eq!(purge_here(&args.place, &[]).unwrap(), None, "one runs");
+        drop(data);
+        assert_eq!(purge_here(&args.place, &[]).unwrap(), Some(0));
+        let data = DataDir::open(RealFs, dir.path()).unwrap();
+        assert_eq!((data.is_renewed(), data.life().cause), (true, Cause::RolledBack));
+        assert_ne!(data.life().incarnation, before.incarnation);
+    }
 
     #[test]
     fn of_many_letters_each_destination_that_is_not_configured_is_named_once() {

@@ -13,8 +13,8 @@ use super::super::ways::Ways;
 use super::*;
 use crate::disk::faulty::{Faulty, Op};
 use crate::event::{Event, EventBatch};
-use crate::ids::{RunId, StreamName, TopicName};
-use crate::kafka::{Outcome, TopicState, Topology, Window};
+use crate::ids::{Incarnation, RunId, StreamName, TopicName};
+use crate::kafka::{Counter, Outcome, TopicState, Topology, Window};
 use crate::state::journal::{Intent, Journal, Share};
 use crate::state::ledger::{LedgerError, Page, Query, Row};
 use crate::state::letters;
@@ -145,6 +145,8 @@ impl Site {
             letters: Arc::new(letters),
             park: Arc::new(Park::open(&fs, dir.path(), whose).unwrap().bounded(1 << 20, 0)),
             parking: None,
+            judge: Box::new(|_| false),
+            is_older_copy: false,
             crossing: None,
             ledger: Arc::new(Nobody),
             settled: watch::channel(Seq(1)).0,
@@ -546,4 +548,25 @@ fn positions_that_only_name_a_topic_that_waits_are_saved_so_that_it_can_be_parke
     assert!(site.rounds.dirty, "though nothing is settled");
     site.worker.keep(&mut site.rounds);
     assert_eq!(site.rounds.saved.unwrap().sides.len(), 1);
+}
+
+#[test]
+fn that_a_topic_holds_what_the_log_has_never_had_is_noted_once_and_nothing_more_is_judged() {
+    let mut site = Site::new();
+    let judged = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&judged);
+    site.worker.judge = Box::new(move |event| {
+        count.fetch_add(1, Ordering::Relaxed);
+        event.seq == Seq(2)
+    });
+    for (seq, notes) in [(1, 0), (2, 1), (3, 1)] {
+        let event = RecordHeader::new(Incarnation(0), RunId(0), Seq(seq), 0, Counter::default());
+        crate::kafka::Observer::saw(&*site.worker.inbox, event);
+        let mail = site.worker.inbox.wait(Duration::from_secs(60));
+        site.worker.read(mail, &mut site.rounds);
+        site.rounds.round_after = Instant::now();
+        site.worker.keep(&mut site.rounds);
+        assert_eq!(site.worker.board.destination_row(Seq(9), 0).notes, vec![OLDER_COPY; notes]);
+    }
+    assert_eq!(judged.load(Ordering::Relaxed), 2);
 }

@@ -21,8 +21,8 @@ use crate::kafka::wire::{
     list_offsets_request, metadata_request,
 };
 
-/// Asked for at once; one batch may be larger.
-const FETCH_BYTES: i32 = 4 * 1024 * 1024;
+/// Asked for at once, less in tests; one batch may be larger.
+const FETCH_BYTES: i32 = if cfg!(test) { 64 << 10 } else { 4 << 20 };
 /// Largest answer to take.
 const MAX_ANSWER: usize = 128 * 1024 * 1024;
 /// How long a broker may wait for records when there are none.

@@ -8,6 +8,7 @@ use crate::ids::TopicName;
 use crate::kafka::batch::{Batch, Identity};
 use crate::kafka::clock::unix_now;
 use crate::kafka::connection::{CallError, ConnectError, Connection, Options, connect};
+use crate::kafka::header::RecordHeader;
 use crate::kafka::topology::TimeLimits;
 use crate::kafka::wire::{
     ConfigsAnswer, MetadataAnswer, ProduceAnswer, ProduceRequest, ProducerIdAnswer, WireError,
@@ -31,8 +32,8 @@ pub(super) enum Event {
     Times(Vec<TopicName>, Result<ConfigsAnswer, TimesError>),
     /// A producer id.
     ProducerId(Result<ProducerIdAnswer, String>),
-    /// A window was looked for.
-    Looked { slot: SlotId, looked: Looked },
+    /// A window was looked for, and this seen beside it.
+    Looked { slot: SlotId, looked: Looked, beside: Option<RecordHeader> },
     /// A Produce request's answer.
     Produced { flight: Flight, slots: Vec<SlotId>, result: Result<ProduceAnswer, CallError> },
 }
@@ -57,7 +58,8 @@ pub(super) struct Cargo {
 }
 
 pub(super) async fn look_for(slot: SlotId, search: Search) -> Event {
-    Event::Looked { slot, looked: look(search).await }
+    let (looked, beside) = look(search).await;
+    Event::Looked { slot, looked, beside }
 }
 
 pub(super) async fn open_control(address: HostPort, options: Options) -> Event {

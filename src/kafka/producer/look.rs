@@ -3,7 +3,11 @@
 //! A broker tells a duplicate by what it remembers of the producer, and it forgets: after a day, when the log was emptied
 //! and it was restarted, when the topic was made anew. So before a window of an earlier process is sent again, and
 //! before one gets a new identity, the partition is read for a batch with its identity. One without an identity is known by its
-//! records' headers `spoolway`, which name each event.
+//! records' headers `spoolway`, which name each event. So is one whose topic was made anew: with its cluster, perhaps, which then gives
+//! its producer ids out once more.
+//!
+//! What else its producer has sent there is looked at in passing, for whoever knows the log: an event that the log has never had shows
+//! that the data directory is an older copy. It costs one request where the window is found and the answer does not reach the partition's end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +18,12 @@ use crate::kafka::batch::{Batch, BatchError, BatchHeader, BatchReader, Identity,
 use crate::kafka::clock;
 use crate::kafka::codec::CodecError;
 use crate::kafka::consume::{ConsumeError, Consumer, ConsumerOptions, Fetched};
-use crate::kafka::header;
+use crate::kafka::header::{self, RecordHeader};
 
 /// Bytes read at most; fewer in tests.
 const BUDGET: usize = if cfg!(test) { 8 << 20 } else { 256 << 20 };
+/// Of what else its producer has sent, a batch is looked into that has no more than this.
+const MOST_UNPACKED: usize = 16 << 20;
 /// Kafka's error code for a topic that may not be read.
 const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 
@@ -25,6 +31,8 @@ const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 pub(super) const AT_A_TIME: usize = 4;
 /// How long one tries.
 pub(super) const LOOK_PATIENCE: Duration = Duration::from_secs(3);
+/// So long, at most, a window that was found is kept back for what else there may be.
+const NEWEST_WITHIN: Duration = Duration::from_secs(1);
 /// Brokers' clocks may differ from ours by this much, in milliseconds.
 pub(super) const MARGIN: UnixMillis = 3_600_000;
 /// By so much a clock that is right may be set back.
@@ -39,7 +47,7 @@ pub(super) struct Search {
     pub(super) identity: Identity,
     /// How many records it has.
     pub(super) count: u32,
-    /// It has no identity, and this is what was sent.
+    /// What was sent, where its identity does not tell it: it has none, or others may have it in a topic made anew.
     pub(super) batch: Option<Batch>,
     /// It can't be before this offset; -1 where none is known.
     pub(super) acked_offset: i64,
@@ -74,15 +82,19 @@ pub(super) enum Looked {
     Failed(String),
 }
 
-pub(super) async fn look(search: Search) -> Looked {
-    match search.run().await {
+/// Looks for a window. Of what was seen that its producer has sent besides, and behind it if it is there, says which event has the
+/// highest number.
+pub(super) async fn look(search: Search) -> (Looked, Option<RecordHeader>) {
+    let mut beside = None;
+    let looked = match search.run(&mut beside).await {
         Ok(looked) => looked,
         Err(ConsumeError::Code { code: TOPIC_AUTHORIZATION_FAILED, .. }) => Looked::Unknown(
             "reading the topic is not permitted (allow READ on it to this principal)".to_owned(),
         ),
         Err(error @ (ConsumeError::Batch(_) | ConsumeError::Wire(_))) => Looked::Unknown(error.to_string()),
         Err(error) => Looked::Failed(error.to_string()),
-    }
+    };
+    (looked, beside)
 }
 
 /// What batches show of a window.
@@ -90,8 +102,8 @@ pub(super) async fn look(search: Search) -> Looked {
 enum Sight {
     /// It is at this offset.
     Found(i64),
-    /// A batch as large as it was when that was appended has some of its events, and no others.
-    Thinned,
+    /// A batch may be it, and nothing tells. Why.
+    Unclear(&'static str),
     /// It is not there.
     Nothing,
 }
@@ -100,8 +112,18 @@ enum Sight {
 #[derive(Debug)]
 enum Mark {
     Identity(Identity),
-    /// The header `spoolway` of each of its records, and their bytes.
-    Events(Vec<Vec<u8>>, usize),
+    Events(Events),
+}
+
+/// A window that others may look like.
+#[derive(Debug)]
+struct Events {
+    /// Under which it was sent, if any.
+    identity: Identity,
+    /// Who its records are; `None` where they say nothing.
+    sent: Option<Vec<RecordHeader>>,
+    /// Their bytes.
+    most: usize,
 }
 
 /// What to look for in what a broker gives.
@@ -114,55 +136,77 @@ struct Finder {
 impl Mark {
     /// Of a window that was sent; `None` where nothing tells it apart.
     fn of(search: &Search) -> Option<Self> {
-        let Some(batch) = &search.batch else { return Some(Self::Identity(search.identity)) };
+        let identity = search.identity;
+        let Some(batch) = &search.batch else { return Some(Self::Identity(identity)) };
         let mut bytes = Vec::with_capacity(batch.encoded_len());
         batch.encode(Identity::NONE, 0, &mut bytes);
         let most = batch.uncompressed().max(1);
-        let sent = BatchReader::new(&bytes, most).next()?.ok()?;
-        events(&sent).map(|events| Self::Events(events, most))
+        let sent = BatchReader::new(&bytes, most).next().and_then(Result::ok);
+        let sent = sent.and_then(|sent| events(&sent)).filter(|events| !events.is_empty());
+        (sent.is_some() || !identity.is_none()).then_some(Self::Events(Events { identity, sent, most }))
     }
 
     /// What the next batch shows of it.
     fn sees(&self, header: &BatchHeader, batches: &mut BatchReader<'_>) -> Result<Sight, BatchError> {
-        let found = Sight::Found(header.base_offset);
         match self {
-            Self::Identity(identity) => Ok(if header.identity == *identity { found } else { Sight::Nothing }),
-            Self::Events(..) if !header.identity.is_none() || header.is_control() => Ok(Sight::Nothing),
-            Self::Events(ours, _) => {
-                let batch = match batches.next().transpose() {
-                    // Ours has no more than was sent.
-                    Err(BatchError::Compression(CodecError::TooLarge { .. })) => None,
-                    batch => batch?,
-                };
-                let events = batch.and_then(|batch| events(&batch)).unwrap_or_default();
-                Ok(match events {
-                    all if all == *ours => found,
-                    some if !some.is_empty() && is_part_of(&some, ours) => Sight::Thinned,
-                    _ => Sight::Nothing,
-                })
-            }
+            Self::Identity(identity) if header.identity == *identity => Ok(Sight::Found(header.base_offset)),
+            Self::Events(ours) if ours.may_be(header) => ours.sees(header.base_offset, batches),
+            _ => Ok(Sight::Nothing),
         }
     }
 }
 
+impl Events {
+    fn may_be(&self, header: &BatchHeader) -> bool {
+        let is_nobodys = self.identity.is_none() && header.identity.is_none();
+        (is_nobodys || header.identity == self.identity) && !header.is_control()
+    }
+
+    /// What the next batch, at `offset`, shows of it.
+    fn sees(&self, offset: i64, batches: &mut BatchReader<'_>) -> Result<Sight, BatchError> {
+        let batch = match batches.next().transpose() {
+            // Ours has no more than was sent.
+            Err(BatchError::Compression(CodecError::TooLarge { .. })) if self.sent.is_some() => {
+                return Ok(Sight::Nothing);
+            }
+            Err(BatchError::Compression(CodecError::TooLarge { .. })) => None,
+            batch => batch?,
+        };
+        let events = batch.and_then(|batch| events(&batch)).unwrap_or_default();
+        Ok(match &self.sent {
+            Some(ours) if *ours == events => Sight::Found(offset),
+            Some(ours) if !events.is_empty() && is_part_of(&events, ours) => Sight::Unclear(
+                "compaction has left some of its events, and nothing that tells whose they are",
+            ),
+            Some(_) if !events.is_empty() => Sight::Nothing,
+            _ if self.identity.is_none() => Sight::Nothing,
+            _ => Sight::Unclear(
+                "its topic was made anew and has a batch under its identity, with nothing that tells whose that is",
+            ),
+        })
+    }
+}
+
 /// Whether all of `some` are among `all`, in the same order.
-fn is_part_of(some: &[Vec<u8>], all: &[Vec<u8>]) -> bool {
+fn is_part_of(some: &[RecordHeader], all: &[RecordHeader]) -> bool {
     let mut all = all.iter();
     some.iter().all(|one| all.any(|other| other == one))
 }
 
-/// The header `spoolway` of each record; `None` where one has none.
-fn events(batch: &RecordBatch<'_>) -> Option<Vec<Vec<u8>>> {
-    let header = |record: Result<RecordRef<'_>, BatchError>| {
-        record.ok()?.headers.last(header::NAME).flatten().map(<[u8]>::to_vec)
-    };
-    batch.records().map(header).collect()
+/// Who each record is; `None` where one does not say. Under which incarnation does not matter: it may be another by now than when they were sent.
+fn events(batch: &RecordBatch<'_>) -> Option<Vec<RecordHeader>> {
+    batch.records().map(|record| Some(RecordHeader { incarnation: 0, ..ours(record)? })).collect()
+}
+
+/// The header `spoolway` of a record.
+fn ours(record: Result<RecordRef<'_>, BatchError>) -> Option<RecordHeader> {
+    RecordHeader::decode(record.ok()?.headers.last(header::NAME).flatten()?)
 }
 
 impl Finder {
     /// What batches that a broker gave show of the window, and the offset behind those that were looked at.
     fn find(&self, fetched: &Fetched, at: i64) -> Result<(Sight, i64), BatchError> {
-        let most = if let Mark::Events(_, most) = &self.mark { *most } else { 0 };
+        let most = if let Mark::Events(ours) = &self.mark { ours.most } else { 0 };
         let (mut batches, mut next, mut seen) = (fetched.batches_within(most), at, Sight::Nothing);
         let mut here = batches.clone();
         while let Some(header) = batches.next_header()? {
@@ -172,7 +216,7 @@ impl Finder {
             let may_be = length == i64::from(self.count) && header.base_offset < fetched.high_watermark();
             match if may_be { self.mark.sees(&header, &mut here)? } else { Sight::Nothing } {
                 Sight::Found(offset) => return Ok((Sight::Found(offset), next)),
-                Sight::Thinned => seen = Sight::Thinned,
+                unclear @ Sight::Unclear(_) => seen = unclear,
                 Sight::Nothing => {}
             }
             next = next.max(header.next_offset());
@@ -180,6 +224,54 @@ impl Finder {
         }
         Ok((seen, next))
     }
+
+    /// The same, and what is [beside](Self::beside) it, behind it if it is there.
+    fn look_at(&self, fetched: &Fetched, at: i64) -> Result<((Sight, i64), Beside), BatchError> {
+        let (seen, next) = self.find(fetched, at)?;
+        let from = if let Sight::Found(offset) = seen { offset } else { 0 };
+        Ok(((seen, next), self.beside(fetched, from)))
+    }
+
+    /// What the window's producer has sent besides it, from `from` on: of the last batch. What can't be read says nothing.
+    fn beside(&self, fetched: &Fetched, from: i64) -> Beside {
+        // Nobody is known as its producer, neither here nor further on.
+        let Mark::Identity(window) = &self.mark else { return Beside { event: None, upto: i64::MAX } };
+        let mut batches = fetched.batches_within(MOST_UNPACKED);
+        let (mut here, mut last, mut upto) = (batches.clone(), None, from);
+        while let Ok(Some(header)) = batches.next_header() {
+            let is_there = (from..fetched.high_watermark()).contains(&header.base_offset);
+            if is_there && is_of_its_producer(window, &header) {
+                last = Some(here);
+            }
+            upto = upto.max(header.next_offset());
+            here = batches.clone();
+        }
+        Beside { event: last.and_then(last_event), upto }
+    }
+}
+
+/// What was seen besides a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Beside {
+    /// The event with the highest number.
+    event: Option<RecordHeader>,
+    /// Nothing from this offset on was looked at.
+    upto: i64,
+}
+
+/// Whether the window's producer, which is one process's for one lane, has sent a batch that is not the window.
+fn is_of_its_producer(window: &Identity, header: &BatchHeader) -> bool {
+    header.identity.producer_id == window.producer_id && header.identity != *window && !header.is_control()
+}
+
+/// The event with the highest number of the next batch.
+fn last_event(mut batches: BatchReader<'_>) -> Option<RecordHeader> {
+    let batch = batches.next()?.ok()?;
+    batch.records().filter_map(ours).max_by_key(|event| event.seq)
+}
+
+fn note(event: &mut Option<RecordHeader>, other: Option<RecordHeader>) {
+    *event = [*event, other].into_iter().flatten().max_by_key(|event| event.seq);
 }
 
 /// A moment before which a broker can't have stamped a window, by its own clock, of which is known that it has come to `last`. `None`:
@@ -190,7 +282,7 @@ fn before_by_their_clock(last: UnixMillis, sent_at: UnixMillis, now: UnixMillis)
 }
 
 impl Search {
-    async fn run(&self) -> Result<Looked, ConsumeError> {
+    async fn run(&self, beside: &mut Option<RecordHeader>) -> Result<Looked, ConsumeError> {
         let Some(mark) = Mark::of(self) else {
             return Ok(Looked::Unknown(
                 "it was sent without a producer id, and its records have no header `spoolway` to know it by"
@@ -209,10 +301,10 @@ impl Search {
         } else {
             self.reach_by_time(&mut consumer, (earliest, end)).await?
         };
-        let (mut at, mut end) = (reach.from.max(earliest), end);
+        let (mut at, mut end, last) = (reach.from.max(earliest), end, end);
         let mut before = reach.else_from.map(|from| (from.max(earliest), at));
         let mut left = BUDGET;
-        let (mut idle, mut thinned) = (0, false);
+        let (mut idle, mut unclear) = (0, None);
         loop {
             if at >= end {
                 let Some((from, to)) = before.take() else { break };
@@ -220,15 +312,22 @@ impl Search {
                 continue;
             }
             let fetched = consumer.fetch(topic, partition, at).await?;
-            let (bytes, finder) = (fetched.bytes(), Arc::clone(&finder));
+            let (bytes, finder, at_work) = (fetched.bytes(), Arc::clone(&finder), Arc::clone(&finder));
             // It may have to decompress: away from the async threads.
-            let found = tokio::task::spawn_blocking(move || finder.find(&fetched, at)).await;
+            let found = tokio::task::spawn_blocking(move || finder.look_at(&fetched, at)).await;
             let Ok(found) = found else { return Ok(Looked::Failed("looking for it failed".to_owned())) };
-            let (seen, next) = found?;
-            if let Sight::Found(offset) = seen {
-                return Ok(Looked::Found(offset));
+            let ((seen, next), others) = found?;
+            note(beside, others.event);
+            match seen {
+                Sight::Found(offset) => {
+                    if others.upto < last {
+                        note(beside, self.newest(&mut consumer, last, at_work).await);
+                    }
+                    return Ok(Looked::Found(offset));
+                }
+                Sight::Unclear(why) => unclear = Some(why),
+                Sight::Nothing => {}
             }
-            thinned |= seen == Sight::Thinned;
             let Some(rest) = left.checked_sub(bytes) else {
                 // Also where all has been read where it is by our clock, and nothing says that this was wrong: that is likely, and no
                 // proof.
@@ -244,15 +343,16 @@ impl Search {
             }
             at = next;
         }
-        Ok(if reach.may_be_deleted {
-            Looked::Unknown("the part of the log where it would be has been deleted".to_owned())
-        } else if thinned {
-            Looked::Unknown(
-                "compaction has left some of its events, and nothing that tells whose they are".to_owned(),
-            )
-        } else {
-            Looked::Absent
-        })
+        let why = reach.may_be_deleted.then_some("the part of the log where it would be has been deleted");
+        Ok(why.or(unclear).map_or(Looked::Absent, |why| Looked::Unknown(why.to_owned())))
+    }
+
+    /// The same of the last batch of all: what waited when a copy was made may be more than one answer holds. It says nothing of the
+    /// window, which is not kept back for it when a broker falls silent.
+    async fn newest(&self, consumer: &mut Consumer, end: i64, finder: Arc<Finder>) -> Option<RecordHeader> {
+        let fetch = consumer.fetch(self.topic.as_str(), self.partition, end - 1);
+        let fetched = tokio::time::timeout(NEWEST_WITHIN, fetch).await.ok()?.ok()?;
+        tokio::task::spawn_blocking(move || finder.beside(&fetched, 0).event).await.ok()?
     }
 
     /// Where it can be by the time it was sent. Where the broker stamps records that is a time by our clock, and they go by another:
@@ -287,107 +387,4 @@ impl Search {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::model::KafkaCompression;
-    use crate::kafka::batch::{RecordsBuilder, Stamp};
-
-    const ID: Identity = Identity { producer_id: 7, epoch: 2, base_sequence: 40 };
-
-    /// A window of the events that these bytes name.
-    fn window(events: &[u8]) -> Batch {
-        let mut builder = RecordsBuilder::new(Stamp::Event);
-        for event in events {
-            let header = [*event];
-            builder.push(None, Some(b"v"), [(header::NAME, Some(&header[..]))], 5);
-        }
-        builder.seal(KafkaCompression::None)
-    }
-
-    /// A batch at offset 100 that held `sent` records when it was appended.
-    fn stored(events: &[u8], sent: i32, identity: Identity) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        window(events).encode(identity, 0, &mut bytes);
-        bytes[..8].copy_from_slice(&100i64.to_be_bytes());
-        bytes[23..27].copy_from_slice(&(sent - 1).to_be_bytes());
-        let crc = crc_fast::crc32_iscsi(&bytes[21..]);
-        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-        bytes
-    }
-
-    /// One of which compaction has left nothing but what is to be remembered of its producer
-    /// (`DefaultRecordBatch.writeEmptyHeader`).
-    fn emptied(sent: i32, identity: Identity) -> Vec<u8> {
-        let mut bytes = stored(&[1], sent, identity);
-        bytes.truncate(61);
-        bytes[8..12].copy_from_slice(&(61i32 - 12).to_be_bytes());
-        bytes[57..61].copy_from_slice(&0i32.to_be_bytes());
-        let crc = crc_fast::crc32_iscsi(&bytes[21..]);
-        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-        bytes
-    }
-
-    /// What is found of a window of the events 1 to 4 that was sent under `identity`.
-    fn find(stored: Vec<u8>, identity: Identity) -> (Sight, i64) {
-        let search = Search {
-            cluster: ConsumerOptions::new(Vec::new()),
-            topic: TopicName::new("t").unwrap(),
-            partition: 0,
-            identity,
-            count: 4,
-            batch: Some(window(&[1, 2, 3, 4])).filter(|_| identity.is_none()),
-            acked_offset: -1,
-            time: 0,
-            sent_at: 0,
-        };
-        let finder = Finder { mark: Mark::of(&search).unwrap(), count: 4 };
-        finder.find(&Fetched::of(stored.into(), 100, 1000), 100).unwrap()
-    }
-
-    #[test]
-    fn where_a_broker_stamps_records_a_window_is_looked_for_from_before_it_can_have_come_by_its_clock() {
-        let (minute, hour) = (60_000, 3_600_000);
-        // Ten minutes after it was sent our clock says the same as the broker's, five hours more, five less.
-        for ours in [0, 5 * hour, -5 * hour] {
-            let now = 100 * hour;
-            let before = before_by_their_clock(now - minute, now + ours - 10 * minute, now + ours).unwrap();
-            assert_eq!(before, now - 11 * minute - hour);
-        }
-        // It was set right meanwhile: a little, and by more than that.
-        assert_eq!(before_by_their_clock(0, minute, 0), Some(-hour));
-        assert_eq!(before_by_their_clock(0, minute + 1, 0), None);
-        assert!(before_by_their_clock(i64::MIN, 0, i64::MAX).is_some());
-    }
-
-    #[test]
-    fn a_window_is_known_by_its_identity_however_many_of_its_records_compaction_has_taken() {
-        for events in [&[1, 2, 3, 4][..], &[1, 3], &[4]] {
-            assert_eq!(find(stored(events, 4, ID), ID), (Sight::Found(100), 100));
-        }
-        assert_eq!(find(emptied(4, ID), ID), (Sight::Found(100), 100));
-        let other = Identity { base_sequence: 36, ..ID };
-        for elsewhere in [stored(&[1, 2, 3, 4], 4, other), stored(&[1, 2, 3], 3, ID), emptied(3, ID)] {
-            let next = if elsewhere == stored(&[1, 2, 3, 4], 4, other) { 104 } else { 103 };
-            assert_eq!(find(elsewhere, ID), (Sight::Nothing, next));
-        }
-    }
-
-    #[test]
-    fn of_a_window_without_an_identity_that_compaction_has_thinned_it_is_not_said_that_it_is_absent() {
-        let none = Identity::NONE;
-        assert_eq!(find(stored(&[1, 2, 3, 4], 4, none), none), (Sight::Found(100), 100));
-        for left in [&[1, 2, 4][..], &[3]] {
-            assert_eq!(find(stored(left, 4, none), none), (Sight::Thinned, 104));
-        }
-        // Other events, in another order, another number, somebody else's.
-        for other in [
-            stored(&[1, 5], 4, none),
-            stored(&[2, 1], 4, none),
-            stored(&[1, 2], 2, none),
-            stored(&[1, 2, 3], 4, ID),
-            emptied(4, none),
-        ] {
-            assert!(matches!(find(other, none), (Sight::Nothing, 102 | 104)));
-        }
-    }
-}
+mod tests;

@@ -224,7 +224,8 @@ impl Task {
                     slot.has_place();
                     if let Some(journaled) = slot.wants_look(now) {
                         // A Produce request names a topic: the window may have gone into the new one before anybody here knew
-                        // of that. What is known of the old one's offsets says nothing.
+                        // of that. What is known of the old one's offsets says nothing, nor does an identity, which another
+                        // host may have by now.
                         let anew = self.cluster.is_made_anew(&slot.topic, &journaled);
                         if anew {
                             slot.needs_another_identity();
@@ -241,7 +242,7 @@ impl Task {
                             batch: slot
                                 .front()
                                 .map(|w| w.batch.clone())
-                                .filter(|_| journaled.identity.is_none()),
+                                .filter(|_| anew || journaled.identity.is_none()),
                             time: newest.map_or(appended_after, |newest| newest.min(appended_after)),
                             sent_at: journaled.sent_at,
                         };
@@ -307,8 +308,11 @@ impl Task {
             Ok(Event::Opinion(_, None)) => {}
             Ok(Event::Times(topics, result)) => self.times(topics, result, now),
             Ok(Event::ProducerId(result)) => self.producer_id(result, now),
-            Ok(Event::Looked { slot, looked }) => {
+            Ok(Event::Looked { slot, looked, beside }) => {
                 self.looking = self.looking.saturating_sub(1);
+                if let Some(event) = beside {
+                    self.reporter.observer.saw(event);
+                }
                 self.looked(slot, looked, now);
             }
             Ok(Event::Produced { flight, slots, result }) => self.produced(&flight, slots, result, now),

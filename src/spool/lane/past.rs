@@ -74,6 +74,21 @@ impl<F: Fs> Lane<F> {
         found.is_some_and(|found| found != run)
     }
 
+    /// Whether event `seq`, which this lane is said to have sent before it was opened, was never in this log: that ended before, and if the
+    /// number has been given since, then by a run that is not the event's. Where the disk did not give all of the log, or gives no answer,
+    /// nothing is said against it. Blocking I/O.
+    ///
+    /// Nothing is sent that is not durable, so of what was sent the log knows: else the log is an older one, or its end is gone.
+    #[must_use]
+    pub fn has_not_given(&self, seq: Seq, is_its_run: impl Fn(RunId) -> bool) -> bool {
+        if !self.handle.found.is_whole || !self.was_behind(seq.next()) {
+            return false;
+        }
+        // What this process has sent was durable before.
+        seq > self.durable()
+            || self.run_of(seq, self.run()).ok().flatten().is_some_and(|run| !is_its_run(run))
+    }
+
     /// The run under which `seq` has its number, if that can be told. `likely`: a segment has one run, but for those that a repair
     /// made, which have none of their own in their headers; so where a header says this one, nothing else need be read.
     pub(crate) fn run_of(&self, seq: Seq, likely: RunId) -> io::Result<Option<RunId>> {

@@ -47,6 +47,8 @@ fn a_directory_is_who_it_was_as_long_as_anything_of_it_says_so() {
         (0..3).filter(|n| !stays(*n)).for_each(|n| lose(&fs, all[n]));
         let seen = Snapshot::take(&fs, Path::new(DATA)).ok().map(|snapshot| snapshot.spool);
         assert_eq!(seen, (stays(0) || stays(2)).then_some(id), "{left:03b}");
+        let is_held = hold(&fs, Path::new(DATA)).is_ok();
+        assert_eq!(is_held, stays(0) || stays(2), "{left:03b}: what its next start judges by stays as it is");
         let data = opened(&fs, 3).unwrap();
         assert_eq!(data.spool_id() == id, left != 0, "{left:03b}");
         let cause = match (stays(1), left) {
@@ -290,6 +292,10 @@ fn what_a_newer_version_wrote_is_looked_at_only_if_its_bits_allow_it() {
         let bytes = root.encode().into_bytes();
         fs.tamper(|world| world.rot(&path.join(names::FORMAT), bytes)).unwrap();
         assert!(matches!(opened(&fs, 2), Err(OpenError::Newer { bits: 1, .. })));
+        assert!(
+            matches!(hold(&fs, path), Err(OpenError::Newer { bits: 1, .. })),
+            "to change something of it"
+        );
         let seen = Snapshot::take(&fs, path).map(|snapshot| snapshot.spool);
         let salvaged = crate::spool::salvage::Old::identify(&fs, path);
         for told in [seen, salvaged] {

@@ -47,6 +47,22 @@ fn each_event_has_its_number_from_the_run_that_gave_it_and_what_is_not_there_con
 }
 
 #[test]
+fn a_number_beyond_the_end_that_was_found_is_of_a_later_past_unless_this_process_has_given_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ([first, second], lane) = lived(dir.path());
+    let is_later = |seq: u64, run: RunId| lane.has_not_given(Seq(seq), |own| own == run);
+    // Whoever says it; dead letters of another past are sent again, too.
+    for (seq, run) in [(1, first), (100, second), (50, NEVER), (0, NEVER)] {
+        assert!(!is_later(seq, run), "{seq}");
+    }
+    assert!(is_later(101, second) && is_later(101, NEVER) && is_later(1000, second));
+    append(&lane, "s", &[b"new".to_vec()]).unwrap();
+    assert!(is_later(101, second) && !is_later(101, lane.run()), "it has been given since");
+    assert!(is_later(102, second));
+    lane.close();
+}
+
+#[test]
 fn without_a_segments_header_its_blocks_tell_and_of_a_damaged_block_nothing_is_said_or_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let ([first, second], lane) = lived(dir.path());
@@ -145,6 +161,7 @@ fn nothing_is_written_for_that_where_the_disk_did_not_give_all_of_the_log() {
     let mut lane = stepped(&fs, 2, Seq(6));
     fs.tamper(World::mend);
     assert!(lane.lane().was_behind(Seq(6)), "none of the blocks could be read");
+    assert!(!lane.lane().has_not_given(Seq(7), |_| false), "it may be in what was not given");
     lane.lane().go_on_above();
     lane.turn();
     drop(lane);

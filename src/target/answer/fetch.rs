@@ -16,6 +16,7 @@ const MAX_BYTES: usize = 16 << 20;
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) async fn answer(cluster: &Cluster, node: i32, fetch: &Fetch) -> FetchResponse {
+    cluster.count(|c| c.fetches += 1);
     if fetch.session_id != 0 {
         return FetchResponse::default().with_error_code(code::FETCH_SESSION_NOT_FOUND);
     }

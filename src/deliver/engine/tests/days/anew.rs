@@ -1,9 +1,16 @@
 //! Topics that are deleted and made anew behind everybody's back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{HOUR, Site};
+use super::{Bell, HOUR, Site};
+use crate::ids::{Incarnation, RunId, Seq};
 use crate::kafka::clock::unix_now;
+use crate::kafka::{
+    Counter, Journaled, Producer, RecordHeader, RecordsBuilder, SharedPace, Stamp, Window, header,
+};
+use crate::metrics::Metrics;
+use crate::state::journal::Intent;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -118,4 +125,65 @@ async fn what_waits_for_a_partition_that_was_apart_when_its_topic_got_fewer_arri
     let own = (0..7u8).filter(|key| crate::kafka::partition_for_key(&[*key], 3) == 1).count() * 3;
     assert!(own > 0);
     assert_eq!((records_of(&site, 1), site.told.possibly_doubled), (i32::try_from(own).unwrap(), 0));
+}
+
+/// Another host sends a window as large, under the same identity.
+async fn send_as_another(site: &Site, intent: &Intent, has_header: bool) {
+    let mut records = RecordsBuilder::new(Stamp::Event);
+    for n in 0..intent.count() {
+        let its = RecordHeader::new(
+            Incarnation(99 << 40),
+            RunId(99 << 40),
+            Seq(1 + u64::from(n)),
+            0,
+            Counter::default(),
+        );
+        let its = its.encode();
+        let headers = [(header::NAME, Some(&its[..]))];
+        records.push(None, Some(b"another's"), headers.into_iter().filter(|_| has_header), unix_now());
+    }
+    let bell = Arc::new(Bell::default());
+    let (metrics, pace, here) =
+        (Metrics::new(), SharedPace::new(None).join(false), tokio::runtime::Handle::current());
+    let producer = Producer::start(&site.destination, &metrics, Arc::clone(&bell) as _, pace, &here);
+    let (topic, partition, batch) =
+        (intent.topic.clone(), intent.partition, records.seal(site.destination.compression));
+    let journaled = Journaled { topic_id: [0; 16], ..super::super::super::journal::journaled(intent, false) };
+    producer.send(Window { id: 1, topic, partition, batch, journaled: Some(journaled) });
+    while bell.inbox.take().outcomes.is_empty() {
+        bell.rung.notified().await;
+    }
+}
+
+/// A cluster that was thrown away and begun anew has the id it had, where that is an image's, and gives its producer ids out from the first one on.
+#[tokio::test(start_paused = true)]
+async fn in_a_topic_made_anew_a_window_of_another_host_that_has_the_same_identity_is_not_taken_for_ours() {
+    for has_header in [true, false] {
+        let mut site = Site::new(1).await;
+        site.begin();
+        site.accept(5);
+        site.drain(SOON, "into the old one").await;
+        site.target.faults().hold_answers();
+        let before = site.target.counts().borrow().batches;
+        site.accept(3);
+        let target = Arc::clone(&site.target);
+        assert!(site.go_on(SOON, |_| target.counts().borrow().batches > before).await);
+        site.kill();
+        assert!(site.target.delete_topic("t"));
+        site.target.create_topic("t", 1).unwrap();
+        site.target.faults().drop_connections();
+        site.target.faults().release_answers();
+        let window = site.intents.last().unwrap().clone();
+        assert_eq!(window.count(), 3);
+        send_as_another(&site, &window, has_header).await;
+        site.begin();
+        site.drain(SOON, "into the new one").await;
+        // Without headers nobody can tell.
+        let doubtful = if has_header { 0 } else { 3 };
+        assert_eq!(
+            (records_of(&site, 1), site.told.possibly_doubled),
+            (6, doubtful),
+            "headers: {has_header}"
+        );
+    }
 }

@@ -11,6 +11,7 @@ mod codes;
 mod flapping;
 mod leaderless;
 mod many;
+mod older;
 mod times;
 mod unnamed;
 
@@ -77,6 +78,9 @@ impl Observer for Bell {
     fn link(&self, state: LinkState) {
         self.ring(|inbox| inbox.link(state));
     }
+    fn saw(&self, event: RecordHeader) {
+        self.ring(|inbox| inbox.saw(event));
+    }
 }
 
 /// What was told of delivered windows.
@@ -106,6 +110,10 @@ struct Site {
     intents: Vec<Intent>,
     letters: Vec<Stored>,
     told: Told,
+    /// What processes saw where they looked for windows.
+    seen: Vec<RecordHeader>,
+    /// The log is an older one.
+    is_put_back: bool,
     lives: u64,
     /// A deliberate mistake: what a process left in doubt is forgotten, and put into new windows.
     cuts_anew: bool,
@@ -141,6 +149,8 @@ impl Site {
             intents: Vec::new(),
             letters: Vec::new(),
             told: Told::default(),
+            seen: Vec::new(),
+            is_put_back: false,
             lives: 0,
             cuts_anew: false,
             missing_topic_after: settings().missing_topic_after,
@@ -246,6 +256,8 @@ impl Site {
     fn hear(&mut self) {
         let life = self.life.as_mut().unwrap();
         let mail = life.bell.inbox.take();
+        self.saw(mail.seen);
+        let life = self.life.as_mut().unwrap();
         for (window, outcome) in mail.outcomes {
             if let Some(delivered) = life.engine.settled(window, outcome, now()) {
                 self.told.delivered += u64::from(delivered.count);
