@@ -67,6 +67,15 @@ pub fn insist<T>(attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     insist_with(&PATIENCE, attempt)
 }
 
+/// [`insist`] for what was not asked for yet. What the disk has refused that often before is asked for once: each try of a bad sector may take
+/// a disk many seconds.
+///
+/// # Errors
+/// The last error.
+pub fn insist_unless<T>(refused: bool, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    if refused { attempt() } else { insist(attempt) }
+}
+
 fn insist_with<T>(patience: &Patience, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let may_pass = |e: &io::Error| {
         is_rot(e) || [Errno::INTR, Errno::AGAIN].iter().any(|n| e.raw_os_error() == Some(n.raw_os_error()))

@@ -34,6 +34,6 @@ pub use fs::{Directory, Entry, EntryKind, File, FileIdentity, Fs, Space, Version
 pub use home::Home;
 #[cfg(test)]
 pub(crate) use insist::TRIES;
-pub use insist::{Patient, insist};
+pub use insist::{Patient, insist, insist_unless};
 pub use real::{RealFile, RealFs, RealLock};
 pub use slots::{Slots, look_at_slots, owner_of_slots, rescued_slots};

@@ -3,13 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{EntryKind, File, Fs, insist, is_rot};
+use crate::disk::{EntryKind, File, Fs, insist, insist_unless, is_rot};
 use crate::ids::{SegmentId, Seq, SpoolId};
 use crate::sabotage::{self, Bug};
 
 use super::catalogue::{self, Catalogue, Known, WORTH};
 use super::error::{OpenError, WHOSE, is_damage};
 use super::format::{BlockHeader, DATA_START, MAX_HEADER, SEGMENT_COPY, SegmentHeader};
+use super::given::{Missing, Refused};
 use super::names;
 use super::passed_over::{PassedOver, Why};
 use super::recover::Access;
@@ -34,20 +35,24 @@ pub(super) struct Candidate {
     pub(super) begins: Option<Seq>,
     /// Where the header belongs, there are only zeros.
     pub(super) blank: bool,
+    /// What of it the disk refused when it was asked before.
+    pub(super) refused: Refused,
 }
 
 impl Candidate {
     /// One that can't be opened. The next one may say where it ends.
-    fn unknown(named: &Named) -> Self {
+    fn unknown<F: Fs>(fs: &F, named: &Named, refused: Refused) -> Self {
         let Named { id, path } = named;
         Self {
             id: *id,
             name_fits: true,
             path: path.clone(),
-            len: 0,
+            // It takes its room all the same.
+            len: fs.version(path).map_or(0, |version| version.len),
             header: None,
             begins: None,
             blank: false,
+            refused,
         }
     }
 }
@@ -55,6 +60,8 @@ impl Candidate {
 /// What a look over a lane's directory finds beside the files that may be segments.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
+    /// Put in: what the disk refused when it was asked before.
+    pub(super) refused: Missing,
     /// The highest number of a segment that was ever seen.
     pub(super) highest: SegmentId,
     /// What has a segment's name, and is left alone.
@@ -99,7 +106,8 @@ pub(super) fn candidates<F: Fs>(
         let noted = known.remove(&(id, entry.inode)).filter(|known| is_file && known.holds_for(fs, &path));
         if let Some(Known { version, header }) = noted {
             let (begins, header, len) = (Some(header.base), Some(header), version.len);
-            found.push(Candidate { id, name_fits: true, path, len, header, begins, blank: false });
+            let refused = listed.refused.of(&path);
+            found.push(Candidate { id, name_fits: true, path, len, header, begins, blank: false, refused });
         } else if is_file {
             named.push(Named { id, path });
         } else {
@@ -107,7 +115,8 @@ pub(super) fn candidates<F: Fs>(
             listed.left_alone.push(PassedOver { file: path, why: Why::NotAFile });
         }
     }
-    for (looked, named) in looked_at(fs, &named, identity, access)?.into_iter().zip(named) {
+    for (looked, named) in looked_at(fs, &named, identity, (access, &listed.refused))?.into_iter().zip(named)
+    {
         let (id, refusal) = match looked {
             Looked::Candidate(candidate, refusal) => {
                 let id = candidate.id;
@@ -156,10 +165,10 @@ fn looked_at<F: Fs>(
     fs: &F,
     named: &[Named],
     identity: &Identity,
-    access: Access,
+    known: (Access, &Missing),
 ) -> Result<Vec<Looked>, OpenError> {
     let look = |some: &[Named]| -> Result<Vec<Looked>, OpenError> {
-        some.iter().map(|named| looked_at_one(fs, named, identity, access)).collect()
+        some.iter().map(|named| looked_at_one(fs, named, identity, known)).collect()
     };
     if named.len() < MANY {
         return look(named);
@@ -178,10 +187,11 @@ fn looked_at_one<F: Fs>(
     fs: &F,
     named: &Named,
     identity: &Identity,
-    access: Access,
+    (access, refused): (Access, &Missing),
 ) -> Result<Looked, OpenError> {
     let path = &named.path;
-    match candidate(fs, named, identity) {
+    let refused = refused.of(path);
+    match candidate(fs, named, identity, &refused) {
         Ok(looked) => Ok(looked),
         // Its bytes may be as good as ever. Going on without it would give its events up.
         Err(e) if access == Access::Visitor && e.kind() == io::ErrorKind::NotFound => {
@@ -193,17 +203,17 @@ fn looked_at_one<F: Fs>(
             tracing::error!(path = %path.display(), error = %e, "a segment cannot be opened");
             // No number above is given to a file by us: under such a name stands a copy.
             let may_be_ours = is_rot(&e) && named.id <= names::LAST_BY_NAME;
-            let unknown = || Looked::Candidate(Box::new(Candidate::unknown(named)), Some(e));
+            let unknown = || Looked::Candidate(Box::new(Candidate::unknown(fs, named, refused)), Some(e));
             Ok(if may_be_ours { unknown() } else { Looked::Other(Why::CannotBeRead) })
         }
     }
 }
 
-fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Looked> {
+fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity, refused: &Refused) -> io::Result<Looked> {
     let Named { id: name, path } = named;
-    let file = insist(|| fs.open_read(path))?;
+    let file = insist_unless(refused.start, || fs.open_read(path))?;
     let len = insist(|| file.size())?;
-    let Start { header, owner, begins, blank, refusal } = start_of(&file);
+    let Start { header, owner, begins, blank, refusal } = start_asked(&file, refused.start);
     let id = match owner {
         Some((spool, lane, _)) if spool != identity.spool || lane != identity.lane.as_str() => {
             tracing::error!(path = %path.display(), "a segment of another spool or lane: left alone");
@@ -216,7 +226,8 @@ fn candidate<F: Fs>(fs: &F, named: &Named, identity: &Identity) -> io::Result<Lo
         }
         None => *name,
     };
-    let candidate = Candidate { id, name_fits: id == *name, path: path.clone(), len, header, begins, blank };
+    let (name_fits, path, refused) = (id == *name, path.clone(), refused.clone());
+    let candidate = Candidate { id, name_fits, path, len, header, begins, blank, refused };
     Ok(Looked::Candidate(Box::new(candidate), refusal))
 }
 
@@ -250,15 +261,20 @@ pub(super) struct Start {
 }
 
 pub(super) fn start_of<T: File>(file: &T) -> Start {
+    start_asked(file, false)
+}
+
+/// [`start_of`] a file of which it may have been refused before.
+fn start_asked<T: File>(file: &T, refused: bool) -> Start {
     file.expect_little();
     // The header's first copy has a page of its own, and is whole nearly always.
     let mut first = [0; PAGE];
-    let read = insist(|| file.read_full_at(&mut first, 0)).unwrap_or(0);
+    let read = insist_unless(refused, || file.read_full_at(&mut first, 0)).unwrap_or(0);
     if let Some(header) = SegmentHeader::decode_area(first.get(..read).unwrap_or_default()) {
         let owner = Some((header.spool, header.lane.clone(), header.segment));
         return Start { owner, begins: Some(header.base), header: Some(header), blank: false, refusal: None };
     }
-    let (area, refusals) = start_by_page(file);
+    let (area, refusals) = start_by_page(file, refused);
     let blank = refusals.is_empty() && area.iter().all(|b| *b == 0);
     let header = SegmentHeader::decode_area(&area);
     let owner = header.as_ref().map(|h| (h.spool, h.lane.clone(), h.segment));
@@ -273,11 +289,11 @@ pub(super) fn start_of<T: File>(file: &T) -> Start {
 
 /// The bytes up to the end of the first block's header, and the pages of them that could not be read. Page after page: one that
 /// can't be read is a damaged one, and must not hide the others.
-fn start_by_page<T: File>(file: &T) -> (Vec<u8>, Vec<(usize, io::Error)>) {
+fn start_by_page<T: File>(file: &T, refused: bool) -> (Vec<u8>, Vec<(usize, io::Error)>) {
     let mut area = vec![0; usize::try_from(DATA_START).unwrap_or(0) + MAX_HEADER];
     let (mut len, mut refusals) = (0, Vec::new());
     for (number, page) in area.chunks_mut(PAGE).enumerate() {
-        match insist(|| file.read_full_at(page, len as u64)) {
+        match insist_unless(refused, || file.read_full_at(page, len as u64)) {
             Ok(read) => {
                 len += read;
                 if read < page.len() {

@@ -24,6 +24,15 @@ pub(super) struct Floor<F: Fs> {
 impl<F: Fs> Floor<F> {
     /// Opens it. A lost or damaged one means that what is missing counts as lost: never as delivered.
     pub(super) fn open(fs: &F, lane_dir: &Path) -> Result<Self, DiskError> {
+        Self::open_in(fs, lane_dir, || false)
+    }
+
+    /// [`Floor::open`]; where there is no room, `make_room` says whether there may be by now.
+    pub(super) fn open_in(
+        fs: &F,
+        lane_dir: &Path,
+        make_room: impl FnOnce() -> bool,
+    ) -> Result<Self, DiskError> {
         let path = lane_dir.join(names::FLOOR);
         let (slots, value) = Slots::open(fs, &path, LEN)?;
         let mark = value.as_deref().and_then(decode);
@@ -35,7 +44,11 @@ impl<F: Fs> Floor<F> {
         let mut floor = Self { slots, mark: mark.unwrap_or_default(), durable: true, owed: mark.is_some() };
         // DURABILITY: what was found is written afresh. Its sync may have failed under the process before: then only the page cache
         // has it, takes it for written, and no later sync covers it. Where nothing can be written, nobody can tell.
-        if let Err(e) = floor.raise(FloorMark::default()) {
+        let mut afresh = floor.raise(FloorMark::default());
+        if afresh.as_ref().is_err_and(|e| e.is_for_want_of_room() && make_room()) {
+            afresh = floor.raise(FloorMark::default());
+        }
+        if let Err(e) = afresh {
             floor.durable = false;
             tracing::error!(path = %path.display(), error = %e,
                 "what was deleted on purpose can't be made sure of: until the next start no segment that came back \

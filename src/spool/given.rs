@@ -1,8 +1,8 @@
 //! Whether the disk gave what was read, where a start stands on it: else it has to fail, see [`withheld`]. It reads only.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::AddAssign;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::disk::{Entry, File, Fs, insist, is_rot};
 use crate::ids::{LaneName, SegmentId, Seq, SpoolId};
@@ -19,24 +19,56 @@ use super::walk::{Identity, Walker};
 
 const PAGE: u64 = 4096;
 
-/// What the disk did not give, though it was asked again and again. Less is better: of a file that it gives at all some pages may be missing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Missing {
-    /// Files of which it gave nothing, or neither copy of the header.
-    pub(super) files: usize,
-    pub(super) pages: u64,
+/// What the disk did not give of a file, though it was asked again and again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Neither copy of the header; or nothing at all.
+    pub(super) start: bool,
+    /// Where the pages begin.
+    pub(super) pages: BTreeSet<u64>,
 }
 
-impl Missing {
-    pub(super) fn is_some(self) -> bool {
-        self != Self::default()
+impl Refused {
+    pub(super) fn is_some(&self) -> bool {
+        *self != Self::default()
     }
 }
 
-impl AddAssign for Missing {
-    fn add_assign(&mut self, other: Self) {
-        self.files += other.files;
-        self.pages += other.pages;
+/// What it did not give of a lane.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Missing(BTreeMap<PathBuf, Refused>);
+
+impl Missing {
+    pub(super) fn is_some(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    pub(super) fn first(&self) -> Option<&Path> {
+        self.0.keys().next().map(PathBuf::as_path)
+    }
+
+    pub(super) fn of(&self, path: &Path) -> Refused {
+        self.0.get(path).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn add(&mut self, path: &Path, refused: Refused) {
+        if refused.is_some() {
+            let of = self.0.entry(path.to_owned()).or_default();
+            of.start |= refused.start;
+            of.pages.extend(refused.pages);
+        }
+    }
+
+    pub(super) fn add_all(&mut self, other: &Self) {
+        other.0.iter().for_each(|(path, refused)| self.add(path, refused.clone()));
+    }
+
+    /// Whether nothing is missing of `other` but what is missing here as well.
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        let holds = |here: &Refused, there: &Refused| {
+            here.start >= there.start && here.pages.is_superset(&there.pages)
+        };
+        other.0.iter().all(|(path, there)| self.0.get(path).is_some_and(|here| holds(here, there)))
     }
 }
 
@@ -44,7 +76,7 @@ impl AddAssign for Missing {
 #[derive(Debug, Default)]
 pub(super) struct Given {
     /// What the disk did not give of it.
-    pub(super) missing: Missing,
+    pub(super) missing: Refused,
     /// It ends with a seal: nothing of it stands behind.
     pub(super) sealed: bool,
     /// Some was missing, and then the disk gave nothing of the file any more.
@@ -54,7 +86,7 @@ pub(super) struct Given {
 impl Given {
     /// Of a segment that could not be opened, or not be read at all.
     pub(super) fn nothing(source: io::Error) -> Self {
-        let missing = Missing { files: 1, pages: 0 };
+        let missing = Refused { start: true, ..Refused::default() };
         Self { missing, refusal: Some(source).filter(is_rot), ..Self::default() }
     }
 }
@@ -109,10 +141,8 @@ fn gives_its_end<F: Fs>(fs: &F, dir: &Path, spool: SpoolId, lane: &LaneName) -> 
 /// both copies come to the disk with the first block, under one sync.)
 pub(super) fn answers<T: File>(file: &T, end_offset: u64) -> io::Result<()> {
     let block = Some((end_offset.saturating_sub(1)) / PAGE * PAGE).filter(|_| end_offset > DATA_START);
-    if let Err(error) = insist(|| file.forget_cached()) {
-        // As everywhere else: where the kernel can't, what it gives is what there is.
-        tracing::warn!(%error, "what the kernel holds of the last segment could not be put to the test");
-    }
+    // A disk that refuses this leaves the page cache to answer for it.
+    insist(|| file.forget_if_possible())?;
     let mut page = [0; 4096];
     let mut reads = |at| insist(|| file.read_full_at(&mut page, at)).map(drop);
     let mut answer = reads(0);
@@ -128,7 +158,7 @@ pub(super) fn answers<T: File>(file: &T, end_offset: u64) -> io::Result<()> {
 /// last segment, whose header was read, from memory perhaps, before the disk gave nothing any more. Whoever took that end for the end
 /// would give the numbers of those events again, and once the disk gives them as well, new events and old ones have the same numbers.
 ///
-/// Or one further ahead, whose first number nobody knows then, behind a segment with whole blocks beyond its end or a damaged place: whether
+/// Or one further ahead, whose first number nobody knows then, behind a segment with whole blocks beyond its end: whether
 /// these are its own, or are left over and have that file's numbers, is not known.
 pub(super) fn withheld<F: Fs>(
     fs: &F,
@@ -165,5 +195,5 @@ fn goes_on<F: Fs>(fs: &F, segment: &Segment, identity: &Identity) -> io::Result<
     walker.tolerant = true;
     let mut seeker = Seeker::new(segment.end_offset.max(DATA_START), segment.end);
     let holds = seeker.holds(&mut walker, segment.end, (limit, None)).map_err(|e| e.source)?;
-    Ok(holds || (walker.unreadable > 0 && answers(walker.file(), segment.end_offset).is_err()))
+    Ok(holds || (!walker.unreadable.is_empty() && answers(walker.file(), segment.end_offset).is_err()))
 }

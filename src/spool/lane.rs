@@ -99,7 +99,7 @@ impl<F: Fs> Lane<F> {
         let dir = data.path().join(names::LANES).join(name.as_str());
         make_lane_dir(fs, data.path(), &dir)?;
         let home = Home::hold(fs, &dir, names::LANE_HOME).map_err(OpenError::io("open", &dir))?;
-        let floor = Floor::open(fs, &dir)?;
+        let floor = Floor::open_in(fs, &dir, || data.let_go_of_ballast())?;
         let kept = Kept::find(fs, &dir).map_err(OpenError::io("list", &dir))?;
         let mut found = recover(fs, &dir, data.spool_id(), &name, at_least, Access::Owner)?;
         let floor_end = floor.mark().dropped.max(floor.mark().released);

@@ -9,6 +9,7 @@ use crate::disk::{Fs, insist};
 use crate::ids::{SegmentId, Seq};
 
 use super::candidates::{Candidate, Start, start_of};
+use super::given::Refused;
 use super::inspect::LaneSnapshot;
 use super::kept;
 use super::reader::Log;
@@ -68,8 +69,8 @@ impl<F: Fs> LaneSnapshot<F> {
         let said = self.start(next).and_then(|next| next.header).map(|header| header.predecessor);
         let said = said.filter(|predecessor| predecessor.segment == id);
         let (header, begins) = (start.header, start.begins);
-        let candidate =
-            Candidate { id, name_fits: true, path: path.to_owned(), len, header, begins, blank: false };
+        let (path, refused) = (path.to_owned(), Refused::default());
+        let candidate = Candidate { id, name_fits: true, path, len, header, begins, blank: false, refused };
         let (known, previous) = ((Seq::NONE, None, Access::Visitor), begins.unwrap_or(Seq::FIRST));
         let (mut segment, ..) =
             scanned(self.log().fs(), &candidate, &self.log().identity(id), known, previous).ok()?;

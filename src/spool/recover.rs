@@ -8,6 +8,7 @@
 //!
 //! What costs the start is a disk that does not give, for now, what says which number comes next: see [`withheld`].
 
+use std::io;
 use std::path::Path;
 
 use crate::disk::{File, Fs, insist};
@@ -17,7 +18,7 @@ use crate::sabotage::{self, Bug};
 use super::candidates::{Candidate, Listed, Withheld, candidates, is_blank, start_of};
 use super::error::{NEXT, OpenError, ReadError, is_damage};
 use super::format::{DATA_START, Predecessor, SegmentHeader, Verdict};
-use super::given::{Doubts, Given, Missing, answers, withheld};
+use super::given::{Doubts, Given, Missing, Refused, answers, withheld};
 use super::passed_over::{PassedOver, Why};
 use super::scan::scan;
 use super::seek::Seeker;
@@ -51,10 +52,14 @@ pub(super) enum Access {
     Visitor,
 }
 
+/// So often, after the first time, a start asks for all of a lane that it is given in ever other parts.
+const LOOKS: usize = 8;
+
 /// Reads a lane's directory. `at_least`: every number below is known to have been durable.
 ///
 /// INVARIANT: for the owner nothing counts as damaged that the disk does not give for a moment. A disk that came back in the midst of it
-/// gives by now what it did not give at first, so it is asked for all of it again until it gives no more than before.
+/// gives by now what it did not give at first, so it is asked for all of it again until all that was missing is missing again. A look that gave
+/// anything more than the one before is never thrown away.
 pub(super) fn recover<F: Fs>(
     fs: &F,
     dir: &Path,
@@ -64,17 +69,28 @@ pub(super) fn recover<F: Fs>(
     access: Access,
 ) -> Result<Recovered, OpenError> {
     let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
-    let look = || looked_over(fs, dir, &identity, at_least, access);
-    let mut found = look()?;
+    let look = |refused: &Missing| looked_over(fs, dir, &identity, at_least, (access, refused));
+    let mut refused = Missing::default();
+    let mut found = look(&refused)?;
     let blind = [Bug::ErrorIsDamage, Bug::BlindStart].into_iter().any(sabotage::commits);
-    while access == Access::Owner && found.doubts.missing.is_some() && !blind {
-        let again = look()?;
-        if again.doubts.missing >= found.doubts.missing {
-            break;
+    for _ in 0..LOOKS {
+        let missing = &found.doubts.missing;
+        if access == Access::Visitor || blind || !missing.is_some() {
+            return Ok(found);
+        }
+        refused.add_all(missing);
+        let again = look(&refused)?;
+        if again.doubts.missing.holds(missing) {
+            return Ok(found);
         }
         found = again;
     }
-    Ok(found)
+    // What one look gave another did not: none of them is all that there is.
+    let source = io::Error::other("each time it is asked, it gives another part of what it holds");
+    match found.doubts.missing.first().map(Path::to_owned) {
+        Some(path) => Err(OpenError::Withheld { path, unknown: NEXT, source }),
+        None => Ok(found),
+    }
 }
 
 fn looked_over<F: Fs>(
@@ -82,9 +98,9 @@ fn looked_over<F: Fs>(
     dir: &Path,
     identity: &Identity,
     at_least: Seq,
-    access: Access,
+    (access, refused): (Access, &Missing),
 ) -> Result<Recovered, OpenError> {
-    let mut listed = Listed::default();
+    let mut listed = Listed { refused: refused.clone(), ..Listed::default() };
     let mut found = candidates(fs, dir, identity, access, &mut listed)?;
     let known = (at_least, listed.highest);
     let mut recovered = match access {
@@ -94,7 +110,8 @@ fn looked_over<F: Fs>(
     recovered.left_alone.append(&mut listed.left_alone);
     let not_given = listed.withheld.iter().map(|file| file.path.clone());
     recovered.left_alone.extend(not_given.map(|file| PassedOver { file, why: Why::CannotBeRead }));
-    recovered.doubts.missing.files += listed.withheld.len();
+    let start = || Refused { start: true, ..Refused::default() };
+    listed.withheld.iter().for_each(|file| recovered.doubts.missing.add(&file.path, start()));
     if access == Access::Owner
         && let Some(Withheld { path, source, .. }) =
             withheld(fs, listed.withheld, &found, identity, &mut recovered)
@@ -166,6 +183,7 @@ pub(super) fn judge<F: Fs>(
             End::Unknown { proof, cap } => {
                 let (segment, holes, given) =
                     scanned(fs, candidate, identity, (proof, cap, access), previous)?;
+                let not_given = given.missing.start;
                 if given.missing.is_some() {
                     recovered.leave(candidate, Why::CannotBeRead);
                 }
@@ -174,7 +192,7 @@ pub(super) fn judge<F: Fs>(
                     recovered.take(segment, holes);
                 } else if is_blank(fs, &candidate.path) {
                     recovered.void.push(segment);
-                } else {
+                } else if !not_given {
                     tracing::error!(
                         path = %candidate.path.display(),
                         "a segment has no whole header and no whole block: what it held is lost, how much can't be said; it is left alone"
@@ -205,7 +223,7 @@ impl Recovered {
 
     fn doubt(&mut self, candidate: &Candidate, given: Given) {
         let (id, path) = (candidate.id, candidate.path.clone());
-        self.doubts.missing += given.missing;
+        self.doubts.missing.add(&path, given.missing);
         self.doubts.silent.extend(given.refusal.map(|source| Withheld { id, path, source }));
         self.doubts.unsealed.extend((!given.sealed).then_some(id));
     }
@@ -312,7 +330,7 @@ pub(super) fn scanned<F: Fs>(
         return Ok((segment, Vec::new(), Given { sealed: true, ..Given::default() }));
     }
     let identity = Identity { segment: candidate.id, ..identity.clone() };
-    match scan_file(fs, &mut segment, identity, base, (proof, cap, access)) {
+    match scan_file(fs, (candidate, &mut segment), identity, base, (proof, cap, access)) {
         Ok((holes, given)) => Ok((segment, holes, given)),
         // As with opening: an error that says nothing of the bytes must not give them up.
         Err(e) if access == Access::Owner && !is_damage(&e.source) => {
@@ -328,7 +346,7 @@ pub(super) fn scanned<F: Fs>(
 
 fn scan_file<F: Fs>(
     fs: &F,
-    segment: &mut Segment,
+    (candidate, segment): (&Candidate, &mut Segment),
     identity: Identity,
     base: Option<Seq>,
     (proof, cap, access): (Seq, Option<Seq>, Access),
@@ -342,6 +360,7 @@ fn scan_file<F: Fs>(
     let limit = insist(|| file.size()).map_err(read_error)?;
     let mut walker = Walker::new(file, path.clone(), identity);
     walker.tolerant = true;
+    walker.refused_before.clone_from(&candidate.refused.pages);
     if base.is_none() {
         let mut first = walker.probe(DATA_START, limit)?;
         // Nothing before it says which number is expected.
@@ -355,7 +374,7 @@ fn scan_file<F: Fs>(
     segment.end = found.end;
     segment.end_offset = found.end_offset;
     segment.verdict = found.verdict;
-    let missing = Missing { files: 0, pages: walker.unreadable };
+    let missing = Refused { start: false, pages: std::mem::take(&mut walker.unreadable) };
     // A header that was read before may have come from the page cache, or the disk may have gone away since.
     let refusal = match access {
         Access::Owner if missing.is_some() => answers(walker.file(), found.end_offset).err(),

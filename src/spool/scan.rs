@@ -101,7 +101,7 @@ pub(super) fn scan<T: File>(
         scan.end = lost.end;
         note(&mut scan.holes, lost);
     }
-    if cut_off || walker.unreadable > 0 || !scan.holes.is_empty() {
+    if cut_off || !walker.unreadable.is_empty() || !scan.holes.is_empty() {
         scan.verdict = Verdict::Rotten;
     }
     Ok(scan)

@@ -1,10 +1,11 @@
 //! Walking over the blocks of one segment file, in bounded memory, trusting nothing.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::disk::{File, insist};
+use crate::disk::{File, insist_unless};
 use crate::ids::{LaneName, SegmentId, SpoolId};
 use crate::sabotage::{self, Bug};
 
@@ -49,11 +50,14 @@ pub(super) struct Walker<T: File> {
     identity: Identity,
     chunk: Bytes,
     chunk_at: u64,
-    /// Unreadable pages are read as zeros and counted, instead of being an error.
+    /// Unreadable pages are read as zeros and noted, instead of being an error.
     pub(super) tolerant: bool,
     /// Only if the disk gives other pages of the file at that moment: else it is the disk that does not answer.
     pub(super) wary: bool,
-    pub(super) unreadable: u64,
+    /// Where they begin.
+    pub(super) unreadable: BTreeSet<u64>,
+    /// Those that the disk refused when it was asked before: it is asked for them once.
+    pub(super) refused_before: BTreeSet<u64>,
 }
 
 impl<T: File> Walker<T> {
@@ -66,7 +70,8 @@ impl<T: File> Walker<T> {
             chunk_at: 0,
             tolerant: false,
             wary: false,
-            unreadable: 0,
+            unreadable: BTreeSet::new(),
+            refused_before: BTreeSet::new(),
         }
     }
 
@@ -206,6 +211,9 @@ impl<T: File> Walker<T> {
     }
 
     fn read(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
+        if self.tolerant && self.was_refused(offset, buf.len()) {
+            return self.read_by_page(buf, offset);
+        }
         match self.file.read_full_at(buf, offset) {
             Ok(read) => Ok(read),
             Err(e) if self.tolerant && is_damage(&e) => self.read_by_page(buf, offset),
@@ -218,14 +226,23 @@ impl<T: File> Walker<T> {
         ReadError { path: self.path.clone(), offset, source }
     }
 
-    /// Page after page; one that can't be read stays zero and is counted.
+    /// Whether a page with some of these bytes was refused before.
+    fn was_refused(&self, offset: u64, len: usize) -> bool {
+        let pages = offset / PAGE * PAGE..offset.saturating_add(len as u64);
+        [&self.unreadable, &self.refused_before]
+            .into_iter()
+            .any(|set| set.range(pages.clone()).next().is_some())
+    }
+
+    /// Page after page; one that can't be read stays zero and is noted.
     fn read_by_page(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
         let mut done = 0;
         while done < buf.len() {
             let at = offset + done as u64;
             let page = usize::try_from(PAGE - at % PAGE).unwrap_or(buf.len()).min(buf.len() - done);
             let Some(window) = buf.get_mut(done..done + page) else { break };
-            match insist(|| self.file.read_full_at(window, at)) {
+            let refused = self.was_refused(at, page);
+            match insist_unless(refused, || self.file.read_full_at(window, at)) {
                 Ok(read) if read < page => return Ok(done + read),
                 Ok(_) => {}
                 Err(e) if !is_damage(&e) || (self.wary && !self.answers()) => {
@@ -233,7 +250,7 @@ impl<T: File> Walker<T> {
                 }
                 Err(_) => {
                     window.fill(0);
-                    self.unreadable += 1;
+                    self.unreadable.insert(at / PAGE * PAGE);
                 }
             }
             done += page;

@@ -47,14 +47,15 @@ impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.fs.enter(Call::Read)?;
         self.fs.with(|world| {
-            let live = world.files.get(&self.id).map(|f| f.live.as_slice()).unwrap_or_default();
-            let rest = live.get(index(offset)..).unwrap_or_default();
-            let n = rest.len().min(buf.len());
+            let left = world.files.get(&self.id).map_or(0, |f| f.live.len()).saturating_sub(index(offset));
+            let n = left.min(buf.len());
             if world.is_worn(self.id, index(offset)..index(offset).saturating_add(n)) {
+                world.refusals += 1;
                 return Err(errno(Errno::IO));
             }
-            if let (Some(to), Some(from)) = (buf.get_mut(..n), rest.get(..n)) {
-                to.copy_from_slice(from);
+            let live = world.files.get(&self.id).map(|f| f.live.as_slice()).unwrap_or_default();
+            if let (Some(to), Some(from)) = (buf.get_mut(..n), live.get(index(offset)..)) {
+                to.copy_from_slice(from.get(..n).unwrap_or_default());
             }
             Ok(n)
         })

@@ -126,6 +126,9 @@ struct State {
     fault: Option<Fault>,
     hit: Vec<(u64, Call)>,
     recorded: Option<Vec<Moment>>,
+    lists: u64,
+    /// Of which disk is what can't be read, from which listing of names on.
+    later: Vec<(u64, World)>,
     locks: BTreeSet<PathBuf>,
 }
 
@@ -194,6 +197,13 @@ impl SimFs {
         self.with(work)
     }
 
+    /// From the listing of names on that is the `nth` from now, what can't be read or opened is what can't be on that disk.
+    pub fn wears_later(&self, nth: u64, worn: World) {
+        let mut state = self.lock_state();
+        let at = state.lists + nth;
+        state.later.push((at, worn));
+    }
+
     /// How many calls were made.
     #[must_use]
     pub fn calls(&self) -> u64 {
@@ -250,6 +260,14 @@ impl SimFs {
             state.recorded.iter_mut().for_each(|r| r.push(moment.clone()));
         }
         state.calls += 1;
+        if call == Call::List {
+            let lists = state.lists;
+            state.lists += 1;
+            let due = state.later.iter().position(|(at, _)| *at == lists);
+            if let Some((_, worn)) = due.map(|due| state.later.swap_remove(due)) {
+                state.world.wear_as(worn);
+            }
+        }
         match state.fault {
             Some(fault) if fault.hits(number, call) => {
                 state.hit.push((number, call));

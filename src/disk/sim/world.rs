@@ -73,6 +73,8 @@ pub struct World {
     pub(super) cached: BTreeMap<FileId, BTreeSet<usize>>,
     /// Files that can't be opened.
     pub(super) shut: BTreeSet<FileId>,
+    /// Reads that failed on bad sectors.
+    pub(super) refusals: u64,
 }
 
 impl Default for World {
@@ -87,6 +89,7 @@ impl Default for World {
             unreadable: BTreeMap::new(),
             cached: BTreeMap::new(),
             shut: BTreeSet::new(),
+            refusals: 0,
         }
     }
 }
@@ -369,6 +372,17 @@ impl World {
         let id = self.file_at(path)?;
         self.shut.insert(id);
         Ok(())
+    }
+
+    /// What can't be read or opened is what can't be on that disk.
+    pub(super) fn wear_as(&mut self, other: World) {
+        (self.unreadable, self.cached, self.shut) = (other.unreadable, other.cached, other.shut);
+    }
+
+    /// How many reads have failed on bad sectors.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refusals
     }
 
     /// Every sector can be read again, and every file opened.

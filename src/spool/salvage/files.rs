@@ -10,6 +10,7 @@ use crate::ids::{LaneName, SegmentId, SpoolId};
 use super::super::candidates::{Candidate, Start, start_of};
 use super::super::error::{OpenError, is_damage};
 use super::super::format::{BLOCK_ALIGN, BLOCK_MAGIC, BlockHeader, DATA_START, MAX_HEADER};
+use super::super::given::Refused;
 use super::super::inspect::identify;
 use super::super::names;
 
@@ -129,7 +130,8 @@ impl<F: Fs> Old<F> {
             self.notes.push(format!("{} holds segment {id} of lane {lane}", path.display()));
         }
         let name_fits = home == Some(&lane) && name == Some(id);
-        Ok(Some((lane, Candidate { id, name_fits, path: path.to_owned(), len, header, begins, blank })))
+        let (path, refused) = (path.to_owned(), Refused::default());
+        Ok(Some((lane, Candidate { id, name_fits, path, len, header, begins, blank, refused })))
     }
 }
 

@@ -6,6 +6,7 @@ use crate::disk::sim::{SimFs, World};
 use crate::ids::{RunId, SegmentId, SeqRange, SpoolId};
 use crate::spool::candidates::Candidate;
 use crate::spool::format::{Predecessor, SegmentHeader, Verdict};
+use crate::spool::given::Refused;
 use crate::spool::recover::{Access, Recovered, judge};
 use crate::spool::walk::Identity;
 use rustix::io::Errno;
@@ -35,6 +36,7 @@ fn candidate(dir: &Path, id: u64, base: u64, predecessor: Predecessor) -> Candid
         begins: Some(header.base),
         header: Some(header),
         blank: false,
+        refused: Refused::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::disk::{File, RealFs};
 use crate::ids::SegmentId;
 use crate::spool::candidates::{Candidate, Start, start_of};
 use crate::spool::format::Verdict;
+use crate::spool::given::Refused;
 use crate::spool::recover::judge_live;
 use crate::spool::scan::scan;
 use crate::spool::walk::{Identity, Walker};
@@ -100,7 +101,8 @@ fn a_segment_that_was_begun_after_the_listing_is_not_looked_at() {
         .zip(1..)
         .map(|(path, id)| {
             let Start { header, begins, .. } = start_of(&RealFs.open_read(&path).unwrap());
-            Candidate { id: SegmentId(id), name_fits: true, len: 1 << 20, header, begins, blank: false, path }
+            let (len, blank, refused) = (1 << 20, false, Refused::default());
+            Candidate { id: SegmentId(id), name_fits: true, len, header, begins, blank, path, refused }
         })
         .collect();
     let last = found.last_mut().unwrap();

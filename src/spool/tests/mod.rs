@@ -15,6 +15,7 @@ mod inspect;
 mod judge;
 mod kept;
 mod live;
+mod looks;
 mod model;
 mod nospace;
 mod pasts;

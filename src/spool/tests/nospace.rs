@@ -235,6 +235,24 @@ fn where_nothing_is_written_over_in_place_the_oldest_is_dropped_all_the_same() {
     lane.close();
 }
 
+/// Found by a review: segments that had come back after a power cut stayed until a start that had room by itself.
+#[test]
+fn a_start_writes_the_floor_afresh_in_the_room_that_is_kept_back() {
+    let (fs, host, mut lane) = full_where_all_is_copied(WhenFull::Reject);
+    fs.tamper(|world| world.set_capacity(u64::MAX));
+    lane.lane().release(lane.lane().durable().next());
+    go_on(&host, &mut lane);
+    lane.close();
+    let floor = || fs.world().read(Path::new("/data/lanes/main/floor")).unwrap();
+    let before = floor();
+    fs.tamper(|world| world.fill_up_to(0));
+    assert!(fs.world().read(Path::new(BALLAST)).is_some());
+    let data = DataDir::open_on(fs.clone(), Path::new("/data"), Arc::clone(&host) as Arc<dyn Host>).unwrap();
+    let lane = SteppedLane::open(&data, lane_name(), &settings(), Seq::NONE, &Metrics::new()).unwrap();
+    assert!(floor() != before && fs.world().read(Path::new(BALLAST)).is_none());
+    lane.close();
+}
+
 /// Found by a review: for want of what is kept back, all that waited was dropped, though the lane had room.
 #[test]
 fn nothing_is_dropped_for_room_that_delivery_lacks_and_the_lane_does_not() {

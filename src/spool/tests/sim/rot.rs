@@ -157,6 +157,41 @@ impl Specimen {
         site.lives_on(&mut witness)
     }
 
+    /// [`Specimen::judge`] of the numbers from `from` on, for a destination that has what is below. The next event gets none that is
+    /// another's.
+    pub(super) fn judge_above(
+        &self,
+        world: World,
+        from: u64,
+        (may_lose, unsaid): (&BTreeSet<u64>, &BTreeSet<u64>),
+    ) -> Result<(), String> {
+        let mut witness = self.witness.clone();
+        let mut site = Site::new(SimFs::of(world), 77, &small(), &self.metrics);
+        site.damaged = true;
+        site.start()?;
+        let (found, holes) = site.read_with_holes(&mut witness)?;
+        let above: Vec<_> = self.events.iter().filter(|(_, seq)| seq.0 >= from).collect();
+        if above.is_empty() {
+            return Err("there is nothing to judge".to_owned());
+        }
+        let gone: BTreeSet<u64> =
+            above.into_iter().filter(|(mark, _)| !found.contains_key(mark)).map(|(_, seq)| seq.0).collect();
+        let lost = |cause| matches!(cause, HoleCause::Damaged | HoleCause::Missing);
+        let said: BTreeSet<u64> =
+            holes.iter().filter(|h| lost(h.cause)).flat_map(|h| h.range.first.0..h.range.end.0).collect();
+        let silent: BTreeSet<u64> =
+            gone.difference(unsaid).filter(|seq| !said.contains(seq)).copied().collect();
+        if !gone.is_subset(may_lose) || !silent.is_empty() {
+            return Err(format!(
+                "gone are {gone:?}, touched were {may_lose:?}, and nothing is said of {silent:?}"
+            ));
+        }
+        gone.intersection(unsaid)
+            .for_each(|seq| witness.drop_numbers(SeqRange::new(Seq(*seq), Seq(*seq + 1))));
+        let accepted = site.append(&[("a", &[50])], &mut witness)?;
+        if accepted.is_empty() { Err("no new event is accepted".to_owned()) } else { Ok(()) }
+    }
+
     /// Some segments are filled, by one process after the other.
     fn goes_on(&self, world: &World) -> Result<(), String> {
         let mut witness = self.witness.clone();
