@@ -114,6 +114,12 @@ fn what_is_given_up_is_not_in_doubt_again_for_a_process_that_goes_by_the_new_rou
 }
 
 #[test]
+fn in_these_stories_windows_are_given_up_that_other_routes_had_sent() {
+    let given_up: u64 = (0..12).map(|seed| tell(seed, Also::Nothing).given_up_before).sum();
+    assert!(given_up > 2, "{given_up}");
+}
+
+#[test]
 fn a_story_that_once_failed_is_told_well() {
     tell(100, Also::Nothing);
 }
