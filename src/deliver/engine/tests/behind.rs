@@ -30,9 +30,8 @@ fn side(name: &str, from: Seq, apart: Vec<Apart>) -> Side {
 /// The reader of topic "a" has its last block, and the main reader those before it.
 fn behind(blocks: usize, others: impl FnOnce(&mut World) -> Vec<Side>) -> World {
     let mut world = World::exact(7, None);
-    let front = Some(world.log.append("a", &[Some(1); 5]));
-    let last = (1..blocks).map(|_| world.log.append("a", &[Some(1); 5])).last();
-    let end = last.or(front).unwrap().end;
+    let own: Vec<_> = (0..blocks).map(|_| world.log.append("a", &[Some(1); 5])).collect();
+    let (front, end) = (own.first().copied(), own.last().unwrap().end);
     world.log.append("a", &[Some(2), Some(3), Some(4), Some(5), Some(6)]);
     let sides = std::iter::once(side("a", end, Vec::new())).chain(others(&mut world)).collect();
     world.book.as_mut().unwrap().positions.sides = sides;
