@@ -126,7 +126,7 @@ impl<F: Fs> Opened<F> {
 
     /// Whether the journal alone speaks of another past: the last event that it names, other than dead letters that are sent again, has its
     /// number here from another run. Whoever wrote (run, number) went on from the log as it was then, as with a [`Footing`]. What the log
-    /// has no more may be parked: then the last that is.
+    /// has no more may be parked: then the last that is. What is parked is not asked where the log answers: it may be older than that.
     fn has_journal_of_another_past(&self, lane: &Lane<F>) -> bool {
         let is_letter = |share: &Share| match &self.restored {
             Restored::Positions(positions) => {
@@ -134,13 +134,13 @@ impl<F: Fs> Opened<F> {
             }
             _ => false,
         };
-        let shares =
-            || self.intents.iter().flat_map(|intent| &intent.shares).filter(|share| !is_letter(share));
-        let last = shares().max_by_key(|share| share.end());
-        let parked =
-            || shares().filter(|share| self.park.reach(share.block).0).max_by_key(|share| share.end());
-        last.is_some_and(|last| lane.has_under_another_run(last.block, last.run))
-            || parked().is_some_and(|last| self.park.has_under_another_run(last.block, last.run))
+        let shares = self.intents.iter().flat_map(|intent| &intent.shares);
+        let mut shares: Vec<&Share> = shares.filter(|share| !is_letter(share)).collect();
+        shares.sort_by_key(|share| std::cmp::Reverse(share.end()));
+        let in_log = |share: &Share| Some((share.run, lane.found_run(share.block, share.run)?));
+        let parked = || shares.iter().find_map(|share| Some((share.run, self.park.run_of(share.block)?)));
+        let last = shares.first().and_then(|last| in_log(last)).or_else(parked);
+        last.is_some_and(|(named, found)| named != found)
     }
 
     /// A journal of another past, beside positions of this one, says nothing: neither now nor, once what it names is gone, later.

@@ -120,18 +120,25 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
             return false;
         }
         match self.write_down(rounds) {
-            Ok(()) => self.engine.note_written(),
+            Ok(()) => {
+                rounds.journal_failing = None;
+                self.engine.note_written();
+            }
             Err(message) => self.journal_fails(&message, rounds),
         }
         !self.engine.has_news()
     }
 
-    /// The same for what has to be known before anything is read. A journal that has failed for long is not waited for.
+    /// The same for what has to be known before anything is read. A journal that has failed for long is not waited for,
+    /// unless positions can't be kept either: then nothing would be gained.
     pub(super) fn settle_journal_or_go_on(&mut self, rounds: &mut Rounds) -> bool {
         let is_settled = self.settle_journal(rounds);
         let is_late = rounds.journal_failing.is_some_and(|since| since.elapsed() >= PATIENCE);
         if !is_settled && is_late {
-            self.engine.note_written();
+            self.save_if_dirty(rounds);
+            if !rounds.dirty && self.sync(rounds) {
+                self.engine.note_written();
+            }
         }
         is_settled || !self.engine.has_news()
     }
@@ -164,6 +171,7 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         }
         match self.begin_anew(rounds) {
             Ok(()) => {
+                rounds.journal_failing = None;
                 self.engine.note_written();
                 if self.engine.make_one_reader(now) {
                     (self.parking, rounds.dirty) = (None, true);

@@ -81,7 +81,8 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
                 rounds.letters_after = at.instant + RETRY;
                 self.engine.letters_refused(&e.to_string(), rounds.letters_after);
                 let hint = "look at `spoolway dlq list`; send letters again or purge them, or raise dead_letters.max_size; \
-                            until then what they come from waits, and the rest goes on"
+                            until then what they come from waits, and the rest goes on (where routes have just changed, and what was sent \
+                            by the old ones is refused, the whole destination waits)"
                     .to_owned();
                 let message = format!("events are refused, and can't be kept as dead letters: {e}");
                 self.error(LinkError { code: None, message, hint }, rounds);

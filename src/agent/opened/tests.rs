@@ -312,6 +312,7 @@ fn a_journal_is_judged_by_what_is_parked_where_the_log_has_nothing_of_it_any_mor
     let lane = |at_least| Lane::open(&data, name.clone(), &config.spool, at_least, Metrics::new()).unwrap();
     let before = lane(Seq(100));
     accept_one(&before);
+    let run = before.run().0;
     before.close();
     let (lane, whose) =
         (lane(Seq(100)), Whose { spool: data.spool_id(), lane: &name, destination: &home.name });
@@ -338,6 +339,10 @@ fn a_journal_is_judged_by_what_is_parked_where_the_log_has_nothing_of_it_any_mor
         (vec![share(9, 7), share(30, 8)], true),
         // That it covers some number says nothing of one that it does not hold.
         (vec![share(11, 8)], true),
+        (vec![share(9, 8), share(11, 8)], false),
+        (vec![share(9, 7), share(11, 8)], true),
+        // Where the log has the last of them, what is parked may be older than that.
+        (vec![share(9, 8), share(100, run)], true),
     ] {
         let positions = Positions::fresh(data.spool_id(), Seq(1));
         let open = || Opened::open(&data, &name, &home.name).unwrap();

@@ -229,12 +229,17 @@ impl<L: Log, S: Sink> Engine<L, S> {
             } else if let Some((_, run, ..)) = grave.event {
                 self.buried.insert(block.plus(u64::from(*index)), (run, id));
             }
-            if let Some(taken) = self.resumed.get_mut(block) {
-                taken.clear(*index);
-                self.resumed.retain(|_, taken| taken.count() > 0);
-            }
+            self.forget_resumed(*block, *index);
         }
         self.pop_finished();
+    }
+
+    /// A condemned event of an earlier process's window is in no doubt any more.
+    fn forget_resumed(&mut self, block: Seq, index: u32) {
+        if let Some(taken) = self.resumed.get_mut(&block) {
+            taken.clear(index);
+            self.resumed.retain(|_, taken| taken.count() > 0);
+        }
     }
 
     /// The letters can't be kept for now: their topics wait until they are tried again, and the others go on.
@@ -330,6 +335,8 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 tracker.free(block, index..index + 1);
                 tracker.give_up(one, Why::Lost);
             });
+            // Nobody may have read its block again yet. Nothing waits for it any more.
+            self.forget_resumed(block, index);
         }
     }
 }

@@ -235,6 +235,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                         .collect(),
                     split_after: None,
                     silent: false,
+                    left_behind: false,
                 },
             )
         });
@@ -302,6 +303,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             self.redo_due(now);
         }
         self.discard_silent(now);
+        self.go_back_for_left_behind(now);
         let rebuilt = self.rebuild(now);
         if self.send_due(now) {
             // They leave before the next are read: what is read meanwhile costs their partitions nothing.

@@ -186,6 +186,11 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 self.main.pending = Some((info, payload));
                 Taken::NotYet
             }
+            Some(standing) if self.leaves_behind(&name, info.range.first, standing) => {
+                self.enter(&name, &info, &payload);
+                self.sides.get_mut(&name).into_iter().for_each(|side| side.left_behind = true);
+                Taken::Yes
+            }
             Some(Standing::Ready) if self.topics.get(&name).is_some_and(|t| t.recounting) => {
                 self.main.pending = Some((info, payload));
                 Taken::NotYet
@@ -213,6 +218,13 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 Taken::Yes
             }
         }
+    }
+
+    /// Whether the main reader passes over a block of a topic that is read apart, from later on, and leaves it for when it comes back
+    /// ([`Engine::go_back_for_left_behind`]): the topic takes nothing now, or what comes before has been passed over.
+    fn leaves_behind(&self, name: &TopicName, first: Seq, standing: &Standing) -> bool {
+        let waits = first < self.main.tracker.read() && *standing != Standing::Ready;
+        self.sides.get(name).is_some_and(|side| side.end.is_none() && (side.left_behind || waits))
     }
 
     /// Whether an earlier process settled every event of a block.
@@ -295,7 +307,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
             Ok(_) => {
                 side.cursor.pass(end);
                 side.cursor.behind = false;
-                if side.cursor.tracker.is_empty() && side.apart.is_empty() {
+                if side.cursor.tracker.is_empty() && side.apart.is_empty() && !side.left_behind {
                     side.end = Some(end);
                 } else {
                     // What was read just now, beyond `end`, must be read again.

@@ -68,6 +68,9 @@ pub(super) struct SideReader<R> {
     pub(super) split_after: Option<Instant>,
     /// Nobody answers for what was sent last: see [`Engine::discard_silent`](super::Engine::discard_silent).
     pub(super) silent: bool,
+    /// The main reader has events of the topic, before `from`, that are in no window: it goes back to them once the topic takes events,
+    /// and passes over them until then.
+    pub(super) left_behind: bool,
 }
 
 impl<R> SideReader<R> {

@@ -81,6 +81,7 @@ impl<L: Log, S: Sink> Engine<L, S> {
                 apart: BTreeMap::new(),
                 split_after: None,
                 silent: false,
+                left_behind: false,
             }
         });
         // Those of a side reader that has the topic already come to it as they are passed over.
@@ -97,8 +98,6 @@ impl<L: Log, S: Sink> Engine<L, S> {
             side.cursor.tracker.skip_to(read);
         }
         self.move_sides_back(name);
-        // Of what lies before a side reader's first event some may have been in those windows.
-        self.rewind_main();
     }
 
     /// Frees the events of every window of the topic that was not sent.
@@ -159,6 +158,26 @@ impl<L: Log, S: Sink> Engine<L, S> {
         let apart =
             side.apart.iter().filter(|(_, apart)| apart.end.is_none()).map(|(partition, _)| *partition);
         apart.filter(|partition| topic.lines.get(partition).is_some_and(waits)).collect()
+    }
+
+    /// Has the main reader read again what is free of topics that are read apart, from before that, once they take events: earlier it would
+    /// have to stand before it, or what it makes of it would be taken apart again ([`Engine::discard_silent`]).
+    pub(super) fn go_back_for_left_behind(&mut self, now: Now) {
+        let after = self.settings.limits.stuck_after;
+        let takes = |topic: &Topic| {
+            topic.standing == Standing::Ready
+                && !topic.recounting
+                && topic.lines.values().all(|line| line.late(now.instant, after).is_none())
+        };
+        let mut any = false;
+        for (name, side) in &mut self.sides {
+            let pauses = side.apart.values().any(|apart| apart.pauses(now.instant));
+            let goes = side.left_behind && !pauses && self.topics.get(name).is_some_and(takes);
+            (side.left_behind, any) = (side.left_behind && !goes, any || goes);
+        }
+        if any {
+            self.rewind_main();
+        }
     }
 
     /// Moves the main reader back to its first event that is in no window.

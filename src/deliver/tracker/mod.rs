@@ -202,6 +202,12 @@ impl Tracker {
         self.entries.iter().find(|e| e.has_free()).map(|e| e.range.first)
     }
 
+    /// Whether some event of `topic` is in no window and not settled.
+    #[must_use]
+    pub fn has_free_of(&self, topic: &TopicName) -> bool {
+        self.entries.iter().any(|e| e.is_of(topic) && e.has_free())
+    }
+
     /// The first entry of `topic` that is not finished.
     #[must_use]
     pub fn first_unfinished(&self, topic: &TopicName) -> Option<Seq> {

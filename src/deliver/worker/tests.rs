@@ -168,6 +168,25 @@ impl Site {
     fn fail(&self) {
         self.fs.fail_next(Op::SyncData, 1);
     }
+
+    /// One of which a window that an earlier process had sent by other routes has just been given up.
+    fn that_gave_up() -> Self {
+        let mut site = Self::new();
+        let share = Share { block: Seq(5), run: RunId(2), events: Bits::full(1) };
+        let intent =
+            Intent { shares: vec![share], ..Intent::clone(engine::tests::due().intents().next().unwrap()) };
+        site.worker.engine.resume(vec![intent], Instant::now());
+        site.worker.engine.pump(now());
+        site.worker.engine.depart();
+        let _ = site.worker.engine.settled(1, Outcome::Returned { in_doubt: true }, now());
+        site.worker.engine.pump(now());
+        site
+    }
+}
+
+/// Longer than a journal that fails is waited for.
+fn long_ago() -> Instant {
+    Instant::now().checked_sub(Duration::from_secs(4)).unwrap()
 }
 
 #[test]
@@ -313,6 +332,7 @@ fn where_all_stand_is_synced_and_the_journal_begun_anew_before_one_reader_is_mad
         "of the positions, of a new file, and of what is in it"
     );
     assert!(site.worker.engine.wants_durable_positions() && site.rounds.dirty);
+    assert_eq!(site.rounds.journal_failing, None, "it works again");
     site.worker.rejoin(&mut site.rounds);
     assert_eq!(site.syncs(), syncs + 3, "once");
 }
@@ -349,13 +369,7 @@ fn by_which_routes_is_sent_is_synced_before_anything_is() {
 #[test]
 fn what_is_in_doubt_no_more_is_in_the_journal_before_it_is_durable_that_other_routes_hold() {
     for fails in [false, true] {
-        let mut site = Site::new();
-        let share = Share { block: Seq(5), run: RunId(2), events: Bits::full(1) };
-        let intent =
-            Intent { shares: vec![share], ..Intent::clone(engine::tests::due().intents().next().unwrap()) };
-        site.worker.engine.resume(vec![intent], Instant::now());
-        let _ = site.worker.engine.settled(1, Outcome::Returned { in_doubt: true }, now());
-        site.worker.engine.pump(now());
+        let mut site = Site::that_gave_up();
         let by_the_new = |site: &Site| site.worker.engine.positions(SPOOL).routes == settings().routes;
         assert!(
             site.worker.engine.wants_durable_positions()
@@ -368,7 +382,7 @@ fn what_is_in_doubt_no_more_is_in_the_journal_before_it_is_durable_that_other_ro
             site.worker.keep_routes(&mut site.rounds);
             assert!(site.worker.engine.wants_durable_positions() && !by_the_new(&site));
             // What has failed for so long is not waited for.
-            site.rounds.journal_failing = Some(Instant::now().checked_sub(Duration::from_secs(4)).unwrap());
+            site.rounds.journal_failing = Some(long_ago());
             (site.rounds.save_after, site.rounds.journal_after) = (Instant::now(), Instant::now());
             site.fs.fail_next(Op::Create, 1);
         }
@@ -378,6 +392,32 @@ fn what_is_in_doubt_no_more_is_in_the_journal_before_it_is_durable_that_other_ro
         assert_eq!(site.worker.scribe.journal().is_some_and(|journal| journal.takes_more()), !fails);
         assert!(!rounds.dirty && !rounds.unsynced);
     }
+}
+
+/// By what it had failed an hour ago its next failure counted as late at once.
+#[test]
+fn a_journal_that_took_what_became_of_windows_is_failing_no_more() {
+    let mut site = Site::that_gave_up();
+    assert!(site.worker.engine.has_news() && !site.worker.engine.has_departures());
+    site.rounds.journal_failing = Some(long_ago());
+    assert!(site.worker.settle_journal(&mut site.rounds));
+    assert_eq!(site.rounds.journal_failing, None);
+}
+
+/// It was forgotten, and once positions could be kept they said that the new routes hold, beside a journal that had it in doubt.
+#[test]
+fn what_was_given_up_is_not_forgotten_for_a_journal_that_fails_while_positions_can_not_be_kept_either() {
+    let mut site = Site::that_gave_up();
+    site.rounds.journal_failing = Some(long_ago());
+    (site.rounds.save_after, site.rounds.journal_after) = (Instant::now(), Instant::now());
+    site.fs.fail_next(Op::SyncData, 100);
+    site.worker.keep_routes(&mut site.rounds);
+    assert!(site.worker.engine.has_news() && site.worker.engine.wants_durable_positions());
+    site.fs.fail_next(Op::SyncData, 0);
+    (site.rounds.save_after, site.rounds.journal_after) = (Instant::now(), Instant::now());
+    site.worker.keep_routes(&mut site.rounds);
+    assert!(!site.worker.engine.has_news() && !site.worker.engine.wants_durable_positions());
+    assert!(site.worker.scribe.journal().is_some_and(|journal| journal.takes_more()), "it has begun anew");
 }
 
 #[test]

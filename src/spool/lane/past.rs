@@ -63,15 +63,17 @@ impl<F: Fs> Lane<F> {
     /// can't be read, nothing is said against it. Blocking I/O.
     #[must_use]
     pub fn has_under_another_run(&self, seq: Seq, run: RunId) -> bool {
-        let found = match self.run_of(seq, run) {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!(lane = %self.name(), seq = seq.0, %error,
-                    "the event that positions stand on can't be read; they are taken as they are");
-                None
-            }
-        };
-        found.is_some_and(|found| found != run)
+        self.found_run(seq, run).is_some_and(|found| found != run)
+    }
+
+    /// The run under which event `seq` stands in the log, if it can be read there; `likely` saves reading where a header says it. Blocking I/O.
+    #[must_use]
+    pub fn found_run(&self, seq: Seq, likely: RunId) -> Option<RunId> {
+        self.run_of(seq, likely).unwrap_or_else(|error| {
+            tracing::warn!(lane = %self.name(), seq = seq.0, %error,
+                "the event that positions stand on can't be read; they are taken as they are");
+            None
+        })
     }
 
     /// Whether event `seq`, which this lane is said to have sent before it was opened, was never in this log: that ended before, and if the

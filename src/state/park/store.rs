@@ -311,16 +311,14 @@ impl<F: Fs> Park<F> {
         self.reader().segment_in(range)
     }
 
-    /// Whether a block is parked that begins at `first`, and has its numbers under another run than `run`. Where none is there, or it
-    /// can't be read, nothing is said against it. Blocking I/O.
+    /// The run under which the block that begins at `first` has its numbers, if one is parked and can be read. Blocking I/O.
     #[must_use]
-    pub fn has_under_another_run(&self, first: Seq, run: RunId) -> bool {
-        let found = reader::run_of(self, first).unwrap_or_else(|error| {
+    pub fn run_of(&self, first: Seq) -> Option<RunId> {
+        reader::run_of(self, first).unwrap_or_else(|error| {
             tracing::warn!(lane = %self.lane, destination = %self.destination, seq = first.0, %error,
                 "a parked event that the journal names can't be read; the journal is taken as it is");
             None
-        });
-        found.is_some_and(|found| found != run)
+        })
     }
 
     /// Reads what is parked.

@@ -258,10 +258,12 @@ impl<L: Log, S: Sink> Engine<L, S> {
         apart.restored.extend(known);
     }
 
-    /// Moves the readers of a topic that is apart back to what is in no window.
+    /// Moves the readers of a topic that is apart back to what is in no window. What the main reader has of it, from before, may be in none
+    /// either.
     pub(in super::super) fn move_sides_back(&mut self, name: &TopicName) {
-        let Self { sides, log, .. } = self;
+        let Self { main, sides, log, .. } = self;
         let Some(side) = sides.get_mut(name) else { return };
+        side.left_behind |= main.tracker.has_free_of(name);
         let cursors = std::iter::once(&mut side.cursor).chain(side.apart.values_mut().map(|a| &mut a.cursor));
         for cursor in cursors {
             let from = cursor.tracker.first_free().unwrap_or(cursor.tracker.read());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::{World, settings};
-use crate::ids::TopicName;
+use crate::ids::{Seq, TopicName};
 use crate::kafka::{Outcome, partition_for_key};
 
 fn go_on(world: &mut World, rounds: usize) -> usize {
@@ -182,4 +182,39 @@ fn a_letter_without_a_key_that_is_sent_again_waits_where_every_partition_is_apar
     assert!(!again && world.cluster.logs.get(&(topic(), 0)).is_none_or(Vec::is_empty), "{line:?}");
     world.drain();
     world.check(true);
+}
+
+/// Its event was taken for ever, and the whole destination waited for it until a restart.
+#[test]
+fn what_the_routes_before_had_sent_and_is_refused_and_gone_before_it_is_a_letter_holds_nothing_back() {
+    let mut tried = 0;
+    for seed in 0..20 {
+        let mut world = World::exact(seed, None);
+        world.begin_rerouting();
+        let one = world.log.append("a", &[Some(1)]);
+        for _ in 0..3 {
+            world.pump();
+            world.tell_topology();
+        }
+        world.cluster.missing.insert(topic());
+        world.kill();
+        world.cluster.missing.clear();
+        world.tell_topology();
+        let changed = world.engine.positions(super::world::SPOOL).routes != world.engine.settings.routes;
+        world.pump();
+        let window = world.sink.sent.lock().unwrap().pop();
+        let Some(window) = window.filter(|_| changed) else { continue };
+        let refused = Outcome::Refused { code: 10, message: "no".into(), records: Vec::new() };
+        let _ = world.engine.settled(window.id, refused, world.now());
+        if world.engine.resumed.is_empty() || world.engine.graves.is_empty() {
+            continue;
+        }
+        tried += 1;
+        world.lost.extend((one.first.0..one.end.0).map(Seq));
+        world.log.lose(0, true).unwrap();
+        world.drain();
+        assert!(world.engine.resumed.is_empty());
+        world.check(true);
+    }
+    assert!(tried > 2, "{tried}");
 }

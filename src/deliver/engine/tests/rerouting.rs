@@ -123,6 +123,12 @@ fn what_is_given_up_is_not_in_doubt_again_for_a_process_that_goes_by_the_new_rou
 /// See above; and what a reader that was ahead had delivered counted once more where it could not be read by the time that the main
 /// reader came there.
 #[test]
+fn in_these_stories_windows_are_given_up_that_other_routes_had_sent() {
+    let given_up: u64 = (0..12).map(|seed| tell(seed, Also::Nothing).given_up_before).sum();
+    assert!(given_up > 2, "{given_up}");
+}
+
+#[test]
 fn stories_that_once_failed_are_told_well() {
     for (seed, also) in [(100, Also::Nothing), (1245, Also::Losses), (1342, Also::Losses)] {
         tell(seed, also);

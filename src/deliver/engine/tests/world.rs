@@ -85,6 +85,8 @@ pub(super) struct World {
     /// Events of windows that were appended though their process never heard of it.
     pub(super) unheard: u64,
     pub(super) lost: BTreeSet<Seq>,
+    /// Windows that a process before had sent by other routes, and a person gave up.
+    pub(super) given_up_before: u64,
     /// Events of windows that a person has given up though they may have arrived; `None`: nobody does such things.
     pub(super) abandoned: Option<u64>,
     /// Events of windows that a process left in doubt.
@@ -283,6 +285,7 @@ impl World {
             random: seed,
             unheard: 0,
             lost: BTreeSet::new(),
+            given_up_before: 0,
             abandoned: None,
             in_doubt: 0,
             book: None,
@@ -629,6 +632,7 @@ impl World {
     /// A person gives up a window that is in doubt.
     fn abandon(&mut self, window: &Window) {
         self.abandoned = self.abandoned.map(|events| events + u64::from(window.batch.count()));
+        self.given_up_before += u64::from(self.engine.goes_by_old_routes());
         let told = self.engine.settled(window.id, Outcome::Returned { in_doubt: true }, self.now());
         assert_eq!(told, None);
     }
