@@ -135,7 +135,9 @@ impl<L: Log, S: Sink, F: Fs> Worker<L, S, F> {
         let is_settled = self.settle_journal(rounds);
         let is_late = rounds.journal_failing.is_some_and(|since| since.elapsed() >= PATIENCE);
         if !is_settled && is_late {
-            self.save_if_dirty(rounds);
+            // Whether they can be kept now is what is asked.
+            rounds.dirty = true;
+            self.save(rounds);
             if !rounds.dirty && self.sync(rounds) {
                 self.engine.note_written();
             }

@@ -22,7 +22,9 @@ const PAGE: u64 = 4096;
 /// What the disk did not give of a file, though it was asked again and again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Refused {
-    /// Neither copy of the header; or nothing at all.
+    /// All of it.
+    pub(super) all: bool,
+    /// Neither copy of the header.
     pub(super) start: bool,
     /// Where the pages begin.
     pub(super) pages: BTreeSet<u64>,
@@ -31,6 +33,11 @@ pub(super) struct Refused {
 impl Refused {
     pub(super) fn is_some(&self) -> bool {
         *self != Self::default()
+    }
+
+    /// Nothing is missing of `there` but what is missing here as well.
+    fn holds(&self, there: &Self) -> bool {
+        self.all || (!there.all && self.start >= there.start && self.pages.is_superset(&there.pages))
     }
 }
 
@@ -54,21 +61,15 @@ impl Missing {
     pub(super) fn add(&mut self, path: &Path, refused: Refused) {
         if refused.is_some() {
             let of = self.0.entry(path.to_owned()).or_default();
+            of.all |= refused.all;
             of.start |= refused.start;
             of.pages.extend(refused.pages);
         }
     }
 
-    pub(super) fn add_all(&mut self, other: &Self) {
-        other.0.iter().for_each(|(path, refused)| self.add(path, refused.clone()));
-    }
-
     /// Whether nothing is missing of `other` but what is missing here as well.
     pub(super) fn holds(&self, other: &Self) -> bool {
-        let holds = |here: &Refused, there: &Refused| {
-            here.start >= there.start && here.pages.is_superset(&there.pages)
-        };
-        other.0.iter().all(|(path, there)| self.0.get(path).is_some_and(|here| holds(here, there)))
+        other.0.iter().all(|(path, there)| self.0.get(path).is_some_and(|here| here.holds(there)))
     }
 }
 
@@ -86,7 +87,7 @@ pub(super) struct Given {
 impl Given {
     /// Of a segment that could not be opened, or not be read at all.
     pub(super) fn nothing(source: io::Error) -> Self {
-        let missing = Refused { start: true, ..Refused::default() };
+        let missing = Refused { all: true, ..Refused::default() };
         Self { missing, refusal: Some(source).filter(is_rot), ..Self::default() }
     }
 }

@@ -70,16 +70,15 @@ pub(super) fn recover<F: Fs>(
 ) -> Result<Recovered, OpenError> {
     let identity = Identity { spool, lane: lane.clone(), segment: SegmentId(0) };
     let look = |refused: &Missing| looked_over(fs, dir, &identity, at_least, (access, refused));
-    let mut refused = Missing::default();
-    let mut found = look(&refused)?;
+    let mut found = look(&Missing::default())?;
     let blind = [Bug::ErrorIsDamage, Bug::BlindStart].into_iter().any(sabotage::commits);
     for _ in 0..LOOKS {
         let missing = &found.doubts.missing;
         if access == Access::Visitor || blind || !missing.is_some() {
             return Ok(found);
         }
-        refused.add_all(missing);
-        let again = look(&refused)?;
+        // Only what was missing the last time is not insisted on: what has been given since is no bad page.
+        let again = look(missing)?;
         if again.doubts.missing.holds(missing) {
             return Ok(found);
         }
@@ -183,7 +182,7 @@ pub(super) fn judge<F: Fs>(
             End::Unknown { proof, cap } => {
                 let (segment, holes, given) =
                     scanned(fs, candidate, identity, (proof, cap, access), previous)?;
-                let not_given = given.missing.start;
+                let not_given = given.missing.start || given.missing.all;
                 if given.missing.is_some() {
                     recovered.leave(candidate, Why::CannotBeRead);
                 }
@@ -374,12 +373,16 @@ fn scan_file<F: Fs>(
     segment.end = found.end;
     segment.end_offset = found.end_offset;
     segment.verdict = found.verdict;
-    let missing = Refused { start: false, pages: std::mem::take(&mut walker.unreadable) };
+    let mut missing = Refused { pages: std::mem::take(&mut walker.unreadable), ..Refused::default() };
     // A header that was read before may have come from the page cache, or the disk may have gone away since.
     let refusal = match access {
         Access::Owner if missing.is_some() => answers(walker.file(), found.end_offset).err(),
         _ => None,
     };
+    if refusal.is_some() {
+        // Of a dead disk each page of each segment would be remembered.
+        missing = Refused { all: true, ..Refused::default() };
+    }
     Ok((found.holes, Given { missing, sealed: found.sealed, refusal }))
 }
 

@@ -10,7 +10,7 @@ use super::super::topic::Topic;
 use super::{Now, Settings, splitmix};
 use crate::config::model::Partitioner;
 use crate::event::EventRef;
-use crate::ids::{Incarnation, TopicName};
+use crate::ids::{Incarnation, Seq, TopicName};
 use crate::kafka::{Counter, RecordHeader, RecordsBuilder, Stamp, consistent, header, partition_for_key};
 
 /// Name of the header that holds an event's own time, in decimal milliseconds, when its record is stamped
@@ -50,11 +50,12 @@ impl Filler<'_> {
         let expires = limits.expires(time, self.now.unix);
         let size = event_size(event) + RECORD_OVERHEAD;
         let mut partition = self.partition(index, event.key);
-        if self.close_unless_fitting(partition, needed, size) {
+        let seq = self.info.range.first.plus(u64::from(index));
+        if self.close_unless_fitting(partition, needed, (seq, size)) {
             // Without a key, the next window is another partition's.
             self.topic.sticky.forget();
             partition = self.partition(index, event.key);
-            self.close_unless_fitting(partition, needed, size);
+            self.close_unless_fitting(partition, needed, (seq, size));
         }
         let Self { topic, settings, random, spare, sendable, info, now, again, .. } = self;
         let name = &topic.name.clone();
@@ -71,8 +72,9 @@ impl Filler<'_> {
         }
     }
 
-    /// Closes the partition's open window if an event of `size` bytes that needs `stamp` can't join it.
-    fn close_unless_fitting(&mut self, partition: i32, needed: Stamp, size: usize) -> bool {
+    /// Closes the partition's open window if an event of `size` bytes that needs `stamp` can't join it. A window of readers is in the order of
+    /// the log, by which it is read again after a kill: what the main reader comes back for is older than what the topic's own has read.
+    fn close_unless_fitting(&mut self, partition: i32, needed: Stamp, (seq, size): (Seq, usize)) -> bool {
         let (room, most, again) =
             (self.topic.squeeze.room(self.topic.batch_size.get()), self.topic.most, self.again);
         let fits = |o: &Open| {
@@ -80,6 +82,7 @@ impl Filler<'_> {
                 && o.records.bytes() + size <= room
                 && o.parts.count() < most
                 && o.again == again
+                && (again || o.parts.last().is_none_or(|last| last < seq))
         };
         let open = self.topic.lines.get(&partition).and_then(|line| line.open.as_ref());
         let closes = open.is_some_and(|o| !fits(o));

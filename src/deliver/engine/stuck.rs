@@ -197,6 +197,10 @@ impl<L: Log, S: Sink> Engine<L, S> {
             Fate::Topic { topic, .. } => self.topics.get(topic)?,
             _ => return None,
         };
+        // What it has is read apart already: doing so again would only undo its windows.
+        if self.sides.get(&topic.name).is_some_and(|side| side.end.is_none()) {
+            return None;
+        }
         // Other topics, or other partitions, go on without it.
         (self.topics.len() > 1 || topic.partitions.len() > 1).then_some(topic)
     }

@@ -172,6 +172,35 @@ fn a_disk_that_refuses_to_be_asked_past_the_page_cache_does_not_give_its_last_se
     asked(rustix::io::Errno::NOSYS).unwrap();
 }
 
+/// Found by a review: that nothing was given of a file looked like a header that was refused, of which all else was given, so the first look
+/// was kept, and the whole segment counted as lost.
+#[test]
+fn a_segment_of_which_only_the_header_is_refused_is_not_taken_for_one_of_which_nothing_is_given() {
+    let fs = killed(&[&[6000], &[6000], &[6000]]);
+    let segments = begun(&fs);
+    let (id, fs) = (identity(&fs), SimFs::of(fs.world()));
+    // Nobody says where the second one ends: the header of the third has rotted.
+    fs.tamper(|world| {
+        let mut bytes = world.read(&segments[2]).unwrap();
+        bytes[..2 * PAGE].fill(0xa5);
+        world.rot(&segments[2], bytes).unwrap();
+    });
+    let (mut shut, mut worn) = (fs.world(), fs.world());
+    shut.shut(&segments[1]).unwrap();
+    worn.wear(&segments[1], 0..2 * PAGE).unwrap();
+    for looks in [[&shut, &worn], [&worn, &shut]] {
+        let fs = SimFs::of(fs.world());
+        for (nth, world) in (0..).zip(looks) {
+            fs.wears_later(nth, world.clone());
+        }
+        // And then the one of which more is given, again and again.
+        fs.wears_later(2, worn.clone());
+        let found = look(&fs, id).unwrap();
+        let second = found.table.segments.values().nth(1).unwrap();
+        assert_eq!((second.base, second.end), (Seq(2), Seq(3)));
+    }
+}
+
 /// Found by a review: it was said to be lost, in each look, just before it was said that it is waited for.
 #[test]
 fn a_segment_that_can_not_be_opened_is_not_said_to_be_lost_and_takes_its_room() {
